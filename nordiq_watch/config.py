@@ -1,0 +1,272 @@
+"""Settings: config.yaml, then NORDIQ_* of the environment, into frozen sections. The only reader of the environment.
+
+The sections are the one table of settings: type, default and allowed range of every key stand here once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import yaml
+from msgspec import Meta, Struct
+
+from nordiq_watch.errors import ConfigError
+
+API_KEY_VARIABLE = "NORDIQ_API_KEY"
+_PREFIX = "NORDIQ_"
+_RESERVED_VARIABLES = {API_KEY_VARIABLE, "NORDIQ_URL"}
+
+Count = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+MetricName = Annotated[str, Meta(pattern="^[a-zA-Z][a-zA-Z0-9_]*$")]
+
+DEFAULT_METRICS = (
+    "cpu_user_pct",
+    "cpu_sys_pct",
+    "cpu_iowait_pct",
+    "cpu_idle_pct",
+    "java_cpu_pct",
+    "mem_used_pct",
+    "swap_used_pct",
+    "disk_usage_pct",
+    "net_in_mb_s",
+    "net_out_mb_s",
+    "back_close_wait",
+    "front_close_wait",
+    "load_average",
+    "uptime_days",
+)
+
+
+class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class Server(_Section):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    threads: Annotated[int, Meta(ge=1, le=256)] = 8
+    max_body_mb: Annotated[float, Meta(gt=0, le=1024)] = 16
+
+
+class Auth(_Section):
+    key_file: str = ".nordiq_key"
+    public: tuple[Annotated[str, Meta(pattern="^/")], ...] = ("/health", "/ready", "/status", "/metrics")
+
+
+class Models(_Section):
+    dir: str = "models"
+    keep: Count | None = None
+
+
+class Watch(_Section):
+    enabled: bool = True
+    mode: Literal["auto", "inotify", "poll"] = "auto"
+    settle_seconds: Annotated[float, Meta(ge=0)] = 1.0
+    rescan_seconds: Seconds = 30
+
+
+class CanaryLimits(_Section):
+    max_crossed_share: Annotated[float, Meta(ge=0, le=1)] = 0.2
+    max_overshoot: Annotated[float, Meta(ge=0)] = 0.5
+    max_distance: Annotated[float, Meta(gt=0)] = 20.0
+
+
+class Reload(_Section):
+    policy: Literal["auto", "load_first", "unload_first"] = "auto"
+    auto_rollback: bool = True
+    canary: CanaryLimits = CanaryLimits()
+
+
+class Window(_Section):
+    interval_seconds: Annotated[int, Meta(ge=1, le=86400)] = 300
+    length: Annotated[int, Meta(ge=2, le=100_000)] = 288
+    max_servers: Count = 20000
+    silent_seconds: Seconds = 3600
+    future_seconds: Annotated[float, Meta(ge=0)] = 300
+
+
+class State(_Section):
+    dir: str = "state"
+
+
+class Logs(_Section):
+    dir: str = "logs"
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    max_mb: Annotated[float, Meta(gt=0)] = 10
+    keep: Annotated[int, Meta(ge=0)] = 5
+
+
+class Training(_Section):
+    hidden_size: Annotated[int, Meta(ge=4, le=1024)] = 32
+    attention_heads: Annotated[int, Meta(ge=1, le=64)] = 4
+    max_encoder_length: Annotated[int, Meta(ge=2)] = 288
+    max_prediction_length: Count = 96
+    batch_size: Count = 64
+    learning_rate: Annotated[float, Meta(gt=0, lt=1)] = 0.005
+    max_batches_per_epoch: Count | None = None
+    max_seconds: Seconds | None = None
+    seed: Annotated[int, Meta(ge=0)] = 42
+
+
+class Config(_Section):
+    """All settings. Paths in it are as written; `root` resolves them."""
+
+    server: Server = Server()
+    auth: Auth = Auth()
+    models: Models = Models()
+    watch: Watch = Watch()
+    reload: Reload = Reload()
+    window: Window = Window()
+    metrics: Annotated[tuple[MetricName, ...], Meta(min_length=1)] = DEFAULT_METRICS
+    state: State = State()
+    logs: Logs = Logs()
+    device: Annotated[str, Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    training: Training = Training()
+
+
+class Settings(Struct, frozen=True):
+    """A Config together with the directory that its relative paths are relative to."""
+
+    config: Config
+    root: Path
+    api_key: str | None = None
+
+    @property
+    def models_dir(self) -> Path:
+        return self.root / self.config.models.dir
+
+    @property
+    def state_dir(self) -> Path:
+        return self.root / self.config.state.dir
+
+    @property
+    def log_file(self) -> Path:
+        return self.root / self.config.logs.dir / "inference_daemon.log"
+
+    @property
+    def key_file(self) -> Path:
+        return self.root / self.config.auth.key_file
+
+
+def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings in `path` with the environment's overrides. ConfigError names key, value and what is allowed."""
+    environ = os.environ if environ is None else environ
+    tree = _read_yaml(path)
+    sources = _override(tree, environ)
+    config = _convert(tree, path, sources)
+    _check_consistency(config, path)
+    return Settings(config=config, root=path.resolve().parent, api_key=environ.get(API_KEY_VARIABLE) or None)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}). Name a config file with --config.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = " ".join(str(error).split())
+        raise ConfigError(f"{path}: is not YAML: {where}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: must hold sections such as `server:`, found {type(tree).__name__}")
+    return tree
+
+
+def _override(tree: dict[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
+    """Writes NORDIQ_* values into the tree; returns key → variable, so that errors can name the variable."""
+    sources: dict[str, str] = {}
+    for variable, text in environ.items():
+        if not variable.startswith(_PREFIX) or variable in _RESERVED_VARIABLES:
+            continue
+        keys = variable.removeprefix(_PREFIX).lower().split("__")
+        branch = tree
+        for key in keys[:-1]:
+            branch = branch.setdefault(key, {})
+            if not isinstance(branch, dict):
+                raise ConfigError(f"{variable}: {'.'.join(keys[:-1])} is not a section")
+        branch[keys[-1]] = _parse_variable(variable, keys, text)
+        sources[".".join(keys)] = variable
+    return sources
+
+
+def _parse_variable(variable: str, keys: list[str], text: str) -> Any:
+    if keys in (["metrics"], ["auth", "public"]) and not text.lstrip().startswith("["):
+        return [item.strip() for item in text.split(",") if item.strip()]
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"{variable}={text!r}: cannot be read as a value") from None
+
+
+_AT_KEY = re.compile(r"^(?P<problem>.*?)(?: - at `\$\.?(?P<key>[^`]*)`)?$", re.DOTALL)
+
+
+def _convert(tree: dict[str, Any], path: Path, sources: Mapping[str, str]) -> Config:
+    try:
+        return msgspec.convert(tree, Config)
+    except msgspec.ValidationError as error:
+        match = _AT_KEY.match(str(error))
+        assert match is not None  # the pattern matches any text
+        problem, key = match["problem"], match["key"] or ""
+        unknown = re.fullmatch(r"Object contains unknown field `(.*)`", problem)
+        if unknown:
+            key = f"{key}.{unknown[1]}".lstrip(".")
+            section = _section_at(key.rpartition(".")[0])
+            allowed = ", ".join(section.__struct_fields__)
+            raise ConfigError(f"{_place(key, path, sources)}: unknown key {key!r}; allowed here: {allowed}") from None
+        raise ConfigError(
+            f"{_place(key, path, sources)}: {key} is {_value_at(tree, key)!r}, but: {_plain(problem)}"
+        ) from None
+
+
+def _place(key: str, path: Path, sources: Mapping[str, str]) -> str:
+    return sources.get(key, str(path))
+
+
+def _section_at(key: str) -> type[Struct]:
+    section: type[Struct] = Config
+    for part in filter(None, key.split(".")):
+        default = getattr(section(), part)
+        section = type(default)
+    return section
+
+
+def _value_at(tree: Any, key: str) -> Any:
+    for part in re.findall(r"[^.\[\]]+", key):
+        if part == "...":
+            break
+        try:
+            tree = tree[int(part)] if isinstance(tree, list) else tree[part]
+        except (KeyError, IndexError, TypeError, ValueError):
+            break
+    return tree
+
+
+def _plain(problem: str) -> str:
+    """msgspec's words, with Python's type names put into YAML's."""
+    for word, plain in (
+        ("`str`", "text"),
+        ("`int`", "a whole number"),
+        ("`float`", "a number"),
+        ("`bool`", "true/false"),
+    ):
+        problem = problem.replace(word, plain)
+    return problem[0].lower() + problem[1:]
+
+
+def _check_consistency(config: Config, path: Path) -> None:
+    twice = {name for name in config.metrics if config.metrics.count(name) > 1}
+    if twice:
+        raise ConfigError(f"{path}: metrics names {', '.join(sorted(twice))} twice; name each once")
+    if config.training.max_encoder_length > config.window.length:
+        raise ConfigError(
+            f"{path}: training.max_encoder_length is {config.training.max_encoder_length}, but window.length is "
+            f"{config.window.length}: such a model could never be loaded. Make the window as long as the encoder."
+        )

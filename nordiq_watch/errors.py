@@ -1,0 +1,105 @@
+"""Every error that nordiq_watch raises on purpose.
+
+    NordiqError                      500
+    ├── ConfigError                  a key of config.yaml or the environment
+    ├── DatasetError                 a file of a training dataset
+    ├── StorageError                 the state on disk
+    ├── ModelRejected                422  a version that must not go live
+    │   └── TransientModelError      422  the file system failed, the version may be good: worth another try
+    └── RequestError                 400  what a client sent
+        ├── Unauthorized             401
+        ├── NotFound                 404
+        ├── BodyTooLarge             413
+        └── Busy                     503
+
+`str(error)` is one line that says what is wrong, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class NordiqError(Exception):
+    """The root of the tree. `http_status` is what the API answers when this error ends a request."""
+
+    http_status = 500
+    title = "Internal error"
+
+
+class ConfigError(NordiqError):
+    """A setting that is unknown, of the wrong type or impossible. The daemon does not start with it."""
+
+    title = "Configuration error"
+
+
+class DatasetError(NordiqError):
+    """A training dataset that cannot be used; names the file and, where there is one, the row."""
+
+    title = "Dataset error"
+
+
+class StorageError(NordiqError):
+    """The state directory cannot be read or written; names the file and the cause."""
+
+    http_status = 503
+    title = "Storage error"
+
+
+class ModelRejected(NordiqError):
+    """A version that must not go live. The live model was not touched.
+
+    `check` is the step that refused it: layout, manifest, weights, network, metrics, window or canary.
+    """
+
+    http_status = 422
+    title = "Model rejected"
+
+    def __init__(self, version: str, *, check: str, found: str, remedy: str) -> None:
+        super().__init__(f"{version}: {found} (check: {check}). {remedy}")
+        self.version = version
+        self.check = check
+        self.found = found
+        self.remedy = remedy
+
+    @property
+    def reason(self) -> str:
+        """The same without the version's name, for places that show it beside."""
+        return f"{self.check}: {self.found}"
+
+
+class TransientModelError(ModelRejected):
+    """The operating system failed while the version was read (EIO, ESTALE, EMFILE, ENOMEM …): try again later."""
+
+
+class RequestError(NordiqError):
+    """A request that cannot be answered as it was sent."""
+
+    http_status = 400
+    title = "Bad request"
+
+
+class Unauthorized(RequestError):
+    """No key, or one that is not the daemon's."""
+
+    http_status = 401
+    title = "Unauthorized"
+
+
+class NotFound(RequestError):
+    """The thing named in the request does not exist."""
+
+    http_status = 404
+    title = "Not found"
+
+
+class BodyTooLarge(RequestError):
+    """A body above `server.max_body_mb`."""
+
+    http_status = 413
+    title = "Body too large"
+
+
+class Busy(RequestError):
+    """The daemon cannot take more right now; the same request may be sent again."""
+
+    http_status = 503
+    title = "Busy"

@@ -1,0 +1,92 @@
+"""Every fact that the daemon announces, and the bus that carries it. Core announces, edges listen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+log = logging.getLogger(__name__)
+
+
+class Event(Protocol):
+    """Any frozen dataclass of this module."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelWentLive:
+    """`version` answers from now on. `replaced` is the version before it, if there was one."""
+
+    version: str
+    generation: int
+    sha256: str
+    trigger: str
+    replaced: str | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRejectedEvent:
+    """`version` did not go live; the version named in `still_live` goes on answering."""
+
+    version: str
+    trigger: str
+    check: str
+    reason: str
+    still_live: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelQuarantined:
+    """`version` was rolled back: the watcher does not load it again unless its bytes change."""
+
+    version: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PinChanged:
+    """The operator pinned `version`, or, with None, let the watcher choose again."""
+
+    version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAccepted:
+    """One feed request is in the journal and in the window."""
+
+    records: int
+    rejected: int
+    clipped: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastPublished:
+    """A new answer is ready for /predictions/current."""
+
+    version: str
+    generation: int
+    servers: int
+    seconds: float
+
+
+E_ = TypeVar("E_", bound=Event)
+Listener = Callable[[E_], None]
+
+
+class EventBus:
+    """Calls listeners in the publisher's thread, in order of subscription. One that fails is logged and skipped."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[type, list[Callable[..., None]]] = {}
+
+    def subscribe(self, kind: type[E_], listener: Listener[E_]) -> None:
+        self._listeners.setdefault(kind, []).append(listener)
+
+    def publish(self, event: Event) -> None:
+        for listener in self._listeners.get(type(event), ()):
+            try:
+                listener(event)
+            except Exception:
+                log.exception("a listener failed on %s", event)

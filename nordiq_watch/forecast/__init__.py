@@ -1,0 +1,1 @@
+"""From fed metrics to the published answer: samples, the window, the forecast of the whole fleet."""

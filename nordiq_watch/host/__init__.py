@@ -1,0 +1,1 @@
+"""The machine: sockets, log files, signals."""

@@ -1,0 +1,168 @@
+"""Values that cross folders: frozen, without behaviour. Arrays in them are never written to after they were made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+DoubleArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+CodeArray = NDArray[np.uint8]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One `tft_model_*` directory as a scan saw it.
+
+    `fingerprint` differs as soon as the size, the modification time or the inode of any file in it differs.
+    """
+
+    name: str
+    path: Path
+    timestamp: str | None
+    fingerprint: str
+    size_bytes: int
+    modified: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a directory is a complete model. `proven`: a SHA-256 in it says so, nothing needs to settle."""
+
+    complete: bool
+    proven: bool = False
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """Which model made an answer: the version's name, its generation, the SHA-256 of its weights."""
+
+    name: str
+    generation: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Validated samples of one request, as columns.
+
+    servers: names of the servers in the batch, each once; profiles: one a server.
+    rows (n,): index into servers. slots (n,): floor(timestamp / interval). statuses (n,): code in metrics.STATUSES.
+    values (n, metrics): float32 in the metric's unit, NaN where not measured.
+    """
+
+    servers: tuple[str, ...]
+    profiles: tuple[str | None, ...]
+    rows: IntArray
+    slots: IntArray
+    statuses: CodeArray
+    values: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSnapshot:
+    """A copy of the newest `slots` of every server; column -1 is `last_slot`, the newest slot of the whole fleet.
+
+    values (servers, slots, metrics): float32 in the metric's unit, NaN where not measured.
+    statuses (servers, slots): code in metrics.STATUSES.
+    Slot s covers [s * interval_seconds, (s + 1) * interval_seconds) of Unix time.
+    """
+
+    servers: tuple[str, ...]
+    profiles: tuple[str, ...]
+    metrics: tuple[str, ...]
+    interval_seconds: int
+    last_slot: int
+    values: FloatArray
+    statuses: CodeArray
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What one model says about every warm server of one snapshot.
+
+    values (servers, targets, horizon, quantiles): in the metric's unit; NaN throughout where a server's target was
+    never measured. Step k of the horizon is slot `origin_slot + 1 + k`.
+    """
+
+    servers: tuple[str, ...]
+    targets: tuple[str, ...]
+    quantiles: tuple[float, ...]
+    values: FloatArray
+    origin_slot: int
+    interval_seconds: int
+    model: ModelIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class RawTensor:
+    """One tensor of a safetensors file in memory; `data` is a view into the buffer that was read and hashed."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A network's output for the warm rows of a snapshot.
+
+    rows (n,): index into snapshot.servers. values (n, targets, horizon, quantiles): in the metric's unit, NaN
+    throughout where the server's target was never measured.
+    """
+
+    rows: IntArray
+    values: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step of a reload and how long it took."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadRecord:
+    """What is known of one reload.
+
+    trigger: watcher, api, startup, rollback or signal. requested: the version asked for, None = the latest.
+    version: the one that was chosen. state: waiting, running or finished.
+    outcome: loaded, unchanged, rejected, not_found, held (a pin stands in the way) or unpinned; None until finished.
+    previous and current: the live versions before and after. Times are Unix seconds.
+    """
+
+    id: int
+    trigger: str
+    requested: str | None
+    state: str
+    created_at: float
+    version: str | None = None
+    outcome: str | None = None
+    reason: str | None = None
+    previous: str | None = None
+    current: str | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    stages: tuple[Stage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VersionStatus:
+    """A version on disk and what the daemon thinks of it.
+
+    state: live, previous, available, incomplete, rejected or quarantined; reason: why it is not loadable.
+    """
+
+    version: Version
+    state: str
+    reason: str | None = None
+    sha256: str | None = None
+    generation: int | None = None

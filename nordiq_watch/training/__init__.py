@@ -1,0 +1,1 @@
+"""From a dataset to a model directory. Runs as its own process; the daemon never imports it."""

@@ -1,0 +1,1 @@
+"""HTTP, thin: reads what is ready, queues what has to be done."""

@@ -1,0 +1,84 @@
+"""Imports point one way. The levels are those of docs/architecture.md, lowest first."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "nordiq_watch"
+
+LEVELS = (
+    {"errors", "records", "metrics", "spec"},
+    {"events", "config"},
+    {"artifact", "network", "storage"},
+    {"live"},
+    {"reload", "forecast", "training"},
+    {"web", "host"},
+    {"daemon", "cli", "__main__"},
+)
+FOUNDATION = LEVELS[0]  # plain values: these may use each other
+TOP = LEVELS[-1]  # the composition roots start each other
+TORCH_LIVES_IN = {"network", "training"}
+ONLY_TRAINING_IMPORTS = {"pandas", "lightning", "pytorch_forecasting", "sklearn", "pyarrow"}
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def level_of(part: str) -> int:
+    return next(level for level, parts in enumerate(LEVELS) if part in parts)
+
+
+def imports_of(path: Path) -> set[str]:
+    """Dotted names of all modules that a file imports, wherever in the file."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__init__.py"]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    own = part_of(path)
+    for name in imports_of(path):
+        package, _, rest = name.partition(".")
+        if package != "nordiq_watch" or rest.startswith("__version__"):
+            continue
+        other = rest.split(".")[0]
+        allowed = (
+            other == own
+            or level_of(other) < level_of(own)
+            or (own in FOUNDATION and other in FOUNDATION)
+            or (own in TOP and other in TOP)
+        )
+        assert allowed, f"{path.relative_to(PACKAGE)} must not import {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_heavy_packages_stay_where_they_belong(path: Path) -> None:
+    own = part_of(path)
+    packages = {name.split(".")[0] for name in imports_of(path)}
+    assert "torch" not in packages or own in TORCH_LIVES_IN
+    assert not packages & ONLY_TRAINING_IMPORTS or own == "training"
+
+
+def test_every_part_has_a_level() -> None:
+    for path in MODULES:
+        level_of(part_of(path))
+
+
+def test_each_test_folder_mirrors_a_part() -> None:
+    beside = {"end_to_end", "faults", "__pycache__"}
+    folders = {path.name for path in Path(__file__).parent.iterdir() if path.is_dir()} - beside
+    parts = {path.name for path in PACKAGE.iterdir() if path.is_dir()}
+    assert folders <= parts
