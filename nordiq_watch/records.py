@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nordiq_watch.spec import TrainingInfo
+
 FloatArray = NDArray[np.float32]
 DoubleArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -166,3 +168,4 @@ class VersionStatus:
     reason: str | None = None
     sha256: str | None = None
     generation: int | None = None
+    training: TrainingInfo | None = None
