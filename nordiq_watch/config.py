@@ -18,8 +18,9 @@ from msgspec import Meta, Struct
 from nordiq_watch.errors import ConfigError
 
 API_KEY_VARIABLE = "NORDIQ_API_KEY"
+URL_VARIABLE = "NORDIQ_URL"
 _PREFIX = "NORDIQ_"
-_RESERVED_VARIABLES = {API_KEY_VARIABLE, "NORDIQ_URL"}
+_RESERVED_VARIABLES = {API_KEY_VARIABLE, URL_VARIABLE}
 
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -162,6 +163,27 @@ def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
     config = _convert(tree, path, sources)
     _check_consistency(config, path)
     return Settings(config=config, root=path.resolve().parent, api_key=environ.get(API_KEY_VARIABLE) or None)
+
+
+class Remote(Struct, frozen=True):
+    """What the environment says about the daemon that a client talks to."""
+
+    url: str | None = None
+    api_key: str | None = None
+
+
+def find_remote(environ: Mapping[str, str] | None = None) -> Remote:
+    """NORDIQ_URL and NORDIQ_API_KEY; None for one that is not set or empty."""
+    environ = os.environ if environ is None else environ
+    return Remote(url=environ.get(URL_VARIABLE) or None, api_key=environ.get(API_KEY_VARIABLE) or None)
+
+
+def environment_without_settings(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment for a child that shall obey its config file alone: no NORDIQ_* but the key and the address."""
+    environ = os.environ if environ is None else environ
+    return {
+        name: value for name, value in environ.items() if not name.startswith(_PREFIX) or name in _RESERVED_VARIABLES
+    }
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -6,11 +6,14 @@
     ├── StorageError                 the state on disk
     ├── ModelRejected                422  a version that must not go live
     │   └── TransientModelError      422  the file system failed, the version may be good: worth another try
-    └── RequestError                 400  what a client sent
-        ├── Unauthorized             401
-        ├── NotFound                 404
-        ├── BodyTooLarge             413
-        └── Busy                     503
+    ├── RequestError                 400  what a client sent
+    │   ├── Unauthorized             401
+    │   ├── NotFound                 404
+    │   ├── BodyTooLarge             413
+    │   └── Busy                     503
+    └── ClientError                  what the command line met when it talked to a daemon
+        ├── DaemonAway               nothing answers at the address, or too late
+        └── DaemonRefused            the daemon answered, and said no
 
 `str(error)` is one line that says what is wrong, where, and what to do about it.
 """
@@ -103,3 +106,21 @@ class Busy(RequestError):
 
     http_status = 503
     title = "Busy"
+
+
+class ClientError(NordiqError):
+    """The command line could not talk to a daemon as it was told to."""
+
+    title = "Client error"
+
+
+class DaemonAway(ClientError):
+    """Nothing answers at the daemon's address, or too late: the same request may work later."""
+
+
+class DaemonRefused(ClientError):
+    """The daemon answered with an error; `status` is the answer's HTTP status."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
