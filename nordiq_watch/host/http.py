@@ -1,0 +1,151 @@
+"""The HTTP server: waitress on one socket, bound before it runs and stopped without losing an answer."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.server import create_server
+from waitress.task import ErrorTask
+
+from nordiq_watch.config import Server
+from nordiq_watch.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+WsgiApp = Callable[..., Any]
+
+_MEGABYTE = 1_000_000
+_READ_BEYOND_LIMIT = 2
+"""Bodies up to this many times the limit are read to their end, so that their sender gets to read the app's 413: a
+connection that is cut while a body is still coming in loses the answer on its way. Above it, it is cut."""
+
+_CONNECTION_LIMIT = 500
+_IDLE_SECONDS = 60
+_POLL_SECONDS = 1.0
+_DRAIN_POLL_SECONDS = 0.05
+_GRACE_SECONDS = 10.0
+
+_WHY_NOT_BOUND = {
+    errno.EADDRINUSE: "another program listens there. Stop it, or set server.port (0 = any free port).",
+    errno.EACCES: "this user may not listen there. Ports below 1024 need privileges: choose a higher server.port.",
+    errno.EADDRNOTAVAIL: "this machine has no such address. Set server.host to one of its own, or 127.0.0.1.",
+}
+
+
+class _JsonErrorTask(ErrorTask):  # type: ignore[misc]  # waitress ships no types
+    """Answers requests that waitress itself refuses, before any app sees them, in the shape of all other errors."""
+
+    def execute(self) -> None:
+        error = self.request.error
+        body = json.dumps({"error": error.reason, "detail": error.body}).encode()
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers.append(("Content-Type", "application/json"))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
+    error_task_class = _JsonErrorTask
+
+
+class HttpServer:
+    """Serves a WSGI app on one address. The socket is bound, and connections queue, from the constructor on.
+
+    ConfigError, naming host and port, when it cannot be bound.
+    """
+
+    def __init__(self, app: WsgiApp, settings: Server, *, grace_seconds: float = _GRACE_SECONDS) -> None:
+        listener = _bind(settings.host, settings.port)
+        self.host = settings.host
+        self.port: int = listener.getsockname()[1]
+        self._grace_seconds = grace_seconds
+        self._stopping = False
+        self._closed = False
+        self._closing = threading.Lock()
+        self._map: dict[int, Any] = {}
+        self._server = create_server(
+            app,
+            map=self._map,
+            sockets=[listener],
+            threads=settings.threads,
+            ident="nordiq_watch",
+            max_request_body_size=int(settings.max_body_mb * _MEGABYTE * _READ_BEYOND_LIMIT) + 1,
+            connection_limit=_CONNECTION_LIMIT,
+            channel_timeout=_IDLE_SECONDS,
+        )
+        self._server.channel_class = _Channel
+
+    @property
+    def url(self) -> str:
+        """Where a client on this machine reaches the server."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def run(self) -> None:
+        """Answers requests until `stop`. Returns when those in flight are answered, or the grace period is over."""
+        while not self._stopping:
+            self._poll(_POLL_SECONDS)
+        self._drain()
+        self._close()
+
+    def stop(self) -> None:
+        """Makes `run` return. From any thread or a signal handler; a second call changes nothing."""
+        if self._stopping:
+            return
+        self._stopping = True
+        with self._closing:
+            if not self._closed:  # a closed trigger's descriptor may already be somebody else's
+                self._server.pull_trigger()
+
+    def _poll(self, timeout_seconds: float) -> None:
+        wasyncore.poll2(timeout_seconds, self._map)
+
+    def _drain(self) -> None:
+        """Takes no more connections, reads what has arrived, answers it, and hangs up on those who have nothing due."""
+        wasyncore.dispatcher.close(self._server)  # the listening socket alone; its workers and trigger go on
+        channels: dict[int, Any] = self._server.active_channels
+        deadline = time.monotonic() + self._grace_seconds
+        while channels and time.monotonic() < deadline:
+            self._poll(_DRAIN_POLL_SECONDS)
+            for channel in list(channels.values()):
+                channel.will_close = channel.will_close or _is_idle(channel)
+        if channels:
+            log.warning("stopped with %d connections unanswered after %g s", len(channels), self._grace_seconds)
+
+    def _close(self) -> None:
+        self._server.task_dispatcher.shutdown(timeout=1)
+        with self._closing:
+            self._closed = True
+            self._server.trigger.close()
+            wasyncore.close_all(self._map)
+
+
+def _is_idle(channel: HTTPChannel) -> bool:
+    """Whether a connection has no request half read, none being answered and nothing left to send."""
+    return not (channel.request or channel.requests or channel.total_outbufs_len)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except (OSError, UnicodeError) as error:
+        why = _why_not_bound(getattr(error, "errno", None))
+        raise ConfigError(f"server.host {host}, server.port {port}: {why}") from None
+
+
+def _why_not_bound(number: int | None) -> str:
+    if number is None or number < 0:  # the resolver's errors are negative, the kernel's positive
+        return "no such host is known. Set server.host to an address of this machine, or 127.0.0.1."
+    return _WHY_NOT_BOUND.get(number, f"cannot listen there ({os.strerror(number)}).")

@@ -1,0 +1,84 @@
+"""logs/inference_daemon.log, rotated, and the same lines on stderr: one readable line an event."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from logging.handlers import RotatingFileHandler
+
+from nordiq_watch.config import Settings
+from nordiq_watch.errors import ConfigError
+
+_PACKAGE = "nordiq_watch"
+_MEGABYTE = 1_000_000
+_FILE_HANDLER = "nordiq-file"
+_STDERR_HANDLER = "nordiq-stderr"
+
+_QUIETER: Mapping[str, int] = {
+    # It warns once for every request that waits for a thread: under load, more lines than requests answered.
+    "waitress.queue": logging.ERROR,
+}
+
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
+    ord("\n"): "\\n",
+    ord("\r"): "\\r",
+    0x2028: "\\u2028",
+    0x2029: "\\u2029",
+}
+
+
+class EventFormatter(logging.Formatter):
+    """`2025-01-30T14:35:22.120Z INFO    reload.worker: message`, in UTC.
+
+    Control characters of a message are escaped, so that nothing a client sent can begin a line of its own.
+    """
+
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+    def __init__(self) -> None:
+        super().__init__("{asctime} {levelname:<7} {message}", style="{")
+        self.converter = time.gmtime
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        event = record.message.translate(_CONTROLS)
+        record.message = f"{record.name.removeprefix(_PACKAGE + '.')}: {event}"
+        return super().formatMessage(record)
+
+
+def configure_logging(settings: Settings) -> None:
+    """Sends this package's events from `logs.level` on, and other packages' warnings, to the log file and to stderr.
+
+    May be called again, with other settings. ConfigError when the file cannot be written.
+    """
+    root = logging.getLogger()
+    _install(root, _FILE_HANDLER, _open_log(settings))
+    _install(root, _STDERR_HANDLER, logging.StreamHandler(sys.stderr))
+    root.setLevel(logging.WARNING)
+    logging.getLogger(_PACKAGE).setLevel(settings.config.logs.level)
+    for name, level in _QUIETER.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def _open_log(settings: Settings) -> RotatingFileHandler:
+    logs, file = settings.config.logs, settings.log_file
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return RotatingFileHandler(file, maxBytes=int(logs.max_mb * _MEGABYTE), backupCount=logs.keep, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"logs.dir is {logs.dir!r}, but {file} cannot be written ({error.strerror}). "
+            "Name a directory that this user may write to."
+        ) from None
+
+
+def _install(logger: logging.Logger, name: str, handler: logging.Handler) -> None:
+    """Adds the handler in the place of the one that an earlier call added under this name."""
+    for earlier in [known for known in logger.handlers if known.get_name() == name]:
+        logger.removeHandler(earlier)
+        earlier.close()
+    handler.set_name(name)
+    handler.setFormatter(EventFormatter())
+    logger.addHandler(handler)

@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import errno
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+
+from nordiq_watch.config import Server
+from nordiq_watch.errors import ConfigError
+from nordiq_watch.host.http import HttpServer, _why_not_bound
+
+WAIT_SECONDS = 20
+ANY_PORT = Server(port=0, threads=2, max_body_mb=0.01)
+
+
+def echo_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    body = environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+
+
+class SlowApp:
+    """Says when a request is in it, and answers when told to."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.finish = threading.Event()
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        self.entered.set()
+        assert self.finish.wait(WAIT_SECONDS)
+        start_response("200 OK", [("Content-Length", "4")])
+        return [b"done"]
+
+
+class Running:
+    """A server in a thread of its own."""
+
+    def __init__(self, app: Callable[..., Any], **options: Any) -> None:
+        self.server = HttpServer(app, ANY_PORT, **options)
+        self.thread = threading.Thread(target=self.server.run)
+        self.thread.start()
+
+    def stopped(self) -> bool:
+        self.thread.join(WAIT_SECONDS)
+        return not self.thread.is_alive()
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=WAIT_SECONDS)
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Running]]:
+    servers: list[Running] = []
+
+    def start_one(app: Callable[..., Any] = echo_app, **options: Any) -> Running:
+        servers.append(Running(app, **options))
+        return servers[-1]
+
+    yield start_one
+    for running in servers:
+        running.server.stop()
+        assert running.stopped()
+
+
+def test_it_answers_on_the_port_that_it_names(start):
+    running = start()
+    connection = running.connect()
+    connection.request("POST", "/", body=b"hello")
+    response = connection.getresponse()
+    assert (response.status, response.read()) == (200, b"hello")
+    assert response.headers["Server"] == "nordiq_watch"
+    assert running.server.url == f"http://127.0.0.1:{running.server.port}"
+
+
+def test_connections_queue_before_it_runs():
+    server = HttpServer(echo_app, ANY_PORT)
+    early = http.client.HTTPConnection("127.0.0.1", server.port, timeout=WAIT_SECONDS)
+    early.request("POST", "/", body=b"early")
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    assert early.getresponse().read() == b"early"
+    server.stop()
+    thread.join(WAIT_SECONDS)
+    assert not thread.is_alive()
+
+
+def test_a_taken_port_is_named_with_a_way_out(start):
+    port = start().server.port
+    with pytest.raises(ConfigError) as caught:
+        HttpServer(echo_app, Server(port=port))
+    assert str(caught.value) == (
+        f"server.host 127.0.0.1, server.port {port}: another program listens there. "
+        "Stop it, or set server.port (0 = any free port)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("host", "problem"),
+    [
+        ("203.0.113.7", "this machine has no such address"),
+        ("no-such-host.invalid", "no such host is known"),
+        ("a..b", "no such host is known"),
+        ("x" * 70, "no such host is known"),
+    ],
+)
+def test_a_host_that_cannot_be_bound_is_named(host, problem):
+    with pytest.raises(ConfigError, match=f"server.host {host}, .*{problem}"):
+        HttpServer(echo_app, Server(host=host, port=0))
+
+
+def test_a_port_that_needs_privileges_is_explained():
+    assert "Ports below 1024" in _why_not_bound(errno.EACCES)
+    assert "No buffer space" in _why_not_bound(errno.ENOBUFS)
+
+
+def test_stop_answers_the_request_in_flight_first(start):
+    app = SlowApp()
+    running = start(app)
+    connection = running.connect()
+    connection.request("GET", "/")
+    assert app.entered.wait(WAIT_SECONDS)
+    running.server.stop()
+    wait_until_refused(running.server.port)
+    assert running.thread.is_alive()
+    app.finish.set()
+    assert connection.getresponse().read() == b"done"
+    assert running.stopped()
+
+
+def test_stop_answers_requests_that_wait_for_a_thread(start):
+    app = SlowApp()
+    running = start(app)
+    connections = [running.connect() for _ in range(ANY_PORT.threads + 3)]
+    for connection in connections:
+        connection.request("GET", "/")
+    assert app.entered.wait(WAIT_SECONDS)
+    running.server.stop()
+    app.finish.set()
+    assert [connection.getresponse().read() for connection in connections] == [b"done"] * len(connections)
+    assert running.stopped()
+
+
+def test_stop_reads_a_body_that_is_half_sent(start):
+    running = start()
+    sender = socket.create_connection(("127.0.0.1", running.server.port), timeout=WAIT_SECONDS)
+    sender.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n")
+    assert sender.recv(1000).startswith(b"HTTP/1.1 100")  # the header has arrived
+    running.server.stop()
+    wait_until_refused(running.server.port)
+    sender.sendall(b"0123456789")
+    assert read_to_end(sender).endswith(b"0123456789")
+    assert running.stopped()
+
+
+def test_stop_does_not_wait_for_an_idle_connection(start):
+    running = start(grace_seconds=1000)
+    connection = running.connect()
+    connection.request("POST", "/", body=b"x")
+    connection.getresponse().read()
+    running.server.stop()
+    assert running.stopped()
+
+
+def test_stop_gives_up_after_the_grace_period(start, caplog):
+    app = SlowApp()
+    running = start(app, grace_seconds=0.05)
+    connection = running.connect()
+    connection.request("GET", "/")
+    assert app.entered.wait(WAIT_SECONDS)
+    running.server.stop()
+    assert running.stopped()
+    assert "1 connections unanswered" in caplog.text
+    app.finish.set()
+
+
+def test_stop_may_be_called_twice_and_after_the_end(start):
+    running = start()
+    running.server.stop()
+    running.server.stop()
+    assert running.stopped()
+    running.server.stop()
+
+
+def test_a_stopped_servers_port_can_be_bound_again(start):
+    running = start()
+    running.server.stop()
+    assert running.stopped()
+    again = HttpServer(echo_app, Server(port=running.server.port))
+    again.stop()
+    again.run()
+
+
+def test_a_body_a_little_above_the_limit_still_reaches_the_app(start):
+    """So that the app's own 413 can be read by the client."""
+    connection = start().connect()
+    connection.request("POST", "/", body=b"x" * 15_000)
+    assert len(connection.getresponse().read()) == 15_000
+
+
+def test_a_body_far_above_the_limit_is_refused_in_json(start):
+    sender = socket.create_connection(("127.0.0.1", start().server.port), timeout=WAIT_SECONDS)
+    sender.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+    status, body = parse_answer(read_to_end(sender))
+    assert (status, body["error"]) == (413, "Request Entity Too Large")
+
+
+def test_what_is_not_http_is_refused_in_json(start):
+    sender = socket.create_connection(("127.0.0.1", start().server.port), timeout=WAIT_SECONDS)
+    sender.sendall(b"POST / HTTP/1.1\r\nno colon\r\n\r\n")
+    status, body = parse_answer(read_to_end(sender))
+    assert (status, body) == (400, {"error": "Bad Request", "detail": "Invalid header"})
+
+
+def wait_until_refused(port: int) -> None:
+    """Returns when the listening socket is closed: the server has begun to stop."""
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=WAIT_SECONDS).close()
+        except ConnectionError:
+            return
+
+
+def read_to_end(sock: socket.socket) -> bytes:
+    received = b""
+    while chunk := sock.recv(65536):
+        received += chunk
+    return received
+
+
+def parse_answer(answer: bytes) -> tuple[int, dict[str, str]]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)
