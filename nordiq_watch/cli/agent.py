@@ -1,0 +1,186 @@
+"""`nordiq-watch agent`: measures this host and feeds a daemon; the simplest real feeder.
+
+A daemon that is away or busy loses nothing at once: samples wait in a bounded buffer, the oldest go first when it is
+full, and they are sent with their own timestamps when the daemon is back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from nordiq_watch.cli.parsers import add_connection, positive_seconds
+from nordiq_watch.errors import DaemonAway, DaemonRefused
+
+if TYPE_CHECKING:
+    from nordiq_watch.cli.client import Client
+
+DEFAULT_INTERVAL_SECONDS = 60.0
+FIRST_INTERVAL_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 300.0
+BUFFERED_SAMPLES = 1440  # a day of minutes, as long as the default window
+SAMPLES_PER_REQUEST = 500
+ANSWER_SECONDS = 10.0  # a stop waits for a request that is under way
+TOO_MANY_REQUESTS = 429
+
+Sample = dict[str, Any]
+
+_EPILOG = """\
+A sample is the mean since the one before: CPU, java (all its processes, in percent of the whole host) and traffic
+(all interfaces but the loopback). Memory, swap, disk (of /), load (1 minute), uptime and CLOSE_WAIT sockets (front: on
+a port where this host listens; back: the others) are as they are at that moment. What cannot be measured is left out.
+
+examples:
+  nordiq-watch agent --url http://watch.example.net:8000 --interval 60
+  nordiq-watch agent --once                              one sample, shown, for a first look
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+    parser = subparsers.add_parser(
+        "agent",
+        help="measure this host and feed a daemon",
+        description="Measures this host and feeds a daemon until SIGTERM or SIGINT.",
+        epilog=_EPILOG,
+    )
+    parser.add_argument(
+        "--interval",
+        type=positive_seconds,
+        default=DEFAULT_INTERVAL_SECONDS,
+        metavar="S",
+        help="seconds between samples (default: %(default)g). Shorter than the daemon's window.interval_seconds, so "
+        "that no slot stays empty",
+    )
+    parser.add_argument("--name", default=socket.gethostname(), help="server_name to send (default: %(default)s)")
+    parser.add_argument("--once", action="store_true", help="send one sample, show it and end")
+    add_connection(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 after a signal. Raises DaemonRefused when the daemon does not take what this host sends."""
+    from nordiq_watch.cli.client import connect
+
+    client = connect(args.url, key_file=args.key_file, config=args.config, answer_seconds=ANSWER_SECONDS)
+    sampler = Sampler(args.name)
+    stop = _stop_on_signals()
+    stop.wait(FIRST_INTERVAL_SECONDS)
+    if args.once:
+        return _send_one(client, sampler.sample())
+    print(f"agent: {args.name} feeds {client.url} every {args.interval:g} s", flush=True)
+    agent = Agent(client, sampler.sample)
+    while not stop.is_set():
+        agent.step()
+        stop.wait(args.interval)
+    return 0
+
+
+class Sampler:
+    """Turns readings of this host into samples; each covers the time since the one before."""
+
+    def __init__(self, server_name: str, *, clock: Callable[[], float] = time.time) -> None:
+        from nordiq_watch.cli import measurement
+
+        self._host = measurement
+        self._server_name = server_name
+        self._clock = clock
+        self._before = measurement.read_counters()
+
+    def sample(self) -> Sample:
+        now = self._host.read_counters()
+        metrics = self._host.rates_between(self._before, now) | self._host.read_levels()
+        self._before = now
+        return {
+            "timestamp": datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="seconds"),
+            "server_name": self._server_name,
+            **{name: round(value, 4) for name, value in metrics.items()},
+        }
+
+
+class Agent:
+    """Takes a sample a step and sends what waits. `say` gets one line when the daemon goes away and comes back."""
+
+    def __init__(
+        self,
+        client: Client,
+        sample: Callable[[], Sample],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        say: Callable[[str], None] = lambda line: print("agent:", line, file=sys.stderr, flush=True),
+    ) -> None:
+        self._client = client
+        self._sample = sample
+        self._clock = clock
+        self._say = say
+        self._waiting: deque[Sample] = deque(maxlen=BUFFERED_SAMPLES)
+        self._pause_seconds = 0.0
+        self._try_again_at = -float("inf")
+        self._reported: set[tuple[str, str]] = set()
+
+    @property
+    def waiting(self) -> int:
+        """Samples that no daemon has taken yet."""
+        return len(self._waiting)
+
+    def step(self) -> None:
+        """One sample, and a try to send it unless the daemon was away a moment ago. DaemonRefused: it was told no."""
+        self._waiting.append(self._sample())
+        if self._clock() < self._try_again_at:
+            return
+        try:
+            self._send_all()
+        except DaemonAway as error:
+            self._back_off(str(error))
+        except DaemonRefused as error:
+            if error.status != TOO_MANY_REQUESTS and error.status < 500:
+                raise
+            self._back_off(str(error))
+
+    def _send_all(self) -> None:
+        while self._waiting:
+            batch = list(islice(self._waiting, SAMPLES_PER_REQUEST))
+            answer = self._client.feed(batch)
+            for _ in batch:
+                self._waiting.popleft()
+            self._report_rejected(answer.body.get("rejected", []))
+        if self._pause_seconds:
+            self._say(f"{self._client.url} takes samples again")
+        self._pause_seconds = 0.0
+
+    def _back_off(self, reason: str) -> None:
+        if not self._pause_seconds:
+            self._say(f"{reason}; keeping up to {BUFFERED_SAMPLES} samples for it")
+        self._pause_seconds = min(LONGEST_PAUSE_SECONDS, max(1.0, 2 * self._pause_seconds))
+        self._try_again_at = self._clock() + self._pause_seconds
+
+    def _report_rejected(self, rejected: list[dict[str, Any]]) -> None:
+        for refusal in rejected:
+            cause = (str(refusal.get("field")), str(refusal.get("reason")))
+            if cause not in self._reported:
+                self._reported.add(cause)
+                self._say(f"the daemon does not take {cause[0]}: {cause[1]}")
+
+
+def _send_one(client: Client, sample: Sample) -> int:
+    answer = client.feed([sample])
+    for name, value in sample.items():
+        print(f"{name:18} {value}")
+    for refusal in answer.body.get("rejected", []):
+        print(f"error: the daemon does not take {refusal['field']}: {refusal['reason']}", file=sys.stderr)
+    print(f"{client.url}: {answer.body.get('status')}")
+    return 1 if answer.body.get("rejected") else 0
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop

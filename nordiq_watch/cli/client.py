@@ -1,0 +1,250 @@
+"""The command line's HTTP client: one daemon, one key; answers as they came, failures as one line.
+
+The key is sent in a header to the address that the user named and to no other: redirects are not followed, and the
+key appears in no message.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import requests
+
+from nordiq_watch.config import API_KEY_VARIABLE, URL_VARIABLE, Config, Remote, Settings, find_remote, load_settings
+from nordiq_watch.errors import ClientError, DaemonAway, DaemonRefused
+
+DEFAULT_CONFIG = Path("config.yaml")
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 30.0
+RELOAD_SECONDS = 900.0  # a reload is answered when it is over; the largest models take minutes on slow disks
+
+JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key and where it came from; only the latter may be shown."""
+
+    value: str = field(repr=False)
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the daemon said. `text` is `body` as it came over the wire."""
+
+    status: int
+    body: JsonObject
+    text: str
+    headers: dict[str, str]
+
+
+class Client:
+    """Requests to one daemon. Not to be shared between threads.
+
+    Every method raises DaemonAway when nothing answers in time and DaemonRefused when the daemon says no. The answer
+    to a reload is an answer even when it says `"success": false`.
+    """
+
+    def __init__(self, url: str, *, key: Key | None = None, answer_seconds: float = ANSWER_SECONDS) -> None:
+        self.url = _checked(url)
+        self._key = key
+        self._answer_seconds = answer_seconds
+        self._session = requests.Session()
+        self._session.trust_env = not _is_loopback(self.url)  # a proxy cannot reach this machine's own loopback
+        if key is not None:
+            self._session.headers["X-API-Key"] = key.value
+
+    def health(self) -> Answer:
+        return self._get("/health")
+
+    def ready(self) -> bool:
+        """Whether a verified model is serving."""
+        try:
+            return self._get("/ready").status == 200
+        except DaemonRefused as error:
+            if error.status == 503:
+                return False
+            raise
+
+    def status(self) -> Answer:
+        return self._get("/status")
+
+    def models(self) -> Answer:
+        return self._get("/admin/models")
+
+    def model_info(self) -> Answer:
+        return self._get("/admin/model-info")
+
+    def reload(self, name: str | None = None, *, wait: bool = True) -> Answer:
+        """Loads the version called `name`, or the latest; with `wait=False` the answer holds the reload's `id`."""
+        query = {"model_path": name} if name else {}
+        if not wait:
+            query["wait"] = "false"
+        return self._post("/admin/reload-model", query=query, answer_seconds=RELOAD_SECONDS)
+
+    def rollback(self) -> Answer:
+        return self._post("/admin/rollback", answer_seconds=RELOAD_SECONDS)
+
+    def unpin(self) -> Answer:
+        return self._post("/admin/unpin", answer_seconds=RELOAD_SECONDS)
+
+    def reloads(self, reload_id: int | None = None) -> Answer:
+        """All reloads that the daemon remembers, or the one with this id."""
+        return self._get("/admin/reloads" if reload_id is None else f"/admin/reloads/{reload_id}")
+
+    def feed(self, records: list[JsonObject]) -> Answer:
+        return self._post("/feed/data", body={"records": records})
+
+    def predictions(self, server: str | None = None) -> Answer:
+        """The newest forecast of the fleet, or of one server."""
+        return self._get(f"/predictions/{quote(server or 'current', safe='')}")
+
+    def _get(self, path: str) -> Answer:
+        return self._request("GET", path, timeout=(CONNECT_SECONDS, self._answer_seconds))
+
+    def _post(
+        self,
+        path: str,
+        *,
+        query: dict[str, str] | None = None,
+        body: JsonObject | None = None,
+        answer_seconds: float | None = None,
+    ) -> Answer:
+        timeout = (CONNECT_SECONDS, answer_seconds or self._answer_seconds)
+        return self._request("POST", path, params=query, json=body, timeout=timeout)
+
+    def _request(self, method: str, path: str, **options: Any) -> Answer:
+        try:
+            response = self._session.request(method, self.url + path, allow_redirects=False, **options)
+        except requests.RequestException as error:
+            raise self._explain(error, f"{method} {path}") from None
+        return self._read(response, path)
+
+    def _explain(self, error: requests.RequestException, request: str) -> ClientError:
+        if isinstance(error, requests.exceptions.SSLError):
+            return ClientError(f"{self.url}: TLS failed. Does the daemon speak https, and is its certificate trusted?")
+        if isinstance(error, requests.ReadTimeout):
+            return DaemonAway(f"the daemon at {self.url} did not answer {request} in time")
+        if isinstance(error, requests.ConnectionError):
+            return DaemonAway(
+                f"no daemon answers at {self.url} ({_cause(error)}): start it with `nordiq-watch serve` or give --url"
+            )
+        return ClientError(f"{self.url}: {request} failed: {error}")
+
+    def _read(self, response: requests.Response, path: str) -> Answer:
+        body = _json_object(response)
+        if response.status_code == 401:
+            raise DaemonRefused(self._describe_refused_key(), status=401)
+        if body is None:
+            raise DaemonRefused(
+                f"{self.url}{path} answered HTTP {response.status_code} without JSON: is this a nordiq_watch daemon?",
+                status=response.status_code,
+            )
+        if response.status_code >= 300 and "success" not in body:
+            raise DaemonRefused(_describe_error(body, response.status_code), status=response.status_code)
+        return Answer(response.status_code, body, response.text, dict(response.headers))
+
+    def _describe_refused_key(self) -> str:
+        if self._key is None:
+            return f"{self.url} wants an API key and none was found: set {API_KEY_VARIABLE} or give --key-file"
+        return f"{self.url} refused the API key from {self._key.source}: set {API_KEY_VARIABLE} or give --key-file"
+
+
+def connect(
+    url: str | None = None,
+    *,
+    key_file: Path | None = None,
+    config: Path | None = None,
+    remote: Remote | None = None,
+    answer_seconds: float = ANSWER_SECONDS,
+) -> Client:
+    """A client for the daemon that the options, the environment and the config file name, in this order.
+
+    The key in the environment wins over the key files. The config is only read where it is needed.
+    ConfigError for a bad config file, ClientError for a key file or address that cannot be used.
+    """
+    remote = find_remote() if remote is None else remote
+    settings = functools.cache(lambda: _settings(config))
+    if remote.api_key is not None:
+        key: Key | None = Key(remote.api_key, source=API_KEY_VARIABLE)
+    elif key_file is not None:
+        key = read_key(key_file)
+    else:
+        key = read_key(settings().key_file) if settings().key_file.exists() else None
+    return Client(url or remote.url or address_of(settings().config), key=key, answer_seconds=answer_seconds)
+
+
+def address_of(config: Config) -> str:
+    """Where a daemon with this config is reached from its own machine. ClientError where that cannot be known."""
+    server = config.server
+    if server.port == 0:
+        raise ClientError(f"server.port is 0, any free one: give --url or {URL_VARIABLE} (the daemon's log says which)")
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(server.host, server.host)
+    return f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
+
+
+def read_key(path: Path) -> Key:
+    """The key in a key file. ClientError where the file cannot be read or does not hold one line of plain text."""
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise ClientError(f"{path}: the key file cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        text = ""
+    if not text or not text.isprintable():
+        raise ClientError(f"{path}: the key file must hold the key alone, as one line of plain text")
+    return Key(text, source=str(path))
+
+
+def _settings(config: Path | None) -> Settings:
+    if config is None and not DEFAULT_CONFIG.exists():
+        return Settings(config=Config(), root=Path.cwd())
+    return load_settings(config or DEFAULT_CONFIG)
+
+
+def _checked(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ClientError(f"{url}: not an address; write it like http://127.0.0.1:8000")
+    return url.rstrip("/")
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _json_object(response: requests.Response) -> JsonObject | None:
+    try:
+        body = response.json()
+    except requests.exceptions.JSONDecodeError:
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _describe_error(body: JsonObject, status: int) -> str:
+    words = [str(body[name]) for name in ("error", "detail") if body.get(name)]
+    return f"{': '.join(words) or 'no reason given'} (HTTP {status})"
+
+
+def _cause(error: BaseException) -> str:
+    """The operating system's words, from below the layers that wrap them."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.strerror:
+            return seen.strerror.lower()
+        seen = seen.__cause__ or seen.__context__
+    return type(error).__name__

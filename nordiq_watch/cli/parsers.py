@@ -1,0 +1,52 @@
+"""What the commands' argument parsers share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, NoReturn
+
+USAGE_EXIT = 2
+
+
+class Parser(argparse.ArgumentParser):
+    """Answers a mistake with one line on stderr, keeps the layout of examples, and knows no abbreviations.
+
+    Sub-parsers are of the same class, so every command behaves like this.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        options.setdefault("allow_abbrev", False)
+        super().__init__(**options)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE_EXIT, f"error: {message}. See `{self.prog} --help`.\n")
+
+
+def positive_seconds(text: str) -> float:
+    """An argument in seconds, more than 0; argparse turns the error into its line."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+    return seconds
+
+
+def add_connection(parser: argparse.ArgumentParser) -> None:
+    """`--url`, `--key-file` and `--config`: how to find the daemon and its key (see `client.connect`)."""
+    group = parser.add_argument_group("the daemon")
+    group.add_argument(
+        "--url", help="its address; else NORDIQ_URL, else the server section of the config, else http://127.0.0.1:8000"
+    )
+    group.add_argument(
+        "--key-file",
+        type=Path,
+        metavar="FILE",
+        help="file with its API key; else auth.key_file of the config. NORDIQ_API_KEY in the environment wins",
+    )
+    group.add_argument(
+        "--config", type=Path, metavar="FILE", help="its config file; else ./config.yaml, if there is one"
+    )

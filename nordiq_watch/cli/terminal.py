@@ -1,0 +1,68 @@
+"""Readable tables, on a terminal and in a pipe. What a daemon says is shown as text, never read as markup."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+PIPE_COLUMNS = 1000  # a pipe has no width: nothing is folded or cut there
+
+STYLES = {
+    "live": "bold green",
+    "loaded": "green",
+    "rejected": "red",
+    "not_found": "red",
+    "quarantined": "yellow",
+    "incomplete": "yellow",
+}
+"""How words of the API stand out; the others are plain."""
+
+
+def open_console() -> Console:
+    """A console for stdout: as wide as the terminal, or as wide as needed."""
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
+
+
+def print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[Any]], *, console: Console) -> None:
+    """A table with one line a row; the last column is the one that folds where the terminal is narrow."""
+    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD if console.is_terminal else None)
+    for heading in headings:
+        table.add_column(heading, no_wrap=heading != headings[-1], overflow="fold")
+    for row in rows:
+        table.add_row(*map(cell, row))
+    console.print(table)
+
+
+def print_facts(facts: Mapping[str, Any], *, console: Console) -> None:
+    """Names and values; a section's keys are joined with a dot."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in _flat(facts).items():
+        grid.add_row(name, cell(value))
+    console.print(grid)
+
+
+def cell(value: Any) -> Text:
+    """A value as a user reads it."""
+    words = {None: "-", True: "yes", False: "no"}
+    if value is None or isinstance(value, bool):
+        return Text(words[value])
+    if isinstance(value, float):
+        return Text(f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}")
+    if isinstance(value, list | tuple):
+        return Text(", ".join(str(item) for item in value) or "-")
+    return Text(str(value), style=STYLES.get(str(value), ""))
+
+
+def _flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in facts.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
