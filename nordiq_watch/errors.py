@@ -50,7 +50,8 @@ class StorageError(NordiqError):
 class ModelRejected(NordiqError):
     """A version that must not go live. The live model was not touched.
 
-    `check` is the step that refused it: layout, manifest, weights, network, metrics, window or canary.
+    `check` is the step that refused it: layout, manifest, sha256, weights, network, metrics, window or canary.
+    `content_sha256` identifies the bytes that were refused, once they have been read whole.
     """
 
     http_status = 422
@@ -62,6 +63,7 @@ class ModelRejected(NordiqError):
         self.check = check
         self.found = found
         self.remedy = remedy
+        self.content_sha256: str | None = None
 
     @property
     def reason(self) -> str:

@@ -34,7 +34,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a directory is a complete model. `proven`: a SHA-256 in it says so, nothing needs to settle."""
+    """Whether a directory is a complete model. `proven`: it carries the SHA-256 of its files: nothing must settle."""
 
     complete: bool
     proven: bool = False

@@ -15,6 +15,7 @@ class Servable:
 
     version: Version
     identity: ModelIdentity
+    content_sha256: str
     spec: ModelSpec
     known_servers: frozenset[str]
     predictor: Predictor

@@ -1,0 +1,35 @@
+"""Opening files of a model directory: regular files only, never through a link, never more bytes than expected."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+MAX_JSON_BYTES = 64 * 2**20
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Opens a regular file for reading. OSError for a link, a pipe, a device or a missing file; never blocks on one."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "is not a regular file", str(path))
+        return os.fdopen(descriptor, "rb", buffering=0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_bounded(path: Path, limit: int = MAX_JSON_BYTES) -> bytes:
+    """The bytes of a small file. OSError with EFBIG if there are more than `limit`."""
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise OSError(errno.EFBIG, f"is larger than {limit:,} bytes", str(path))
+        content = bytearray()
+        while chunk := file.read(limit + 1 - len(content)):
+            content += chunk
+        return bytes(content[: limit + 1])

@@ -1,0 +1,76 @@
+"""The JSON files of a model directory, to and from the structures of `spec`. Data only: nothing in it can run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from nordiq_watch.artifact.files import read_bounded
+from nordiq_watch.artifact.layout import CONFIG_FILE, INFO_FILE, MAPPING_FILE
+from nordiq_watch.spec import FORMAT_VERSION, MODEL_TYPE, ModelSpec, ServerMapping, TrainingInfo
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class BrokenManifest(ValueError):
+    """A JSON file is not what it has to be; the text names the file, the key and what was found."""
+
+
+class UnknownFormat(BrokenManifest):
+    """The directory is whole, but in a format that this version of the program does not read."""
+
+
+class _Format(msgspec.Struct):
+    format_version: int
+    model_type: str
+
+
+def encode(content: msgspec.Struct) -> bytes:
+    """JSON for a model directory: indented, because people read it at night."""
+    return msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
+
+
+def read_spec(directory: Path) -> ModelSpec:
+    """config.json of a model directory. Raises BrokenManifest, UnknownFormat, OSError."""
+    return decode_spec(read_bounded(directory / CONFIG_FILE))
+
+
+def decode_spec(content: bytes) -> ModelSpec:
+    """The bytes of a config.json. The format is looked at first, so that a newer one is named as such."""
+    header = _decode(content, _Format, CONFIG_FILE)
+    if header.format_version != FORMAT_VERSION:
+        raise UnknownFormat(
+            f"{CONFIG_FILE} has format_version {header.format_version}, this version reads {FORMAT_VERSION}"
+        )
+    if header.model_type != MODEL_TYPE:
+        raise UnknownFormat(f"{CONFIG_FILE} has model_type {header.model_type!r}, this version serves {MODEL_TYPE!r}")
+    return _decode(content, ModelSpec, CONFIG_FILE)
+
+
+def read_mapping(directory: Path) -> ServerMapping:
+    """server_mapping.json of a model directory. Raises BrokenManifest, OSError."""
+    return decode_mapping(read_bounded(directory / MAPPING_FILE))
+
+
+def decode_mapping(content: bytes) -> ServerMapping:
+    return _decode(content, ServerMapping, MAPPING_FILE)
+
+
+def read_info(directory: Path) -> TrainingInfo | None:
+    """training_info.json, or None where there is none. Raises BrokenManifest, OSError."""
+    try:
+        content = read_bounded(directory / INFO_FILE)
+    except FileNotFoundError:
+        return None
+    return _decode(content, TrainingInfo, INFO_FILE)
+
+
+def _decode(content: bytes, kind: type[S], file_name: str) -> S:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.ValidationError as error:
+        raise BrokenManifest(f"{file_name} is not as documented: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BrokenManifest(f"{file_name} is not whole JSON ({error})") from None

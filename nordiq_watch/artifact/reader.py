@@ -1,0 +1,53 @@
+"""Reads a whole model directory, each byte once: what was hashed is what is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nordiq_watch.artifact.files import read_bounded
+from nordiq_watch.artifact.layout import CONFIG_FILE, MAPPING_FILE, WEIGHTS_FILE
+from nordiq_watch.artifact.manifest import decode_mapping, decode_spec, read_info
+from nordiq_watch.artifact.weights_file import WeightsFile, read_weights
+from nordiq_watch.spec import ModelSpec, ServerMapping, TrainingInfo
+
+
+class HashMismatch(ValueError):
+    """A file's bytes are not those that training_info.json lists: still being written, or damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A model directory in memory. `content_sha256` is one hash over its three required files."""
+
+    spec: ModelSpec
+    mapping: ServerMapping
+    info: TrainingInfo | None
+    weights: WeightsFile
+    content_sha256: str
+
+
+def read_model(directory: Path) -> ModelFiles:
+    """Reads, and compares with the directory's own hashes. HashMismatch, BrokenManifest, BrokenWeights, OSError."""
+    info = read_info(directory)
+    config = read_bounded(directory / CONFIG_FILE)
+    mapping = read_bounded(directory / MAPPING_FILE)
+    spec = decode_spec(config)
+    servers = decode_mapping(mapping)
+    weights = read_weights(directory / WEIGHTS_FILE)
+    hashes = {WEIGHTS_FILE: weights.sha256, CONFIG_FILE: _sha256(config), MAPPING_FILE: _sha256(mapping)}
+    _compare(hashes, info.sha256 if info else {})
+    content = _sha256("".join(hashes[name] for name in sorted(hashes)).encode())
+    return ModelFiles(spec=spec, mapping=servers, info=info, weights=weights, content_sha256=content)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _compare(found: Mapping[str, str], expected: Mapping[str, str]) -> None:
+    for name, digest in found.items():
+        if name in expected and expected[name].lower() != digest:
+            raise HashMismatch(f"{name} has SHA-256 {digest[:12]}…, training_info.json says {expected[name][:12]}…")

@@ -1,0 +1,136 @@
+"""A safetensors file, read once: the header proves its length, one pass fills our own buffer and hashes it.
+
+Format: 8 bytes little-endian header length, a JSON header {name: {dtype, shape, data_offsets}}, then the data
+(https://github.com/huggingface/safetensors#format). We read it ourselves instead of mapping it, because a mapped model
+changes, or kills the process with SIGBUS, when somebody overwrites or truncates the file under it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+import numpy as np
+
+from nordiq_watch.artifact.files import open_regular
+from nordiq_watch.records import RawTensor
+
+MAX_HEADER_BYTES = 32 * 2**20
+_CHUNK_BYTES = 8 * 2**20
+_DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+
+
+class BrokenWeights(ValueError):
+    """The file is not a whole safetensors file; the text says what was found."""
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """raw: the bytes before the data. file_size: how long the file must be: 8 + header length + largest data offset."""
+
+    raw: bytes
+    entries: Mapping[str, _Entry]
+    file_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsFile:
+    """All tensors of one file, views into one buffer, and the SHA-256 of the file's bytes as they were read."""
+
+    tensors: Mapping[str, RawTensor]
+    sha256: str
+    size_bytes: int
+
+
+def check_length(path: Path) -> None:
+    """Proves that the file is as long as its header says, without reading the data. Raises BrokenWeights, OSError."""
+    with open_regular(path) as file:
+        _check_size(file, _read_header(file))
+
+
+def read_weights(path: Path) -> WeightsFile:
+    """Reads, checks and hashes the file in one pass. Raises BrokenWeights, OSError.
+
+    The size is compared before the buffer is allocated, so a broken file costs no memory.
+    """
+    with open_regular(path) as file:
+        header = _read_header(file)
+        _check_size(file, header)
+        digest = hashlib.sha256(header.raw)
+        data = np.empty(header.file_size - len(header.raw), dtype=np.uint8)
+        view = data.data
+        _fill(view, file, digest)
+    tensors = {
+        name: RawTensor(entry.dtype, entry.shape, view[entry.data_offsets[0] : entry.data_offsets[1]])
+        for name, entry in header.entries.items()
+    }
+    return WeightsFile(tensors=tensors, sha256=digest.hexdigest(), size_bytes=header.file_size)
+
+
+def _read_header(file: BinaryIO) -> Header:
+    prefix = file.read(8)
+    if len(prefix) < 8:
+        raise BrokenWeights(f"has {len(prefix)} bytes, too short for a safetensors header")
+    length = int.from_bytes(prefix, "little")
+    if not 2 <= length <= MAX_HEADER_BYTES:
+        raise BrokenWeights(f"starts with a header length of {length:,} bytes: not a safetensors file")
+    body = file.read(length)
+    if len(body) < length:
+        raise BrokenWeights(f"has {8 + len(body):,} bytes, its header alone needs {8 + length:,}")
+    entries = _parse_entries(body)
+    end = max((entry.data_offsets[1] for entry in entries.values()), default=0)
+    return Header(raw=prefix + body, entries=entries, file_size=8 + length + end)
+
+
+def _parse_entries(body: bytes) -> dict[str, _Entry]:
+    try:
+        parsed = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        parsed.pop("__metadata__", None)
+        entries = {name: msgspec.json.decode(raw, type=_Entry) for name, raw in parsed.items()}
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BrokenWeights(f"has a header that cannot be read ({error})") from None
+    position = 0
+    for name, entry in sorted(entries.items(), key=lambda item: item[1].data_offsets):
+        _check_entry(name, entry, position)
+        position = entry.data_offsets[1]
+    return entries
+
+
+def _check_entry(name: str, entry: _Entry, position: int) -> None:
+    begin, end = entry.data_offsets
+    width = _DTYPE_BYTES.get(entry.dtype)
+    if width is None:
+        raise BrokenWeights(f"holds tensor {name} of the unsupported type {entry.dtype}")
+    if begin != position or any(size < 0 for size in entry.shape) or end - begin != prod(entry.shape) * width:
+        raise BrokenWeights(f"gives tensor {name} offsets {begin}..{end} that do not fit its shape {list(entry.shape)}")
+
+
+def _check_size(file: BinaryIO, header: Header) -> None:
+    size = os.fstat(file.fileno()).st_size
+    if size != header.file_size:
+        raise BrokenWeights(f"has {size:,} bytes, its header says {header.file_size:,}")
+
+
+def _fill(buffer: memoryview, file: BinaryIO, digest: hashlib._Hash) -> None:
+    """Reads and hashes chunk by chunk while the bytes are in cache; both calls let other threads run."""
+    for begin in range(0, len(buffer), _CHUNK_BYTES):
+        chunk = buffer[begin : begin + _CHUNK_BYTES]
+        filled = 0
+        while filled < len(chunk):
+            count = file.readinto(chunk[filled:])  # type: ignore[attr-defined]
+            if not count:
+                raise BrokenWeights(f"became shorter while it was read, at byte {begin + filled:,} of its data")
+            filled += count
+        digest.update(chunk)

@@ -1,0 +1,47 @@
+"""One reload on its way: its ticket, the stages it has passed, and how long each took."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from nordiq_watch.records import ReloadRecord, Stage
+from nordiq_watch.reload.queue import Ticket
+
+
+class Attempt:
+    """Keeps a ticket's record up to date, so that whoever waits or looks sees how far it is."""
+
+    def __init__(
+        self, ticket: Ticket, *, live: str | None, clock: Callable[[], float], wall_clock: Callable[[], float]
+    ) -> None:
+        self._ticket = ticket
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._update(state="running", started_at=wall_clock(), previous=live, current=live)
+
+    @property
+    def record(self) -> ReloadRecord:
+        return self._ticket.record
+
+    def choose(self, version: str) -> None:
+        self._update(version=version)
+
+    def note(self, stage: str, seconds: float) -> None:
+        """A stage that was over before the attempt began."""
+        self._update(stages=(*self.record.stages, Stage(stage, round(seconds, 6))))
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Times a stage; one that fails is not noted, so the last stage shown is the last one passed."""
+        begin = self._clock()
+        yield
+        self.note(name, self._clock() - begin)
+
+    def finish(self, outcome: str, *, live: str | None, reason: str | None = None) -> ReloadRecord:
+        self._update(state="finished", outcome=outcome, reason=reason, current=live, finished_at=self._wall_clock())
+        return self.record
+
+    def _update(self, **changes: object) -> None:
+        self._ticket.update(replace(self.record, **changes))  # type: ignore[arg-type]

@@ -1,0 +1,99 @@
+"""Which versions there are. A scan looks at names and sizes only; no path from outside is ever opened."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import stat
+import threading
+from pathlib import Path
+
+from nordiq_watch.artifact.completeness import judge
+from nordiq_watch.artifact.layout import INFO_FILE, REQUIRED_FILES, age_key, is_candidate, timestamp_of
+from nordiq_watch.errors import RequestError
+from nordiq_watch.records import Verdict, Version
+
+log = logging.getLogger(__name__)
+
+_MODEL_FILES = (*REQUIRED_FILES, INFO_FILE)
+
+
+class Catalogue:
+    """The versions under one models directory. Safe from any thread; remembers only which are whole."""
+
+    def __init__(self, models_dir: Path) -> None:
+        self.models_dir = models_dir
+        self._whole: dict[str, tuple[str, Verdict]] = {}
+        self._lock = threading.Lock()
+
+    def scan(self) -> tuple[Version, ...]:
+        """All versions, newest first. A models directory that is missing holds none: that is not an error here."""
+        try:
+            names = [path.name for path in self.models_dir.iterdir()]
+        except OSError:
+            return ()
+        versions = [version for name in names if is_candidate(name) and (version := self._look_at(name))]
+        return tuple(sorted(versions, key=lambda version: age_key(version.name), reverse=True))
+
+    def find(self, name: str) -> Version | None:
+        """The version of this name, if there is one now."""
+        return next((version for version in self.scan() if version.name == name), None)
+
+    def judge(self, version: Version) -> Verdict:
+        """Whether the version is complete; a file system that fails is a reason, not an error."""
+        with self._lock:
+            fingerprint, verdict = self._whole.get(version.name, ("", None))
+        if verdict is not None and fingerprint == version.fingerprint:
+            return verdict
+        try:
+            verdict = judge(version.path)
+        except OSError as error:
+            return Verdict(complete=False, reason=f"cannot be read now ({error.strerror})")
+        if verdict.complete:
+            with self._lock:
+                self._whole[version.name] = (version.fingerprint, verdict)
+        return verdict
+
+    def resolve(self, text: str) -> str:
+        """The version name in what a client sent: NAME or models/NAME. RequestError for all else; opens nothing."""
+        name = text.removeprefix(f"{self.models_dir.name}/").removesuffix("/")
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or not is_candidate(name):
+            raise RequestError(
+                f"model_path {text!r:.100} is not a version in the models directory. Send "
+                f"{self.models_dir.name}/tft_model_YYYYMMDD_HHMMSS or the name alone."
+            )
+        if (self.models_dir / name).is_symlink():
+            raise RequestError(f"{name} is a symbolic link; only real directories are loaded.")
+        return name
+
+    def shown(self, name: str) -> str:
+        """How users see a version: models/NAME, never the path on this host."""
+        return f"{self.models_dir.name}/{name}"
+
+    def _look_at(self, name: str) -> Version | None:
+        path = self.models_dir / name
+        try:
+            own = path.lstat()
+            if not stat.S_ISDIR(own.st_mode):
+                return None
+            files = [(file, status) for file in _MODEL_FILES if (status := _stat(path / file))]
+        except OSError:
+            return None  # it went away between the listing and here, or cannot be looked at: the next scan tells
+        seen = [(file, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for file, s in files]
+        return Version(
+            name=name,
+            path=path,
+            timestamp=timestamp_of(name),
+            fingerprint=hashlib.sha256(repr(seen).encode()).hexdigest()[:32],
+            size_bytes=sum(status.st_size for _, status in files),
+            modified=max([status.st_mtime for _, status in files], default=own.st_mtime),
+        )
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,70 @@
+"""What became of every reload: JSON lines on disk, the newest in memory. Written by the reload worker alone."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from pathlib import Path
+
+import msgspec
+
+from nordiq_watch.records import ReloadRecord
+
+log = logging.getLogger(__name__)
+
+_KEPT = 500
+
+
+class ReloadHistory:
+    """Finished reloads, oldest first on disk. A damaged line is skipped; a disk that refuses costs only the record."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._records: deque[ReloadRecord] = deque(maxlen=_KEPT)
+        self._lines = 0
+        self._load()
+
+    @property
+    def last_id(self) -> int:
+        return max((record.id for record in self._records), default=0)
+
+    def add(self, record: ReloadRecord) -> None:
+        self._records.append(record)
+        try:
+            if self._lines >= 2 * _KEPT:
+                self._compact()
+            else:
+                self._append(record)
+        except OSError as error:
+            log.error("%s cannot be written (%s): reload %d is kept in memory only", self._path, error, record.id)
+
+    def recent(self) -> tuple[ReloadRecord, ...]:
+        """Newest first."""
+        return tuple(reversed(self._records.copy()))
+
+    def _load(self) -> None:
+        try:
+            lines = self._path.read_bytes().splitlines()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            log.error("%s cannot be read (%s): the list of reloads starts empty", self._path, error)
+            return
+        self._lines = len(lines)
+        for line in lines[-_KEPT:]:
+            try:
+                self._records.append(msgspec.json.decode(line, type=ReloadRecord))
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                log.warning("%s: skipped a line that is not a reload", self._path)
+
+    def _append(self, record: ReloadRecord) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("ab") as file:
+            file.write(msgspec.json.encode(record) + b"\n")
+        self._lines += 1
+
+    def _compact(self) -> None:
+        replacement = self._path.with_suffix(".tmp")
+        replacement.write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in self._records))
+        replacement.replace(self._path)
+        self._lines = len(self._records)

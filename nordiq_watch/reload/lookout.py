@@ -1,0 +1,143 @@
+"""Looks at the models directory and says which version to load now, and when looking again may give another answer.
+
+Belongs to the reload worker's thread. Hears nothing of events: it judges what is there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nordiq_watch.errors import TransientModelError
+from nordiq_watch.records import Verdict, Version
+from nordiq_watch.reload.catalogue import Catalogue
+from nordiq_watch.reload.policy import Situation, newer_than_live, next_to_load
+from nordiq_watch.reload.sightings import Sighting, Sightings
+from nordiq_watch.storage.decisions import DecisionStore
+
+log = logging.getLogger(__name__)
+
+_FIRST_RETRY_SECONDS = 1.0
+_LONGEST_RETRY_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A version that the machine, not its content, kept from loading."""
+
+    fingerprint: str
+    attempts: int
+    not_before: float
+    reason: str
+
+
+class Lookout:
+    """`look_at` is the monotonic time of the next look that is worth it; None = not before something changes."""
+
+    def __init__(
+        self, catalogue: Catalogue, store: DecisionStore, *, settle_seconds: float, clock: Callable[[], float]
+    ) -> None:
+        self._catalogue = catalogue
+        self._store = store
+        self._settle_seconds = settle_seconds
+        self._clock = clock
+        self._sightings = Sightings(settle_seconds)
+        self._retries: dict[str, Retry] = {}
+        self._told: dict[str, str] = {}
+        self.look_at: float | None = None
+
+    def choose(self, *, live: str | None, live_fingerprint: str | None) -> Version | None:
+        """The version that ought to be live and is not; None if all is as it should be, or not ready yet."""
+        self.look_at = None
+        versions = self._catalogue.scan()
+        self._sightings.forget_all_but([version.name for version in versions])
+        loadable = [version for version in versions if self._is_loadable(version, live, live_fingerprint)]
+        target = next_to_load(loadable, self._situation(live, live_fingerprint))
+        if target is None:
+            self._tell_what_a_pin_holds_back(loadable, live)
+        return target
+
+    def sighting(self, name: str) -> Sighting | None:
+        return self._sightings.get(name)
+
+    def retry_of(self, name: str) -> Retry | None:
+        """Why a complete version is not live yet, if the machine is the reason. From any thread."""
+        return self._retries.get(name)
+
+    def seconds_to_settle(self, version: Version, verdict: Verdict) -> float:
+        """How long a version must be watched until its bytes are known to stand still."""
+        now = self._clock()
+        self._sightings.observe(version, verdict, now=now)
+        return self._sightings.seconds_to_wait(version, verdict, now=now)
+
+    def postpone(self, version: Version, error: TransientModelError) -> None:
+        """The machine failed: the version is tried again, later and later."""
+        known = self._retries.get(version.name)
+        attempts = known.attempts + 1 if known and known.fingerprint == version.fingerprint else 1
+        wait = min(_FIRST_RETRY_SECONDS * 2 ** (attempts - 1), _LONGEST_RETRY_SECONDS)
+        self._retries[version.name] = Retry(version.fingerprint, attempts, self._clock() + wait, error.reason)
+        self._look_in(wait)
+
+    def distrust_hashes(self, version: Version) -> bool:
+        """The bytes are not those listed. True if more may be coming: then it is looked at again once they settled."""
+        if self._sightings.settled(version.name, now=self._clock()):
+            return False
+        self._sightings.disprove(version.name)
+        self._look_in(self._settle_seconds)
+        return True
+
+    def forget_retry(self, version: Version) -> None:
+        self._retries.pop(version.name, None)
+
+    def _is_loadable(self, version: Version, live: str | None, live_fingerprint: str | None) -> bool:
+        now = self._clock()
+        verdict = self._catalogue.judge(version)
+        self._sightings.observe(version, verdict, now=now)
+        if not verdict.complete:
+            self._tell_incomplete(version, verdict)
+            return False
+        if version.name == live and version.fingerprint == live_fingerprint:
+            return True
+        refusal = self._store.current.refusals.get(version.name)
+        if refusal is not None and refusal.fingerprint == version.fingerprint:
+            return False
+        wait = self._sightings.seconds_to_wait(version, verdict, now=now)
+        retry = self._retries.get(version.name)
+        if retry is not None and retry.fingerprint == version.fingerprint:
+            wait = max(wait, retry.not_before - now)
+        if wait > 0:
+            self._look_in(wait)
+        return wait <= 0
+
+    def _look_in(self, seconds: float) -> None:
+        at = self._clock() + seconds
+        self.look_at = at if self.look_at is None else min(self.look_at, at)
+
+    def _situation(self, live: str | None, live_fingerprint: str | None) -> Situation:
+        decisions = self._store.current
+        return Situation(
+            live=live,
+            live_fingerprint=live_fingerprint,
+            pinned=decisions.pinned,
+            resume=decisions.live,
+            quarantined=decisions.quarantined,
+        )
+
+    def _tell_incomplete(self, version: Version, verdict: Verdict) -> None:
+        if not self._sightings.settled(version.name, now=self._clock()):
+            self._look_in(self._settle_seconds)
+        elif self._is_news(version.name, version.fingerprint):
+            log.warning("%s is not complete: %s. Waiting for the rest.", version.name, verdict.reason)
+
+    def _tell_what_a_pin_holds_back(self, loadable: list[Version], live: str | None) -> None:
+        pinned = self._store.current.pinned
+        newer = newer_than_live(loadable, live)
+        if pinned and newer and self._is_news(newer.name, f"held by {pinned}"):
+            log.warning("%s is complete but not loaded: %s is pinned. End it with unpin.", newer.name, pinned)
+
+    def _is_news(self, name: str, fact: str) -> bool:
+        """Each fact about a version is told once, not at every look."""
+        news = self._told.get(name) != fact
+        self._told[name] = fact
+        return news

@@ -1,0 +1,57 @@
+"""Which version ought to be live. Pure: no threads, no files, tested as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from nordiq_watch.artifact.layout import age_key
+from nordiq_watch.records import Version
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the choice depends on.
+
+    live: the version that answers; live_fingerprint: its directory as it was loaded. resume: the version that was live
+    when the daemon stopped. quarantined: versions that were rolled back; nothing older than them is a newer drop.
+    """
+
+    live: str | None = None
+    live_fingerprint: str | None = None
+    pinned: str | None = None
+    resume: str | None = None
+    quarantined: Collection[str] = ()
+
+
+def next_to_load(loadable: Sequence[Version], situation: Situation) -> Version | None:
+    """The version to load now, or None. `loadable`: complete and not refused, newest first."""
+    by_name = {version.name: version for version in loadable}
+    if situation.pinned in by_name and situation.pinned != situation.live:
+        return by_name[situation.pinned]
+    replaced = by_name.get(situation.live or "")
+    if replaced is not None and replaced.fingerprint != situation.live_fingerprint:
+        return replaced
+    if situation.pinned is not None and situation.live is not None:
+        return None
+    newer = [version for version in loadable if age_key(version.name) > _floor(situation)]
+    if newer:
+        return newer[0]
+    if situation.live is not None:
+        return None
+    return by_name.get(situation.resume or "") or next(iter(loadable), None)
+
+
+def newer_than_live(loadable: Sequence[Version], live: str | None) -> Version | None:
+    """The newest loadable version above the live one: what a pin keeps away."""
+    newest = next(iter(loadable), None)
+    if newest is None or (live is not None and age_key(newest.name) <= age_key(live)):
+        return None
+    return newest
+
+
+def _floor(situation: Situation) -> tuple[str, str]:
+    """Only what is above this is a newer drop: the live (or last live) version and all that were rolled back."""
+    base = situation.live or situation.resume
+    names = [*situation.quarantined, *([base] if base else [])]
+    return max(map(age_key, names), default=("", ""))

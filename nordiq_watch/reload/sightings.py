@@ -1,0 +1,61 @@
+"""What has been seen of each directory: since when it is there, and since when its bytes stand still."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from nordiq_watch.records import Verdict, Version
+
+
+@dataclass(slots=True)
+class Sighting:
+    """Times are monotonic seconds. `complete_at` belongs to the present fingerprint."""
+
+    fingerprint: str
+    first_seen: float
+    unchanged_since: float
+    complete_at: float | None = None
+    disproven: bool = False
+
+
+class Sightings:
+    """Knows when a directory may be loaded: at once if it carries hashes, else when it has settled."""
+
+    def __init__(self, settle_seconds: float) -> None:
+        self._settle_seconds = settle_seconds
+        self._seen: dict[str, Sighting] = {}
+
+    def observe(self, version: Version, verdict: Verdict, *, now: float) -> Sighting:
+        sighting = self._seen.get(version.name)
+        if sighting is None:
+            sighting = self._seen[version.name] = Sighting(version.fingerprint, now, now)
+        elif sighting.fingerprint != version.fingerprint:
+            sighting.fingerprint, sighting.unchanged_since = version.fingerprint, now
+            sighting.complete_at, sighting.disproven = None, False
+        if verdict.complete and sighting.complete_at is None:
+            sighting.complete_at = now
+        return sighting
+
+    def seconds_to_wait(self, version: Version, verdict: Verdict, *, now: float) -> float:
+        """How long until a complete directory may be loaded; 0 = now."""
+        sighting = self._seen[version.name]
+        if verdict.proven and not sighting.disproven:
+            return 0.0
+        return max(0.0, sighting.unchanged_since + self._settle_seconds - now)
+
+    def settled(self, name: str, *, now: float) -> bool:
+        sighting = self._seen.get(name)
+        return sighting is None or now >= sighting.unchanged_since + self._settle_seconds
+
+    def disprove(self, name: str) -> None:
+        """The hashes of these bytes did not match: now only time can tell whether more is coming."""
+        if name in self._seen:
+            self._seen[name].disproven = True
+
+    def get(self, name: str) -> Sighting | None:
+        return self._seen.get(name)
+
+    def forget_all_but(self, names: Collection[str]) -> None:
+        for name in self._seen.keys() - set(names):
+            del self._seen[name]

@@ -1,0 +1,301 @@
+"""The reload worker: takes jobs from the queue one by one, and is the only one that changes which model is live.
+
+Everything that can fail (read, verify, build, canary) comes before the swap, which cannot. A job that fails for
+whatever reason leaves the live model as it was, is remembered, and the next job is taken.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Literal
+
+from nordiq_watch.errors import ModelRejected, TransientModelError
+from nordiq_watch.events import EventBus, ModelQuarantined, ModelRejectedEvent, ModelWentLive, PinChanged
+from nordiq_watch.live.published import Live
+from nordiq_watch.live.servable import Servable
+from nordiq_watch.records import Verdict, Version
+from nordiq_watch.reload.attempt import Attempt
+from nordiq_watch.reload.catalogue import Catalogue
+from nordiq_watch.reload.history import ReloadHistory
+from nordiq_watch.reload.jobs import Job, LoadLatest, LoadVersion, LookAgain, RollBack, Unpin
+from nordiq_watch.reload.loader import NotWholeYet
+from nordiq_watch.reload.lookout import Lookout
+from nordiq_watch.reload.promotion import Promotion, Unchanged
+from nordiq_watch.reload.queue import ReloadQueue, Ticket
+from nordiq_watch.storage.decisions import DecisionStore, Refusal
+
+log = logging.getLogger(__name__)
+
+
+class ReloadWorker:
+    """One thread runs `run`; tests call `step`. `pause(seconds)` waits, and returns early when the daemon stops."""
+
+    def __init__(
+        self,
+        *,
+        catalogue: Catalogue,
+        lookout: Lookout,
+        promotion: Promotion,
+        live: Live,
+        store: DecisionStore,
+        history: ReloadHistory,
+        queue: ReloadQueue,
+        events: EventBus,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        pause: Callable[[float], object],
+    ) -> None:
+        self._catalogue = catalogue
+        self._lookout = lookout
+        self._promotion = promotion
+        self._live = live
+        self._store = store
+        self._history = history
+        self._queue = queue
+        self._events = events
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._pause = pause
+        self._live_fingerprint: str | None = None
+        self.running: Ticket | None = None
+
+    def run(self) -> None:
+        """Works until the queue is closed."""
+        while not self._queue.closed:
+            self.step(timeout=None)
+
+    def step(self, *, timeout: float | None) -> bool:
+        """Waits for the next job or for the time of the next look, and does it. False if there was nothing to do."""
+        taken = self._queue.take(self._time_to_wait(timeout))
+        if taken is not None:
+            self._do(*taken)
+            return True
+        if self._queue.closed or self._lookout.look_at is None or self._clock() < self._lookout.look_at:
+            return False
+        look = LookAgain()
+        self._do(look, self._queue.new_ticket(look))
+        return True
+
+    def _time_to_wait(self, timeout: float | None) -> float | None:
+        if self._lookout.look_at is None:
+            return timeout
+        left = max(0.0, self._lookout.look_at - self._clock())
+        return left if timeout is None else min(left, timeout)
+
+    def _do(self, job: Job, ticket: Ticket) -> None:
+        try:
+            if isinstance(job, LookAgain):
+                self._look_again(job)
+            else:
+                self._do_as_asked(job, self._begin(ticket))
+        except Exception as error:  # the top of the thread: whatever went wrong, the next job is taken
+            log.exception("the reload worker failed on %s", job)
+            self._give_up(error)
+        finally:
+            self.running = None
+
+    def _do_as_asked(self, job: Job, attempt: Attempt) -> None:
+        attempt.note("queued", max(0.0, self._wall_clock() - attempt.record.created_at))
+        match job:
+            case LoadLatest():
+                self._load_latest(attempt)
+            case LoadVersion():
+                self._load_named(job.name, attempt)
+            case RollBack():
+                self._roll_back(attempt)
+            case Unpin():
+                self._unpin(attempt)
+
+    def _begin(self, ticket: Ticket) -> Attempt:
+        self.running = ticket
+        return Attempt(ticket, live=self._live_name, clock=self._clock, wall_clock=self._wall_clock)
+
+    def _finish(self, attempt: Attempt, outcome: str, reason: str | None = None) -> None:
+        self._history.add(attempt.finish(outcome, live=self._live_name, reason=reason))
+
+    def _give_up(self, error: Exception) -> None:
+        """An error that nobody foresaw: the version is refused, because the next try would fail the same way."""
+        ticket = self.running
+        if ticket is None or ticket.record.state == "finished":
+            return
+        reason = f"internal: {type(error).__name__}, the log has the rest"
+        version = self._catalogue.find(ticket.record.version or "")
+        if version is not None and version.name != self._live_name:
+            self._refuse(version, reason, content_sha256=None)
+        self._finish(self._begin(ticket), "rejected", reason)
+
+    # What the watcher asks for
+
+    def _look_again(self, job: LookAgain) -> None:
+        target = self._lookout.choose(live=self._live_name, live_fingerprint=self._live_fingerprint)
+        if target is None:
+            return
+        attempt = self._begin(self._queue.new_ticket(job))
+        sighting = self._lookout.sighting(target.name)
+        if sighting is not None and sighting.complete_at is not None:
+            attempt.note("seen", 0.0)
+            attempt.note("complete", sighting.complete_at - sighting.first_seen)
+            attempt.note("queued", self._clock() - sighting.complete_at)
+        if not self._promote(target, attempt, automatic=True):
+            self._queue.submit(job)  # the next best version may be loadable
+
+    # What people ask for
+
+    def _load_latest(self, attempt: Attempt) -> None:
+        quarantined = self._store.current.quarantined
+        candidates = [version for version in self._catalogue.scan() if version.name not in quarantined]
+        if not candidates:
+            self._finish(attempt, "not_found", "there is no model in the models directory")
+        elif self._load_on_request(candidates[0], attempt):
+            self._pin(None)
+
+    def _load_named(self, name: str, attempt: Attempt) -> None:
+        version = self._catalogue.find(name)
+        if version is None:
+            self._finish(attempt, "not_found", f"there is no version {name} in the models directory")
+        elif self._load_on_request(version, attempt):
+            self._pin(name)
+
+    def _load_on_request(self, version: Version, attempt: Attempt) -> bool:
+        """Loads it, whatever was thought of it before. True if it is live afterwards."""
+        attempt.choose(version.name)
+        if version.name == self._live_name and version.fingerprint == self._live_fingerprint:
+            self._finish(attempt, "unchanged")
+            return True
+        verdict = self._catalogue.judge(version)
+        if not verdict.complete:
+            self._reject(attempt, version, check="layout", reason=f"incomplete: {verdict.reason}")
+            return False
+        if not self._stands_still(version, verdict):
+            self._reject(attempt, version, check="layout", reason="incomplete: it is still being written")
+            return False
+        return self._promote(version, attempt, automatic=False)
+
+    def _stands_still(self, version: Version, verdict: Verdict) -> bool:
+        """Waits out the settle time of a directory without hashes; False if it changed meanwhile."""
+        wait = self._lookout.seconds_to_settle(version, verdict)
+        if wait <= 0:
+            return True
+        self._pause(wait)
+        again = self._catalogue.find(version.name)
+        return again is not None and again.fingerprint == version.fingerprint
+
+    def _unpin(self, attempt: Attempt) -> None:
+        self._pin(None)
+        self._finish(attempt, "unpinned")
+        self._queue.submit(LookAgain(trigger="api"))
+
+    def _pin(self, version: str | None) -> None:
+        if self._store.current.pinned != version:
+            self._store.save(self._store.current.with_pin(version))
+            self._events.publish(PinChanged(version))
+
+    # Going back
+
+    def _roll_back(self, attempt: Attempt) -> None:
+        left, kept = self._live.peek(), self._live.previous()
+        target = kept.name if kept else self._store.current.previous
+        if left is None or target is None:
+            self._finish(attempt, "not_found", "there is no version to go back to")
+            return
+        attempt.choose(target)
+        restored = self._promotion.revive(kept, self._next_generation) if kept else self._prove(target, attempt)
+        if restored is None:
+            return
+        reason = f"rolled back to {target}"
+        refusal = self._refusal("quarantined", left.version, reason, left.content_sha256)
+        self._promotion.put_live(restored, attempt, keep_previous=False)
+        self._live_fingerprint = restored.version.fingerprint
+        generation = restored.identity.generation
+        self._store.save(
+            self._store.current.with_rollback(left.name, to=target, generation=generation, refusal=refusal)
+        )
+        self._events.publish(ModelQuarantined(left.name, reason))
+        self._announce(restored, attempt, replaced=left.name)
+
+    def _prove(self, name: str, attempt: Attempt) -> Servable | None:
+        """The version before, from disk, because it is not in memory any more."""
+        version = self._catalogue.find(name)
+        if version is None:
+            self._finish(attempt, "not_found", f"{name}, the version before, is no longer in the models directory")
+            return None
+        try:
+            return self._promotion.prove(version, attempt, generation=self._next_generation, known_bad=None)
+        except ModelRejected as error:
+            self._reject(attempt, version, check=error.check, reason=error.reason)
+            return None
+
+    # From disk to live
+
+    def _promote(self, version: Version, attempt: Attempt, *, automatic: bool) -> bool:
+        """True if the version is live afterwards. Every way in which it can fail ends in the record and in the log."""
+        attempt.choose(version.name)
+        known_bad = self._store.current.refusals.get(version.name) if automatic else None
+        try:
+            candidate = self._promotion.prove(version, attempt, generation=self._next_generation, known_bad=known_bad)
+        except Unchanged:
+            self._live_fingerprint = version.fingerprint
+            self._finish(attempt, "unchanged")
+            return True
+        except ModelRejected as error:
+            self._remember(version, error)
+            self._reject(attempt, version, check=error.check, reason=error.reason)
+            return False
+        replaced = self._promotion.put_live(candidate, attempt)
+        self._live_fingerprint = version.fingerprint
+        self._lookout.forget_retry(version)
+        self._store.save(self._store.current.with_live(version.name, candidate.identity.generation))
+        self._announce(candidate, attempt, replaced=replaced.name if replaced else None)
+        return True
+
+    def _announce(self, servable: Servable, attempt: Attempt, *, replaced: str | None) -> None:
+        self._finish(attempt, "loaded")
+        identity, record = servable.identity, attempt.record
+        seconds = sum(stage.seconds for stage in record.stages)
+        self._events.publish(
+            ModelWentLive(identity.name, identity.generation, identity.sha256, record.trigger, replaced, seconds)
+        )
+
+    def _remember(self, version: Version, error: ModelRejected) -> None:
+        """What the machine did passes and is tried again; what the bytes are stays, until they change."""
+        if isinstance(error, TransientModelError):
+            self._lookout.postpone(version, error)
+        elif not (isinstance(error, NotWholeYet) and self._lookout.distrust_hashes(version)):
+            self._refuse(version, error.reason, content_sha256=error.content_sha256)
+
+    def _refuse(self, version: Version, reason: str, *, content_sha256: str | None) -> None:
+        known = self._store.current.refusals.get(version.name)
+        refusal = self._refusal("rejected", version, reason, content_sha256)
+        if known is not None and known.content_sha256 is not None and known.content_sha256 == content_sha256:
+            refusal = self._refusal(known.state, version, known.reason, content_sha256)
+        self._store.save(self._store.current.with_refusal(version.name, refusal))
+
+    def _refusal(
+        self,
+        state: Literal["rejected", "quarantined"],
+        version: Version,
+        reason: str,
+        content_sha256: str | None,
+    ) -> Refusal:
+        return Refusal(
+            state=state,
+            fingerprint=version.fingerprint,
+            reason=reason,
+            at=self._wall_clock(),
+            content_sha256=content_sha256,
+        )
+
+    def _reject(self, attempt: Attempt, version: Version, *, check: str, reason: str) -> None:
+        self._finish(attempt, "rejected", reason)
+        trigger = attempt.record.trigger
+        self._events.publish(ModelRejectedEvent(version.name, trigger, check, reason, still_live=self._live_name))
+
+    @property
+    def _live_name(self) -> str | None:
+        live = self._live.peek()
+        return live.name if live else None
+
+    @property
+    def _next_generation(self) -> int:
+        return self._store.current.generation + 1

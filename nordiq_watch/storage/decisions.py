@@ -1,0 +1,126 @@
+"""What was decided about models, and what must stay true after a restart: one small JSON file that people can read.
+
+Written by the reload worker alone, whole and atomically, after every change.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from nordiq_watch.errors import StorageError
+
+log = logging.getLogger(__name__)
+
+_LINEAGE_LENGTH = 20
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """A version that is not to go live by itself.
+
+    rejected: it failed a check. quarantined: the operator rolled it back. It holds for as long as the directory's
+    fingerprint is the one seen then, and beyond that while the bytes are (`content_sha256`, None if never read whole).
+    """
+
+    state: Literal["rejected", "quarantined"]
+    fingerprint: str
+    reason: str
+    at: float
+    content_sha256: str | None = None
+
+
+class Decisions(Struct, frozen=True, kw_only=True):
+    """pinned: the version that the operator named. lineage: versions that were live, the last is the live one.
+
+    generation: the number of the last swap; it never goes back, not even over a restart.
+    """
+
+    pinned: str | None = None
+    lineage: tuple[str, ...] = ()
+    generation: int = 0
+    refusals: dict[str, Refusal] = {}
+
+    @property
+    def live(self) -> str | None:
+        return self.lineage[-1] if self.lineage else None
+
+    @property
+    def previous(self) -> str | None:
+        return self.lineage[-2] if len(self.lineage) > 1 else None
+
+    @property
+    def quarantined(self) -> frozenset[str]:
+        return frozenset(name for name, refusal in self.refusals.items() if refusal.state == "quarantined")
+
+    def with_live(self, version: str, generation: int) -> Decisions:
+        """`version` went live: its refusal, if any, is over."""
+        past = tuple(name for name in self.lineage if name != version)
+        refusals = {name: refusal for name, refusal in self.refusals.items() if name != version}
+        return msgspec.structs.replace(
+            self, lineage=(*past, version)[-_LINEAGE_LENGTH:], generation=generation, refusals=refusals
+        )
+
+    def with_refusal(self, version: str, refusal: Refusal) -> Decisions:
+        return msgspec.structs.replace(self, refusals={**self.refusals, version: refusal})
+
+    def with_rollback(self, left: str, *, to: str, generation: int, refusal: Refusal) -> Decisions:
+        """`to` is live again, `left` stays away and a pin on it ends. Both may be one name with different bytes."""
+        past = tuple(name for name in self.lineage if name not in (left, to))
+        refusals = {name: known for name, known in self.refusals.items() if name != to} | {left: refusal}
+        return msgspec.structs.replace(self, lineage=(*past, to), generation=generation, refusals=refusals, pinned=None)
+
+    def with_pin(self, version: str | None) -> Decisions:
+        return msgspec.structs.replace(self, pinned=version)
+
+
+class DecisionStore:
+    """Keeps Decisions in a file. `current` may be read from any thread, `save` belongs to the reload worker."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.current = _load(path)
+
+    def save(self, decisions: Decisions) -> None:
+        """Makes the decisions current and durable. If the disk refuses, they are current all the same, and it is said."""
+        if decisions == self.current:
+            return
+        self.current = decisions
+        try:
+            write_atomically(self._path, msgspec.json.format(msgspec.json.encode(decisions), indent=2) + b"\n")
+        except OSError as error:
+            log.error("%s cannot be written (%s): a restart now would forget pins and rejections", self._path, error)
+
+
+def _load(path: Path) -> Decisions:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Decisions)
+    except FileNotFoundError:
+        return Decisions()
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read ({error.strerror}). Check the permissions of state.dir.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StorageError(
+            f"{path}: is damaged ({error}). It holds pins and rejected models: repair it, or remove it to forget them."
+        ) from None
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replaces a file's content: after a crash it holds the old bytes or the new ones, never a mixture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
