@@ -1,6 +1,6 @@
 """Notices that something changed under models/. Events are hints, the worker's look is the truth.
 
-An observer (inotify, or polling) turns any event into one job, "look again". A slow rescan looks anyway, because inotify
+An observer (inotify or polling) turns any event into one job, "look again". A slow rescan looks anyway, as inotify
 loses events when its queue overflows and is silent on network file systems. The directory itself is checked too: one
 that is deleted and made again, or a link that points elsewhere, would leave the observer alive and deaf.
 """

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from support.specs import write_whole_directory
+
+from nordiq_watch.artifact.completeness import judge
+from nordiq_watch.artifact.layout import CONFIG_FILE, INFO_FILE, MAPPING_FILE, REQUIRED_FILES, WEIGHTS_FILE
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return write_whole_directory(tmp_path)
+
+
+def test_a_whole_directory_is_complete_and_carries_its_proof(directory: Path) -> None:
+    verdict = judge(directory)
+    assert (verdict.complete, verdict.proven, verdict.reason) == (True, True, None)
+
+
+def test_without_training_info_it_is_complete_but_unproven(directory: Path) -> None:
+    (directory / INFO_FILE).unlink()
+    verdict = judge(directory)
+    assert (verdict.complete, verdict.proven) == (True, False)
+
+
+def test_hashes_of_some_files_prove_nothing(directory: Path) -> None:
+    info = json.loads((directory / INFO_FILE).read_bytes())
+    del info["sha256"][MAPPING_FILE]
+    (directory / INFO_FILE).write_text(json.dumps(info))
+    assert not judge(directory).proven
+
+
+@pytest.mark.parametrize("name", REQUIRED_FILES)
+def test_a_missing_file_is_named(directory: Path, name: str) -> None:
+    (directory / name).unlink()
+    verdict = judge(directory)
+    assert not verdict.complete
+    assert verdict.reason == f"{name} missing"
+
+
+@pytest.mark.parametrize("name", [CONFIG_FILE, MAPPING_FILE, INFO_FILE])
+def test_no_prefix_of_a_json_file_is_complete(directory: Path, name: str) -> None:
+    content = (directory / name).read_bytes().rstrip()
+    for length in range(0, len(content), 97):
+        (directory / name).write_bytes(content[:length])
+        verdict = judge(directory)
+        assert not verdict.complete
+        assert name in str(verdict.reason)
+
+
+def test_truncated_weights_are_named_with_both_sizes(directory: Path) -> None:
+    content = (directory / WEIGHTS_FILE).read_bytes()
+    (directory / WEIGHTS_FILE).write_bytes(content[:-1])
+    verdict = judge(directory)
+    assert not verdict.complete
+    assert f"has {len(content) - 1:,} bytes, its header says {len(content):,}" in str(verdict.reason)
+
+
+def test_a_link_in_place_of_a_file_is_not_followed(directory: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.json"
+    shutil.move(directory / CONFIG_FILE, outside)
+    (directory / CONFIG_FILE).symlink_to(outside)
+    verdict = judge(directory)
+    assert verdict.reason == "config.json is a symbolic link"
+
+
+def test_a_newer_format_is_complete_all_the_same(directory: Path) -> None:
+    content = json.loads((directory / CONFIG_FILE).read_bytes())
+    content["format_version"] = 99
+    content.pop("network")
+    (directory / CONFIG_FILE).write_text(json.dumps(content))
+    assert judge(directory).complete
+
+
+def test_other_files_in_the_directory_do_not_matter(directory: Path) -> None:
+    (directory / "README.md").write_text("notes")
+    (directory / "evil.pkl").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    assert judge(directory).complete
