@@ -15,13 +15,13 @@ MODEL_TYPE = "TemporalFusionTransformer"
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 Probability = Annotated[float, Meta(gt=0.0, lt=1.0)]
-Transformation = Literal["relu", "softplus", "log", "log1p", "logit", "count"]
+Transformation = Literal["relu", "softplus", "log", "log1p", "logit", "count", "sqrt"]
 
 
 class CategoricalEncoder(Struct, frozen=True, kw_only=True):
     """Label → code. `classes[code]` is the label; a label that is not in it gets `unknown_code`.
 
-    `unknown_code` is None where the network has no class for the unknown: such a label is then an error.
+    `unknown_code` is None where the network has no class for the unknown: a server with such a label is not forecast.
     """
 
     classes: tuple[str, ...]
@@ -45,9 +45,10 @@ class TargetNormalizer(Struct, frozen=True, kw_only=True):
 
     encoder: center and scale are measured on each encoder itself (pytorch-forecasting's EncoderNormalizer).
     group:   one center and scale per server, `missing` for a server that is not in the table (GroupNormalizer).
-    fixed:   one center and scale for all (TorchNormalizer).
+    fixed:   one center and scale for all, `missing` (TorchNormalizer).
 
     In:  transformation, then (y - center) / scale.  Out: y * scale + center, then the transformation's inverse.
+    `center_length` and `scale_length` are how many of the encoder's newest slots are measured; None = all of them.
     `groups` scales the input. `output_groups`, where given, unscales the output: pytorch-forecasting looks the two up
     with different codes when its group encoder has add_nan, and a network trained that way needs the same mistake.
     """
