@@ -21,7 +21,7 @@ from nordiq_watch.errors import ClientError, DaemonAway, DaemonRefused
 DEFAULT_CONFIG = Path("config.yaml")
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
-RELOAD_SECONDS = 900.0  # a reload is answered when it is over; the largest models take minutes on slow disks
+RELOAD_SECONDS = 150.0  # the daemon answers when the reload is over, and at the latest after two minutes
 
 JsonObject = dict[str, Any]
 
@@ -82,46 +82,37 @@ class Client:
         return self._get("/admin/model-info")
 
     def reload(self, name: str | None = None, *, wait: bool = True) -> Answer:
-        """Loads the version called `name`, or the latest; with `wait=False` the answer holds the reload's `id`."""
-        query = {"model_path": name} if name else {}
-        if not wait:
-            query["wait"] = "false"
-        return self._post("/admin/reload-model", query=query, answer_seconds=RELOAD_SECONDS)
+        """Loads the version called `name`, or the latest. Without `wait` the answer holds the reload's `id`."""
+        return self._order("/admin/reload-model", {"model_path": name} if name else {}, wait=wait)
 
-    def rollback(self) -> Answer:
-        return self._post("/admin/rollback", answer_seconds=RELOAD_SECONDS)
+    def rollback(self, *, wait: bool = True) -> Answer:
+        return self._order("/admin/rollback", {}, wait=wait)
 
-    def unpin(self) -> Answer:
-        return self._post("/admin/unpin", answer_seconds=RELOAD_SECONDS)
+    def unpin(self, *, wait: bool = True) -> Answer:
+        return self._order("/admin/unpin", {}, wait=wait)
 
     def reloads(self, reload_id: int | None = None) -> Answer:
         """All reloads that the daemon remembers, or the one with this id."""
         return self._get("/admin/reloads" if reload_id is None else f"/admin/reloads/{reload_id}")
 
     def feed(self, records: list[JsonObject]) -> Answer:
-        return self._post("/feed/data", body={"records": records})
+        return self._request("POST", "/feed/data", json={"records": records}, answer_seconds=self._answer_seconds)
 
     def predictions(self, server: str | None = None) -> Answer:
         """The newest forecast of the fleet, or of one server."""
         return self._get(f"/predictions/{quote(server or 'current', safe='')}")
 
     def _get(self, path: str) -> Answer:
-        return self._request("GET", path, timeout=(CONNECT_SECONDS, self._answer_seconds))
+        return self._request("GET", path, answer_seconds=self._answer_seconds)
 
-    def _post(
-        self,
-        path: str,
-        *,
-        query: dict[str, str] | None = None,
-        body: JsonObject | None = None,
-        answer_seconds: float | None = None,
-    ) -> Answer:
-        timeout = (CONNECT_SECONDS, answer_seconds or self._answer_seconds)
-        return self._request("POST", path, params=query, json=body, timeout=timeout)
+    def _order(self, path: str, query: dict[str, str], *, wait: bool) -> Answer:
+        query = query if wait else query | {"wait": "false"}
+        return self._request("POST", path, params=query, answer_seconds=RELOAD_SECONDS)
 
-    def _request(self, method: str, path: str, **options: Any) -> Answer:
+    def _request(self, method: str, path: str, *, answer_seconds: float, **content: Any) -> Answer:
+        timeout = (CONNECT_SECONDS, answer_seconds)
         try:
-            response = self._session.request(method, self.url + path, allow_redirects=False, **options)
+            response = self._session.request(method, self.url + path, timeout=timeout, allow_redirects=False, **content)
         except requests.RequestException as error:
             raise self._explain(error, f"{method} {path}") from None
         return self._read(response, path)
