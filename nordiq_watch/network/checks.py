@@ -41,8 +41,8 @@ def check_spec(spec: ModelSpec) -> None:
 
 
 def required_samples(spec: ModelSpec) -> int:
-    """How many slots of the encoder must hold a measurement before a server is forecast."""
-    return spec.min_encoder_length or (spec.max_encoder_length + 1) // 2
+    """How many slots of the encoder must hold a sample before a server is forecast: half, unless the model says so."""
+    return spec.min_encoder_length or max(1, spec.max_encoder_length // 2)
 
 
 def scale_inputs(targets: Iterable[str]) -> list[str]:

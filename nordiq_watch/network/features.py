@@ -86,8 +86,8 @@ class Features:
     def warm_rows(self, snapshot: WindowSnapshot) -> IntArray:
         """Rows of the servers that can be forecast.
 
-        Warm is who has `required_samples` slots with a measurement of any of the model's metrics among the encoder's.
-        Left out is also who has a label that is new to a network without a class for new ones.
+        Warm is who has `required_samples` slots with a sample, any of the model's metrics measured, in the encoder. Left
+        out is also who has a label that is new to a network without a class for new ones.
         """
         samples = self._sampled(snapshot, snapshot.values).sum(axis=1)
         return np.flatnonzero((samples >= required_samples(self._spec)) & self._readable(snapshot))
@@ -112,7 +112,7 @@ class Features:
         )
 
     def _sampled(self, snapshot: WindowSnapshot, values: FloatArray) -> BoolArray:
-        """(servers, encoder): was any of the model's metrics measured. values: of all or of some servers."""
+        """(servers, encoder): is there a sample. values: the snapshot's, of all or of some servers."""
         encoder = values[:, -self._spec.max_encoder_length :]
         sampled = np.zeros(encoder.shape[:2], dtype=np.bool_)
         for column in self._columns(snapshot):  # one by one: the whole fleet's window is not copied
