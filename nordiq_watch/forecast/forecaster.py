@@ -1,0 +1,147 @@
+"""The forecaster: one thread that turns the newest window and the live model into the published answer.
+
+Whoever has news wakes it: a batch that went into the window, or a model that went live. News that arrive while it works
+or rests are one: the next computation takes what is newest then. After a computation that took d seconds it rests for d
+seconds, so that feeding can never cost more than half of a core; a swap does not wait for that.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from math import inf
+
+from nordiq_watch.events import EventBus, ForecastPublished
+from nordiq_watch.forecast.answer import Answer, build_answer, explain_cold_fleet, explain_no_model, mark_stale
+from nordiq_watch.forecast.board import AnswerBoard
+from nordiq_watch.forecast.warmup import requirement_of
+from nordiq_watch.forecast.window import Window
+from nordiq_watch.live.published import Live
+from nordiq_watch.live.servable import Servable
+
+log = logging.getLogger(__name__)
+
+
+class Forecaster:
+    """Publishes to the board. `clock` is Unix time, for what is shown; `timer` measures durations."""
+
+    def __init__(
+        self,
+        live: Live,
+        window: Window,
+        board: AnswerBoard,
+        events: EventBus,
+        *,
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._live = live
+        self._window = window
+        self._board = board
+        self._events = events
+        self._clock = clock
+        self._timer = timer
+        self._asked = True
+        self._woken = threading.Event()
+        self._stopping = False
+        self._rest_until = -inf
+        self._tried = threading.Condition()
+        self._tried_generation = 0
+        self._answered_generation = 0
+        self.last_prediction: float | None = None
+        self.last_seconds: float | None = None
+        self.failures = 0
+
+    def wake(self) -> None:
+        """There is something new: data or a model. From any thread; costs nothing."""
+        self._asked = True
+        self._woken.set()
+
+    def wait_for_generation(self, generation: int, timeout: float) -> bool:
+        """Whether the model of this generation, or of a later one, gave its first answer within `timeout` seconds.
+
+        False at once if it tried and failed. "Not enough data" is an answer.
+        """
+        with self._tried:
+            self._tried.wait_for(lambda: self._stopping or self._tried_generation >= generation, timeout)
+            return self._answered_generation >= generation
+
+    def run(self) -> None:
+        """Computes whenever there is news, until `stop()`."""
+        while not self._stopping:
+            self._woken.clear()
+            self._woken.wait(self.step())
+
+    def stop(self) -> None:
+        """Ends `run()` after the computation that is running. From any thread."""
+        self._stopping = True
+        self._woken.set()
+        with self._tried:
+            self._tried.notify_all()
+
+    def step(self) -> float | None:
+        """Computes an answer if there is news and no rest in the way.
+
+        Returns for how many seconds nothing will be due; None: until somebody wakes it.
+        """
+        model = self._live.peek()
+        swapped = model is not None and model.identity.generation != self._tried_generation
+        if not (swapped or self._asked):
+            return None
+        rest = self._rest_until - self._timer()
+        if rest > 0 and not swapped:
+            return rest
+        self._asked = False  # before the window is read: whoever wakes from here on asks for another one
+        self._compute(model)
+        return None
+
+    def _compute(self, model: Servable | None) -> None:
+        started = self._timer()
+        try:
+            answer = self._answer(model)
+        except Exception:
+            log.exception("the forecast by %s failed; the last answer stays, marked stale", model and model.name)
+            self.failures += 1
+            self._board.publish(mark_stale(self._board.peek()))
+            self._settle(model, started=started, answered=False)
+            return
+        self._board.publish(answer)
+        seconds = self._settle(model, started=started, answered=True)
+        if answer.predictions:
+            self._announce(answer, seconds)
+
+    def _answer(self, model: Servable | None) -> Answer:
+        if model is None:
+            return explain_no_model()
+        snapshot, at = self._window.snapshot(), self._clock()
+        requirement = requirement_of(model.spec, self._window)
+        forecast = model.forecast(snapshot) if snapshot.servers else None
+        if forecast is None or not forecast.servers:
+            return explain_cold_fleet(snapshot, requirement, model=model.identity)
+        return build_answer(forecast, snapshot, requirement, silent_seconds=self._window.silent_seconds, at=at)
+
+    def _settle(self, model: Servable | None, *, started: float, answered: bool) -> float:
+        """Begins the rest and lets go whoever waits for this generation; returns how long the computation took."""
+        finished = self._timer()
+        self._rest_until = finished + (finished - started)
+        if model is not None:
+            with self._tried:
+                self._tried_generation = model.identity.generation
+                if answered:
+                    self._answered_generation = model.identity.generation
+                self._tried.notify_all()
+        return finished - started
+
+    def _announce(self, answer: Answer, seconds: float) -> None:
+        assert answer.model is not None  # predictions come from a model
+        self.last_prediction, self.last_seconds = self._clock(), seconds
+        self._events.publish(
+            ForecastPublished(
+                version=answer.model.name,
+                generation=answer.model.generation,
+                servers=len(answer.predictions),
+                seconds=seconds,
+            )
+        )

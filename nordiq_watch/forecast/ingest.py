@@ -1,0 +1,261 @@
+"""Batches on their way in: journal, then window, then the answer to whoever sent them.
+
+Requests wait in a bounded queue. One thread takes all that wait, writes them in one transaction (one fsync for many
+requests), applies them to the window and only then lets the requests go: `accepted` means durable.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from nordiq_watch.errors import Busy, StorageError
+from nordiq_watch.events import BatchAccepted, EventBus
+from nordiq_watch.forecast.samples import keep_rows, select_rows
+from nordiq_watch.forecast.warmup import Warmup, count_ready, measure_warmup, requirement_of
+from nordiq_watch.forecast.window import Window
+from nordiq_watch.live.published import Live
+from nordiq_watch.records import Batch
+from nordiq_watch.storage.journal import Journal
+
+log = logging.getLogger(__name__)
+
+QUEUE_SIZE = 64
+"""Requests that may wait. More than the web has threads never do; this bounds whatever else submits."""
+
+TIMEOUT_SECONDS = 10.0
+"""How long a request waits for its turn, and once more for the disk."""
+
+_PRUNINGS_A_WINDOW = 24
+
+
+@dataclass(frozen=True, slots=True)
+class IngestResult:
+    """The state after a batch. `tick`: batches accepted since the daemon started.
+
+    refused: servers of the batch that the window had no room for; their samples were not taken.
+    """
+
+    tick: int
+    window_size: int
+    servers_tracked: int
+    servers_ready: int
+    warmup: Warmup
+    refused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    batch: Batch
+    rejected: int
+    clipped: int
+    done: Future[IngestResult] = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
+class _Admitted:
+    """A request and what there is room for of it; `batch` is None if that is nothing."""
+
+    request: _Request
+    batch: Batch | None
+    refused: tuple[str, ...]
+
+    @property
+    def records(self) -> int:
+        return 0 if self.batch is None else len(self.batch.rows)
+
+
+class Ingest:
+    """The only writer of journal and window. `on_accepted` is called in its thread, after the window has the data."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        window: Window,
+        events: EventBus,
+        *,
+        live: Live,
+        on_accepted: Callable[[], None],
+        queue_size: int = QUEUE_SIZE,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        self._journal = journal
+        self._window = window
+        self._events = events
+        self._live = live
+        self._on_accepted = on_accepted
+        self._timeout_seconds = timeout_seconds
+        self._waiting: queue.Queue[_Request | None] = queue.Queue(queue_size)
+        self._stopping = threading.Event()
+        self._tick = 0
+        self._pruned_before: int | None = None
+
+    @property
+    def tick(self) -> int:
+        """Batches accepted since the daemon started."""
+        return self._tick
+
+    def restore(self) -> None:
+        """Fills the window from the journal. Call it once, before the thread starts."""
+        newest = self._journal.newest_slot()
+        if newest is None:
+            return
+        refused: set[str] = set()
+        for batch in self._journal.replay(newest - self._window.length + 1):
+            refused.update(self._window.apply(batch))
+        if refused:
+            log.warning("%d servers of the journal have no room: window.max_servers was lowered", len(refused))
+        log.info("window restored: %d servers, %d samples", self._window.servers_tracked, self._window.size)
+
+    def submit(self, batch: Batch, *, rejected: int = 0, clipped: int = 0) -> IngestResult:
+        """Blocks until the batch is durable and in the window. From any thread.
+
+        Busy: the queue is full or the disk too slow; nothing of the batch was taken, or, where the message says so, it
+        may still be: sending it again is right in both cases, as the same samples twice are the same samples.
+        StorageError: the journal could not be written; nothing of the batch was taken.
+        """
+        if self._stopping.is_set():
+            raise Busy("the daemon is stopping; send the batch again when it is back")
+        request = _Request(batch, rejected, clipped)
+        try:
+            self._waiting.put(request, timeout=self._timeout_seconds)
+        except queue.Full:
+            raise Busy("too many batches are waiting; send this one again in a moment") from None
+        return self._await(request.done)
+
+    def standing(self) -> IngestResult:
+        """What a batch would be answered now, without one."""
+        spec = servable.spec if (servable := self._live.peek()) else None
+        requirement = requirement_of(spec, self._window)
+        samples = self._window.samples_within(requirement.slots, requirement.metrics)
+        return IngestResult(
+            tick=self._tick,
+            window_size=self._window.size,
+            servers_tracked=self._window.servers_tracked,
+            servers_ready=count_ready(samples, requirement),
+            warmup=measure_warmup(samples, requirement),
+        )
+
+    def run(self) -> None:
+        """Takes batches until `stop()`, and those that waited then."""
+        while not self._stopping.is_set() or not self._waiting.empty():
+            try:
+                self.step(timeout_seconds=None)
+            except Exception:
+                log.exception("a group of batches was not taken")
+
+    def stop(self) -> None:
+        """Lets `run()` finish what waits and return. From any thread."""
+        self._stopping.set()
+        with suppress(queue.Full):  # a full queue keeps the thread awake as well
+            self._waiting.put_nowait(None)
+
+    def step(self, *, timeout_seconds: float | None = 0.0) -> int:
+        """Takes all batches that wait, as one group; returns how many. Waits for the first one, with None for ever."""
+        requests = self._take_waiting(timeout_seconds)
+        try:
+            self._accept(self._admit(requests))
+        except StorageError as error:
+            log.error("%d batches were not taken: %s", len(requests), error)
+            _fail(requests, error)
+        finally:
+            _fail(requests, StorageError("the batch was not taken because of a fault of the daemon; see its log"))
+        self._prune()
+        return len(requests)
+
+    def _await(self, done: Future[IngestResult]) -> IngestResult:
+        try:
+            return done.result(self._timeout_seconds)
+        except TimeoutError:
+            if done.cancel():
+                raise Busy("the batch waited too long and was not taken; send it again in a moment") from None
+        try:
+            return done.result(self._timeout_seconds)
+        except TimeoutError:
+            raise Busy("the disk is too slow; the batch may still be taken, send it again in a moment") from None
+
+    def _take_waiting(self, timeout_seconds: float | None) -> list[_Request]:
+        """The requests that wait and were not given up, oldest first. None in the queue only wakes."""
+        taken: list[_Request] = []
+        try:
+            request = self._waiting.get(timeout=timeout_seconds)
+            while True:
+                if request is not None and request.done.set_running_or_notify_cancel():
+                    taken.append(request)
+                request = self._waiting.get_nowait()
+        except queue.Empty:
+            return taken
+
+    def _admit(self, requests: Sequence[_Request]) -> list[_Admitted]:
+        """Leaves out the new servers that the window has no room for, counting over the whole group."""
+        newcomers: set[str] = set()
+        admitted = []
+        for request in requests:
+            refused = tuple(name for name in request.batch.servers if not self._has_room(name, newcomers))
+            keep = keep_rows(request.batch, without=refused)
+            admitted.append(_Admitted(request, select_rows(request.batch, keep) if refused else request.batch, refused))
+        return admitted
+
+    def _has_room(self, server: str, newcomers: set[str]) -> bool:
+        if self._window.tracks(server) or server in newcomers:
+            return True
+        if len(newcomers) >= self._window.room:
+            return False
+        newcomers.add(server)
+        return True
+
+    def _accept(self, group: Sequence[_Admitted]) -> None:
+        if not group:
+            return
+        taken = [entry.batch for entry in group if entry.batch is not None]
+        if taken:
+            self._journal.append(taken)
+        first_tick = self._tick
+        for batch in taken:
+            self._window.apply(batch)
+            self._tick += 1
+        self._announce(group)
+        self._release(group, tick=first_tick)
+        if taken:
+            self._on_accepted()
+
+    def _announce(self, group: Sequence[_Admitted]) -> None:
+        for entry in group:
+            left_out = len(entry.request.batch.rows) - entry.records
+            self._events.publish(
+                BatchAccepted(
+                    records=entry.records, rejected=entry.request.rejected + left_out, clipped=entry.request.clipped
+                )
+            )
+
+    def _release(self, group: Sequence[_Admitted], *, tick: int) -> None:
+        standing = self.standing()
+        for entry in group:
+            tick += entry.batch is not None
+            entry.request.done.set_result(replace(standing, tick=tick, refused=entry.refused))
+
+    def _prune(self) -> None:
+        """Deletes what left the window, a few times in the time that the window covers."""
+        newest = self._window.newest_slot
+        if newest is None:
+            return
+        oldest = newest - self._window.length + 1
+        if self._pruned_before is not None and oldest < self._pruned_before + self._window.length // _PRUNINGS_A_WINDOW:
+            return
+        try:
+            self._journal.prune(oldest)
+        except StorageError as error:
+            log.warning("old batches stay in the journal for now: %s", error)
+        self._pruned_before = oldest
+
+
+def _fail(requests: Sequence[_Request], error: StorageError) -> None:
+    """Ends the requests that have no result yet."""
+    for request in requests:
+        if not request.done.done():
+            request.done.set_exception(error)

@@ -1,0 +1,258 @@
+"""The window: the newest `length` slots of every server, as one ring of float32 over a grid of time.
+
+Column `slot % length` holds a slot; when a newer slot begins, the columns that it takes over are cleared for all
+servers. A server keeps its row while it has a sample in the ring; then the row is free for another one.
+
+The rules of time:
+- a late sample goes to its slot; one that is older than the ring is left out;
+- samples of one server and slot are one: the later in order of arrival wins, metric by metric; a metric that it does
+  not measure, or a status that it does not give, stays as it was;
+- a server whose newest sample is more than `silent_seconds` older than the fleet's newest slot is silent: left out of
+  snapshots until it is heard again, and then back with its history. There is no clock in here: if all go silent at
+  once, none is.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nordiq_watch.metrics import UNKNOWN_STATUS, profile_of
+from nordiq_watch.records import Batch, BoolArray, CodeArray, FloatArray, IntArray, WindowSnapshot
+
+NO_SLOT = -1
+"""`last_slot` of a snapshot of an empty window."""
+
+_NEVER = np.iinfo(np.int64).min
+_SMALLEST_CAPACITY = 64
+
+
+class Window:
+    """One thread applies, any thread reads. Every public member holds the lock for one copy or one count at most."""
+
+    def __init__(
+        self, metrics: Sequence[str], *, interval_seconds: int, length: int, max_servers: int, silent_seconds: float
+    ) -> None:
+        self.metrics = tuple(metrics)
+        self.interval_seconds = interval_seconds
+        self.length = length
+        self.max_servers = max_servers
+        self.silent_seconds = silent_seconds
+        self._silent_slots = int(silent_seconds // interval_seconds)
+        self._lock = threading.Lock()
+        self._newest: int | None = None
+        self._row_by_name: dict[str, int] = {}
+        self._names: list[str] = []
+        self._profiles: list[str | None] = []
+        self._free: list[int] = []
+        self._values: FloatArray = np.empty((0, length, len(self.metrics)), dtype=np.float32)
+        self._statuses: CodeArray = np.empty((0, length), dtype=np.uint8)
+        self._present = np.empty((0, length), dtype=np.bool_)
+        self._last_seen: IntArray = np.empty(0, dtype=np.int64)
+
+    # --- reading ---
+
+    @property
+    def newest_slot(self) -> int | None:
+        """The newest slot of the fleet; None while the window is empty."""
+        return self._newest
+
+    @property
+    def servers_tracked(self) -> int:
+        """Servers with a sample in the window, silent ones included."""
+        return len(self._row_by_name)
+
+    @property
+    def size(self) -> int:
+        """Slots with a sample, over all servers."""
+        with self._lock:
+            return int(np.count_nonzero(self._present))
+
+    @property
+    def room(self) -> int:
+        """How many more servers there is room for."""
+        return self.max_servers - len(self._row_by_name)
+
+    def tracks(self, server: str) -> bool:
+        return server in self._row_by_name
+
+    def samples_within(self, slots: int, metrics: Collection[str] | None = None) -> IntArray:
+        """(servers,): in how many of the newest `slots` any of `metrics` was measured, without silent servers.
+
+        None stands for all metrics of the window.
+        """
+        with self._lock:
+            if self._newest is None:
+                return np.empty(0, dtype=np.int64)
+            columns = np.arange(self._newest - min(slots, self.length) + 1, self._newest + 1) % self.length
+            measured = self._measured(np.ix_(self._audible_rows(), columns), metrics)
+            samples: IntArray = np.count_nonzero(measured, axis=1)
+            return samples
+
+    def snapshot(self) -> WindowSnapshot:
+        """A copy of the whole ring, oldest slot first, without silent servers; no servers while it is empty."""
+        with self._lock:
+            rows = self._audible_rows()
+            return WindowSnapshot(
+                servers=tuple(self._names[row] for row in rows),
+                profiles=tuple(self._profiles[row] or profile_of(self._names[row]) for row in rows),
+                metrics=self.metrics,
+                interval_seconds=self.interval_seconds,
+                last_slot=NO_SLOT if self._newest is None else self._newest,
+                values=self._unroll(self._values, rows),
+                statuses=self._unroll(self._statuses, rows),
+            )
+
+    # --- writing: one thread only ---
+
+    def apply(self, batch: Batch) -> tuple[str, ...]:
+        """Takes the samples; returns the servers that there was no room for, whose samples were left out."""
+        measured = ~np.isnan(batch.values).all(axis=1)
+        if not measured.any():
+            return ()
+        with self._lock:
+            self._advance(int(batch.slots[measured].max()))
+            rows, refused = self._place(batch, np.unique(batch.rows[measured & self._reaches(batch.slots)]))
+            taken = measured & self._reaches(batch.slots) & (rows[batch.rows] >= 0)
+            self._write(
+                rows[batch.rows[taken]], batch.slots[taken], values=batch.values[taken], statuses=batch.statuses[taken]
+            )
+        return refused
+
+    def _reaches(self, slots: IntArray) -> BoolArray:
+        assert self._newest is not None  # _advance came before
+        return slots > self._newest - self.length
+
+    def _advance(self, slot: int) -> None:
+        """Makes `slot` the newest one, if it is, and clears the columns that it and those before it take over."""
+        if self._newest is None:
+            self._newest = slot
+        if slot <= self._newest:
+            return
+        columns = np.arange(max(self._newest + 1, slot - self.length + 1), slot + 1) % self.length
+        self._values[:, columns] = np.nan
+        self._statuses[:, columns] = UNKNOWN_STATUS
+        self._present[:, columns] = False
+        self._newest = slot
+        self._forget_servers_without_samples()
+
+    def _forget_servers_without_samples(self) -> None:
+        assert self._newest is not None
+        gone = (self._last_seen <= self._newest - self.length) & (self._last_seen != _NEVER)
+        for row in np.flatnonzero(gone).tolist():
+            del self._row_by_name[self._names[row]]
+            self._free.append(row)
+        self._last_seen[gone] = _NEVER
+
+    def _place(self, batch: Batch, used: IntArray) -> tuple[IntArray, tuple[str, ...]]:
+        """(batch servers,): the ring's row of each server in `used`, -1 for the rest; and the names without room."""
+        rows = np.full(len(batch.servers), -1, dtype=np.int64)
+        refused = []
+        for server in used.tolist():
+            name, profile = batch.servers[server], batch.profiles[server]
+            row = self._row_by_name.get(name)
+            if row is None:
+                row = self._claim_row(name)
+            if row is None:
+                refused.append(name)
+                continue
+            self._profiles[row] = profile or self._profiles[row]
+            rows[server] = row
+        return rows, tuple(refused)
+
+    def _claim_row(self, name: str) -> int | None:
+        """A clean row for a new server; None when `max_servers` are tracked."""
+        if len(self._row_by_name) >= self.max_servers:
+            return None
+        if self._free:
+            row = self._free.pop()
+            self._names[row], self._profiles[row] = name, None
+        else:
+            row = len(self._names)
+            self._names.append(name)
+            self._profiles.append(None)
+            self._make_room(row + 1)
+        self._row_by_name[name] = row
+        return row
+
+    def _make_room(self, rows: int) -> None:
+        """Grows by an eighth. ndarray.resize reallocates in place: large arrays move by page tables, not by bytes.
+
+        refcheck=False is safe because no view of these arrays ever leaves the lock.
+        """
+        before = len(self._last_seen)
+        if rows <= before:
+            return
+        capacity = min(max(rows, before + before // 8, _SMALLEST_CAPACITY), max(rows, self.max_servers))
+        for array, empty in self._columns():
+            array.resize((capacity, *array.shape[1:]), refcheck=False)
+            array[before:] = empty
+
+    def _columns(self) -> tuple[tuple[NDArray[Any], Any], ...]:
+        """The arrays with one row a server, and what an empty row holds."""
+        return (
+            (self._values, np.nan),
+            (self._statuses, UNKNOWN_STATUS),
+            (self._present, False),
+            (self._last_seen, _NEVER),
+        )
+
+    def _write(self, rows: IntArray, slots: IntArray, *, values: FloatArray, statuses: CodeArray) -> None:
+        if not len(rows):
+            return
+        np.maximum.at(self._last_seen, rows, slots)
+        cells, values, statuses = _merge_doubles(rows * self.length + slots % self.length, values, statuses)
+        row, column = np.divmod(cells, self.length)
+        self._values[row, column] = np.where(np.isnan(values), self._values[row, column], values)
+        self._statuses[row, column] = np.where(statuses == UNKNOWN_STATUS, self._statuses[row, column], statuses)
+        self._present[row, column] = True
+
+    def _audible_rows(self) -> IntArray:
+        """The rows of the servers that are not silent."""
+        if self._newest is None:
+            return np.empty(0, dtype=np.int64)
+        return np.flatnonzero(self._last_seen >= self._newest - self._silent_slots)
+
+    def _measured(self, cells: tuple[NDArray[Any], ...], metrics: Collection[str] | None) -> BoolArray:
+        """Which of the cells hold a measurement of any of these metrics."""
+        present: BoolArray = self._present[cells]
+        if metrics is None or set(metrics) >= set(self.metrics):
+            return present
+        measured = np.zeros_like(present)
+        for metric in metrics:  # one by one: the whole fleet's window is not copied
+            measured |= ~np.isnan(self._values[..., self.metrics.index(metric)][cells])
+        return measured
+
+    def _unroll(self, ring: NDArray[Any], rows: IntArray) -> NDArray[Any]:
+        """A copy of some rows of the ring, (rows, length, …), oldest slot first."""
+        oldest = 0 if self._newest is None else (self._newest + 1) % self.length
+        chosen: Any = slice(len(rows)) if len(rows) and rows[-1] == len(rows) - 1 else rows  # a slice copies once
+        copy = np.empty((len(rows), *ring.shape[1:]), dtype=ring.dtype)
+        copy[:, : self.length - oldest] = ring[chosen, oldest:]
+        copy[:, self.length - oldest :] = ring[chosen, :oldest]
+        return copy
+
+
+def _merge_doubles(cells: IntArray, values: FloatArray, statuses: CodeArray) -> tuple[IntArray, FloatArray, CodeArray]:
+    """One row a cell: of each column the last value in order of arrival that says something."""
+    order = np.argsort(cells, kind="stable")
+    cells = cells[order]
+    starts = np.flatnonzero(np.concatenate(([True], cells[1:] != cells[:-1])))
+    if len(starts) == len(cells):
+        return cells, values[order], statuses[order]
+    values, statuses = values[order], statuses[order]
+    last_value = _last_true(~np.isnan(values), starts)  # (cells, metrics)
+    last_status = _last_true(statuses != UNKNOWN_STATUS, starts)
+    return cells[starts], values[last_value, np.arange(values.shape[1])], statuses[last_status]
+
+
+def _last_true(said: BoolArray, starts: IntArray) -> IntArray:
+    """For each group of rows that begins at one of `starts`: the last row where `said` holds, else its first row."""
+    index = np.arange(len(said)).reshape(-1, *[1] * (said.ndim - 1))
+    first = np.repeat(starts, np.diff(np.append(starts, len(said)))).reshape(index.shape)
+    last: IntArray = np.maximum.reduceat(np.where(said, index, first), starts, axis=0)
+    return last

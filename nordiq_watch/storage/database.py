@@ -1,0 +1,99 @@
+"""Opening an SQLite file of the state directory, and saying in one line what is wrong with it.
+
+WAL, because a reader then never waits for the writer. synchronous=FULL, because in WAL mode NORMAL does not sync at a
+commit: a killed process would lose nothing, but a power cut would lose what was already acknowledged. The price is one
+fsync a transaction, which is why many batches share one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nordiq_watch.errors import StorageError
+
+_CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_REMEDIES = {
+    sqlite3.SQLITE_FULL: "Free some space on that disk.",
+    sqlite3.SQLITE_READONLY: "Make it writable for this user.",
+    sqlite3.SQLITE_CANTOPEN: "Its directory must exist and be writable for this user.",
+    sqlite3.SQLITE_PERM: "Make it writable for this user.",
+    sqlite3.SQLITE_BUSY: "Is another daemon using the same state directory?",
+    sqlite3.SQLITE_LOCKED: "Is another daemon using the same state directory?",
+    sqlite3.SQLITE_IOERR: "Look at the disk and at the kernel's log.",
+}
+
+
+class CorruptDatabase(StorageError):
+    """The file's content is not a sound SQLite database."""
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """A connection in autocommit mode, to a file that was checked. CorruptDatabase, or StorageError if it cannot be."""
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise CorruptDatabase(f"{path}: {verdict}")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def move_aside(path: Path, *, clock: Callable[[], float] = time.time) -> Path:
+    """Renames a corrupt database to *.corrupt-<timestamp>, together with its log. Nothing is deleted.
+
+    The log goes first: a log that is left behind would be replayed into the fresh file of the same name.
+    """
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(clock()))
+    aside = _free_name(path.with_name(f"{path.name}.corrupt-{stamp}"))
+    with storage_errors(path):
+        for suffix in ("-wal", "-shm", ""):
+            part = path.with_name(path.name + suffix)
+            if part.exists():
+                part.rename(aside.with_name(aside.name + suffix))
+    return aside
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing. SQLite ends a transaction by itself on some errors, a full disk for one."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turns what SQLite and the file system raise into StorageError: the file, the cause, what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if code in _CORRUPT:
+            raise CorruptDatabase(f"{path}: {error}") from error
+        raise StorageError(f"{path}: {error}. {_REMEDIES.get(code, '')}".rstrip()) from error
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror}. Its directory must be writable for this user.") from error
+
+
+def _free_name(path: Path) -> Path:
+    """The path, with a number behind it when there is such a file already."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free
