@@ -29,16 +29,12 @@ def next_to_load(loadable: Sequence[Version], situation: Situation) -> Version |
     by_name = {version.name: version for version in loadable}
     if situation.pinned in by_name and situation.pinned != situation.live:
         return by_name[situation.pinned]
-    replaced = by_name.get(situation.live or "")
-    if replaced is not None and replaced.fingerprint != situation.live_fingerprint:
-        return replaced
-    if situation.pinned is not None and situation.live is not None:
-        return None
     newer = [version for version in loadable if age_key(version.name) > _floor(situation)]
-    if newer:
+    if newer and (situation.pinned is None or situation.live is None):
         return newer[0]
     if situation.live is not None:
-        return None
+        on_disk = by_name.get(situation.live)
+        return on_disk if on_disk and on_disk.fingerprint != situation.live_fingerprint else None
     return by_name.get(situation.resume or "") or next(iter(loadable), None)
 
 

@@ -108,12 +108,19 @@ class Watcher:
     def step(self) -> None:
         """Makes sure that the right directory is watched by a living observer; asks for a look when it is time."""
         identity = self._identify()
-        if identity != self._watched or (self._observer is not None and not self._observer.is_alive()):
+        if identity != self._watched or not self._is_listening():
             self._watch(identity)
             self._queue.submit(LookAgain())
         if self._clock() >= self._next_rescan:
             self._next_rescan = self._clock() + self._rescan_seconds
             self._queue.submit(LookAgain())
+
+    def _is_listening(self) -> bool:
+        """An observer's emitter ends when its directory is deleted; a new one may have the same inode."""
+        observer = self._observer
+        if observer is None:
+            return True  # there is nothing to watch, or no way to
+        return observer.is_alive() and all(emitter.is_alive() for emitter in observer.emitters)
 
     def _identify(self) -> tuple[str, int, int] | None:
         """Which directory models_dir is right now: its real path, device and inode. None if there is none."""

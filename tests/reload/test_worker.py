@@ -1,0 +1,501 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.models import tiny_spec, tiny_weights
+
+from nordiq_watch.artifact.layout import CONFIG_FILE, MAPPING_FILE, WEIGHTS_FILE
+from nordiq_watch.artifact.reader import ModelFiles
+from nordiq_watch.events import ModelRejectedEvent, ModelWentLive
+from nordiq_watch.records import Version
+from nordiq_watch.reload.jobs import LoadLatest, LoadVersion, RollBack, Unpin
+from nordiq_watch.reload.loader import Loader
+
+A = "tft_model_20250101_000000"
+B = "tft_model_20250102_000000"
+C = "tft_model_20250103_000000"
+BEST = "tft_model_best"
+
+
+def test_a_dropped_model_goes_live(yard) -> None:
+    yard.drop(A)
+    yard.look()
+    assert (yard.live_name, yard.generation) == (A, 1)
+    record = yard.desk.recent(1)[0]
+    assert (record.trigger, record.outcome, record.version, record.previous) == ("watcher", "loaded", A, None)
+    assert [stage.name for stage in record.stages] == [
+        "seen",
+        "complete",
+        "queued",
+        "verified",
+        "loaded",
+        "canary",
+        "live",
+    ]
+    assert yard.answered == [1]
+    assert [event.version for event in yard.events if isinstance(event, ModelWentLive)] == [A]
+
+
+def test_a_newer_drop_replaces_it_and_the_old_one_is_kept_ready(yard) -> None:
+    yard.drop(A)
+    yard.look()
+    yard.drop(B, shift=0.5)
+    yard.look()
+    assert (yard.live_name, yard.generation) == (B, 2)
+    assert yard.live.previous().name == A
+    assert yard.states() == {B: "live", A: "previous"}
+
+
+def test_an_older_drop_changes_nothing(yard) -> None:
+    yard.drop(B)
+    yard.look()
+    yard.drop(A)
+    yard.look()
+    assert (yard.live_name, yard.generation) == (B, 1)
+    assert yard.states() == {B: "live", A: "available"}
+
+
+def test_of_many_only_the_newest_is_loaded(yard) -> None:
+    for name in (BEST, A, C, B):
+        yard.drop(name)
+    yard.look()
+    assert (yard.live_name, yard.generation) == (C, 1)
+
+
+def test_looking_twice_loads_once(yard) -> None:
+    yard.drop(A)
+    yard.look()
+    yard.look()
+    assert yard.generation == 1
+
+
+def test_without_hashes_it_has_to_stand_still_first(yard) -> None:
+    yard.drop(A, hashes=False)
+    yard.look()
+    assert yard.live_name is None
+    yard.pass_time(0.9)
+    assert yard.live_name is None
+    yard.pass_time(0.2)  # nobody asks for a look: the worker knows when it is worth one
+    assert yard.live_name == A
+
+
+def test_every_change_starts_the_wait_anew(yard) -> None:
+    directory = yard.drop(A, hashes=False)
+    yard.look()
+    yard.now += 0.9
+    os.utime(directory / MAPPING_FILE)
+    yard.look()
+    yard.pass_time(0.9)
+    assert yard.live_name is None
+    yard.pass_time(0.2)
+    assert yard.live_name == A
+
+
+def damage(directory: Path, how: str) -> None:
+    weights, config = directory / WEIGHTS_FILE, directory / CONFIG_FILE
+    (directory / "training_info.json").unlink()
+    if how == "truncated":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif how == "missing":
+        (directory / MAPPING_FILE).unlink()
+    elif how == "zeros":
+        content = weights.read_bytes()
+        header = 8 + int.from_bytes(content[:8], "little")
+        weights.write_bytes(content[:header] + bytes(len(content) - header))
+    elif how == "infinite":
+        content = bytearray(weights.read_bytes())
+        header = 8 + int.from_bytes(content[:8], "little")
+        content[header:] = np.full((len(content) - header) // 4, np.inf, np.float32).tobytes()
+        weights.write_bytes(content)
+    elif how == "format":
+        config.write_text(json.dumps(json.loads(config.read_bytes()) | {"format_version": 7}))
+    elif how == "shapes":
+        tree = json.loads(config.read_bytes())
+        tree["network"]["hidden_size"] = 16
+        config.write_text(json.dumps(tree))
+    elif how == "json":
+        config.write_text(config.read_text()[:-20])
+
+
+@pytest.mark.parametrize(
+    ("how", "state", "says"),
+    [
+        ("truncated", "incomplete", "its header says"),
+        ("missing", "incomplete", "server_mapping.json missing"),
+        ("json", "incomplete", "config.json is not whole JSON"),
+        ("format", "rejected", "format_version 7, this version reads 1"),
+        ("shapes", "rejected", "of another shape"),
+        ("infinite", "rejected", "not finite for 3 of 3 servers"),
+    ],
+)
+def test_a_broken_drop_is_refused_with_its_reason_and_the_live_model_stays(yard, how, state, says) -> None:
+    yard.drop(A)
+    yard.look()
+    damage(yard.drop(B), how)
+    yard.look()
+    yard.pass_time(2.0)
+    assert (yard.live_name, yard.generation) == (A, 1)
+    assert yard.states()[B] == state
+    assert says in yard.reason(B)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"interval_seconds": 60}, "interval_seconds is 60, the window's is 300"),
+        ({"max_encoder_length": 24}, "reads 24 slots, the window keeps 12"),
+        ({"metrics": ("cpu_user_pct", "mem_used_pct", "gpu_pct")}, "needs gpu_pct"),
+        ({"quantiles": (0.2, 0.5, 0.9)}, "no quantile 0.1"),
+    ],
+)
+def test_a_model_that_this_daemon_cannot_serve_is_refused(yard, change, says) -> None:
+    spec = tiny_spec(**change)
+    yard.drop(A, spec=spec)
+    yard.look()
+    assert yard.live_name is None
+    assert says in yard.reason(A)
+
+
+def test_after_a_bad_newest_the_next_best_goes_live(yard) -> None:
+    yard.drop(A)
+    damage(yard.drop(B), "infinite")
+    yard.look()
+    yard.pass_time(2.0)
+    assert yard.live_name == A
+    assert yard.states() == {B: "rejected", A: "live"}
+
+
+def test_a_rejected_version_is_not_tried_again_not_even_after_a_restart(yard) -> None:
+    yard.drop(A)
+    damage(yard.drop(B), "infinite")
+    yard.look()
+    yard.pass_time(2.0)
+    tries = len([event for event in yard.events if isinstance(event, ModelRejectedEvent)])
+    yard.look()
+    yard.start()
+    yard.look()
+    yard.pass_time(2.0)
+    assert len([event for event in yard.events if isinstance(event, ModelRejectedEvent)]) == tries == 1
+    assert yard.live_name == A
+
+
+def test_a_rejected_version_whose_bytes_change_gets_a_new_try(yard) -> None:
+    yard.drop(A)
+    damage(yard.drop(B), "infinite")
+    yard.look()
+    yard.pass_time(2.0)
+    (yard.models_dir / B / WEIGHTS_FILE).write_bytes(tiny_weights(tiny_spec(), seed=2))
+    yard.look()
+    yard.pass_time(2.0)
+    assert yard.live_name == B
+
+
+def test_only_touching_a_rejected_version_does_not_load_it(yard) -> None:
+    yard.drop(A)
+    damage(yard.drop(B), "infinite")
+    yard.look()
+    yard.pass_time(2.0)
+    os.utime(yard.models_dir / B / WEIGHTS_FILE)
+    yard.look()
+    yard.pass_time(2.0)
+    assert yard.live_name == A
+    assert yard.states()[B] == "rejected"
+
+
+def test_hashes_that_do_not_match_wait_for_the_rest(yard) -> None:
+    """The info file came first, the weights are preallocated: right length, wrong bytes."""
+    directory = yard.drop(B)
+    whole = (directory / WEIGHTS_FILE).read_bytes()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    (directory / WEIGHTS_FILE).write_bytes(whole[:header] + bytes(len(whole) - header))
+    yard.look()
+    assert yard.live_name is None
+    assert yard.states()[B] == "available"
+    (directory / WEIGHTS_FILE).write_bytes(whole)
+    yard.look()
+    assert yard.live_name == B
+
+
+def test_hashes_that_never_match_end_in_a_rejection(yard) -> None:
+    directory = yard.drop(B)
+    whole = bytearray((directory / WEIGHTS_FILE).read_bytes())
+    whole[-1] ^= 1
+    (directory / WEIGHTS_FILE).write_bytes(whole)
+    yard.look()
+    yard.pass_time(2.0)
+    assert yard.live_name is None
+    assert yard.states()[B] == "rejected"
+    assert "sha256" in yard.reason(B)
+
+
+def test_replaced_in_place_under_the_same_name_is_a_new_generation(yard) -> None:
+    directory = yard.drop(A)
+    yard.look()
+    shutil.rmtree(directory)
+    yard.look()
+    assert yard.generation == 1  # a version that is gone from the disk stays live
+    yard.drop(A, shift=0.5)
+    yard.look()
+    assert (yard.live_name, yard.generation) == (A, 2)
+
+
+def test_the_same_bytes_written_again_are_not_loaded_again(yard) -> None:
+    directory = yard.drop(A)
+    yard.look()
+    weights = directory / WEIGHTS_FILE
+    weights.write_bytes(weights.read_bytes())
+    yard.look()
+    yard.pass_time(2.0)
+    assert yard.generation == 1
+    assert yard.desk.recent(1)[0].outcome == "unchanged"
+
+
+def test_a_models_directory_that_disappears_unloads_nothing(yard) -> None:
+    yard.drop(A)
+    yard.look()
+    shutil.rmtree(yard.models_dir)
+    yard.look()
+    assert yard.live_name == A
+    yard.models_dir.mkdir()
+    yard.drop(B)
+    yard.look()
+    assert yard.live_name == B
+
+
+class FailingLoader(Loader):
+    """Fails as often as told with the given error, then works."""
+
+    def __init__(self, inner: Loader, error: Exception, times: int) -> None:
+        self._inner, self._error, self.left = inner, error, times
+
+    def read(self, version: Version) -> ModelFiles:
+        if self.left:
+            self.left -= 1
+            raise self._error
+        return self._inner.read(version)
+
+    def build(self, version: Version, files: ModelFiles, *, generation: int):
+        return self._inner.build(version, files, generation=generation)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE, errno.EACCES])
+def test_what_the_machine_does_is_tried_again_later_and_later(yard, monkeypatch, number) -> None:
+    import nordiq_watch.reload.loader as loader_module
+
+    failures = [3]
+    real = loader_module.read_model
+
+    def read(path: Path) -> ModelFiles:
+        if failures[0]:
+            failures[0] -= 1
+            raise OSError(number, os.strerror(number), "model.safetensors")
+        return real(path)
+
+    monkeypatch.setattr(loader_module, "read_model", read)
+    yard.drop(A)
+    yard.look()
+    assert failures == [2]
+    assert yard.states()[A] == "available"
+    assert os.strerror(number) in yard.reason(A)
+    yard.pass_time(0.9)
+    assert failures == [2]
+    yard.pass_time(0.2)
+    assert failures == [1]
+    yard.pass_time(1.9)
+    assert failures == [1]
+    yard.pass_time(0.2)
+    assert failures == [0]
+    yard.pass_time(4.1)
+    assert yard.live_name == A
+
+
+def test_an_error_that_nobody_foresaw_does_not_stop_the_worker(yard) -> None:
+    yard.drop(A)
+    yard.look()
+    yard.start(loader=FailingLoader(yard.loader, KeyError("surprise"), times=1))
+    yard.look()  # the restart's first load fails
+    assert yard.live_name is None
+    assert "internal: KeyError" in yard.reason(A)
+    yard.drop(B)
+    yard.look()
+    assert yard.live_name == B
+
+
+class TestRequests:
+    def test_latest(self, yard) -> None:
+        yard.drop(A)
+        record = yard.ask(LoadLatest())
+        assert (record.outcome, record.version, record.trigger) == ("loaded", A, "api")
+        assert yard.ask(LoadLatest()).outcome == "unchanged"
+
+    def test_nothing_there(self, yard) -> None:
+        assert yard.ask(LoadLatest()).outcome == "not_found"
+        assert yard.ask(LoadVersion(A)).outcome == "not_found"
+
+    def test_a_named_version_is_pinned_and_newer_drops_wait(self, yard) -> None:
+        yard.drop(A)
+        yard.drop(B)
+        yard.look()
+        assert yard.ask(LoadVersion(A)).outcome == "loaded"
+        assert yard.desk.pinned == A
+        yard.drop(C)
+        yard.look()
+        assert yard.live_name == A
+        assert yard.ask(LoadLatest()).outcome == "loaded"
+        assert (yard.live_name, yard.desk.pinned) == (C, None)
+
+    def test_unpin_lets_the_newest_go_live(self, yard) -> None:
+        yard.drop(A)
+        yard.ask(LoadVersion(A))
+        yard.drop(B)
+        yard.look()
+        assert yard.live_name == A
+        yard.ask(Unpin())
+        assert (yard.live_name, yard.desk.pinned) == (B, None)
+
+    def test_a_pin_survives_a_restart(self, yard) -> None:
+        yard.drop(A)
+        yard.drop(B)
+        yard.ask(LoadVersion(A))
+        yard.start()
+        yard.look()
+        assert (yard.live_name, yard.desk.pinned) == (A, A)
+
+    def test_a_pinned_version_that_is_gone_does_not_leave_the_daemon_without_a_model(self, yard) -> None:
+        yard.drop(A)
+        yard.drop(B)
+        yard.ask(LoadVersion(A))
+        shutil.rmtree(yard.models_dir / A)
+        yard.start()
+        yard.look()
+        assert yard.live_name == B
+
+    def test_a_bad_one_is_refused_and_not_pinned(self, yard) -> None:
+        yard.drop(A)
+        yard.look()
+        damage(yard.drop(B), "infinite")
+        record = yard.ask(LoadVersion(B))
+        assert record.outcome == "rejected"
+        assert "not finite" in record.reason
+        assert (record.previous, record.current, yard.desk.pinned) == (A, A, None)
+
+    def test_an_incomplete_one_is_refused_but_may_still_be_finished(self, yard) -> None:
+        yard.drop(A)
+        yard.look()
+        directory = yard.drop(B)
+        weights = (directory / WEIGHTS_FILE).read_bytes()
+        (directory / WEIGHTS_FILE).write_bytes(weights[:100])
+        assert "incomplete" in yard.ask(LoadLatest()).reason
+        (directory / WEIGHTS_FILE).write_bytes(weights)
+        yard.look()
+        assert yard.live_name == B
+
+    def test_one_without_hashes_is_watched_before_it_is_loaded(self, yard) -> None:
+        directory = yard.drop(A, hashes=False)
+        yard.on_pause = lambda: os.utime(directory / WEIGHTS_FILE)
+        assert "still being written" in yard.ask(LoadLatest()).reason
+        yard.on_pause = lambda: None
+        assert yard.ask(LoadLatest()).outcome == "loaded"
+
+
+class TestRollback:
+    def test_back_to_the_version_before_without_reading_the_disk(self, yard) -> None:
+        yard.drop(A)
+        yard.look()
+        yard.drop(B, shift=0.5)
+        yard.look()
+        shutil.rmtree(yard.models_dir / A)
+        record = yard.ask(RollBack())
+        assert (record.outcome, record.version, record.previous, record.current) == ("loaded", A, B, A)
+        assert (yard.live_name, yard.generation) == (A, 3)
+        assert yard.live.peek().identity.generation == 3
+
+    def test_the_version_left_stays_away_but_newer_drops_go_live(self, yard) -> None:
+        yard.drop(A)
+        yard.look()
+        yard.drop(C, shift=0.5)
+        yard.look()
+        yard.drop(B)
+        yard.ask(RollBack())
+        yard.look()
+        assert yard.live_name == A  # neither C again, nor B, which is no newer drop than C
+        assert yard.states() == {C: "quarantined", B: "available", A: "live"}
+        yard.drop("tft_model_20250104_000000")
+        yard.look()
+        assert yard.live_name == "tft_model_20250104_000000"
+
+    def test_it_holds_after_a_restart(self, yard) -> None:
+        yard.drop(A)
+        yard.look()
+        yard.drop(C)
+        yard.drop(B)
+        yard.look()
+        yard.ask(RollBack())
+        generation = yard.generation
+        yard.start()
+        yard.look()
+        assert yard.live_name == A
+        assert yard.states()[C] == "quarantined"
+        assert yard.generation == generation + 1
+
+    def test_twice_goes_back_two_versions_from_disk(self, yard) -> None:
+        for name in (A, B, C):
+            yard.drop(name)
+            yard.look()
+        yard.ask(RollBack())
+        record = yard.ask(RollBack())
+        assert (record.outcome, yard.live_name) == ("loaded", A)
+        assert yard.states() == {C: "quarantined", B: "quarantined", A: "live"}
+
+    def test_nothing_to_go_back_to(self, yard) -> None:
+        yard.drop(A)
+        yard.look()
+        record = yard.ask(RollBack())
+        assert record.outcome == "not_found"
+        assert yard.live_name == A
+
+    def test_it_ends_a_pin(self, yard) -> None:
+        yard.drop(A)
+        yard.look()
+        yard.drop(B)
+        yard.ask(LoadVersion(B))
+        yard.ask(RollBack())
+        assert (yard.live_name, yard.desk.pinned) == (A, None)
+
+    def test_the_operator_may_load_a_quarantined_version_by_name(self, yard) -> None:
+        yard.drop(A)
+        yard.look()
+        yard.drop(B)
+        yard.look()
+        yard.ask(RollBack())
+        assert yard.ask(LoadVersion(B)).outcome == "loaded"
+        assert yard.states()[B] == "live"
+
+    def test_a_version_replaced_in_place_goes_back_to_its_old_bytes(self, yard) -> None:
+        directory = yard.drop(A)
+        yard.look()
+        old = yard.live.peek().identity.sha256
+        shutil.rmtree(directory)
+        yard.drop(A, shift=0.5)
+        yard.look()
+        assert yard.live.peek().identity.sha256 != old
+        yard.ask(RollBack())
+        assert yard.live.peek().identity.sha256 == old
+        yard.look()
+        assert yard.live.peek().identity.sha256 == old
+
+
+def test_reload_numbers_go_on_after_a_restart(yard) -> None:
+    yard.drop(A)
+    yard.look()
+    first = yard.desk.recent(1)[0].id
+    yard.start()
+    yard.look()
+    assert yard.desk.recent(1)[0].id == first + 1
+    assert yard.desk.find(first).outcome == "loaded"

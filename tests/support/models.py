@@ -1,0 +1,87 @@
+"""Real model directories without training: a small TFT whose answer is known.
+
+Its output layer ignores the rest of the network: p10, p50, p90 are the server's last value plus -band, `shift`, +band
+(in units of the encoder's standard deviation). So every version can be told by the numbers that it answers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import safetensors.torch
+import torch
+
+from nordiq_watch.artifact.writer import write_model_directory
+from nordiq_watch.network.tft import TemporalFusionTransformer
+from nordiq_watch.spec import ModelSpec, NetworkSpec, RealScaler, TargetNormalizer, TrainingInfo
+from support.specs import mapping_of
+
+METRICS = ("cpu_user_pct", "mem_used_pct")
+ENCODER = 12
+HORIZON = 4
+QUANTILES = (0.1, 0.5, 0.9)
+
+
+def tiny_spec(**changes: Any) -> ModelSpec:
+    """Reads and forecasts cpu and memory, 12 slots of 300 s in, 4 out."""
+    targets: tuple[str, ...] = changes.get("targets", METRICS)
+    reals = (*targets, "relative_time_idx")
+    spec = ModelSpec(
+        format_version=1,
+        model_type="TemporalFusionTransformer",
+        framework={"pytorch-forecasting": "1.8.0"},
+        created_at="2025-01-30T14:30:00Z",
+        interval_seconds=300,
+        max_encoder_length=ENCODER,
+        min_encoder_length=ENCODER // 2,
+        max_prediction_length=HORIZON,
+        quantiles=QUANTILES,
+        metrics=targets,
+        targets=targets,
+        network=NetworkSpec(
+            hidden_size=8,
+            lstm_layers=1,
+            attention_head_size=2,
+            hidden_continuous_size=4,
+            output_size=(3,) * len(targets),
+            x_reals=reals,
+            time_varying_reals_encoder=reals,
+            time_varying_reals_decoder=("relative_time_idx",),
+        ),
+        real_scalers={"relative_time_idx": RealScaler()},
+        target_normalizers={
+            target: TargetNormalizer(kind="encoder", center_length=1, scale_length=ENCODER) for target in targets
+        },
+        fill_values=dict.fromkeys(targets, 30.0),
+    )
+    return msgspec.structs.replace(spec, **changes)
+
+
+def tiny_weights(spec: ModelSpec, *, seed: int = 0, shift: float = 0.0, band: float = 1.0) -> bytes:
+    """A safetensors file for `spec`; `shift` and `band` decide what the network answers."""
+    torch.manual_seed(seed)
+    network = TemporalFusionTransformer(spec.network)
+    layers = network.output_layer if len(spec.targets) > 1 else [network.output_layer]
+    with torch.no_grad():
+        for layer in layers:
+            layer.weight.zero_()
+            layer.bias.copy_(torch.tensor([shift - band, shift, shift + band]))
+    return safetensors.torch.save({name: tensor.clone() for name, tensor in network.state_dict().items()})
+
+
+def drop_model(models_dir: Path, name: str, *, spec: ModelSpec | None = None, hashes: bool = True, **what: Any) -> Path:
+    """Drops a complete version as the trainer does. Without `hashes`, it has no training_info.json."""
+    spec = spec or tiny_spec()
+    directory = write_model_directory(
+        models_dir,
+        name=name,
+        weights=tiny_weights(spec, **what),
+        spec=spec,
+        mapping=mapping_of("ppdb001", "ppml001", version=name),
+        info=TrainingInfo(epochs=3, training_time=12.5, servers_trained=2),
+    )
+    if not hashes:
+        (directory / "training_info.json").unlink()
+    return directory
