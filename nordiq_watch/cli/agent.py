@@ -30,6 +30,7 @@ LONGEST_PAUSE_SECONDS = 300.0
 BUFFERED_SAMPLES = 1440  # a day of minutes, as long as the default window
 SAMPLES_PER_REQUEST = 500
 ANSWER_SECONDS = 10.0  # a stop waits for a request that is under way
+UNPROCESSABLE = 422
 TOO_MANY_REQUESTS = 429
 
 Sample = dict[str, Any]
@@ -147,13 +148,23 @@ class Agent:
     def _send_all(self) -> None:
         while self._waiting:
             batch = list(islice(self._waiting, SAMPLES_PER_REQUEST))
-            answer = self._client.feed(batch)
+            self._send(batch)
             for _ in batch:
                 self._waiting.popleft()
-            self._report_rejected(answer.body.get("rejected", []))
         if self._pause_seconds:
             self._say(f"{self._client.url} takes samples again")
         self._pause_seconds = 0.0
+
+    def _send(self, batch: list[Sample]) -> None:
+        """Samples that the daemon does not take are reported and given up: they would be refused again."""
+        try:
+            answer = self._client.feed(batch)
+        except DaemonRefused as error:
+            if error.status != UNPROCESSABLE:
+                raise
+            self._say(str(error))
+        else:
+            self._report_rejected(answer.body.get("rejected", []))
 
     def _back_off(self, reason: str) -> None:
         if not self._pause_seconds:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ class Answer:
     status: int
     body: JsonObject
     text: str
-    headers: dict[str, str]
+    headers: Mapping[str, str]
 
 
 class Client:
@@ -139,7 +140,7 @@ class Client:
             )
         if response.status_code >= 300 and "success" not in body:
             raise DaemonRefused(_describe_error(body, response.status_code), status=response.status_code)
-        return Answer(response.status_code, body, response.text, dict(response.headers))
+        return Answer(response.status_code, body, response.text, response.headers)
 
     def _describe_refused_key(self) -> str:
         if self._key is None:

@@ -35,6 +35,13 @@ def positive_seconds(text: str) -> float:
     return seconds
 
 
+def tcp_port(text: str) -> int:
+    """An argument that names a port to listen on."""
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text} is not a port from 1 to 65535")
+    return int(text)
+
+
 def add_connection(parser: argparse.ArgumentParser) -> None:
     """`--url`, `--key-file` and `--config`: how to find the daemon and its key (see `client.connect`)."""
     group = parser.add_argument_group("the daemon")

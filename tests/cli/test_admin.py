@@ -133,7 +133,19 @@ class TestReload:
         assert lines(capsys.readouterr().out) == [
             ["verified", "0.012", "s"],
             ["loaded", "0.310", "s"],
-            ["models/tft_model_b", "is", "live,", "0.412", "s", "after", "the", "reload", "began;", "before:", "models/tft_model_a"],
+            [
+                "models/tft_model_b",
+                "is",
+                "live,",
+                "0.412",
+                "s",
+                "after",
+                "the",
+                "reload",
+                "began;",
+                "before:",
+                "models/tft_model_a",
+            ],
         ]
 
     def test_a_version_is_asked_for_by_name(self, stub: StubDaemon) -> None:

@@ -143,6 +143,14 @@ def test_a_daemon_that_says_no_ends_the_agent(agent: Agent, stub: StubDaemon, st
         agent.step()
 
 
+def test_samples_that_are_not_taken_are_given_up(agent: Agent, stub: StubDaemon, said: list[str]) -> None:
+    stub.answers["POST", "/feed/data"] = [(422, {"error": "No valid record", "detail": "it is too old"}), ACCEPTED]
+    agent.step()
+    agent.step()
+    assert said == ["No valid record: it is too old (HTTP 422)"]
+    assert list(received(stub)) == [0, 1]
+
+
 def test_a_limit_on_the_rate_is_waited_for(agent: Agent, stub: StubDaemon) -> None:
     stub.answers["POST", "/feed/data"] = (429, {"error": "Too many requests"})
     agent.step()

@@ -1,0 +1,210 @@
+"""What the demo does, step by step. Every number that it shows is read from the daemon."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import time
+from itertools import islice
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from rich.console import Console
+from rich.progress import track
+
+from nordiq_watch.artifact.layout import age_key
+from nordiq_watch.cli.client import Client, JsonObject
+from nordiq_watch.cli.demo_daemon import Daemon, command, wait_until
+from nordiq_watch.cli.demo_folder import Folder, own, prepare
+from nordiq_watch.cli.demo_reader import Reader
+from nordiq_watch.cli.synthetic import INTERVAL_SECONDS, METRICS, SLOTS_PER_DAY, Fleet, make_fleet, write_csv
+from nordiq_watch.cli.terminal import open_console, print_table
+from nordiq_watch.config import API_KEY_VARIABLE, environment_without_settings, find_remote
+from nordiq_watch.errors import ClientError
+
+DAYS = 8
+SLOTS_PER_REQUEST = 12
+FIRST_EPOCHS = 3
+SECOND_EPOCHS = 1
+FORECAST_SECONDS = 60.0
+SWAP_SECONDS = 60.0
+SHOWN_METRICS = {"CPU": "cpu_user_pct", "memory": "mem_used_pct"}
+
+
+def show(root: Path, *, port: int | None, end_after: bool) -> None:
+    """The whole demo in `root`; returns when all was shown or after Ctrl-C. NordiqError when a step fails."""
+    console, folder = open_console(), Folder(root)
+    port = port or _find_port()
+    _let_signals_unwind()
+    with own(folder):
+        _say_where(console, folder, renewed=prepare(folder, port))
+        fleet = _make_data(console, folder)
+        _announce(console, "1/6  Training a first, small model")
+        _train(folder, epochs=FIRST_EPOCHS)
+        with Daemon(folder, port=port) as daemon:
+            client = _start(console, daemon)
+            _replay(console, client, fleet)
+            _announce(console, "4/6  A live forecast")
+            _show_forecast(console, client)
+            _show_hot_reload(console, daemon, folder)
+            _show_addresses(console, daemon.url, folder)
+            if not end_after:
+                console.print("Running until Ctrl-C.")
+                daemon.await_end()
+    console.print("The daemon has stopped.")
+
+
+def _say_where(console: Console, folder: Folder, *, renewed: bool) -> None:
+    over = ", made anew over an earlier one" if renewed else ""
+    console.print(f"Everything of this demo is in {folder.root}/{over}.")
+
+
+def _make_data(console: Console, folder: Folder) -> Fleet:
+    fleet = make_fleet(time.time(), days=DAYS)
+    write_csv(fleet, folder.dataset / "fleet.csv")
+    console.print(
+        f"The data is synthetic: {len(fleet.servers)} servers that do not exist, {DAYS} days at "
+        f"{INTERVAL_SECONDS // 60} minutes, {len(METRICS)} metrics, with daily rhythm, noise and incidents."
+    )
+    return fleet
+
+
+def _train(folder: Folder, *options: str, epochs: int) -> str:
+    """Runs the real trainer as a process of its own; the new version's name."""
+    before = folder.versions()
+    trainer = command("train", "--dataset", folder.dataset, "--epochs", epochs, "--models-dir", folder.models)
+    code = subprocess.call([*trainer, "--config", str(folder.config), *options], env=environment_without_settings())
+    if code != 0:
+        raise ClientError(f"the training ended with exit code {code}; it says above why")
+    return max(folder.versions() - before, key=age_key)
+
+
+def _start(console: Console, daemon: Daemon) -> Client:
+    _announce(console, "2/6  Starting the daemon")
+    daemon.await_ready()
+    client = daemon.connect()
+    console.print(f"It answers at {daemon.url}; live: {client.model_info().body['model_name']}")
+    return client
+
+
+def _replay(console: Console, client: Client, fleet: Fleet) -> None:
+    _announce(console, "3/6  Feeding the last 24 hours of every server")
+    slots = fleet.records(newest=SLOTS_PER_DAY)
+    for _ in track(range(SLOTS_PER_DAY // SLOTS_PER_REQUEST), "feeding", console=console, transient=True):
+        answer = client.feed([record for slot in islice(slots, SLOTS_PER_REQUEST) for record in slot]).body
+        if answer.get("rejected"):
+            raise ClientError(f"the daemon did not take the demo's data: {answer['rejected'][0]}")
+    wait_until(
+        lambda: len(client.predictions().body["predictions"]) == len(fleet.servers),
+        FORECAST_SECONDS,
+        what="a forecast of every server",
+    )
+    status = client.status().body
+    console.print(f"{status['window_size']} samples of {status['servers_tracked']} servers are in the window.")
+
+
+def _show_forecast(console: Console, client: Client) -> None:
+    body = client.predictions().body
+    metadata = body["metadata"]
+    ahead = f"in {metadata['horizon_steps'] * metadata['interval_seconds'] / 3600:g} h"
+    headings = ["server", "profile"]
+    for name in SHOWN_METRICS:
+        headings += [f"{name} % now", ahead, "p10 to p90"]
+    rows = [
+        [server, entry["profile"], *(cell for metric in SHOWN_METRICS.values() for cell in _describe(entry[metric]))]
+        for server, entry in body["predictions"].items()
+    ]
+    print_table(f"GET /predictions/current, by {metadata['model_version']}", headings, rows, console=console)
+
+
+def _describe(entry: JsonObject) -> tuple[str, str, str]:
+    low, middle, high = (entry[quantile][-1] for quantile in ("p10", "p50", "p90"))
+    return f"{entry['current']:.1f}", f"{middle:.1f}", f"{low:.1f} to {high:.1f}"
+
+
+def _show_hot_reload(console: Console, daemon: Daemon, folder: Folder) -> None:
+    """Trains a second version while a client reads on, waits until it is live, and tells what that client saw."""
+    _announce(console, "5/6  Training a second model from the first, while a client reads on")
+    client = daemon.connect()
+    before = client.model_info().body
+    with Reader(daemon.connect()) as reader:
+        name = _train(folder, "--incremental", epochs=SECOND_EPOCHS)
+        wait_until(lambda: _is_live(client, name), SWAP_SECONDS, what=f"{name} to go live")
+        wait_until(lambda: name in reader.versions, FORECAST_SECONDS, what=f"an answer by {name}")
+    after = client.model_info().body
+    _announce(console, "6/6  The hot reload: nobody asked for it, nothing was restarted")
+    rows = [(key, before[key], after[key]) for key in ("model_name", "generation", "sha256")]
+    print_table("GET /admin/model-info", ("", "before", "after"), rows, console=console)
+    _show_stages(console, _find_reload(client, name))
+    _show_book(console, reader)
+    _show_forecast(console, client)
+
+
+def _is_live(client: Client, name: str) -> bool:
+    reload = _find_reload(client, name)
+    if reload.get("outcome") == "rejected":
+        raise ClientError(f"the daemon rejected {name}: {reload['reason']}")
+    return bool(client.model_info().body["model_name"] == name)
+
+
+def _find_reload(client: Client, name: str) -> JsonObject:
+    """The newest finished reload of this version; empty if there is none."""
+    reloads = client.reloads().body["reloads"]
+    return next((reload for reload in reloads if reload["version"] == name and reload["outcome"]), {})
+
+
+def _show_stages(console: Console, reload: JsonObject) -> None:
+    stages = [(stage["name"], stage["seconds"]) for stage in reload["stages"]]
+    title = f"reload {reload['id']}, trigger: {reload['trigger']}, outcome: {reload['outcome']}"
+    print_table(title, ("stage", "seconds"), stages, console=console)
+
+
+def _show_book(console: Console, reader: Reader) -> None:
+    """ClientError when the reload was not without failures: the demo has then shown that something is broken."""
+    console.print(
+        f"Meanwhile a client asked {reader.requests} times for the forecast: {len(reader.failures)} requests failed, "
+        f"the slowest took {reader.slowest_seconds * 1000:.0f} ms. "
+        f"It was answered by {', then '.join(reader.versions)}."
+    )
+    if reader.failures:
+        raise ClientError(f"requests failed during the reload; the first: {reader.failures[0]}")
+
+
+def _show_addresses(console: Console, url: str, folder: Folder) -> None:
+    from_environment = find_remote().api_key is not None
+    key = f"${API_KEY_VARIABLE}" if from_environment else f"$(cat {folder.key_file})"
+    console.print()
+    console.print(
+        f"The daemon is at {url}; its API key is in {API_KEY_VARIABLE if from_environment else folder.key_file}"
+    )
+    for line in (
+        f"curl -s {url}/status",
+        f'curl -s -H "X-API-Key: {key}" {url}/predictions/current',
+        f'curl -s -H "X-API-Key: {key}" {url}/admin/models',
+        f"nordiq-watch models --config {folder.config}",
+        f"nordiq-watch rollback --config {folder.config}",
+    ):
+        console.print(f"  {line}", soft_wrap=True)
+
+
+def _announce(console: Console, title: str) -> None:
+    console.print(f"\n{title}", style="bold")
+
+
+def _find_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _let_signals_unwind() -> None:
+    """SIGTERM and a closed terminal end the demo as an exception does: the daemon is stopped on the way out."""
+
+    def unwind(number: int, _: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, unwind)
