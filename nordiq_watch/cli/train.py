@@ -1,0 +1,98 @@
+"""`train`: a dataset becomes one new model directory. What a person reads goes to stderr, the path alone to stdout."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nordiq_watch.config import Settings
+
+DEFAULT_CONFIG = Path("config.yaml")
+INTERRUPTED = 130
+
+_EPILOG = """\
+The dataset is a directory of *.parquet and *.csv files with timestamp, server_name and any of the config's metrics;
+status and profile are optional. What is repaired on the way is said; what cannot be is named with file and row.
+
+--per-server true makes one model that knows each server by its name, not one model a server: servers that are new
+to it are still forecast. --incremental needs the sizes and metrics of the model that it goes on from.
+
+example:
+  nordiq-watch train --dataset data/ --epochs 20
+  NEW=$(nordiq-watch train --dataset data/ --epochs 5 --incremental) && nordiq-watch verify "$NEW"
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+    parser = subparsers.add_parser(
+        "train",
+        help="train a model and drop it into the models directory",
+        description="Trains a Temporal Fusion Transformer and drops one complete model directory.",
+        epilog=_EPILOG,
+    )
+    parser.add_argument("--dataset", type=Path, required=True, metavar="DIR", help="directory of samples")
+    parser.add_argument(
+        "--epochs", type=_positive, required=True, metavar="N", help="at most; it stops when it gets no better"
+    )
+    parser.add_argument("--models-dir", type=Path, metavar="DIR", help="where to drop it (default: models.dir)")
+    parser.add_argument(
+        "--per-server",
+        type=_true_or_false,
+        default=False,
+        metavar="true/false",
+        help="whether the model tells servers apart by name (default: false)",
+    )
+    parser.add_argument("--incremental", action="store_true", help="go on from the newest model's weights")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="config file (default: ./config.yaml if it is there)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the new directory's path. DatasetError, ConfigError and OSError as the trainer raises them."""
+    settings = _load_settings(args.config)
+    from rich.console import Console
+
+    from nordiq_watch.training.trainer import Order, TrainingRun
+
+    order = Order(
+        dataset=args.dataset,
+        models_dir=args.models_dir or settings.models_dir,
+        epochs=args.epochs,
+        per_server=args.per_server,
+        incremental=args.incremental,
+    )
+    try:
+        directory = TrainingRun(order, settings, console=Console(stderr=True)).execute()
+    except KeyboardInterrupt:
+        print("interrupted: no model was written", file=sys.stderr)
+        return INTERRUPTED
+    print(directory)
+    return 0
+
+
+def _load_settings(path: Path | None) -> Settings:
+    """The file's; without one the defaults, relative to here. The environment overrides either."""
+    from msgspec.structs import replace
+
+    from nordiq_watch.config import load_settings
+
+    if path is None and not DEFAULT_CONFIG.exists():
+        return replace(load_settings(Path(os.devnull)), root=Path.cwd())
+    return load_settings(path or DEFAULT_CONFIG)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1")
+    return int(text)
+
+
+def _true_or_false(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text} is neither true nor false")
+    return text.lower() == "true"

@@ -1,0 +1,64 @@
+"""Forecasts that cost nothing, and the two measures that a model is compared with them by.
+
+Shapes: values (slots, metrics) of one series; origins (windows,), the position in it of each window's first slot to be
+forecast; forecasts and truth (windows, steps, metrics), with one more axis for quantiles. NaN is "not known".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nordiq_watch.records import DoubleArray, FloatArray, IntArray
+
+DAY_SECONDS = 86_400
+
+
+def true_values(values: FloatArray, origins: IntArray, *, steps: int) -> FloatArray:
+    """What really came."""
+    came: FloatArray = values[origins[:, None] + np.arange(steps)]
+    return came
+
+
+def last_value(values: FloatArray, origins: IntArray, *, steps: int) -> FloatArray:
+    """The value just before the window, for all steps: the best forecast of a random walk."""
+    newest: FloatArray = values[origins - 1]
+    return np.repeat(newest[:, None, :], steps, axis=1)
+
+
+def day_before(values: FloatArray, origins: IntArray, *, steps: int, day_slots: int) -> FloatArray:
+    """The value of the same time on the last day before the window (Hyndman & Athanasopoulos, Forecasting: principles
+    and practice, 3rd ed., 5.2, "seasonal naive": y[T + h - m (k + 1)], k whole days of m slots before step h).
+
+    NaN where the series does not reach back so far.
+    """
+    ahead = np.arange(steps)
+    positions = origins[:, None] + ahead - day_slots * (ahead // day_slots + 1)
+    return np.where(positions[..., None] >= 0, values[positions.clip(min=0)], np.float32(np.nan))
+
+
+def mean_absolute_error(forecast: FloatArray, truth: FloatArray) -> DoubleArray:
+    """(steps, metrics): the mean over windows of |y - f|; NaN where no window knows both."""
+    return _mean_over_windows(np.abs(truth.astype(np.float64) - forecast))
+
+
+def mean_pinball_loss(forecast: FloatArray, truth: FloatArray, *, quantiles: Sequence[float]) -> DoubleArray:
+    """(steps, metrics): the mean over windows and quantiles of max(q (y - f), (q - 1) (y - f)).
+
+    Koenker & Bassett 1978, "Regression Quantiles". forecast (…, quantiles), or without that axis for a forecast that
+    says the same for all quantiles.
+    """
+    if forecast.ndim == truth.ndim:
+        forecast = forecast[..., None]
+    levels = np.asarray(quantiles, dtype=np.float64)
+    error = truth.astype(np.float64)[..., None] - forecast
+    return _mean_over_windows(np.maximum(levels * error, (levels - 1.0) * error).mean(axis=-1))
+
+
+def _mean_over_windows(losses: DoubleArray) -> DoubleArray:
+    known = ~np.isnan(losses)
+    counts = known.sum(axis=0)
+    totals = np.where(known, losses, 0.0).sum(axis=0)
+    means: DoubleArray = np.where(counts > 0, totals / np.maximum(counts, 1), np.nan)
+    return means

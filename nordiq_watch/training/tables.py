@@ -1,0 +1,135 @@
+"""One file of a dataset, read and checked: the right columns, real times, real numbers. Every error names file and row.
+
+Rows are counted from 1, the header of a CSV file not among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow
+import pyarrow.parquet
+
+from nordiq_watch.errors import DatasetError
+
+SUFFIXES = (".parquet", ".csv")
+
+_REQUIRED = ("timestamp", "server_name")
+_OPTIONAL = ("status", "profile")
+_NOT_MEASURED = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
+
+
+def list_files(directory: Path) -> list[Path]:
+    """The dataset's files, by name. DatasetError if there are none."""
+    if not directory.is_dir():
+        found = "is a file; name the directory that holds it" if directory.exists() else "does not exist"
+        raise DatasetError(f"{directory}: {found}")
+    files = sorted(path for path in directory.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not files:
+        raise DatasetError(f"{directory}: holds no *.parquet or *.csv file")
+    return files
+
+
+def read_table(path: Path, metrics: Sequence[str]) -> pd.DataFrame:
+    """The columns of `path` that training uses, one row a sample, in the file's order.
+
+    `time` (int64, microseconds since 1970, UTC) and `server_name` (text) are always there; the metrics that the file
+    has are float64 with NaN for what was not measured; `status` and `profile`, where the file has them, are text with
+    "" for none. Raises DatasetError.
+    """
+    found = _read_column_names(path)
+    wanted = _choose_columns(path, found, metrics)
+    raw = _read_columns(path, wanted)
+    table = pd.DataFrame({"time": _parse_times(path, raw["timestamp"])})
+    table["server_name"] = _parse_names(path, raw["server_name"])
+    for column in wanted:
+        if column in metrics:
+            table[column] = _parse_numbers(path, raw[column])
+        elif column in _OPTIONAL:
+            table[column] = raw[column].astype("string").fillna("").str.strip().astype(object)
+    return table
+
+
+def _read_column_names(path: Path) -> list[str]:
+    try:
+        if path.suffix.lower() == ".parquet":
+            return list(pyarrow.parquet.read_schema(path).names)
+        return list(pd.read_csv(path, nrows=0, encoding="utf-8-sig").columns)
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise _unreadable(path, error) from None
+
+
+def _choose_columns(path: Path, found: Sequence[str], metrics: Sequence[str]) -> list[str]:
+    missing = [column for column in _REQUIRED if column not in found]
+    measured = [metric for metric in metrics if metric in found]
+    if not measured:
+        missing.append(f"at least one metric of the config ({', '.join(metrics)})")
+    if missing:
+        raise DatasetError(f"{path}: lacks {', '.join(missing)}; its columns are {', '.join(found) or 'none'}")
+    return [*_REQUIRED, *measured, *(column for column in _OPTIONAL if column in found)]
+
+
+def _read_columns(path: Path, wanted: Sequence[str]) -> pd.DataFrame:
+    texts = (*_REQUIRED, *_OPTIONAL)
+    try:
+        if path.suffix.lower() == ".parquet":
+            table: pd.DataFrame = pyarrow.parquet.read_table(path, columns=list(wanted)).to_pandas(ignore_metadata=True)
+            return table
+        return pd.read_csv(
+            path,
+            usecols=lambda column: column in wanted,
+            dtype=dict.fromkeys(texts, str),
+            keep_default_na=False,
+            na_values={column: _NOT_MEASURED for column in wanted if column not in texts},
+            low_memory=False,  # one type a column, not one a chunk
+            encoding="utf-8-sig",
+        )
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> DatasetError:
+    return DatasetError(f"{path}: cannot be read: {' '.join(str(error).split())}")
+
+
+def _parse_times(path: Path, column: pd.Series) -> pd.Series:
+    """Microseconds since 1970. A time without a zone is UTC, as in the daemon's API."""
+    if pd.api.types.is_numeric_dtype(column):
+        raise DatasetError(f"{path}: timestamp holds numbers; write date-times such as 2025-01-15T10:00:00")
+    try:
+        times = pd.to_datetime(column, utc=True, format="ISO8601", errors="coerce")
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f"{path}: timestamp cannot be read as date-times: {error}") from None
+    row = _first(times.isna())
+    if row is not None:
+        raise DatasetError(
+            f"{path}, row {row + 1}: timestamp {column.iloc[row]!r} is not a date-time such as 2025-01-15T10:00:00"
+        )
+    return times.dt.as_unit("us").astype("int64")
+
+
+def _parse_names(path: Path, column: pd.Series) -> pd.Series:
+    names = column.astype("string").fillna("").str.strip()
+    row = _first(names == "")
+    if row is not None:
+        raise DatasetError(f"{path}, row {row + 1}: server_name is empty")
+    return names.astype(object)
+
+
+def _parse_numbers(path: Path, column: pd.Series) -> pd.Series:
+    if pd.api.types.is_bool_dtype(column):
+        raise DatasetError(f"{path}, row 1: {column.name} is {column.iloc[0]}, not a number")
+    numbers = pd.to_numeric(column, errors="coerce").astype("float64")
+    row = _first(numbers.isna() & column.notna())
+    if row is not None:
+        raise DatasetError(f"{path}, row {row + 1}: {column.name} is {column.iloc[row]!r}, not a number")
+    return numbers
+
+
+def _first(mask: pd.Series) -> int | None:
+    """The position of the first True; None if there is none."""
+    positions = np.flatnonzero(mask.to_numpy(dtype=bool))
+    return int(positions[0]) if positions.size else None
