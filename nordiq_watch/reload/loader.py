@@ -37,9 +37,9 @@ class Requirements:
 
 
 class Loader:
-    """Reads and builds. Used from the reload worker's thread, and by `nordiq-watch verify`."""
+    """Reads and builds. Used from the reload worker's thread, and, without requirements, by `nordiq-watch verify`."""
 
-    def __init__(self, requirements: Requirements, *, device: str) -> None:
+    def __init__(self, requirements: Requirements | None, *, device: str) -> None:
         self._requirements = requirements
         self._device = device
 
@@ -50,7 +50,9 @@ class Loader:
 
     def build(self, version: Version, files: ModelFiles, *, generation: int) -> Servable:
         """The network with these weights, in memory. ModelRejected if the daemon cannot feed it or a shape differs."""
-        check_requirements(version.name, files.spec, self._requirements)
+        check_served_quantiles(version.name, files.spec)
+        if self._requirements is not None:
+            check_requirements(version.name, files.spec, self._requirements)
         with _refusals(version.name):
             predictor = Predictor(files.spec, files.weights.tensors, device=self._device)
         return Servable(
@@ -87,6 +89,10 @@ def check_requirements(name: str, spec: ModelSpec, requirements: Requirements) -
             found=f"it needs {', '.join(unknown)}, which the daemon does not have",
             remedy="Add it to `metrics` in config.yaml, or train without it.",
         )
+
+
+def check_served_quantiles(name: str, spec: ModelSpec) -> None:
+    """Every answer has p10, p50 and p90. Raises ModelRejected naming those that the model does not give."""
     missing = [quantile for quantile in SERVED_QUANTILES if quantile not in spec.quantiles]
     if missing:
         raise ModelRejected(

@@ -1,0 +1,273 @@
+"""The composition root: builds every part, starts them in order, stops them in reverse. The only file that knows all.
+
+Threads: http answers requests, ingest writes journal and window, forecaster publishes answers, reload changes the live
+model, watcher asks it to look. Each starts after those that it needs: data before models, models before requests.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from nordiq_watch import __version__
+from nordiq_watch.config import Settings, load_settings
+from nordiq_watch.errors import ConfigError, NordiqError
+from nordiq_watch.events import EventBus, ModelQuarantined, ModelRejectedEvent, ModelWentLive, PinChanged
+from nordiq_watch.forecast.board import AnswerBoard
+from nordiq_watch.forecast.forecaster import Forecaster
+from nordiq_watch.forecast.ingest import Ingest
+from nordiq_watch.forecast.window import Window
+from nordiq_watch.host.http import HttpServer
+from nordiq_watch.host.keys import Keyring, ensure_key
+from nordiq_watch.live.published import Live
+from nordiq_watch.network.predictor import resolve_device
+from nordiq_watch.reload.canary import Canary
+from nordiq_watch.reload.catalogue import Catalogue
+from nordiq_watch.reload.desk import ReloadDesk
+from nordiq_watch.reload.history import ReloadHistory
+from nordiq_watch.reload.jobs import LookAgain
+from nordiq_watch.reload.loader import Loader, Requirements
+from nordiq_watch.reload.lookout import Lookout
+from nordiq_watch.reload.promotion import Promotion
+from nordiq_watch.reload.queue import ReloadQueue
+from nordiq_watch.reload.retention import Retention
+from nordiq_watch.reload.watcher import Watcher
+from nordiq_watch.reload.worker import ReloadWorker
+from nordiq_watch.storage.decisions import DecisionStore
+from nordiq_watch.storage.journal import Journal
+from nordiq_watch.web.app import create_app
+from nordiq_watch.web.services import Services
+
+log = logging.getLogger(__name__)
+
+_FIRST_ANSWER_SECONDS = 30.0
+_JOIN_SECONDS = 10.0
+
+
+class Daemon:
+    """One running nordiq_watch. Building it binds the port and opens the journal; `run` serves until `stop`.
+
+    Raises ConfigError or StorageError, one clear line, if it cannot run here.
+    """
+
+    def __init__(self, settings: Settings, *, config_file: Path | None = None) -> None:
+        self._settings = settings
+        self._config_file = config_file
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._build(settings)
+
+    def _build(self, settings: Settings) -> None:
+        config = settings.config
+        prepare_models_dir(settings.models_dir)
+        self._keyring = Keyring(ensure_key(settings))
+        self._events = EventBus()
+        self._subscribe_log()
+        self._live = Live()
+        self._build_forecast(settings)
+        self._build_reload(settings)
+        services = Services(
+            config=config,
+            keys=self._keyring,
+            live=self._live,
+            window=self._window,
+            ingest=self._ingest,
+            board=self._board,
+            forecaster=self._forecaster,
+            reloads=self._desk,
+            catalogue=self._desk,
+            events=self._events,
+            clock=time.time,
+            started_at=time.time(),
+        )
+        self.http = HttpServer(create_app(services), config.server)
+
+    def _build_forecast(self, settings: Settings) -> None:
+        config = settings.config
+        self._window = Window(
+            config.metrics,
+            interval_seconds=config.window.interval_seconds,
+            length=config.window.length,
+            max_servers=config.window.max_servers,
+            silent_seconds=config.window.silent_seconds,
+        )
+        self._journal = Journal(
+            settings.state_dir / "journal.sqlite3",
+            metrics=config.metrics,
+            interval_seconds=config.window.interval_seconds,
+        )
+        self._board = AnswerBoard()
+        self._forecaster = Forecaster(self._live, self._window, self._board, self._events)
+        self._ingest = Ingest(
+            self._journal, self._window, self._events, live=self._live, on_accepted=self._forecaster.wake
+        )
+
+    def _build_reload(self, settings: Settings) -> None:
+        config = settings.config
+        store = DecisionStore(settings.state_dir / "decisions.json")
+        history = ReloadHistory(settings.state_dir / "reloads.jsonl")
+        catalogue = Catalogue(settings.models_dir)
+        self._queue = ReloadQueue(wall_clock=time.time, first_id=history.last_id + 1)
+        lookout = Lookout(catalogue, store, settle_seconds=config.watch.settle_seconds, clock=time.monotonic)
+        requirements = Requirements(config.metrics, config.window.interval_seconds, config.window.length)
+        self._worker = ReloadWorker(
+            catalogue=catalogue,
+            lookout=lookout,
+            promotion=Promotion(
+                Loader(requirements, device=resolve_device(config.device)),
+                Canary(config.reload.canary, snapshot=self._window.snapshot),
+                self._live,
+                keep_previous=config.reload.auto_rollback,
+                first_answer=self._wait_for_first_answer,
+            ),
+            live=self._live,
+            store=store,
+            history=history,
+            queue=self._queue,
+            events=self._events,
+            clock=time.monotonic,
+            wall_clock=time.time,
+            pause=self._stopping.wait,
+        )
+        self._desk = ReloadDesk(
+            queue=self._queue,
+            worker=self._worker,
+            history=history,
+            catalogue=catalogue,
+            lookout=lookout,
+            store=store,
+            live=self._live,
+        )
+        self._watcher = Watcher(
+            settings.models_dir,
+            self._queue,
+            mode=config.watch.mode,
+            rescan_seconds=config.watch.rescan_seconds,
+            clock=time.monotonic,
+        )
+        if config.models.keep is not None:
+            retention = Retention(catalogue, store, keep=config.models.keep)
+            self._events.subscribe(ModelWentLive, retention.after_swap)
+
+    # Running
+
+    def run(self) -> None:
+        """Serves until `stop`. Everything that was accepted is safe when it returns."""
+        settings = self._settings
+        log.info("nordiq_watch %s starts, models in %s", __version__, settings.models_dir)
+        self._ingest.restore()
+        self._start("ingest", self._ingest.run)
+        self._start("forecaster", self._forecaster.run)
+        self._queue.submit(LookAgain(trigger="startup"))
+        self._start("reload", self._worker.run)
+        if settings.config.watch.enabled:
+            self._start("watcher", self._watcher.run)
+        else:
+            log.info("watch.enabled is false: new models go live only on request")
+        log.info("serving on %s", self.http.url)
+        try:
+            self.http.run()
+        finally:
+            self._shut_down()
+
+    def stop(self) -> None:
+        """Makes `run` return, once requests in flight are answered. From any thread or a signal handler."""
+        self._stopping.set()
+        self.http.stop()
+
+    def reload_settings(self) -> None:
+        """What SIGHUP asks for: the keys and the log level anew, and a look for the latest model."""
+        self._queue.submit(LookAgain(trigger="signal"))
+        if self._config_file is None:
+            return
+        try:
+            settings = load_settings(self._config_file)
+            self._keyring.replace(ensure_key(settings))
+        except NordiqError as error:
+            log.error("the configuration was not read again, the old one stays: %s", error)
+            return
+        logging.getLogger("nordiq_watch").setLevel(settings.config.logs.level)
+        changed = [
+            section
+            for section in settings.config.__struct_fields__
+            if section != "logs" and getattr(settings.config, section) != getattr(self._settings.config, section)
+        ]
+        if changed:
+            log.warning("changed in %s, but only a restart applies it: %s", self._config_file, ", ".join(changed))
+        log.info("keys and log level read again")
+
+    def _start(self, name: str, target: Callable[[], None]) -> None:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _shut_down(self) -> None:
+        """In reverse: first those who ask for work, then those who do it, the journal last."""
+        self._stopping.set()
+        self._watcher.stop()
+        self._queue.close()
+        self._forecaster.stop()
+        self._ingest.stop()
+        for thread in self._threads:
+            thread.join(_JOIN_SECONDS)
+        slow = [thread.name for thread in self._threads if thread.is_alive()]
+        if slow:
+            log.warning("did not end in time: %s", ", ".join(slow))
+        self._journal.close()
+        log.info("stopped")
+
+    def _wait_for_first_answer(self, generation: int) -> bool:
+        self._forecaster.wake()
+        return self._forecaster.wait_for_generation(generation, _FIRST_ANSWER_SECONDS)
+
+    # What the log says of a model's life
+
+    def _subscribe_log(self) -> None:
+        self._events.subscribe(ModelWentLive, _log_live)
+        self._events.subscribe(ModelRejectedEvent, _log_rejected)
+        self._events.subscribe(ModelQuarantined, _log_quarantined)
+        self._events.subscribe(PinChanged, _log_pin)
+
+
+def prepare_models_dir(path: Path) -> None:
+    """Makes the models directory if it is missing. ConfigError if it is a file, or cannot be written or read."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise ConfigError(f"models.dir {path} is a file. Name a directory, or move the file away.") from None
+    except OSError as error:
+        raise ConfigError(f"models.dir {path} cannot be made ({error.strerror}). Make it, or name another.") from None
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise ConfigError(f"models.dir {path} cannot be read by this user. Change its permissions.")
+
+
+def _log_live(event: ModelWentLive) -> None:
+    log.info(
+        "%s is live: generation %d, sha256 %s, trigger %s, replaced %s, %.3f s since it was seen",
+        event.version,
+        event.generation,
+        event.sha256[:12],
+        event.trigger,
+        event.replaced or "nothing",
+        event.seconds,
+    )
+
+
+def _log_rejected(event: ModelRejectedEvent) -> None:
+    still = f"{event.still_live} goes on serving" if event.still_live else "no model is live"
+    log.error("%s was not loaded: %s (trigger %s). %s.", event.version, event.reason, event.trigger, still)
+
+
+def _log_quarantined(event: ModelQuarantined) -> None:
+    log.warning("%s is quarantined: %s", event.version, event.reason)
+
+
+def _log_pin(event: PinChanged) -> None:
+    if event.version:
+        log.info("%s is pinned: newer versions wait", event.version)
+    else:
+        log.info("no version is pinned: the newest goes live")
