@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from waitress import wasyncore
@@ -34,6 +34,7 @@ _IDLE_SECONDS = 60
 _POLL_SECONDS = 1.0
 _DRAIN_POLL_SECONDS = 0.05
 _GRACE_SECONDS = 10.0
+_FRESH_SECONDS = 0.5
 
 _WHY_NOT_BOUND = {
     errno.EADDRINUSE: "another program listens there. Stop it, or set server.port (0 = any free port).",
@@ -113,8 +114,9 @@ class HttpServer:
 
     def _drain(self) -> None:
         """Takes no more connections, reads what has arrived, answers it, and hangs up on those who have nothing due."""
-        wasyncore.dispatcher.close(self._server)  # the listening socket alone; its workers and trigger go on
         channels: dict[int, Any] = self._server.active_channels
+        self._accept_waiting(channels)
+        wasyncore.dispatcher.close(self._server)  # the listening socket alone; its workers and trigger go on
         deadline = time.monotonic() + self._grace_seconds
         while channels and time.monotonic() < deadline:
             self._poll(_DRAIN_POLL_SECONDS)
@@ -122,6 +124,13 @@ class HttpServer:
                 channel.will_close = channel.will_close or _is_idle(channel)
         if channels:
             log.warning("stopped with %d connections unanswered after %g s", len(channels), self._grace_seconds)
+
+    def _accept_waiting(self, channels: Mapping[int, Any]) -> None:
+        """Takes in those who wait in the kernel's queue: closing the socket would cut them off, requests sent or not."""
+        known = -1
+        while known != len(channels):
+            known = len(channels)
+            self._server.handle_accept()
 
     def _close(self) -> None:
         self._server.task_dispatcher.shutdown(timeout=1)
@@ -132,8 +141,13 @@ class HttpServer:
 
 
 def _is_idle(channel: HTTPChannel) -> bool:
-    """Whether a connection has no request half read, none being answered and nothing left to send."""
-    return not (channel.request or channel.requests or channel.total_outbufs_len)
+    """Whether a connection has no request half read, none being answered and nothing left to send.
+
+    One that has just begun and sent nothing yet is not idle: its first request may be on the way.
+    """
+    silent = channel.last_activity == channel.creation_time
+    fresh = silent and time.time() < channel.creation_time + _FRESH_SECONDS
+    return not (fresh or channel.request or channel.requests or channel.total_outbufs_len)
 
 
 def _bind(host: str, port: int) -> socket.socket:

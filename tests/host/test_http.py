@@ -146,6 +146,16 @@ def test_stop_answers_requests_that_wait_for_a_thread(start):
     assert running.stopped()
 
 
+def test_stop_serves_who_connected_before_it_and_had_not_sent_yet(start, monkeypatch):
+    monkeypatch.setattr("nordiq_watch.host.http._FRESH_SECONDS", WAIT_SECONDS)
+    running = start(grace_seconds=1000)
+    sender = socket.create_connection(("127.0.0.1", running.server.port), timeout=WAIT_SECONDS)
+    running.server.stop()
+    sender.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nlate")
+    assert read_to_end(sender).endswith(b"late")
+    assert running.stopped()
+
+
 def test_stop_reads_a_body_that_is_half_sent(start):
     running = start()
     sender = socket.create_connection(("127.0.0.1", running.server.port), timeout=WAIT_SECONDS)

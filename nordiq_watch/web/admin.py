@@ -1,0 +1,213 @@
+"""The model's side of the API: which versions there are, which is live, and orders to the reload worker."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import UTC, datetime
+
+import msgspec
+from flask import Blueprint, Flask, current_app, request
+from msgspec import Struct
+
+from nordiq_watch.errors import NotFound, RequestError
+from nordiq_watch.live.servable import Servable
+from nordiq_watch.records import ReloadRecord, VersionStatus
+from nordiq_watch.reload.jobs import Job, LoadLatest, LoadVersion, RollBack, Unpin
+from nordiq_watch.web.answers import Body, Reply
+from nordiq_watch.web.bodies import read_body
+from nordiq_watch.web.reload_answers import answer_accepted, answer_finished, describe_reload
+from nordiq_watch.web.services import Ticket, services
+
+log = logging.getLogger(__name__)
+
+routes = Blueprint("admin", __name__, url_prefix="/admin")
+
+LONGEST_WAIT_SECONDS = 120.0
+"""A reload that takes longer is answered with 202; it goes on."""
+
+_SEATS = "nordiq_watch.reload_seats"
+_MEGABYTE = 1_000_000
+_SHOWN_RELOADS = 50
+_MOST_RELOADS = 1000
+_SWITCH = {"true": True, "1": True, "false": False, "0": False}
+
+
+class ReloadRequest(Struct, forbid_unknown_fields=True):
+    """The optional body of `POST /admin/reload-model`."""
+
+    model_path: str | None = None
+
+
+def limit_waiting(app: Flask, *, threads: int) -> None:
+    """Lets at most half of the server's threads wait for reloads: the others go on answering."""
+    app.extensions[_SEATS] = threading.BoundedSemaphore(max(1, threads // 2))
+
+
+@routes.get("/models")
+def list_models() -> Body:
+    catalogue, live = services().catalogue, services().live.peek()
+    models = [_describe_version(status) for status in catalogue.statuses()]
+    return {
+        "models": models,
+        "count": len(models),
+        "models_dir": catalogue.shown("").rstrip("/"),
+        "current_model": live and catalogue.shown(live.name),
+    }
+
+
+@routes.get("/model-info")
+def show_model() -> Body:
+    live, pinned = services().live.peek(), services().reloads.pinned
+    pin = {"pinned": pinned is not None, "pinned_model": pinned and services().catalogue.shown(pinned)}
+    if live is None:
+        return {"loaded": False, "mode": "none", **pin}
+    return {"loaded": True, "mode": "tft", **_describe_live(live), **pin}
+
+
+@routes.post("/reload-model")
+def reload_model() -> Reply:
+    """Loads the latest version, which ends a pin, or the one that is named, which pins it."""
+    text = _requested_model()
+    if text is None:
+        return _order(LoadLatest())
+    return _order(LoadVersion(services().catalogue.resolve(text)))
+
+
+@routes.post("/rollback")
+def roll_back() -> Reply:
+    return _order(RollBack())
+
+
+@routes.post("/unpin")
+def unpin() -> Reply:
+    return _order(Unpin())
+
+
+@routes.get("/reloads")
+def list_reloads() -> Body:
+    """Newest first; `?limit=N`."""
+    reloads = [_describe_reload(record) for record in services().reloads.recent(_requested_limit())]
+    return {"reloads": reloads, "count": len(reloads)}
+
+
+@routes.get("/reloads/<int:reload_id>")
+def show_reload(reload_id: int) -> Body:
+    record = services().reloads.find(reload_id)
+    if record is None:
+        raise NotFound(f"no reload has the id {reload_id}, or it is too long ago; GET /admin/reloads lists them")
+    return _describe_reload(record)
+
+
+# --- orders -------------------------------------------------------------------------------------------------------
+
+
+def _order(job: Job) -> Reply:
+    """Queues the job, and waits for its end unless the client, the clock or too many others say no."""
+    wait = _requested_wait()
+    ticket = services().reloads.submit(job)
+    log.info("%s from %s: reload %d", job, request.remote_addr, ticket.id)
+    record = _await(ticket) if wait else ticket.wait(0)
+    if record.state != "finished" or not wait:
+        return answer_accepted(record)
+    return answer_finished(record, services().catalogue.shown)
+
+
+def _await(ticket: Ticket) -> ReloadRecord:
+    seats: threading.BoundedSemaphore = current_app.extensions[_SEATS]
+    if not seats.acquire(blocking=False):
+        return ticket.wait(0)
+    try:
+        return ticket.wait(LONGEST_WAIT_SECONDS)
+    finally:
+        seats.release()
+
+
+def _requested_model() -> str | None:
+    """What the client asked for, as it wrote it: in the query or in the body; None for the latest."""
+    body = read_body()
+    in_body = _parse_reload(body).model_path if body.strip() else None
+    in_query = request.args.get("model_path")
+    if None not in (in_body, in_query) and in_body != in_query:
+        raise RequestError("model_path in the URL and in the body differ; send one of them")
+    return in_query if in_query is not None else in_body
+
+
+def _parse_reload(body: bytes) -> ReloadRequest:
+    try:
+        return msgspec.json.decode(body, type=ReloadRequest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f'the body must be {{"model_path": "models/NAME"}} as JSON, or empty: {error}') from None
+
+
+def _requested_wait() -> bool:
+    text = request.args.get("wait", "true")
+    if text.lower() not in _SWITCH:
+        raise RequestError(f"wait is {text!r:.40}; must be true or false")
+    return _SWITCH[text.lower()]
+
+
+def _requested_limit() -> int:
+    text = request.args.get("limit", str(_SHOWN_RELOADS))
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= _MOST_RELOADS):
+        raise RequestError(f"limit is {text!r:.40}; must be a whole number from 1 to {_MOST_RELOADS}")
+    return int(text)
+
+
+# --- descriptions -------------------------------------------------------------------------------------------------
+
+
+def _describe_reload(record: ReloadRecord) -> Body:
+    return describe_reload(record, services().catalogue.shown)
+
+
+def _describe_version(status: VersionStatus) -> Body:
+    version, training = status.version, status.training
+    described = {
+        "path": services().catalogue.shown(version.name),
+        "name": version.name,
+        "timestamp": version.timestamp,
+        "is_current": status.state == "live",
+        "state": status.state,
+        "size_mb": round(version.size_bytes / _MEGABYTE, 1),
+        "modified": _write_plainly(version.modified),
+        "sha256": status.sha256,
+        "training": {
+            "epochs": training and training.epochs,
+            "training_time": training and training.training_time,
+            "servers_trained": training and training.servers_trained,
+            "validation": training and training.validation,
+        },
+    }
+    optional = {"reason": status.reason, "generation": status.generation}
+    return described | {name: value for name, value in optional.items() if value is not None}
+
+
+def _write_plainly(moment: float) -> str:
+    """Without a zone, as the contract fixes it for this one field; UTC like all times."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _describe_live(live: Servable) -> Body:
+    spec = live.spec
+    window = services().window
+    return {
+        "model_path": services().catalogue.shown(live.name),
+        "model_name": live.name,
+        "model_timestamp": live.version.timestamp,
+        "generation": live.identity.generation,
+        "sha256": live.identity.sha256,
+        "config": {
+            "max_prediction_length": spec.max_prediction_length,
+            "max_encoder_length": spec.max_encoder_length,
+            "interval_seconds": spec.interval_seconds,
+            "quantiles": spec.quantiles,
+            "metrics": spec.metrics,
+            "targets": spec.targets,
+        },
+        "servers": {
+            "total": window.servers_tracked,
+            "known": sum(map(window.tracks, live.known_servers)),
+            "trained": len(live.known_servers),
+        },
+    }

@@ -1,0 +1,63 @@
+"""The HTTP API, put together: routes, the guard in front of them, one shape for errors, and the requests' log."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from flask import Flask, Response, g, request
+from flask.json.provider import DefaultJSONProvider
+
+from nordiq_watch.web import admin, feed, predictions, prometheus, status
+from nordiq_watch.web.auth import guard_requests
+from nordiq_watch.web.errors import register_error_answers
+from nordiq_watch.web.prometheus import Instruments
+from nordiq_watch.web.services import EXTENSION, Services
+
+log = logging.getLogger(__name__)
+
+_MEGABYTE = 1_000_000
+_NO_ROUTE = "unmatched"
+"""The label of requests to what does not exist: their paths have no bound."""
+
+
+def create_app(services: Services) -> Flask:
+    """The WSGI app of one daemon. ConfigError when `auth.public` names a path that the API does not have."""
+    app = Flask("nordiq_watch", static_folder=None)
+    app.url_map.merge_slashes = False  # one spelling for each route, no redirects
+    app.config["MAX_CONTENT_LENGTH"] = int(services.config.server.max_body_mb * _MEGABYTE)
+    app.json = _InOrder(app)
+    app.extensions[EXTENSION] = services
+    admin.limit_waiting(app, threads=services.config.server.threads)
+    register_error_answers(app)
+    for part in (status, feed, predictions, admin, prometheus):
+        app.register_blueprint(part.routes)
+    _observe_requests(app, Instruments(services))
+    guard_requests(app, services.keys, public=services.config.auth.public)
+    return app
+
+
+class _InOrder(DefaultJSONProvider):
+    """Fields in the order in which the code names them, without spaces between."""
+
+    sort_keys = False
+    compact = True
+
+
+def _observe_requests(app: Flask, instruments: Instruments) -> None:
+    """Times every request, refused ones too: this must be registered before the guard."""
+
+    @app.before_request
+    def begin() -> None:
+        g.began = time.perf_counter()
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        seconds = time.perf_counter() - g.began
+        route = request.url_rule.rule if request.url_rule is not None else _NO_ROUTE
+        instruments.observe_request(route=route, status=response.status_code, seconds=seconds)
+        log.debug(
+            "%s %s %d in %.1f ms, for %s",
+            request.method, request.path, response.status_code, seconds * 1000, request.remote_addr,
+        )  # fmt: skip
+        return response

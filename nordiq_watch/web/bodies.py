@@ -1,0 +1,51 @@
+"""Request bodies, bounded before and after decompression."""
+
+from __future__ import annotations
+
+import zlib
+
+from flask import current_app, request
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
+
+from nordiq_watch.errors import BodyTooLarge, RequestError
+
+_GZIP = 16 + zlib.MAX_WBITS
+
+
+def read_body() -> bytes:
+    """The request's body, unpacked if it came as gzip. BodyTooLarge above the limit, RequestError if gzip is broken."""
+    try:
+        packed = request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        raise _too_large() from None
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding == "identity":
+        return packed
+    if encoding in ("gzip", "x-gzip"):
+        return _unpack(packed)
+    raise UnsupportedMediaType("Content-Encoding must be gzip or absent.")
+
+
+def _unpack(packed: bytes) -> bytes:
+    """Never holds more than one byte above the limit, whatever the body claims to be."""
+    limit = _limit()
+    unpacker = zlib.decompressobj(_GZIP)
+    try:
+        body = unpacker.decompress(packed, limit + 1)
+    except zlib.error:
+        raise RequestError("Content-Encoding says gzip, but the body is not") from None
+    if len(body) > limit:
+        raise _too_large()
+    if not unpacker.eof or unpacker.unused_data:
+        raise RequestError("the gzip body is cut off, or followed by something else")
+    return body
+
+
+def _limit() -> int:
+    limit = current_app.config["MAX_CONTENT_LENGTH"]
+    assert isinstance(limit, int)  # create_app sets it
+    return limit
+
+
+def _too_large() -> BodyTooLarge:
+    return BodyTooLarge(f"bodies may have {_limit()} bytes (server.max_body_mb), also unpacked. Send smaller batches.")

@@ -1,0 +1,57 @@
+"""Every failure becomes `{"error": …, "detail": …}`: clear words for what a client can mend, the log for the rest."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from nordiq_watch.errors import ModelRejected, NordiqError, RequestError, Unauthorized
+from nordiq_watch.web.answers import make_error
+
+log = logging.getLogger(__name__)
+
+_TOLD_TO_CLIENTS = (RequestError, ModelRejected)
+_SEE_LOG = "The daemon could not do this; its log says why."
+
+
+def register_error_answers(app: Flask) -> None:
+    app.register_error_handler(NordiqError, _answer_own)
+    app.register_error_handler(HTTPException, _answer_http)
+    app.register_error_handler(Exception, _answer_unexpected)
+
+
+def _answer_own(error: NordiqError) -> Response:
+    detail = str(error)
+    if not isinstance(error, _TOLD_TO_CLIENTS):
+        log.error("%s %s: %s", request.method, request.path, error)
+        detail = _SEE_LOG  # the text names files of this host
+    response = make_error(error.title, detail, status=error.http_status, **_mark_of_reloads())
+    if isinstance(error, Unauthorized):
+        response.headers["WWW-Authenticate"] = 'ApiKey header="X-API-Key"'
+    if error.http_status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["Retry-After"] = "1"
+    return response
+
+
+def _answer_http(error: HTTPException) -> Response:
+    """What the framework raises: no such route, wrong method … Its headers (Allow) are kept."""
+    headers = [(name, value) for name, value in error.get_headers() if name not in ("Content-Type", "Content-Length")]
+    response = make_error(
+        error.name.capitalize(), error.description or "", status=error.code or 500, **_mark_of_reloads()
+    )
+    response.headers.extend(headers)
+    return response
+
+
+def _answer_unexpected(error: Exception) -> Response:
+    log.error("%s %s failed", request.method, request.path, exc_info=error)
+    return make_error("Internal error", _SEE_LOG, status=500, **_mark_of_reloads())
+
+
+def _mark_of_reloads() -> dict[str, Any]:
+    """Whatever changes the live model answers with `success`, also when it is refused."""
+    return {"success": False} if request.method == "POST" and request.blueprint == "admin" else {}

@@ -1,0 +1,134 @@
+"""`GET /metrics`: what the daemon has counted, and what it is doing at this moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from flask import Blueprint, Response
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from nordiq_watch import __version__
+from nordiq_watch.events import BatchAccepted, ForecastPublished, ModelRejectedEvent, ModelWentLive
+from nordiq_watch.web.services import Services, services
+
+routes = Blueprint("prometheus", __name__)
+
+_RELOAD_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_FORECAST_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+@routes.get("/metrics")
+def expose() -> Response:
+    return Response(generate_latest(services().registry), content_type=CONTENT_TYPE_LATEST)
+
+
+class Instruments:
+    """Counts what is announced and what is asked. Listens from the moment it is made; safe from any thread."""
+
+    def __init__(self, services: Services) -> None:
+        registry = services.registry
+        self._reloads = Counter(
+            "nordiq_watch_reloads",
+            "Attempts to put a model live, by what began them and how they ended.",
+            ("trigger", "outcome"),
+            registry=registry,
+        )
+        self._reload_seconds = Histogram(
+            "nordiq_watch_reload_duration_seconds",
+            "From the begin of a reload to its model answering.",
+            buckets=_RELOAD_BUCKETS,
+            registry=registry,
+        )
+        self._forecast_seconds = Histogram(
+            "nordiq_watch_forecast_duration_seconds",
+            "Making one forecast of the whole fleet and its answer.",
+            buckets=_FORECAST_BUCKETS,
+            registry=registry,
+        )
+        self._batches = Counter("nordiq_watch_feed_batches", "Batches accepted.", registry=registry)
+        self._records = Counter("nordiq_watch_feed_records", "Records accepted.", registry=registry)
+        self._rejected = Counter("nordiq_watch_feed_records_rejected", "Records refused.", registry=registry)
+        self._clipped = Counter(
+            "nordiq_watch_feed_values_clipped", "Percentages above 100 that were kept as 100.", registry=registry
+        )
+        self._request_seconds = Histogram(
+            "nordiq_watch_http_request_duration_seconds",
+            "Answering one request, by its route and the answer's status.",
+            ("route", "status"),
+            buckets=_REQUEST_BUCKETS,
+            registry=registry,
+        )
+        self._subscribe(services)
+        registry.register(Snapshot(services))
+        ProcessCollector(registry=registry)
+
+    def observe_request(self, *, route: str, status: int, seconds: float) -> None:
+        self._request_seconds.labels(route, str(status)).observe(seconds)
+
+    def _subscribe(self, services: Services) -> None:
+        services.events.subscribe(ModelWentLive, self._on_live)
+        services.events.subscribe(ModelRejectedEvent, self._on_rejected)
+        services.events.subscribe(BatchAccepted, self._on_batch)
+        services.events.subscribe(ForecastPublished, self._on_forecast)
+
+    def _on_live(self, event: ModelWentLive) -> None:
+        self._reloads.labels(event.trigger, "loaded").inc()
+        self._reload_seconds.observe(event.seconds)
+
+    def _on_rejected(self, event: ModelRejectedEvent) -> None:
+        self._reloads.labels(event.trigger, "rejected").inc()
+
+    def _on_batch(self, event: BatchAccepted) -> None:
+        self._batches.inc(event.records > 0)
+        self._records.inc(event.records)
+        self._rejected.inc(event.rejected)
+        self._clipped.inc(event.clipped)
+
+    def _on_forecast(self, event: ForecastPublished) -> None:
+        self._forecast_seconds.observe(event.seconds)
+
+
+class Snapshot(Collector):
+    """What the parts say of themselves when somebody scrapes."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def collect(self) -> Iterable[Metric]:
+        yield InfoMetricFamily("nordiq_watch_build", "The program that runs.", {"version": __version__})
+        yield from self._describe_model()
+        yield from self._describe_window()
+        yield from self._describe_forecasts()
+        yield _gauge("start_time_seconds", "When the daemon started, in Unix time.", self._services.started_at)
+
+    def _describe_model(self) -> Iterable[Metric]:
+        live, pinned = self._services.live.peek(), self._services.reloads.pinned
+        if live is not None:
+            labels = {"version": live.name, "sha256": live.identity.sha256}
+            yield InfoMetricFamily("nordiq_watch_model", "The model that answers.", labels)
+        yield _gauge("model_loaded", "1 while a model answers.", live is not None)
+        yield _gauge("model_pinned", "1 while the watcher may not change the model.", pinned is not None)
+        yield _gauge("model_generation", "Grows by one with every swap.", live.identity.generation if live else 0)
+
+    def _describe_window(self) -> Iterable[Metric]:
+        status = self._services.ingest.standing()
+        yield _gauge("window_samples", "Samples in the window, over all servers.", status.window_size)
+        yield _gauge("servers_tracked", "Servers with a sample in the window.", status.servers_tracked)
+        yield _gauge("servers_ready", "Servers with samples enough for a forecast.", status.servers_ready)
+
+    def _describe_forecasts(self) -> Iterable[Metric]:
+        forecaster = self._services.forecaster
+        if forecaster.last_prediction is not None:
+            at = forecaster.last_prediction
+            yield _gauge("last_forecast_timestamp_seconds", "When the newest forecast was made, in Unix time.", at)
+        failures = CounterMetricFamily("nordiq_watch_forecast_failures", "Forecasts that failed.")
+        failures.add_metric((), forecaster.failures)
+        yield failures
+
+
+def _gauge(name: str, help_text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"nordiq_watch_{name}", help_text, float(value))

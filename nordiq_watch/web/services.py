@@ -1,0 +1,92 @@
+"""What the routes need from the rest of the daemon; `daemon.py` fills it, tests fill it with small parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+
+from flask import current_app
+from prometheus_client import CollectorRegistry
+
+from nordiq_watch.config import Config
+from nordiq_watch.events import EventBus
+from nordiq_watch.forecast.board import AnswerBoard
+from nordiq_watch.forecast.forecaster import Forecaster
+from nordiq_watch.forecast.ingest import Ingest
+from nordiq_watch.forecast.window import Window
+from nordiq_watch.live.published import Live
+from nordiq_watch.records import ReloadRecord, VersionStatus
+from nordiq_watch.reload.jobs import Job
+
+EXTENSION = "nordiq_watch"
+"""Under this name the app holds its Services."""
+
+
+class KeyCheck(Protocol):
+    """Knows the key in force."""
+
+    def accepts(self, presented: str) -> bool:
+        """Whether this is it; takes equally long for every wrong one."""
+
+
+class Ticket(Protocol):
+    """Stands for one queued reload."""
+
+    @property
+    def id(self) -> int: ...
+
+    def wait(self, timeout: float | None) -> ReloadRecord:
+        """The record of the finished reload, or, when the time is over, as it is then."""
+
+
+class ReloadDesk(Protocol):
+    """Takes orders for the reload worker and knows what became of them. From any thread."""
+
+    @property
+    def pinned(self) -> str | None:
+        """The version that the operator pinned."""
+
+    def submit(self, job: Job) -> Ticket: ...
+
+    def recent(self, limit: int) -> tuple[ReloadRecord, ...]:
+        """Newest first, waiting and running ones included."""
+
+    def find(self, reload_id: int, /) -> ReloadRecord | None: ...
+
+
+class Catalogue(Protocol):
+    """The versions on disk. From any thread."""
+
+    def statuses(self) -> tuple[VersionStatus, ...]:
+        """Newest first."""
+
+    def resolve(self, text: str) -> str:
+        """The version named by NAME or models/NAME. RequestError for whatever else was sent; opens nothing."""
+
+    def shown(self, name: str) -> str:
+        """How users see a version: models/NAME, never the path on this host."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """One daemon's parts. `clock` gives Unix time, `started_at` is in it."""
+
+    config: Config
+    keys: KeyCheck
+    live: Live
+    window: Window
+    ingest: Ingest
+    board: AnswerBoard
+    forecaster: Forecaster
+    reloads: ReloadDesk
+    catalogue: Catalogue
+    events: EventBus
+    clock: Callable[[], float]
+    started_at: float
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+
+def services() -> Services:
+    """The services of the app that answers the present request."""
+    return cast(Services, current_app.extensions[EXTENSION])

@@ -1,0 +1,80 @@
+"""An app on real parts: window, journal, ingest, board and live. Reloads are scripted."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.web_world import METRICS, NOW, OneKey, ScriptedDesk, World
+
+from nordiq_watch.config import Auth, Config, Server
+from nordiq_watch.config import Window as WindowSection
+from nordiq_watch.events import EventBus
+from nordiq_watch.forecast.board import AnswerBoard
+from nordiq_watch.forecast.forecaster import Forecaster
+from nordiq_watch.forecast.ingest import Ingest
+from nordiq_watch.forecast.window import Window
+from nordiq_watch.live.published import Live
+from nordiq_watch.storage.journal import Journal
+from nordiq_watch.web.app import create_app
+from nordiq_watch.web.services import Services
+
+BuildWorld = Callable[..., World]
+
+
+@pytest.fixture
+def build_world(tmp_path: Path) -> Iterator[BuildWorld]:
+    """Makes an app whose ingest runs in a thread of its own; `sections` replace those of the config."""
+    running: list[tuple[Ingest, threading.Thread, Journal]] = []
+
+    def build(**sections: Any) -> World:
+        small = WindowSection(length=4, max_servers=3)
+        config = Config(**{"metrics": METRICS, "window": small, "server": Server(threads=2), **sections})
+        models_dir = tmp_path / "models"
+        models_dir.mkdir()
+        events, live, desk = EventBus(), Live(), ScriptedDesk(models_dir)
+        window = Window(
+            METRICS, interval_seconds=300, length=4, max_servers=config.window.max_servers, silent_seconds=300
+        )
+        board = AnswerBoard()
+        journal = Journal(tmp_path / "state" / "samples.sqlite", metrics=METRICS, interval_seconds=300)
+        ingest = Ingest(journal, window, events, live=live, on_accepted=lambda: None)
+        thread = threading.Thread(target=ingest.run)
+        thread.start()
+        running.append((ingest, thread, journal))
+        services = Services(
+            config=config,
+            keys=OneKey(),
+            live=live,
+            window=window,
+            ingest=ingest,
+            board=board,
+            reloads=desk,
+            catalogue=desk,
+            forecaster=Forecaster(live, window, board, events),
+            events=events,
+            clock=lambda: NOW,
+            started_at=NOW - 90,
+        )
+        return World(services, create_app(services), desk, models_dir)
+
+    yield build
+    for ingest, thread, journal in running:
+        ingest.stop()
+        thread.join(20)
+        assert not thread.is_alive()
+        journal.close()
+
+
+@pytest.fixture
+def world(build_world: BuildWorld) -> World:
+    return build_world()
+
+
+@pytest.fixture
+def private_world(build_world: BuildWorld) -> World:
+    """One where nothing is public."""
+    return build_world(auth=Auth(public=()))

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import logging
+
+from support.web_world import VERSION
+
+CONTRACT = {
+    ("GET", "/health"),
+    ("GET", "/ready"),
+    ("GET", "/status"),
+    ("GET", "/metrics"),
+    ("GET", "/admin/models"),
+    ("POST", "/admin/reload-model"),
+    ("GET", "/admin/reloads"),
+    ("GET", "/admin/reloads/<int:reload_id>"),
+    ("POST", "/admin/rollback"),
+    ("POST", "/admin/unpin"),
+    ("GET", "/admin/model-info"),
+    ("POST", "/feed/data"),
+    ("GET", "/predictions/current"),
+    ("GET", "/predictions/<path:server>"),
+}
+
+
+def test_the_api_is_the_contract(world):
+    served = {
+        (method, rule.rule) for rule in world.app.url_map.iter_rules() for method in rule.methods - {"HEAD", "OPTIONS"}
+    }
+    assert served == CONTRACT
+
+
+def test_every_request_is_one_line_of_debug(world, caplog):
+    caplog.set_level(logging.DEBUG, "nordiq_watch.web.app")
+    world.stranger.get("/admin/models")
+    world.client.get("/health")
+    lines = [record.getMessage() for record in caplog.records if record.name == "nordiq_watch.web.app"]
+    assert len(lines) == 2
+    assert lines[0].startswith("GET /admin/models 401 in ")
+    assert lines[1].startswith("GET /health 200 in ")
+    assert lines[1].endswith(" ms, for 127.0.0.1")
+
+
+def test_fields_come_in_the_order_of_the_contract(world):
+    world.put_live()
+    text = world.client.get("/admin/model-info").text
+    assert text.startswith(f'{{"loaded":true,"mode":"tft","model_path":"models/{VERSION}"')
+
+
+def test_two_spellings_of_a_path_are_not_one_route(world):
+    assert world.client.get("//health").status_code == 404
+    assert world.client.get("/health/").status_code == 404
+    assert world.client.get("/HEALTH").status_code == 404

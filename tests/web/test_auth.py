@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+from support.web_world import KEY
+from werkzeug.routing import Rule
+
+from nordiq_watch.config import Auth
+from nordiq_watch.errors import ConfigError
+
+PUBLIC = {"/health", "/ready", "/status", "/metrics"}
+
+
+def every_request(world):
+    """(method, path, rule) of all that the API has, and of what it has not."""
+    rules: list[Rule] = list(world.app.url_map.iter_rules())
+    assert len(rules) >= 14
+    for rule in rules:
+        path = rule.rule.replace("<path:server>", "ppdb001").replace("<int:reload_id>", "1")
+        assert "<" not in path
+        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+            yield method, path, rule
+    for path in ("/", "/nothing", "/admin", "/admin/", "/admin/models/", "//admin/models", "/health/", "/static/x"):
+        yield "GET", path, None
+
+
+@pytest.mark.parametrize("headers", [{}, {"X-API-Key": "wrong"}, {"X-API-Key": ""}, {"Authorization": KEY}])
+def test_no_route_and_method_answers_without_the_key_but_the_public_ones(world, headers):
+    for method, path, rule in every_request(world):
+        answer = world.stranger.open(path, method=method, headers=headers)
+        allowed = rule is not None and rule.rule in PUBLIC and method in rule.methods
+        assert (answer.status_code != 401) == allowed, (method, path, answer.status_code)
+
+
+def test_with_an_empty_public_list_nothing_answers_without_the_key(private_world):
+    for method, path, _ in every_request(private_world):
+        assert private_world.stranger.open(path, method=method).status_code == 401
+
+
+def test_with_the_key_every_route_is_reached(world):
+    world.desk.outcome = {"outcome": "unpinned"}
+    for method, path, rule in every_request(world):
+        status = world.client.open(path, method=method).status_code
+        expected_miss = {404} if rule is None or "<" in rule.rule else set()
+        if rule is not None and method not in rule.methods:
+            expected_miss = {405}
+        assert status not in {401, 404, 405, 500} - expected_miss, (method, path, status)
+
+
+def test_no_key_says_how_to_send_one_and_a_wrong_key_does_not_say_which_is_right(world):
+    missing = world.stranger.get("/admin/models")
+    wrong = world.stranger.get("/admin/models", headers={"X-API-Key": "wrong"})
+    assert missing.json == {
+        "error": "Unauthorized",
+        "detail": "no key was sent. Send the daemon's API key in the header X-API-Key.",
+    }
+    assert wrong.json == {"error": "Unauthorized", "detail": "the key in X-API-Key is not this daemon's"}
+    assert missing.headers["WWW-Authenticate"] == 'ApiKey header="X-API-Key"'
+    assert KEY not in missing.text + wrong.text
+
+
+def test_a_refused_reload_says_that_it_was_no_success(world):
+    assert world.stranger.post("/admin/reload-model").json["success"] is False
+    assert world.desk.jobs == []
+
+
+def test_a_wrong_key_is_logged_with_its_sender_and_without_the_key(world, caplog):
+    world.stranger.get("/admin/models", headers={"X-API-Key": "a-wrong-secret"})
+    assert "wrong API key from 127.0.0.1: GET /admin/models" in caplog.text
+    assert "a-wrong-secret" not in caplog.text
+
+
+def test_an_unknown_route_is_401_without_and_404_with_the_key(world):
+    assert world.stranger.get("/nothing").status_code == 401
+    assert world.client.get("/nothing").status_code == 404
+
+
+def test_the_public_list_can_be_changed(build_world):
+    world = build_world(auth=Auth(public=("/health", "/predictions/current")))
+    assert world.stranger.get("/predictions/current").status_code == 200
+    assert world.stranger.get("/status").status_code == 401
+    assert world.stranger.get("/predictions/ppdb001").status_code == 401
+
+
+def test_a_public_path_that_does_not_exist_is_named(build_world):
+    with pytest.raises(ConfigError, match=r"auth\.public names /helth"):
+        build_world(auth=Auth(public=("/health", "/helth")))

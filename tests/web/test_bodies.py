@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import gzip
+
+import pytest
+
+from nordiq_watch.config import Server
+
+SMALL = Server(max_body_mb=0.001)  # 1000 bytes
+EMPTY_FEED = b'{"records": []}'
+
+
+def padded(size: int) -> bytes:
+    return EMPTY_FEED + b" " * (size - len(EMPTY_FEED))
+
+
+@pytest.fixture
+def small(build_world):
+    return build_world(server=SMALL)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "x-gzip"])
+def test_a_gzip_body_is_unpacked(small, encoding):
+    answer = small.client.post("/feed/data", data=gzip.compress(EMPTY_FEED), headers={"Content-Encoding": encoding})
+    assert answer.json == {"status": "ignored", "reason": "empty batch"}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_body_of_exactly_the_limit_is_taken_and_one_byte_more_is_not(small, packed):
+    def send(size: int):
+        data = gzip.compress(padded(size)) if packed else padded(size)
+        return small.client.post("/feed/data", data=data, headers={"Content-Encoding": "gzip"} if packed else {})
+
+    assert send(1000).status_code == 200
+    refused = send(1001)
+    assert refused.status_code == 413
+    assert refused.json == {
+        "error": "Body too large",
+        "detail": "bodies may have 1000 bytes (server.max_body_mb), also unpacked. Send smaller batches.",
+    }
+
+
+def test_a_small_body_that_unpacks_to_a_huge_one_is_refused(small):
+    bomb = gzip.compress(b" " * 500_000)
+    assert len(bomb) < 1000
+    assert small.client.post("/feed/data", data=bomb, headers={"Content-Encoding": "gzip"}).status_code == 413
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"plain", gzip.compress(EMPTY_FEED)[:-1], gzip.compress(EMPTY_FEED) + b"x", gzip.compress(EMPTY_FEED) * 2],
+)
+def test_what_is_not_one_whole_gzip_stream_is_refused(small, body):
+    answer = small.client.post("/feed/data", data=body, headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == 400
+    assert "gzip" in answer.json["detail"]
+
+
+def test_an_encoding_that_is_not_known_is_refused(small):
+    answer = small.client.post("/feed/data", data=EMPTY_FEED, headers={"Content-Encoding": "br"})
+    assert (answer.status_code, answer.json["error"]) == (415, "Unsupported media type")
+    assert answer.json["detail"] == "Content-Encoding must be gzip or absent."
+
+
+def test_a_reload_with_a_huge_body_is_refused_and_not_begun(small):
+    answer = small.client.post("/admin/reload-model", data=b"x" * 1001)
+    assert (answer.status_code, answer.json["success"]) == (413, False)
+    assert small.desk.jobs == []

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from nordiq_watch.errors import (
+    Busy,
+    ConfigError,
+    ModelRejected,
+    NordiqError,
+    NotFound,
+    RequestError,
+    StorageError,
+    TransientModelError,
+)
+
+SECRET = "/srv/nordiq/state/samples.sqlite"
+
+
+@pytest.fixture
+def fail_with(world):
+    """GET /health raises what it is given."""
+
+    def fail(error: Exception):
+        def view():
+            raise error
+
+        world.app.view_functions["status.show_health"] = view
+        return world.client.get("/health")
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "title"),
+    [
+        (RequestError("what and why"), 400, "Bad request"),
+        (NotFound("what and why"), 404, "Not found"),
+        (Busy("what and why"), 503, "Busy"),
+    ],
+)
+def test_what_a_client_can_mend_is_told(fail_with, error, status, title):
+    answer = fail_with(error)
+    assert answer.status_code == status
+    assert answer.json == {"error": title, "detail": "what and why"}
+    assert answer.headers.get("Retry-After") == ("1" if status == 503 else None)
+
+
+@pytest.mark.parametrize("kind", [ModelRejected, TransientModelError])
+def test_a_rejected_model_is_told(fail_with, kind):
+    answer = fail_with(kind("tft_model_1", check="canary", found="p50 is NaN", remedy="Run verify."))
+    assert answer.status_code == 422
+    assert answer.json["detail"] == "tft_model_1: p50 is NaN (check: canary). Run verify."
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(StorageError(f"{SECRET}: disk full"), 503), (ConfigError(SECRET), 500), (NordiqError(SECRET), 500)],
+)
+def test_what_concerns_the_host_stays_in_the_log(fail_with, caplog, error, status):
+    answer = fail_with(error)
+    assert answer.status_code == status
+    assert answer.json["detail"] == "The daemon could not do this; its log says why."
+    assert SECRET not in answer.text
+    assert SECRET in caplog.text
+
+
+def test_an_unexpected_error_is_logged_with_its_traceback_and_told_without(fail_with, caplog):
+    answer = fail_with(ZeroDivisionError(f"in {SECRET}"))
+    assert answer.status_code == 500
+    assert answer.json == {"error": "Internal error", "detail": "The daemon could not do this; its log says why."}
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert record.exc_info is not None
+    assert "GET /health failed" in record.getMessage()
+
+
+def test_a_route_that_does_not_exist_answers_in_json(world):
+    answer = world.client.get("/nothing")
+    assert (answer.status_code, answer.json["error"]) == (404, "Not found")
+    assert answer.json["detail"]
+
+
+def test_a_wrong_method_answers_in_json_and_names_the_right_ones(world):
+    answer = world.client.get("/feed/data")
+    assert (answer.status_code, answer.json["error"]) == (405, "Method not allowed")
+    assert answer.mimetype == "application/json"
+    assert "POST" in answer.headers["Allow"]
+
+
+def test_a_reload_that_fails_unexpectedly_is_no_success(world):
+    def view():
+        raise ZeroDivisionError
+
+    world.app.view_functions["admin.roll_back"] = view
+    answer = world.client.post("/admin/rollback")
+    assert answer.status_code == 500
+    assert answer.json["success"] is False

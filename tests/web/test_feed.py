@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from support.web_world import METRICS, NOW
+
+from nordiq_watch.events import BatchAccepted
+from nordiq_watch.storage.journal import Journal
+
+
+def record(server: str = "ppdb001", *, slots_ago: int = 0, **fields: Any) -> dict[str, Any]:
+    stamp = datetime.fromtimestamp(NOW - 300 * slots_ago, UTC).isoformat()
+    return {"timestamp": stamp, "server_name": server, "status": "healthy", "cpu_user_pct": 25.3, **fields}
+
+
+def feed(world, *records: Any):
+    return world.client.post("/feed/data", json={"records": records})
+
+
+def test_until_a_server_is_ready_the_answer_says_how_far_it_is(world):
+    world.put_live()
+    answer = feed(world, record())
+    assert answer.status_code == 200
+    body = answer.json
+    assert "1 of 2 samples" in body.pop("message")
+    assert body == {
+        "status": "warming_up",
+        "records_received": 1,
+        "tick": 1,
+        "window_size": 1,
+        "servers_tracked": 1,
+        "servers_ready": 0,
+        "warmup_complete": False,
+        "progress": 50.0,
+    }
+
+
+def test_once_a_server_is_ready_the_answer_is_accepted(world):
+    world.put_live()
+    feed(world, record(slots_ago=1))
+    answer = feed(world, record(), record("ppml001"))
+    assert answer.json == {
+        "status": "accepted",
+        "records_received": 2,
+        "tick": 2,
+        "window_size": 3,
+        "servers_tracked": 2,
+        "servers_ready": 1,
+        "warmup_complete": True,
+    }
+
+
+def test_an_empty_batch_is_ignored(world):
+    answer = feed(world)
+    assert (answer.status_code, answer.json) == (200, {"status": "ignored", "reason": "empty batch"})
+    assert world.services.ingest.tick == 0
+
+
+def test_bad_records_are_named_and_the_valid_ones_kept(world):
+    answer = feed(world, record(cpu_user_pct=500), record(), record(server_name=None), "no record")
+    assert answer.status_code == 200
+    assert answer.json["records_received"] == 4
+    assert answer.json["window_size"] == 1
+    assert [(entry["index"], entry["field"]) for entry in answer.json["rejected"]] == [
+        (0, "cpu_user_pct"),
+        (2, "server_name"),
+        (3, "record"),
+    ]
+    assert all(entry["reason"] for entry in answer.json["rejected"])
+
+
+def test_clipped_values_and_unknown_fields_are_mentioned(world):
+    answer = feed(world, record(cpu_user_pct=104.0, colour="red"))
+    assert answer.json["clipped"] == 1
+    assert answer.json["unknown_fields"] == ["colour"]
+    assert "rejected" not in answer.json
+
+
+def test_when_nothing_was_taken_the_status_says_so(world):
+    answer = feed(world, record(cpu_user_pct=500), record(timestamp="soon"))
+    assert answer.status_code == 422
+    assert answer.json["error"] == "No valid record"
+    assert answer.json["detail"].startswith("none of 2 records was taken; the first, cpu_user_pct: is 500")
+    assert [entry["index"] for entry in answer.json["rejected"]] == [0, 1]
+    assert world.services.ingest.tick == 0
+
+
+def test_servers_that_the_window_has_no_room_for_are_named(world):
+    answer = feed(world, *[record(f"ppdb00{number}") for number in range(4)])
+    assert answer.status_code == 200
+    assert answer.json["servers_tracked"] == 3
+    (rejection,) = answer.json["rejected"]
+    assert (rejection["index"], rejection["field"]) == (3, "server_name")
+    assert "window.max_servers" in rejection["reason"]
+    refused = feed(world, record("ppdb009"))
+    assert refused.status_code == 422
+    assert refused.json["rejected"][0]["index"] == 0
+
+
+def test_accepted_is_in_the_journal_before_the_answer(world, tmp_path):
+    feed(world, record(mem_used_pct=40.5))
+    reader = Journal(tmp_path / "state" / "samples.sqlite", metrics=METRICS, interval_seconds=300)
+    (batch,) = reader.replay(0)
+    reader.close()
+    assert batch.servers == ("ppdb001",)
+    assert batch.values[0].tolist() == pytest.approx([25.3, 40.5], rel=1e-6)
+
+
+def test_refused_records_are_announced_even_if_nothing_was_taken(world):
+    heard: list[BatchAccepted] = []
+    world.services.events.subscribe(BatchAccepted, heard.append)
+    feed(world, record(cpu_user_pct=500))
+    feed(world, record(cpu_user_pct=101), record(cpu_user_pct=-1))
+    assert heard == [BatchAccepted(0, rejected=1, clipped=0), BatchAccepted(1, rejected=1, clipped=1)]
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b"not json", "not JSON"),
+        (b"", "not JSON"),
+        (b"[1, 2]", "not an object"),
+        (b'{"rows": []}', "no field `records`"),
+        (b'{"records": 3}', "not a list"),
+        (b"\xff\xfe", "not UTF-8"),
+    ],
+)
+def test_what_is_no_feed_is_refused_whole(world, body, problem):
+    answer = world.client.post("/feed/data", data=body)
+    assert answer.status_code == 400
+    assert problem in answer.json["detail"]
+    assert world.services.ingest.tick == 0
+
+
+def test_the_content_type_does_not_matter(world):
+    body = json.dumps({"records": [record()]})
+    answer = world.client.post("/feed/data", data=body, content_type="application/x-www-form-urlencoded")
+    assert answer.status_code == 200
+
+
+def test_a_record_ahead_of_the_daemons_clock_is_refused(world):
+    answer = feed(world, record(slots_ago=-2))
+    assert answer.status_code == 422
+    assert answer.json["rejected"][0]["field"] == "timestamp"
+
+
+def test_a_stopping_daemon_says_busy(world):
+    world.services.ingest.stop()
+    answer = feed(world, record())
+    assert (answer.status_code, answer.json["error"]) == (503, "Busy")

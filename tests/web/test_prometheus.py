@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from support.web_world import NOW, VERSION
+
+from nordiq_watch import __version__
+from nordiq_watch.events import ForecastPublished, ModelRejectedEvent, ModelWentLive
+
+
+@pytest.fixture
+def scrape(world):
+    """Reads /metrics as Prometheus does: (name, labels) → value."""
+
+    def read() -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        answer = world.stranger.get("/metrics")
+        assert answer.status_code == 200
+        assert answer.content_type.startswith("text/plain; version=")
+        families = text_string_to_metric_families(answer.text)
+        return {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in families
+            for sample in family.samples
+        }
+
+    return read
+
+
+@pytest.fixture
+def value(scrape):
+    """One value of a fresh scrape; None if it is not there."""
+
+    def read(name: str, **labels: Any) -> float | None:
+        return scrape().get((f"nordiq_watch_{name}", frozenset(labels.items())))
+
+    return read
+
+
+def test_a_daemon_without_a_model(value):
+    assert value("build_info", version=__version__) == 1
+    assert value("start_time_seconds") == NOW - 90
+    assert value("model_loaded") == 0
+    assert value("model_pinned") == 0
+    assert value("model_generation") == 0
+    assert value("window_samples") == 0
+    assert value("servers_tracked") == 0
+    assert value("servers_ready") == 0
+    assert value("last_forecast_timestamp_seconds") is None
+    assert value("forecast_failures_total") == 0
+
+
+def test_the_model_that_answers(world, value):
+    world.put_live(generation=3)
+    world.desk.pinned = VERSION
+    assert value("model_info", version=VERSION, sha256="ab" * 32) == 1
+    assert value("model_loaded") == 1
+    assert value("model_pinned") == 1
+    assert value("model_generation") == 3
+
+
+def test_only_the_live_version_is_named(world, scrape):
+    world.put_live("tft_model_20250129_000000", generation=1)
+    world.put_live(VERSION, generation=2)
+    named = [dict(labels)["version"] for name, labels in scrape() if name == "nordiq_watch_model_info"]
+    assert named == [VERSION]
+
+
+def test_reloads_are_counted_by_trigger_and_outcome(world, value):
+    events = world.services.events
+    events.publish(ModelWentLive(VERSION, 1, "ab", "watcher", None, 0.7))
+    events.publish(ModelWentLive(VERSION, 2, "ab", "watcher", None, 0.9))
+    events.publish(ModelRejectedEvent(VERSION, "api", "canary", "p50 is NaN", None))
+    assert value("reloads_total", trigger="watcher", outcome="loaded") == 2
+    assert value("reloads_total", trigger="api", outcome="rejected") == 1
+    assert value("reload_duration_seconds_count") == 2
+    assert value("reload_duration_seconds_sum") == pytest.approx(1.6)
+
+
+def test_what_was_fed_is_counted(world, value):
+    def record(**fields):
+        return {"timestamp": NOW, "server_name": "ppdb001", "cpu_user_pct": 1, **fields}
+
+    world.client.post("/feed/data", json={"records": [record(cpu_user_pct=101), record(cpu_user_pct=-1)]})
+    world.client.post("/feed/data", json={"records": [record(cpu_user_pct=-1)]})
+    assert value("feed_batches_total") == 1
+    assert value("feed_records_total") == 1
+    assert value("feed_records_rejected_total") == 2
+    assert value("feed_values_clipped_total") == 1
+    assert value("window_samples") == 1
+    assert value("servers_tracked") == 1
+
+
+def test_forecasts_are_timed(world, value):
+    world.services.events.publish(ForecastPublished(VERSION, 1, 5, 0.25))
+    world.services.forecaster.last_prediction = NOW
+    assert value("forecast_duration_seconds_count") == 1
+    assert value("forecast_duration_seconds_sum") == 0.25
+    assert value("last_forecast_timestamp_seconds") == NOW
+
+
+def test_requests_are_timed_by_route_and_status(world, value):
+    world.client.get("/predictions/ppdb001")
+    world.client.get("/predictions/ppdb002")
+    world.stranger.get("/predictions/ppdb002")
+    route = "/predictions/<path:server>"
+    assert value("http_request_duration_seconds_count", route=route, status="404") == 2
+    assert value("http_request_duration_seconds_count", route=route, status="401") == 1
+
+
+def test_paths_that_do_not_exist_share_one_label(world, scrape):
+    for number in range(20):
+        world.client.get(f"/nothing/{number}")
+        world.client.open(f"/status/{number}", method=f"X{number}")
+    routes = {dict(labels).get("route") for name, labels in scrape() if name.startswith("nordiq_watch_http")}
+    assert routes <= {"unmatched", "/metrics"}
+
+
+def test_the_process_is_there(scrape):
+    assert scrape()["process_resident_memory_bytes", frozenset()] > 0
