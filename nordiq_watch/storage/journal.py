@@ -104,6 +104,7 @@ class Journal:
         try:
             self._append(batches)
         except CorruptDatabase as error:
+            self.close()
             self._start_afresh(error)
             self._append(batches)
 
@@ -121,6 +122,7 @@ class Journal:
                 if batch is not None and not np.isnan(batch.values).all():
                     yield batch
         except CorruptDatabase as error:
+            self.close()
             self._start_afresh(error)
         if damaged:
             log.error(
@@ -169,7 +171,7 @@ class Journal:
             raise
 
     def _start_afresh(self, cause: CorruptDatabase) -> None:
-        self._connection.close()
+        """The file moves aside; its connection must be closed."""
         aside = move_aside(self._path, clock=self._clock)
         log.error(
             "%s; it is kept as %s, and a fresh journal was begun: the samples in it are not read", cause, aside.name
@@ -258,9 +260,9 @@ class Journal:
                 "SELECT layout, samples, crc, body FROM batches WHERE newest_slot >= ? ORDER BY id", (oldest_slot,)
             )
             for layout_id, samples, crc, body in rows:
-                row = _Row(self._layouts[layout_id], samples, crc, body)
-                if self._is_readable(row.layout):
-                    yield row
+                layout = self._layouts.get(layout_id)
+                if layout is not None and self._is_readable(layout):
+                    yield _Row(layout, samples, crc, body)
 
     def _decode(self, row: _Row, names: Mapping[int, str]) -> Batch | None:
         """The batch in today's metrics; None if it is damaged."""
@@ -268,6 +270,8 @@ class Journal:
             return None
         ids, slots, statuses, values = row.columns()
         used, rows = np.unique(ids, return_inverse=True)
+        if not names.keys() >= set(used.tolist()):
+            return None
         servers = tuple(names[server_id] for server_id in used.tolist())
         return Batch(
             servers=servers,

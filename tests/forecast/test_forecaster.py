@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import gc
+import json
+import threading
+import weakref
+from dataclasses import dataclass, field
+
+import pytest
+from support.batches import METRICS, Sample, make_batch
+from support.fake_model import FakePredictor, fake_servable
+
+from nordiq_watch.events import EventBus, ForecastPublished
+from nordiq_watch.forecast.board import AnswerBoard
+from nordiq_watch.forecast.forecaster import Forecaster
+from nordiq_watch.forecast.window import Window
+from nordiq_watch.live.published import Live
+
+AT = 1_737_108_005.0
+
+
+@dataclass
+class Desk:
+    """A forecaster with its real surroundings, on a clock that moves when told: by `cost` seconds for a forecast."""
+
+    now: float = 0.0
+    cost: float = 2.0
+    published: list[ForecastPublished] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.live, self.board, events = Live(), AnswerBoard(), EventBus()
+        events.subscribe(ForecastPublished, self.published.append)
+        self.window = Window(METRICS, interval_seconds=300, length=8, max_servers=10, silent_seconds=900)
+        self.forecaster = Forecaster(
+            self.live, self.window, self.board, events, clock=lambda: AT + self.now, timer=lambda: self.now
+        )
+
+    def put_live(self, generation: int = 1) -> FakePredictor:
+        servable, predictor = fake_servable(generation, max_encoder_length=4)
+        predictor.before = self.spend
+        self.live.swap(servable, keep_previous=False)
+        return predictor
+
+    def spend(self) -> None:
+        self.now += self.cost
+
+    def feed(self, slot: int, value: float = 10.0) -> None:
+        self.window.apply(make_batch([Sample("a", slot, {"cpu_user_pct": value})]))
+        self.forecaster.wake()
+
+    def warm_up(self) -> None:
+        self.feed(0)
+        self.feed(1)
+
+    def p50(self) -> float:
+        answer = json.loads(self.board.peek().body)
+        return float(answer["predictions"]["a"]["cpu_user_pct"]["p50"][0])
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def test_the_first_step_says_that_there_is_no_model(desk: Desk) -> None:
+    assert desk.forecaster.step() is None
+    assert desk.board.peek().error == "no_model"
+    assert desk.published == []
+
+
+def test_too_little_data_is_an_answer(desk: Desk) -> None:
+    predictor = desk.put_live()
+    desk.forecaster.step()
+    assert desk.board.peek().error == "insufficient_data"
+    assert predictor.snapshots == [], "an empty window is not forecast"
+    desk.feed(0)
+    desk.now += 10
+    desk.forecaster.step()
+    assert desk.board.peek().error == "insufficient_data"
+    assert "1 of 2 samples" in (desk.board.peek().message or "")
+    assert desk.forecaster.wait_for_generation(1, timeout=0)
+    assert (desk.published, desk.forecaster.last_prediction) == ([], None)
+
+
+def test_a_forecast_is_published_and_announced(desk: Desk) -> None:
+    desk.put_live(generation=7)
+    desk.warm_up()
+    assert desk.forecaster.step() is None
+    answer = desk.board.peek()
+    assert (answer.error, answer.stale) == (None, False)
+    assert answer.model is not None and answer.model.generation == 7
+    assert desk.p50() == 10.0
+    assert answer.metadata["prediction_time"] == "2025-01-17T10:00:05+00:00"
+    assert desk.published == [ForecastPublished("tft_model_20250130_143000", 7, servers=1, seconds=2.0)]
+    assert (desk.forecaster.last_prediction, desk.forecaster.last_seconds) == (AT + 2.0, 2.0)
+
+
+def test_nothing_new_is_nothing_to_do(desk: Desk) -> None:
+    predictor = desk.put_live()
+    desk.warm_up()
+    desk.forecaster.step()
+    desk.now += 100
+    assert desk.forecaster.step() is None
+    assert len(predictor.snapshots) == 1
+
+
+def test_it_rests_as_long_as_it_worked_and_then_takes_the_newest_data_once(desk: Desk) -> None:
+    predictor = desk.put_live()
+    desk.warm_up()
+    desk.forecaster.step()
+    for slot in (2, 3, 4):
+        desk.feed(slot, value=float(slot))
+    assert desk.forecaster.step() == 2.0
+    desk.now += 1.5
+    assert desk.forecaster.step() == 0.5
+    desk.feed(5, value=50.0)
+    desk.now += 0.5
+    assert desk.forecaster.step() is None
+    assert len(predictor.snapshots) == 2
+    assert desk.p50() == 50.0
+
+
+def test_data_that_comes_during_a_computation_asks_for_another_one(desk: Desk) -> None:
+    predictor = desk.put_live()
+    desk.warm_up()
+    predictor.before = lambda: desk.feed(2, value=77.0)
+    desk.forecaster.step()
+    predictor.before = lambda: None
+    assert desk.forecaster.step() is None
+    assert desk.p50() == 77.0
+    assert len(predictor.snapshots) == 2
+
+
+def test_a_swap_does_not_wait_for_the_rest(desk: Desk) -> None:
+    desk.put_live(generation=1)
+    desk.warm_up()
+    desk.forecaster.step()
+    predictor = desk.put_live(generation=2)
+    desk.forecaster.wake()
+    assert desk.forecaster.step() is None
+    assert len(predictor.snapshots) == 1
+    answer = desk.board.peek()
+    assert answer.model is not None and answer.model.generation == 2
+
+
+def test_a_forecast_that_fails_leaves_the_last_answer_marked_stale(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.put_live(generation=1)
+    desk.warm_up()
+    desk.forecaster.step()
+    good = desk.board.peek()
+    broken = desk.put_live(generation=2)
+    broken.before = lambda: 1 / 0  # type: ignore[assignment, return-value]
+    desk.forecaster.wake()
+    desk.forecaster.step()
+    answer = desk.board.peek()
+    assert answer.stale and answer.predictions is good.predictions and answer.model == good.model
+    assert desk.forecaster.failures == 1
+    assert "ZeroDivisionError" in caplog.text
+    assert not desk.forecaster.wait_for_generation(2, timeout=60), "it tried, so nobody waits"
+    broken.before = lambda: None
+    desk.feed(2)
+    desk.forecaster.step()
+    assert not desk.board.peek().stale
+    assert desk.forecaster.wait_for_generation(2, timeout=0)
+
+
+def test_waiting_for_a_generation_ends_when_the_time_is_over(desk: Desk) -> None:
+    desk.put_live(generation=1)
+    desk.forecaster.step()
+    assert desk.forecaster.wait_for_generation(1, timeout=0)
+    assert not desk.forecaster.wait_for_generation(2, timeout=0.01)
+
+
+def test_a_thread_waits_for_the_first_answer_of_a_swap(desk: Desk) -> None:
+    runner = threading.Thread(target=desk.forecaster.run)
+    runner.start()
+    desk.warm_up()
+    for generation in (1, 2, 3):
+        desk.put_live(generation)
+        desk.forecaster.wake()
+        assert desk.forecaster.wait_for_generation(generation, timeout=20)
+        answer = desk.board.peek()
+        assert answer.model is not None and answer.model.generation == generation
+    desk.forecaster.stop()
+    runner.join(20)
+    assert not runner.is_alive()
+
+
+def test_stopping_lets_go_whoever_waits(desk: Desk) -> None:
+    answered: list[bool] = []
+    waiting = threading.Thread(target=lambda: answered.append(desk.forecaster.wait_for_generation(5, timeout=60)))
+    waiting.start()
+    desk.forecaster.stop()
+    waiting.join(20)
+    assert answered == [False]
+
+
+def test_a_replaced_model_is_freed(desk: Desk) -> None:
+    desk.put_live(generation=1)
+    desk.warm_up()
+    desk.forecaster.step()
+    replaced = weakref.ref(desk.live.peek())
+    desk.put_live(generation=2)
+    gc.collect()
+    assert replaced() is None

@@ -1,0 +1,342 @@
+from __future__ import annotations
+
+import logging
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.batches import METRICS, Sample, make_batch, samples_of
+
+from nordiq_watch.errors import StorageError
+from nordiq_watch.storage.database import move_aside
+from nordiq_watch.storage.journal import SCHEMA_VERSION, Journal
+
+NOON = 1_736_942_400.0  # 2025-01-15T12:00:00Z
+
+
+def open_journal(path: Path, *, metrics: Sequence[str] = METRICS, interval_seconds: int = 300) -> Journal:
+    return Journal(path, metrics=metrics, interval_seconds=interval_seconds, clock=lambda: NOON)
+
+
+def replayed(journal: Journal, oldest_slot: int = 0, metrics: Sequence[str] = METRICS) -> list[list[Sample]]:
+    return [samples_of(batch, metrics) for batch in journal.replay(oldest_slot)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "journal.db"
+
+
+def corrupt_files(path: Path) -> list[str]:
+    return sorted(file.name for file in path.parent.iterdir() if ".corrupt-" in file.name)
+
+
+# --- what was appended is there ---
+
+
+def test_what_was_appended_is_replayed_in_order(path: Path) -> None:
+    journal = open_journal(path)
+    first = [Sample("b", 7, {"mem_used_pct": 2.5}, status=3), Sample("a", 8)]
+    second, third = [Sample("a", 6, profile="Database")], [Sample("größe", 9, {"cpu_user_pct": 0.0})]
+    journal.append([make_batch(first), make_batch(second)])
+    journal.append([make_batch(third)])
+    journal.close()
+    reopened = open_journal(path)
+    known = Sample("a", 8, profile="Database")  # a server's profile is the last that was given, wherever
+    assert replayed(reopened) == [[first[0], known], second, third]
+    assert reopened.newest_slot() == 9
+
+
+def test_a_fresh_journal_is_empty(path: Path) -> None:
+    journal = open_journal(path)
+    assert journal.newest_slot() is None
+    assert replayed(journal) == []
+
+
+SAMPLES = st.builds(
+    Sample,
+    server=st.sampled_from(["a", "b", "c", "größe 東京"]),
+    slot=st.integers(0, 20) | st.just(2**40),
+    values=st.dictionaries(st.sampled_from(METRICS), st.floats(0, 2.0**100, width=32), min_size=1),
+    status=st.integers(0, 8),
+)
+GROUPS = st.lists(st.lists(st.lists(SAMPLES, min_size=1, max_size=5), min_size=1, max_size=3), max_size=4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(groups=GROUPS, oldest=st.integers(0, 25), reopen=st.booleans())
+def test_replay_is_the_list_of_what_was_appended(
+    groups: list[list[list[Sample]]], oldest: int, reopen: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("journal") / "journal.db"
+    journal = open_journal(path)
+    for group in groups:
+        journal.append([make_batch(batch) for batch in group])
+        if reopen:
+            journal.close()
+            journal = open_journal(path)
+    batches = [batch for group in groups for batch in group if max(sample.slot for sample in batch) >= oldest]
+    assert replayed(journal, oldest) == batches
+    journal.close()
+
+
+def test_profiles_change_and_stay(path: Path) -> None:
+    journal = open_journal(path)
+    journal.append([make_batch([Sample("a", 1, profile="X")]), make_batch([Sample("a", 2, profile="Y")])])
+    journal.append([make_batch([Sample("a", 3)])])
+    assert {sample.profile for batch in replayed(journal) for sample in batch} == {"Y"}
+    journal.close()
+    assert {sample.profile for batch in replayed(open_journal(path)) for sample in batch} == {"Y"}
+
+
+def test_pruning_deletes_what_is_wholly_older(path: Path) -> None:
+    journal = open_journal(path)
+    mixed = [Sample("a", 1), Sample("b", 9)]
+    journal.append([make_batch([Sample("a", 4)]), make_batch(mixed), make_batch([Sample("a", 5)])])
+    assert journal.prune(5) == 1
+    assert replayed(journal) == [mixed, [Sample("a", 5)]]
+    assert journal.prune(5) == 0
+
+
+# --- crashes ---
+
+CHILD = """
+import sys
+from pathlib import Path
+from support.batches import METRICS, Sample, make_batch
+from nordiq_watch.storage.database import move_aside
+from nordiq_watch.storage.journal import Journal
+
+journal = Journal(Path(sys.argv[1]), metrics=METRICS, interval_seconds=300)
+for number in range(1_000_000):
+    journal.append([make_batch([Sample(f"server{number}", number)]), make_batch([Sample("all", number)])])
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("acknowledged", [1, 40])
+def test_kill_9_loses_nothing_that_was_acknowledged(path: Path, acknowledged: int) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={"PYTHONPATH": str(Path(__file__).parent.parent)},
+    ) as child:
+        assert child.stdout is not None
+        said = [int(next(child.stdout)) for _ in range(acknowledged)]
+        child.send_signal(signal.SIGKILL)
+        said += [int(line) for line in child.stdout if line.endswith("\n")]
+    slots = [batch.slots.tolist() for batch in open_journal(path).replay(0)]
+    numbers = sorted({slot for (slot,) in slots})
+    assert slots == [[number] for number in numbers for _ in range(2)], "whole groups, none twice"
+    assert numbers[: len(said)] == said
+    assert len(numbers) <= len(said) + 1, "at most the group that was not yet acknowledged"
+
+
+def test_a_failed_append_leaves_nothing_behind_and_the_next_one_works(path: Path) -> None:
+    journal = open_journal(path)
+    journal.append([make_batch([Sample("a", 1)])])
+    other = sqlite3.connect(path, timeout=0, isolation_level=None)
+    page_count = other.execute("PRAGMA page_count").fetchone()[0]
+    journal._connection.execute(f"PRAGMA max_page_count = {page_count}")  # a disk that is full
+    many = make_batch([Sample(f"new{number}", 2) for number in range(500)])
+    with pytest.raises(StorageError, match=r"journal\.db: database or disk is full\. Free some space"):
+        journal.append([make_batch([Sample("b", 2)]), many])
+    assert replayed(journal) == [[Sample("a", 1)]]
+    journal._connection.execute("PRAGMA max_page_count = 1000000")
+    journal.append([make_batch([Sample("b", 3)])])
+    journal.close()
+    assert replayed(open_journal(path)) == [[Sample("a", 1)], [Sample("b", 3)]]
+
+
+def test_another_writer_in_the_way_is_named(path: Path) -> None:
+    journal = open_journal(path)
+    journal._connection.execute("PRAGMA busy_timeout = 1")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageError, match="another daemon"):
+        journal.append([make_batch([Sample("a", 1)])])
+    other.execute("ROLLBACK")
+    journal.append([make_batch([Sample("a", 1)])])
+
+
+# --- damage ---
+
+
+def test_a_file_that_is_no_database_is_moved_aside(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"this is not a database, it is a text" * 100)
+    journal = open_journal(path)
+    journal.append([make_batch([Sample("a", 1)])])
+    assert replayed(journal) == [[Sample("a", 1)]]
+    (aside,) = corrupt_files(path)
+    assert aside == "journal.db.corrupt-20250115T120000"
+    assert (path.parent / aside).read_bytes().startswith(b"this is not a database")
+    assert "journal.db: file is not a database; it is kept as journal.db.corrupt-20250115T120000" in caplog.text
+
+
+def fill(path: Path, batches: int = 60) -> None:
+    journal = open_journal(path)
+    for slot in range(batches):
+        journal.append([make_batch([Sample(f"server{number}", slot) for number in range(50)])])
+    journal.close()
+
+
+def test_a_truncated_file_is_moved_aside(path: Path) -> None:
+    fill(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    journal = open_journal(path)
+    assert replayed(journal) == []
+    assert corrupt_files(path) == ["journal.db.corrupt-20250115T120000"]
+
+
+def test_two_damaged_files_of_one_second_keep_both(path: Path) -> None:
+    for content in (b"first " * 1000, b"second " * 1000):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        open_journal(path).close()
+    assert corrupt_files(path) == ["journal.db.corrupt-20250115T120000", "journal.db.corrupt-20250115T120000-2"]
+
+
+def test_the_log_of_a_damaged_file_goes_with_it(path: Path) -> None:
+    """One that is left behind would be replayed into the fresh file of the same name."""
+    path.parent.mkdir()
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).write_text(suffix)
+    aside = move_aside(path, clock=lambda: NOON)
+    assert {file.name: file.read_text() for file in path.parent.iterdir()} == {
+        aside.name: "",
+        f"{aside.name}-wal": "-wal",
+        f"{aside.name}-shm": "-shm",
+    }
+
+
+def test_damage_that_shows_while_appending_begins_a_fresh_file(path: Path) -> None:
+    fill(path)
+    journal = open_journal(path)
+    journal._connection.execute("PRAGMA cache_size = 0")
+    with path.open("r+b") as file:  # behind SQLite's back, all pages but the first
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    journal.append([make_batch([Sample("a", 1), Sample("new", 1)])])
+    assert corrupt_files(path) == ["journal.db.corrupt-20250115T120000"]
+    assert replayed(journal) == [[Sample("a", 1), Sample("new", 1)]]
+
+
+def test_damage_that_shows_while_replaying_begins_a_fresh_file(path: Path) -> None:
+    fill(path)
+    journal = open_journal(path)
+    journal._connection.execute("PRAGMA cache_size = 0")
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    assert replayed(journal) == []
+    assert corrupt_files(path) == ["journal.db.corrupt-20250115T120000"]
+    journal.append([make_batch([Sample("a", 1)])])
+    assert replayed(journal) == [[Sample("a", 1)]]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE batches SET body = zeroblob(length(body)) WHERE id = 2",
+        "UPDATE batches SET body = substr(body, 2) WHERE id = 2",
+        "UPDATE batches SET crc = crc + 1 WHERE id = 2",
+        "UPDATE batches SET samples = samples + 1 WHERE id = 2",
+        "DELETE FROM servers WHERE name = 'b'",
+    ],
+)
+def test_a_damaged_batch_is_skipped_and_counted(path: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
+    journal = open_journal(path)
+    for slot, server in enumerate("abc"):
+        journal.append([make_batch([Sample(server, slot)])])
+    journal.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(damage)
+    connection.close()
+    assert replayed(open_journal(path)) == [[Sample("a", 0)], [Sample("c", 2)]]
+    assert "1 damaged batches were skipped" in caplog.text
+    assert corrupt_files(path) == []
+
+
+# --- other versions, other settings ---
+
+
+def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:
+    open_journal(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    connection.close()
+    with pytest.raises(StorageError, match=r"journal\.db: was written by a newer nordiq_watch \(schema 2"):
+        open_journal(path)
+    assert corrupt_files(path) == []
+
+
+def test_columns_are_found_by_name_after_the_metrics_changed(path: Path) -> None:
+    journal = open_journal(path, metrics=("a_pct", "b_pct"))
+    journal.append([make_batch([Sample("s", 1, {"a_pct": 1.0, "b_pct": 2.0})], ("a_pct", "b_pct"))])
+    journal.append([make_batch([Sample("s", 2, {"a_pct": 3.0})], ("a_pct", "b_pct"))])
+    journal.close()
+    changed = ("b_pct", "c_pct")
+    journal = open_journal(path, metrics=changed)
+    journal.append([make_batch([Sample("s", 3, {"c_pct": 4.0})], changed)])
+    assert replayed(journal, metrics=changed) == [
+        [Sample("s", 1, {"b_pct": 2.0})],  # and the batch of slot 2 has none of today's metrics
+        [Sample("s", 3, {"c_pct": 4.0})],
+    ]
+    journal.close()
+    back = open_journal(path, metrics=("a_pct", "b_pct"))
+    assert [batch.values.shape for batch in back.replay(0)] == [(1, 2), (1, 2)]
+
+
+def test_batches_of_another_interval_are_left_alone_and_mentioned(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    journal = open_journal(path)
+    journal.append([make_batch([Sample("a", 10)])])
+    journal.close()
+    assert caplog.text == ""
+    minutes = open_journal(path, interval_seconds=60)
+    assert "1 batches on an interval of 300 s are not read: window.interval_seconds is 60 s now" in caplog.text
+    assert minutes.newest_slot() is None
+    minutes.append([make_batch([Sample("a", 55)])])
+    assert replayed(minutes) == [[Sample("a", 55)]]
+    assert minutes.prune(50) == 0, "slot 10 of 300 s is as old as slot 50 of 60 s"
+    assert minutes.prune(55) == 1
+    minutes.close()
+    assert replayed(open_journal(path)) == []
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"file/journal\.db"):
+        open_journal(tmp_path / "file" / "journal.db")
+    (tmp_path / "directory.db").mkdir()
+    with pytest.raises(StorageError, match=r"directory\.db: unable to open database file"):
+        open_journal(tmp_path / "directory.db")
+
+
+def test_samples_are_packed_as_documented(path: Path) -> None:
+    journal = open_journal(path)
+    journal.append([make_batch([Sample("a", 5, {"mem_used_pct": 1.5}, status=2), Sample("b", 6)])])
+    (body,) = sqlite3.connect(path).execute("SELECT body FROM batches").fetchone()
+    expected = (
+        np.array([1, 2], "<u4").tobytes()
+        + np.array([5, 6], "<i8").tobytes()
+        + bytes([2, 0])
+        + np.array([[np.nan, 1.5], [1.0, np.nan]], "<f4").tobytes()
+    )
+    assert body == expected
+
+
+def test_a_commit_is_synced(path: Path) -> None:
+    journal = open_journal(path)
+    assert journal._connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    assert journal._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
