@@ -126,7 +126,7 @@ class HttpServer:
             log.warning("stopped with %d connections unanswered after %g s", len(channels), self._grace_seconds)
 
     def _accept_waiting(self, channels: Mapping[int, Any]) -> None:
-        """Takes in those who wait in the kernel's queue: closing the socket would cut them off, requests sent or not."""
+        """Takes in those who wait in the kernel's queue: closing the socket would cut them off."""
         known = -1
         while known != len(channels):
             known = len(channels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from datetime import UTC, datetime
 
@@ -91,11 +92,12 @@ def list_reloads() -> Body:
     return {"reloads": reloads, "count": len(reloads)}
 
 
-@routes.get("/reloads/<int:reload_id>")
-def show_reload(reload_id: int) -> Body:
-    record = services().reloads.find(reload_id)
+@routes.get("/reloads/<reload_id>")
+def show_reload(reload_id: str) -> Body:
+    number = _read_number(reload_id)
+    record = None if number is None else services().reloads.find(number)
     if record is None:
-        raise NotFound(f"no reload has the id {reload_id}, or it is too long ago; GET /admin/reloads lists them")
+        raise NotFound(f"no reload has the id {reload_id!r:.40}, or it is too long ago; GET /admin/reloads lists them")
     return _describe_reload(record)
 
 
@@ -149,9 +151,15 @@ def _requested_wait() -> bool:
 
 def _requested_limit() -> int:
     text = request.args.get("limit", str(_SHOWN_RELOADS))
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= _MOST_RELOADS):
+    limit = _read_number(text)
+    if limit is None or not 1 <= limit <= _MOST_RELOADS:
         raise RequestError(f"limit is {text!r:.40}; must be a whole number from 1 to {_MOST_RELOADS}")
-    return int(text)
+    return limit
+
+
+def _read_number(text: str) -> int | None:
+    """A whole number of at most nine digits; None for anything else, such as one that takes long to read."""
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
 
 
 # --- descriptions -------------------------------------------------------------------------------------------------

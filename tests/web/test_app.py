@@ -12,7 +12,7 @@ CONTRACT = {
     ("GET", "/admin/models"),
     ("POST", "/admin/reload-model"),
     ("GET", "/admin/reloads"),
-    ("GET", "/admin/reloads/<int:reload_id>"),
+    ("GET", "/admin/reloads/<reload_id>"),
     ("POST", "/admin/rollback"),
     ("POST", "/admin/unpin"),
     ("GET", "/admin/model-info"),

@@ -15,7 +15,7 @@ def every_request(world):
     rules: list[Rule] = list(world.app.url_map.iter_rules())
     assert len(rules) >= 14
     for rule in rules:
-        path = rule.rule.replace("<path:server>", "ppdb001").replace("<int:reload_id>", "1")
+        path = rule.rule.replace("<path:server>", "ppdb001").replace("<reload_id>", "1")
         assert "<" not in path
         for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
             yield method, path, rule
