@@ -86,7 +86,7 @@ class Features:
     def warm_rows(self, snapshot: WindowSnapshot) -> IntArray:
         """Rows of the servers that can be forecast.
 
-        Warm is who has `required_samples` slots with a sample, any of the model's metrics measured, in the encoder. Left
+        Warm is who has `required_samples` samples in the encoder: slots with any of the model's metrics measured. Left
         out is also who has a label that is new to a network without a class for new ones.
         """
         samples = self._sampled(snapshot, snapshot.values).sum(axis=1)

@@ -1,0 +1,139 @@
+"""The network alone, against pytorch-forecasting's, on inputs that no dataset made."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from pytorch_forecasting import QuantileLoss
+from pytorch_forecasting import TemporalFusionTransformer as Library
+from pytorch_forecasting.metrics import MultiLoss
+from support.networks import network_spec, random_weights, with_network
+
+from nordiq_watch.network.tft import TemporalFusionTransformer
+from nordiq_watch.spec import ModelSpec
+
+ENCODER, HORIZON, SERVERS = 12, 4, 5
+LENGTHS = torch.tensor([12, 7, 1, 12, 9])
+
+
+def inputs_of(spec: ModelSpec, *, seed: int = 0) -> dict[str, torch.Tensor]:
+    chance = torch.Generator().manual_seed(seed)
+    reals, labels = len(spec.network.x_reals), spec.network.x_categoricals
+
+    def codes(steps: int) -> torch.Tensor:
+        columns = [
+            torch.randint(spec.network.embedding_sizes[name][0], (SERVERS, steps), generator=chance) for name in labels
+        ]
+        return torch.stack(columns, dim=-1) if columns else torch.empty(SERVERS, steps, 0, dtype=torch.int64)
+
+    return {
+        "encoder_cat": codes(ENCODER),
+        "encoder_cont": torch.randn(SERVERS, ENCODER, reals, generator=chance),
+        "encoder_lengths": LENGTHS,
+        "decoder_cat": codes(HORIZON),
+        "decoder_cont": torch.randn(SERVERS, HORIZON, reals, generator=chance),
+    }
+
+
+def build(spec: ModelSpec, weights: dict[str, torch.Tensor]) -> TemporalFusionTransformer:
+    network = TemporalFusionTransformer(spec.network)
+    network.load_state_dict(weights, strict=True)
+    return network.eval()
+
+
+def library_network(spec: ModelSpec) -> Library:
+    """The library's network of the same hyperparameters, with its own names for them."""
+    network = spec.network
+    hyperparameters = {name: getattr(network, name) for name in network.__struct_fields__}
+    hyperparameters = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in hyperparameters.items()
+    }
+    several = len(network.output_size) > 1
+    quantiles = QuantileLoss(list(spec.quantiles))
+    hyperparameters["output_size"] = list(network.output_size) if several else network.output_size[0]
+    loss = MultiLoss([quantiles for _ in network.output_size]) if several else quantiles
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of lightning about the library
+        return Library(**hyperparameters, loss=loss, max_encoder_length=ENCODER, logging_metrics=torch.nn.ModuleList())
+
+
+def library_output(model: Library, inputs: dict[str, torch.Tensor], targets: int) -> torch.Tensor:
+    """(servers, targets, horizon, quantiles), before scaling: `transform_output` is left out."""
+    model.transform_output = lambda prediction, target_scale: prediction
+    x = dict(inputs, decoder_lengths=torch.full((SERVERS,), HORIZON), target_scale=None)
+    with torch.no_grad():
+        output = model.eval()(x)["prediction"]
+    return torch.stack(output if targets > 1 else [output], dim=1)
+
+
+SPECS = {
+    "the trainer's": network_spec(),
+    "one target": network_spec(targets=["cpu_user_pct"]),
+    "two LSTM layers": with_network(network_spec(), lstm_layers=2),
+    "one head": with_network(network_spec(), attention_head_size=1),
+    "sizes that do not divide": with_network(
+        network_spec(), hidden_size=10, attention_head_size=3, hidden_continuous_size=12
+    ),
+    "embeddings of the hidden size": with_network(
+        network_spec(), embedding_sizes={"profile": (3, 8), "status": (4, 8)}, hidden_continuous_size=8
+    ),
+    "looking ahead": with_network(network_spec(), causal_attention=False),
+    "shared networks": with_network(network_spec(), share_single_variable_networks=True),
+    "sizes by name": with_network(network_spec(), hidden_continuous_sizes={"hour_cos": 3, "cpu_user_pct": 16}),
+    "one variable of each kind": with_network(
+        network_spec(),
+        static_categoricals=("profile",),
+        static_reals=(),
+        time_varying_categoricals_encoder=(),
+        time_varying_reals_encoder=("cpu_user_pct",),
+        time_varying_reals_decoder=("hour_sin",),
+    ),
+    "nothing known": with_network(
+        network_spec(), static_categoricals=(), static_reals=(), time_varying_reals_decoder=()
+    ),
+    "scalars as wide as one": with_network(
+        network_spec(), hidden_continuous_size=1, static_categoricals=(), time_varying_categoricals_encoder=()
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPECS)
+class TestAgainstTheLibrary:
+    def test_names_and_shapes_are_the_same(self, name: str) -> None:
+        spec = SPECS[name]
+        ours = {key: value.shape for key, value in TemporalFusionTransformer(spec.network).state_dict().items()}
+        library = {key: value.shape for key, value in library_network(spec).state_dict().items()}
+        assert ours == library
+
+    def test_outputs_are_the_same(self, name: str) -> None:
+        spec = SPECS[name]
+        weights, inputs = random_weights(spec, seed=3), inputs_of(spec)
+        library = library_network(spec)
+        library.load_state_dict(weights, strict=True)
+        expected = library_output(library, inputs, len(spec.targets))
+        with torch.no_grad():
+            output = build(spec, weights)(**inputs)
+        assert output.shape == (SERVERS, len(spec.targets), HORIZON, len(spec.quantiles))
+        torch.testing.assert_close(output, expected, rtol=0, atol=5e-6)
+
+
+def test_what_stands_behind_a_short_history_has_no_effect() -> None:
+    spec = network_spec()
+    network, inputs = build(spec, random_weights(spec)), inputs_of(spec)
+    with torch.no_grad():
+        before = network(**inputs)
+        behind = torch.arange(ENCODER) >= LENGTHS[:, None]
+        inputs["encoder_cont"][behind] = 1e6
+        inputs["encoder_cat"][behind] = 0
+        assert torch.equal(network(**inputs), before)
+
+
+def test_one_server_is_forecast_alone_as_among_others() -> None:
+    spec = network_spec()
+    network, inputs = build(spec, random_weights(spec)), inputs_of(spec)
+    with torch.no_grad():
+        together = network(**inputs)
+        alone = network(**{name: tensor[1:2] for name, tensor in inputs.items()})
+    torch.testing.assert_close(alone[0], together[1], rtol=0, atol=1e-6)
