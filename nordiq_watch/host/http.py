@@ -42,13 +42,15 @@ _WHY_NOT_BOUND = {
     errno.EADDRNOTAVAIL: "this machine has no such address. Set server.host to one of its own, or 127.0.0.1.",
 }
 
+_IN_OWN_WORDS = {413: "the body is far above server.max_body_mb; send smaller batches"}
+
 
 class _JsonErrorTask(ErrorTask):  # type: ignore[misc]  # waitress ships no types
     """Answers requests that waitress itself refuses, before any app sees them, in the shape of all other errors."""
 
     def execute(self) -> None:
         error = self.request.error
-        body = json.dumps({"error": error.reason, "detail": error.body}).encode()
+        body = json.dumps({"error": error.reason, "detail": _IN_OWN_WORDS.get(error.code, error.body)}).encode()
         self.status = f"{error.code} {error.reason}"
         self.response_headers.append(("Content-Type", "application/json"))
         self.set_close_on_finish()

@@ -146,6 +146,16 @@ def test_stop_answers_requests_that_wait_for_a_thread(start):
     assert running.stopped()
 
 
+def test_stop_serves_who_waits_in_the_kernels_queue():
+    server = HttpServer(echo_app, ANY_PORT)
+    waiting = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=WAIT_SECONDS) for _ in range(3)]
+    for connection in waiting:
+        connection.request("POST", "/", body=b"waits")
+    server.stop()
+    server.run()
+    assert [connection.getresponse().read() for connection in waiting] == [b"waits"] * 3
+
+
 def test_stop_serves_who_connected_before_it_and_had_not_sent_yet(start, monkeypatch):
     monkeypatch.setattr("nordiq_watch.host.http._FRESH_SECONDS", WAIT_SECONDS)
     running = start(grace_seconds=1000)
@@ -218,6 +228,7 @@ def test_a_body_far_above_the_limit_is_refused_in_json(start):
     sender.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
     status, body = parse_answer(read_to_end(sender))
     assert (status, body["error"]) == (413, "Request Entity Too Large")
+    assert "server.max_body_mb" in body["detail"]
 
 
 def test_what_is_not_http_is_refused_in_json(start):

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.web_world import NOW, VERSION
+from support.web_world import KEY, NOW, VERSION
 
 from nordiq_watch.config import Server
 from nordiq_watch.records import Version, VersionStatus
@@ -206,29 +206,37 @@ def test_a_reload_that_takes_too_long_goes_on_under_its_id(world, monkeypatch):
     assert (answer.status_code, answer.json["id"]) == (202, 1)
 
 
-def test_a_waiting_request_is_answered_when_the_reload_ends_and_others_do_not_take_all_threads(build_world):
-    world = build_world(server=Server(threads=2))  # one seat to wait in
-    submitted = threading.Event()
+def on_wait(world, do):
+    """Calls `do(ticket)` whenever a request begins to wait for a reload."""
     submit = world.desk.submit
 
-    def submit_and_tell(job):
+    def submit_watched(job):
         ticket = submit(job)
-        ticket_wait = ticket.wait
+        wait = ticket.wait
 
-        def tell_and_wait(timeout):
-            submitted.set()
-            return ticket_wait(timeout)
+        def wait_watched(timeout):
+            if timeout:
+                do(ticket)
+            return wait(timeout)
 
-        ticket.wait = tell_and_wait
+        ticket.wait = wait_watched
         return ticket
 
-    world.desk.submit = submit_and_tell
+    world.desk.submit = submit_watched
+
+
+def test_a_waiting_request_is_answered_when_the_reload_ends_and_others_do_not_take_all_threads(build_world):
+    world = build_world(server=Server(threads=2))  # one seat to wait in
+    waiting = threading.Event()
+    on_wait(world, lambda ticket: waiting.set())
     answers: list[Any] = []
     waiter = threading.Thread(target=lambda: answers.append(world.client.post("/admin/reload-model")))
     waiter.start()
-    assert submitted.wait(WAIT_SECONDS)
-    second = world.app.test_client().post("/admin/rollback", headers={"X-API-Key": "the-right-key"})
+    assert waiting.wait(WAIT_SECONDS)
+    waiting.clear()
+    second = world.app.test_client().post("/admin/rollback", headers={"X-API-Key": KEY})
     assert (second.status_code, second.json["id"]) == (202, 2)
+    assert not waiting.is_set()
     world.desk.finish(world.desk.tickets[0], **LOADED)
     waiter.join(WAIT_SECONDS)
     assert [answer.status_code for answer in answers] == [200]
@@ -236,7 +244,7 @@ def test_a_waiting_request_is_answered_when_the_reload_ends_and_others_do_not_ta
 
 def test_the_seat_is_free_again_after_the_wait(build_world):
     world = build_world(server=Server(threads=1))
-    world.desk.outcome = LOADED
+    on_wait(world, lambda ticket: world.desk.finish(ticket, **LOADED))
     for _ in range(3):
         assert world.client.post("/admin/reload-model").status_code == 200
 

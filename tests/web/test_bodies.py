@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 
 import pytest
 
@@ -44,6 +45,17 @@ def test_a_small_body_that_unpacks_to_a_huge_one_is_refused(small):
     bomb = gzip.compress(b" " * 500_000)
     assert len(bomb) < 1000
     assert small.client.post("/feed/data", data=bomb, headers={"Content-Encoding": "gzip"}).status_code == 413
+
+
+def test_a_bomb_is_never_unpacked_further_than_the_limit(small):
+    bomb = gzip.compress(b" " * 900_000, compresslevel=9)
+    tracemalloc.start()
+    try:
+        assert small.client.post("/feed/data", data=bomb, headers={"Content-Encoding": "gzip"}).status_code == 413
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 500_000
 
 
 @pytest.mark.parametrize(
