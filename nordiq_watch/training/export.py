@@ -149,17 +149,14 @@ def _real_scalers(dataset: TimeSeriesDataSet) -> dict[str, RealScaler]:
 
 def _real_scaler(name: str, scaler: Any) -> RealScaler:
     if isinstance(scaler, StandardScaler):
-        return RealScaler(center=_first(scaler.mean_, 0.0), scale=_first(scaler.scale_, 1.0))
-    if isinstance(scaler, RobustScaler):
-        return RealScaler(
-            center=_first(scaler.center_ if scaler.with_centering else None, 0.0),
-            scale=_first(scaler.scale_ if scaler.with_scaling else None, 1.0),
-        )
-    raise DatasetError(f"the scaler of {name}, {scaler}, cannot be exported. Use StandardScaler, RobustScaler or None.")
-
-
-def _first(fitted: Any, default: float) -> float:
-    return default if fitted is None else float(fitted[0])
+        center, scale = scaler.mean_ if scaler.with_mean else None, scaler.scale_
+    elif isinstance(scaler, RobustScaler):
+        center, scale = scaler.center_, scaler.scale_
+    else:
+        raise DatasetError(f"the scaler of {name}, {scaler}, cannot be exported. Use StandardScaler or RobustScaler.")
+    return RealScaler(
+        center=0.0 if center is None else float(center[0]), scale=1.0 if scale is None else float(scale[0])
+    )
 
 
 def _target_normalizer(target: str, normalizer: TorchNormalizer, dataset: TimeSeriesDataSet) -> TargetNormalizer:

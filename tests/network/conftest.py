@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 import pytest
-import torch
 from pytorch_forecasting.data.encoders import EncoderNormalizer, GroupNormalizer, MultiNormalizer, TorchNormalizer
 from sklearn.preprocessing import RobustScaler
 from support.library import ENCODER, METRICS, Fleet, Reference, live_fleet, open_encoders, reference
@@ -18,8 +17,6 @@ from support.networks import INTERVAL_SECONDS, parse_weights, weights_file
 from nordiq_watch.network.predictor import Predictor
 from nordiq_watch.spec import ModelSpec
 from nordiq_watch.training.export import export_model
-
-torch.set_num_threads(1)  # such small networks only wait for each other's threads
 
 UNREPEATABLE = "ppnew1"
 """With the GroupNormalizer and open encoders the library scales the first unknown server's output as the last known

@@ -31,6 +31,8 @@ from nordiq_watch.spec import (
     TargetNormalizer,
 )
 
+torch.set_num_threads(1)  # in such small networks threads only wait for each other
+
 INTERVAL_SECONDS = 300
 A_MONDAY = 5_681_664  # slot of 2024-01-08T00:00:00Z at 300 s
 
