@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -92,6 +94,16 @@ def test_a_body_that_is_no_feed_is_refused_in_one_line(body: bytes, said: str) -
 # --- time ---
 
 
+@pytest.fixture
+def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This machine's own zone must not matter."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "America/New_York")
+        time.tzset()
+        yield
+    time.tzset()
+
+
 @pytest.mark.parametrize(
     "stamp",
     [
@@ -107,7 +119,7 @@ def test_a_body_that_is_no_feed_is_refused_in_one_line(body: bytes, said: str) -
         NOW + 0.25,
     ],
 )
-def test_a_timestamp_finds_its_slot(stamp: Any) -> None:
+def test_a_timestamp_finds_its_slot(stamp: Any, far_from_utc: None) -> None:
     feed = parse(record(timestamp=stamp))
     assert feed.rejected == () and feed.batch is not None
     assert feed.batch.slots.tolist() == [SLOT]

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.batches import METRICS, Sample, make_batch
 from support.specs import small_spec
 
 from nordiq_watch.forecast.warmup import Requirement, Warmup, count_ready, count_samples, measure_warmup, requirement_of
 from nordiq_watch.forecast.window import Window
+from nordiq_watch.network.features import Features
 
 NEEDED = Requirement(slots=8, samples=4, metrics=METRICS)
 
@@ -45,6 +48,25 @@ def test_a_snapshot_and_the_window_count_the_same(metrics: tuple[str, ...]) -> N
     counted = count_samples(window.snapshot(), requirement)
     assert counted.tolist() == window.samples_within(5, metrics).tolist()
     assert counted.tolist() == [5 if "cpu_user_pct" in metrics else 0, 2 if "mem_used_pct" in metrics else 0]
+
+
+@settings(max_examples=60)
+@given(
+    metrics=st.sampled_from([METRICS, METRICS[:1]]),
+    least=st.integers(1, 8) | st.none(),
+    fed=st.lists(
+        st.tuples(st.sampled_from("abc"), st.integers(0, 14), st.sampled_from(METRICS)), min_size=1, max_size=40
+    ),
+)
+def test_ready_is_who_the_network_calls_warm(
+    metrics: tuple[str, ...], least: int | None, fed: list[tuple[str, int, str]]
+) -> None:
+    window = make_window()
+    window.apply(make_batch([Sample(server, slot, {metric: 1.0}) for server, slot, metric in fed]))
+    spec = small_spec(min_encoder_length=least, metrics=metrics)
+    requirement = requirement_of(spec, window)
+    ready = window.samples_within(requirement.slots, requirement.metrics) >= requirement.samples
+    assert np.flatnonzero(ready).tolist() == Features(spec).warm_rows(window.snapshot()).tolist()
 
 
 @pytest.mark.parametrize(
