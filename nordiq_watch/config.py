@@ -48,43 +48,43 @@ class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pass
 
 
-class Server(_Section):
+class Server(_Section, frozen=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     threads: Annotated[int, Meta(ge=1, le=256)] = 8
     max_body_mb: Annotated[float, Meta(gt=0, le=1024)] = 16
 
 
-class Auth(_Section):
+class Auth(_Section, frozen=True):
     key_file: str = ".nordiq_key"
     public: tuple[Annotated[str, Meta(pattern="^/")], ...] = ("/health", "/ready", "/status", "/metrics")
 
 
-class Models(_Section):
+class Models(_Section, frozen=True):
     dir: str = "models"
     keep: Count | None = None
 
 
-class Watch(_Section):
+class Watch(_Section, frozen=True):
     enabled: bool = True
     mode: Literal["auto", "inotify", "poll"] = "auto"
     settle_seconds: Annotated[float, Meta(ge=0)] = 1.0
     rescan_seconds: Seconds = 30
 
 
-class CanaryLimits(_Section):
+class CanaryLimits(_Section, frozen=True):
     max_crossed_share: Annotated[float, Meta(ge=0, le=1)] = 0.2
     max_overshoot: Annotated[float, Meta(ge=0)] = 0.5
     max_distance: Annotated[float, Meta(gt=0)] = 20.0
 
 
-class Reload(_Section):
+class Reload(_Section, frozen=True):
     policy: Literal["auto", "load_first", "unload_first"] = "auto"
     auto_rollback: bool = True
     canary: CanaryLimits = CanaryLimits()
 
 
-class Window(_Section):
+class Window(_Section, frozen=True):
     interval_seconds: Annotated[int, Meta(ge=1, le=86400)] = 300
     length: Annotated[int, Meta(ge=2, le=100_000)] = 288
     max_servers: Count = 20000
@@ -92,18 +92,18 @@ class Window(_Section):
     future_seconds: Annotated[float, Meta(ge=0)] = 300
 
 
-class State(_Section):
+class State(_Section, frozen=True):
     dir: str = "state"
 
 
-class Logs(_Section):
+class Logs(_Section, frozen=True):
     dir: str = "logs"
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     max_mb: Annotated[float, Meta(gt=0)] = 10
     keep: Annotated[int, Meta(ge=0)] = 5
 
 
-class Training(_Section):
+class Training(_Section, frozen=True):
     hidden_size: Annotated[int, Meta(ge=4, le=1024)] = 32
     attention_heads: Annotated[int, Meta(ge=1, le=64)] = 4
     max_encoder_length: Annotated[int, Meta(ge=2)] = 288
@@ -115,7 +115,7 @@ class Training(_Section):
     seed: Annotated[int, Meta(ge=0)] = 42
 
 
-class Config(_Section):
+class Config(_Section, frozen=True):
     """All settings. Paths in it are as written; `root` resolves them."""
 
     server: Server = Server()
@@ -249,7 +249,7 @@ def _convert(tree: dict[str, Any], path: Path, sources: Mapping[str, str]) -> Co
 
 
 def _place(key: str, path: Path, sources: Mapping[str, str]) -> str:
-    return sources.get(key, str(path))
+    return sources.get(key.partition("[")[0], str(path))
 
 
 def _section_at(key: str) -> type[Struct]:

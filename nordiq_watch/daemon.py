@@ -177,6 +177,7 @@ class Daemon:
     def stop(self) -> None:
         """Makes `run` return, once requests in flight are answered. From any thread or a signal handler."""
         self._stopping.set()
+        self._queue.close()  # requests that wait for a reload are answered now
         self.http.stop()
 
     def reload_settings(self) -> None:

@@ -137,7 +137,7 @@ class ReloadWorker:
             attempt.note("seen", 0.0)
             attempt.note("complete", sighting.complete_at - sighting.first_seen)
             attempt.note("queued", self._clock() - sighting.complete_at)
-        if not self._promote(target, attempt, automatic=True):
+        if not self._promote(target, attempt, known_bad=self._store.current.refusals.get(target.name)):
             self._queue.submit(job)  # the next best version may be loadable
 
     # What people ask for
@@ -147,30 +147,29 @@ class ReloadWorker:
         candidates = [version for version in self._catalogue.scan() if version.name not in quarantined]
         if not candidates:
             self._finish(attempt, "not_found", "there is no model in the models directory")
-        elif self._load_on_request(candidates[0], attempt):
-            self._pin(None)
+        else:
+            self._load_on_request(candidates[0], attempt, pin=None)
 
     def _load_named(self, name: str, attempt: Attempt) -> None:
         version = self._catalogue.find(name)
         if version is None:
             self._finish(attempt, "not_found", f"there is no version {name} in the models directory")
-        elif self._load_on_request(version, attempt):
-            self._pin(name)
+        else:
+            self._load_on_request(version, attempt, pin=name)
 
-    def _load_on_request(self, version: Version, attempt: Attempt) -> bool:
-        """Loads it, whatever was thought of it before. True if it is live afterwards."""
+    def _load_on_request(self, version: Version, attempt: Attempt, *, pin: str | None) -> None:
+        """Loads it, whatever was thought of it before. Once it is live, `pin` is what is pinned."""
         attempt.choose(version.name)
-        if version.name == self._live_name and version.fingerprint == self._live_fingerprint:
-            self._finish(attempt, "unchanged")
-            return True
         verdict = self._catalogue.judge(version)
-        if not verdict.complete:
+        if version.name == self._live_name and version.fingerprint == self._live_fingerprint:
+            self._pin(pin)
+            self._finish(attempt, "unchanged")
+        elif not verdict.complete:
             self._reject(attempt, version, check="layout", reason=f"incomplete: {verdict.reason}")
-            return False
-        if not self._stands_still(version, verdict):
+        elif not self._stands_still(version, verdict):
             self._reject(attempt, version, check="layout", reason="incomplete: it is still being written")
-            return False
-        return self._promote(version, attempt, automatic=False)
+        else:
+            self._promote(version, attempt, once_live=lambda: self._pin(pin))
 
     def _stands_still(self, version: Version, verdict: Verdict) -> bool:
         """Waits out the settle time of a directory without hashes; False if it changed meanwhile."""
@@ -228,14 +227,24 @@ class ReloadWorker:
 
     # From disk to live
 
-    def _promote(self, version: Version, attempt: Attempt, *, automatic: bool) -> bool:
-        """True if the version is live afterwards. Every way in which it can fail ends in the record and in the log."""
+    def _promote(
+        self,
+        version: Version,
+        attempt: Attempt,
+        *,
+        known_bad: Refusal | None = None,
+        once_live: Callable[[], None] = lambda: None,
+    ) -> bool:
+        """True if the version is live afterwards. Every way in which it can fail ends in the record and in the log.
+
+        `once_live` runs before those who wait for the reload are told.
+        """
         attempt.choose(version.name)
-        known_bad = self._store.current.refusals.get(version.name) if automatic else None
         try:
             candidate = self._promotion.prove(version, attempt, generation=self._next_generation, known_bad=known_bad)
         except Unchanged:
             self._live_fingerprint = version.fingerprint
+            once_live()
             self._finish(attempt, "unchanged")
             return True
         except ModelRejected as error:
@@ -246,6 +255,7 @@ class ReloadWorker:
         self._live_fingerprint = version.fingerprint
         self._lookout.forget_retry(version)
         self._store.save(self._store.current.with_live(version.name, candidate.identity.generation))
+        once_live()
         self._announce(candidate, attempt, replaced=replaced.name if replaced else None)
         return True
 

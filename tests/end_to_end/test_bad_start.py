@@ -1,0 +1,142 @@
+"""Whatever keeps the daemon from starting is one line on stderr that says what, where and what to do; exit code 1."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.models import drop_model, tiny_spec
+
+from nordiq_watch.config import environment_without_settings
+
+
+def serve(root: Path, config: str, **environ: str) -> str:
+    (root / "config.yaml").write_text(config)
+    return run(root, "serve", "--config", "config.yaml", **environ)
+
+
+def run(root: Path, *arguments: str, **environ: str) -> str:
+    """The one line that a failing command prints last."""
+    done = subprocess.run(
+        [sys.executable, "-m", "nordiq_watch", *arguments],
+        cwd=root,
+        env=environment_without_settings() | environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    return error
+
+
+def test_an_unknown_key(tmp_path: Path) -> None:
+    error = serve(tmp_path, "server: {prot: 1}")
+    assert "unknown key 'server.prot'; allowed here: host, port, threads" in error
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ("server: {port: high}", "server.port is 'high', but: expected a whole number"),
+        ("server: {port: 70000}", "server.port is 70000, but: expected a whole number <= 65535"),
+        ("watch: {mode: magic}", "watch.mode is 'magic'"),
+        ("metrics: []", "metrics is [], but"),
+        ("metrics: [cpu_user_pct, cpu_user_pct]", "metrics names cpu_user_pct twice"),
+        ("window: {length: 100}", "training.max_encoder_length is 288, but window.length is 100"),
+        ("- a list", "must hold sections"),
+        ("server: {port: [", "is not YAML"),
+    ],
+)
+def test_a_wrong_value(tmp_path: Path, config: str, says: str) -> None:
+    assert says in serve(tmp_path, config)
+
+
+def test_the_environment_is_named_when_it_is_to_blame(tmp_path: Path) -> None:
+    error = serve(tmp_path, "", NORDIQ_SERVER__THREADS="many")
+    assert "NORDIQ_SERVER__THREADS: server.threads is 'many'" in error
+
+
+def test_no_config_file(tmp_path: Path) -> None:
+    assert "nowhere.yaml: cannot be read" in run(tmp_path, "serve", "--config", "nowhere.yaml")
+
+
+def test_the_models_directory_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "models").write_text("")
+    assert "is a file" in serve(tmp_path, "server: {port: 0}")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_models_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    assert "cannot be made" in serve(tmp_path, "models: {dir: deep/models}")
+
+
+def test_a_models_directory_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "cannot be made (Not a directory)" in serve(tmp_path, "models: {dir: file/models}")
+
+
+def test_the_port_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        error = serve(tmp_path, f"server: {{port: {port}}}")
+    assert f"port {port}: another program listens there" in error
+
+
+def test_an_empty_key_file(tmp_path: Path) -> None:
+    (tmp_path / ".nordiq_key").write_text("\n")
+    assert "holds no API key" in serve(tmp_path, "server: {port: 0}")
+
+
+def test_a_gpu_that_is_not_there(tmp_path: Path) -> None:
+    assert "device is cuda:97" in serve(tmp_path, "device: cuda:97")
+
+
+def test_damaged_decisions_are_not_forgotten_in_silence(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "decisions.json").write_text("{")
+    assert "decisions.json: is damaged" in serve(tmp_path, "server: {port: 0}")
+
+
+class TestVerify:
+    def test_a_good_one(self, tmp_path: Path) -> None:
+        directory = drop_model(tmp_path, "tft_model_20250101_000000")
+        done = subprocess.run(
+            [sys.executable, "-m", "nordiq_watch", "verify", str(directory)], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.startswith("tft_model_20250101_000000: complete and loadable")
+
+    def test_truncated_weights(self, tmp_path: Path) -> None:
+        directory = drop_model(tmp_path, "tft_model_20250101_000000")
+        weights = directory / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-1])
+        assert "is not complete: model.safetensors has" in run(tmp_path, "verify", str(directory))
+
+    def test_a_missing_file(self, tmp_path: Path) -> None:
+        directory = drop_model(tmp_path, "tft_model_20250101_000000")
+        (directory / "config.json").unlink()
+        assert "config.json missing" in run(tmp_path, "verify", str(directory))
+
+    def test_a_flipped_bit(self, tmp_path: Path) -> None:
+        directory = drop_model(tmp_path, "tft_model_20250101_000000")
+        content = bytearray((directory / "model.safetensors").read_bytes())
+        content[-1] ^= 1
+        (directory / "model.safetensors").write_bytes(content)
+        assert "check: sha256" in run(tmp_path, "verify", str(directory))
+
+    def test_a_metric_that_the_daemon_does_not_have(self, tmp_path: Path) -> None:
+        spec = tiny_spec(targets=("gpu_pct",))
+        directory = drop_model(tmp_path, "tft_model_20250101_000000", spec=spec)
+        (tmp_path / "config.yaml").write_text("")
+        error = run(tmp_path, "verify", str(directory), "--config", "config.yaml")
+        assert "needs gpu_pct, which the daemon does not have" in error
+
+    def test_no_directory(self, tmp_path: Path) -> None:
+        assert "is not a directory" in run(tmp_path, "verify", "nowhere")
