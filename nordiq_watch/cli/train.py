@@ -6,13 +6,16 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from nordiq_watch.cli.parsers import Subparsers, add_command
 
 if TYPE_CHECKING:
     from nordiq_watch.config import Settings
 
 DEFAULT_CONFIG = Path("config.yaml")
 INTERRUPTED = 130
+PIPE_COLUMNS = 120  # a pipe has no width of its own
 
 _EPILOG = """\
 The dataset is a directory of *.parquet and *.csv files with timestamp, server_name and any of the config's metrics;
@@ -27,13 +30,8 @@ example:
 """
 
 
-def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
-    parser = subparsers.add_parser(
-        "train",
-        help="train a model and drop it into the models directory",
-        description="Trains a Temporal Fusion Transformer and drops one complete model directory.",
-        epilog=_EPILOG,
-    )
+def add_parser(subparsers: Subparsers) -> None:
+    parser = add_command(subparsers, "train", "train a model and drop it, whole, into the models directory", _EPILOG)
     parser.add_argument("--dataset", type=Path, required=True, metavar="DIR", help="directory of samples")
     parser.add_argument(
         "--epochs", type=_positive, required=True, metavar="N", help="at most; it stops when it gets no better"
@@ -54,6 +52,8 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the new directory's path. DatasetError, ConfigError and OSError as the trainer raises them."""
+    # Idle threads of torch spin by default: beside a busy daemon that made a batch twenty times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     settings = _load_settings(args.config)
     from rich.console import Console
 
@@ -66,8 +66,9 @@ def run(args: argparse.Namespace) -> int:
         per_server=args.per_server,
         incremental=args.incremental,
     )
+    console = Console(stderr=True, highlight=False, markup=False, width=None if sys.stderr.isatty() else PIPE_COLUMNS)
     try:
-        directory = TrainingRun(order, settings, console=Console(stderr=True)).execute()
+        directory = TrainingRun(order, settings, console=console).execute()
     except KeyboardInterrupt:
         print("interrupted: no model was written", file=sys.stderr)
         return INTERRUPTED

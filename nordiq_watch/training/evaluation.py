@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from nordiq_watch.records import DoubleArray, FloatArray, IntArray
 from nordiq_watch.training.baselines import (
@@ -130,10 +132,11 @@ def _mean(by_step: DoubleArray) -> float | None:
 
 def to_table(evaluation: Evaluation) -> Table:
     """For people: the errors side by side, in each metric's unit."""
-    table = Table(title=f"Mean absolute error and pinball loss on {evaluation.windows:,} validation windows")
-    table.add_column("metric")
-    for title in ("model", "last value", "day before", "against last value"):
-        table.add_column(title, justify="right")
+    title = Text(f"Mean absolute error / pinball loss on {evaluation.windows:,} validation windows")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("metric", no_wrap=True)
+    for heading in ("model", "last value", "day before", "vs. last value"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for metric, scores in evaluation.scores.items():
         cells = [_cell(scores[who]) for who in ("model", "last_value", "seasonal")]
         table.add_row(metric, *cells, _gain(scores["model"].mae, scores["last_value"].mae))

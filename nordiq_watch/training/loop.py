@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from math import cos, inf, isfinite, pi
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from nordiq_watch.errors import ConfigError, NordiqError
+from nordiq_watch.errors import NordiqError
+from nordiq_watch.network.predictor import resolve_device
 from nordiq_watch.training.forecaster import Forecaster
 from nordiq_watch.training.quiet import quiet_libraries
 
@@ -153,12 +153,7 @@ def _run(trainer: Trainer, forecaster: Forecaster, training: Iterable[Any], vali
         raise KeyboardInterrupt from None
 
 
-def _choose_device(device: str) -> dict[str, Any]:
-    """Lightning's words for `device`: auto, cpu, cuda or cuda:N."""
-    available = torch.cuda.is_available()
-    if device == "cpu" or (device == "auto" and not available):
-        return {"accelerator": "cpu"}
-    kind, _, number = device.partition(":")
-    if not available or int(number or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device is {kind}{':' * bool(number)}{number}, but torch finds no such GPU; set cpu or auto")
-    return {"accelerator": "gpu", "devices": [int(number or 0)]}
+def _choose_device(setting: str) -> dict[str, Any]:
+    """Lightning's words for the setting `device`."""
+    kind, _, number = resolve_device(setting).partition(":")
+    return {"accelerator": "cpu"} if kind == "cpu" else {"accelerator": "gpu", "devices": [int(number or 0)]}

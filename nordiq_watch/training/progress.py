@@ -1,4 +1,4 @@
-"""What a person sees while a network is trained: a bar on a terminal, a line an epoch elsewhere."""
+"""What a person sees while a network is trained: a bar on a terminal, elsewhere a line an epoch and now and then."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from nordiq_watch.training.loop import Clock, Plan
 
+PLAIN_LINE_SECONDS = 30.0
 _SMOOTHING = 0.95  # share of the loss shown that comes from the batches before
 
 
@@ -22,13 +23,13 @@ class ProgressReport(Callback):
         self._clock = clock
         self._bar = _make_bar(console) if console.is_terminal else None
         self._task = self._bar.add_task("", total=1.0, facts="", left="") if self._bar else None
-        self._started = 0.0
+        self._started = self._last_line = 0.0
         self._batches = 0
         self._loss: float | None = None
         self._validation_loss: float | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._started = self._clock()
+        self._started = self._last_line = self._clock()
         if self._bar:
             self._bar.start()
 
@@ -38,13 +39,12 @@ class ProgressReport(Callback):
         self._batches += 1
         loss = float(outputs["loss"])
         self._loss = loss if self._loss is None else _SMOOTHING * self._loss + (1 - _SMOOTHING) * loss
-        self._draw(trainer)
+        if self._bar or self._clock() - self._last_line >= PLAIN_LINE_SECONDS:
+            self._draw(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._validation_loss = float(trainer.callback_metrics["val_loss"])
         self._draw(trainer)
-        if self._bar is None:
-            self._console.print(f"{self._facts(trainer)}  {self._time_left()}", soft_wrap=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._stop()
@@ -53,8 +53,12 @@ class ProgressReport(Callback):
         self._stop()
 
     def _draw(self, trainer: Trainer) -> None:
+        facts, left = self._facts(trainer), self._time_left()
         if self._bar and self._task is not None:
-            self._bar.update(self._task, completed=self._done(), facts=self._facts(trainer), left=self._time_left())
+            self._bar.update(self._task, completed=self._done(), facts=facts, left=left)
+        else:
+            self._last_line = self._clock()
+            self._console.print(f"{facts}  {left}", soft_wrap=True)
 
     def _stop(self) -> None:
         if self._bar:

@@ -5,12 +5,14 @@ Rows are counted from 1, the header of a CSV file not among them.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow
+import pyarrow.csv
 import pyarrow.parquet
 
 from nordiq_watch.errors import DatasetError
@@ -19,6 +21,7 @@ SUFFIXES = (".parquet", ".csv")
 
 _REQUIRED = ("timestamp", "server_name")
 _OPTIONAL = ("status", "profile")
+_TEXTS = (*_REQUIRED, *_OPTIONAL)
 _NOT_MEASURED = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
 
 
@@ -55,10 +58,11 @@ def read_table(path: Path, metrics: Sequence[str]) -> pd.DataFrame:
 
 def _read_column_names(path: Path) -> list[str]:
     try:
-        if path.suffix.lower() == ".parquet":
+        if _is_parquet(path):
             return list(pyarrow.parquet.read_schema(path).names)
-        return list(pd.read_csv(path, nrows=0, encoding="utf-8-sig").columns)
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return next(csv.reader(file), [])
+    except (OSError, UnicodeDecodeError, csv.Error, pyarrow.ArrowException) as error:
         raise _unreadable(path, error) from None
 
 
@@ -73,22 +77,38 @@ def _choose_columns(path: Path, found: Sequence[str], metrics: Sequence[str]) ->
 
 
 def _read_columns(path: Path, wanted: Sequence[str]) -> pd.DataFrame:
-    texts = (*_REQUIRED, *_OPTIONAL)
     try:
-        if path.suffix.lower() == ".parquet":
-            table: pd.DataFrame = pyarrow.parquet.read_table(path, columns=list(wanted)).to_pandas(ignore_metadata=True)
-            return table
-        return pd.read_csv(
-            path,
-            usecols=lambda column: column in wanted,
-            dtype=dict.fromkeys(texts, str),
-            keep_default_na=False,
-            na_values={column: _NOT_MEASURED for column in wanted if column not in texts},
-            low_memory=False,  # one type a column, not one a chunk
-            encoding="utf-8-sig",
-        )
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        if _is_parquet(path):
+            columns = pyarrow.parquet.read_table(path, columns=list(wanted))
+        else:
+            columns = _read_csv(path, wanted)
+    except (OSError, pyarrow.ArrowException) as error:
         raise _unreadable(path, error) from None
+    table: pd.DataFrame = columns.to_pandas(ignore_metadata=True)
+    return table
+
+
+def _read_csv(path: Path, wanted: Sequence[str]) -> pyarrow.Table:
+    """Numbers where all of a column are; otherwise all columns as text, so that the row can be found."""
+    types = {column: pyarrow.string() if column in _TEXTS else pyarrow.float64() for column in wanted}
+    try:
+        return _read_csv_as(path, types)
+    except pyarrow.ArrowInvalid:
+        return _read_csv_as(path, dict.fromkeys(wanted, pyarrow.string()))
+
+
+def _read_csv_as(path: Path, types: dict[str, pyarrow.DataType]) -> pyarrow.Table:
+    return pyarrow.csv.read_csv(
+        path,
+        read_options=pyarrow.csv.ReadOptions(use_threads=False),  # an error then names its row
+        convert_options=pyarrow.csv.ConvertOptions(
+            include_columns=list(types), column_types=types, null_values=_NOT_MEASURED, strings_can_be_null=False
+        ),
+    )
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.suffix.lower() == ".parquet"
 
 
 def _unreadable(path: Path, error: Exception) -> DatasetError:

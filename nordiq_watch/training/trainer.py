@@ -81,7 +81,7 @@ class TrainingRun:
         return self._write(split, forecaster, fitted, evaluation, predecessor)
 
     def _report(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(line, soft_wrap=True)
 
     def _load(self) -> FleetData:
         data = load_dataset(

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.small_fleet import BEGIN, FIRST_SLOT, INTERVAL_SECONDS, METRICS, fleet_table, series_of, write_dataset
+
+from nordiq_watch.errors import DatasetError
+from nordiq_watch.metrics import STATUSES
+from nordiq_watch.training.dataset import MAX_GAP_SLOTS, FleetData, _fill_short_gaps, load_dataset
+
+NAN = float("nan")
+
+
+def load(directory: Path, rows: Sequence[dict[str, Any]] | pd.DataFrame, metrics: Sequence[str] = METRICS) -> FleetData:
+    table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows)
+    return load_dataset(write_dataset(directory, table), metrics=metrics, interval_seconds=INTERVAL_SECONDS)
+
+
+def row(slot: float, cpu: float = 10.0, *, server: str = "ppdb001", **more: Any) -> dict[str, Any]:
+    time = BEGIN + pd.Timedelta(seconds=slot * INTERVAL_SECONDS)
+    return {"timestamp": time, "server_name": server, "cpu_user_pct": cpu} | more
+
+
+def cpu_of(data: FleetData, piece: int = 0) -> list[float]:
+    return data.series[piece].values[:, data.metrics.index("cpu_user_pct")].tolist()
+
+
+def test_a_clean_dataset_needs_no_repair(tmp_path: Path) -> None:
+    table = fleet_table(slots=30)
+    data = load(tmp_path, table)
+    assert data.repairs == ()
+    assert data.metrics == METRICS
+    assert data.servers == ["ppdb001", "ppdb002", "ppweb001"]
+    assert [series.first_slot for series in data.series] == [FIRST_SLOT] * 3
+    expected = table[table.server_name == "ppdb002"]["cpu_user_pct"].to_numpy(np.float32)
+    np.testing.assert_array_equal(data.series[1].values[:, 0], expected)
+    assert not data.has_status
+
+
+def test_metrics_stand_in_the_configs_order(tmp_path: Path) -> None:
+    data = load(tmp_path, [row(0, mem_used_pct=20.0, swap_used_pct=3.0)], ["swap_used_pct", "java_cpu_pct", *METRICS])
+    assert data.metrics == ("swap_used_pct", "cpu_user_pct", "mem_used_pct")
+    assert data.series[0].values.tolist() == [[3.0, 10.0, 20.0]]
+
+
+def test_several_files_are_one_dataset(tmp_path: Path) -> None:
+    pd.DataFrame([row(0, 1.0), row(1, 2.0)]).to_csv(tmp_path / "cpu.csv", index=False)
+    memory = pd.DataFrame([row(0, mem_used_pct=5.0), row(1, mem_used_pct=6.0)]).drop(columns="cpu_user_pct")
+    memory.to_parquet(tmp_path / "memory.parquet")
+    data = load_dataset(tmp_path, metrics=METRICS, interval_seconds=INTERVAL_SECONDS)
+    assert data.series[0].values.tolist() == [[1.0, 5.0], [2.0, 6.0]]
+
+
+def test_a_sample_belongs_to_the_slot_in_which_it_was_taken(tmp_path: Path) -> None:
+    data = load(tmp_path, [row(0.0, 1.0), row(1.99, 2.0), row(2.01, 3.0)])
+    assert cpu_of(data) == [1.0, 2.0, 3.0]
+
+
+def test_unsorted_times_are_sorted_and_counted(tmp_path: Path) -> None:
+    data = load(tmp_path, [row(2, 3.0), row(0, 1.0), row(1, 2.0), row(0, 9.0, server="b")])
+    assert cpu_of(data, 1) == [1.0, 2.0, 3.0]
+    assert data.repairs == ("1 rows came before an older row of their server: sorted by time",)
+
+
+def test_in_a_doubled_slot_the_last_value_counts(tmp_path: Path) -> None:
+    data = load(tmp_path, [row(0, 1.0, mem_used_pct=5.0), row(0.5, 2.0, mem_used_pct=NAN), row(1, 3.0)])
+    assert data.series[0].values[0].tolist() == [2.0, 5.0]
+    assert data.repairs == ("1 rows share server and time slot with another: the last value counts",)
+
+
+def test_of_two_rows_of_one_time_the_later_row_counts(tmp_path: Path) -> None:
+    assert cpu_of(load(tmp_path, [row(0, 1.0), row(0, 2.0)])) == [2.0]
+
+
+def test_a_sensors_overshoot_is_100_and_what_cannot_be_true_is_not_measured(tmp_path: Path) -> None:
+    values = [50.0, 104.0, 110.0, 110.1, -0.1, float("inf"), 70.0]
+    data = load(tmp_path, [row(slot, value) for slot, value in enumerate(values)])
+    assert cpu_of(data) == [50.0, 100.0, 100.0, 100.0, 100.0, 100.0, 70.0]  # the last good value fills the gap
+    assert data.repairs == (
+        "cpu_user_pct: 2 values of 100 to 110 % kept as 100",
+        "cpu_user_pct: 3 values outside 0 to 100 taken as not measured",
+    )
+
+
+def test_a_count_may_be_as_large_as_it_is(tmp_path: Path) -> None:
+    data = load(tmp_path, [row(0, load_average=250.0), row(1, load_average=-1.0)], ["load_average"])
+    assert data.series[0].values.tolist() == [[250.0], [250.0]]
+    assert data.repairs == ("load_average: 1 values outside from 0 taken as not measured",)
+
+
+def test_a_short_gap_is_filled_with_the_value_before_it(tmp_path: Path) -> None:
+    after = MAX_GAP_SLOTS + 1
+    data = load(tmp_path, [row(0, 1.0), row(after, 2.0)])
+    assert cpu_of(data) == [1.0] * after + [2.0]
+    assert data.repairs == ()
+
+
+def test_a_longer_gap_ends_the_series(tmp_path: Path) -> None:
+    after = MAX_GAP_SLOTS + 2
+    data = load(tmp_path, [row(0, 1.0), row(1, 2.0), row(after + 1, 3.0)])
+    assert [cpu_of(data, piece) for piece in range(2)] == [[1.0, 2.0], [3.0]]
+    assert [series.first_slot - FIRST_SLOT for series in data.series] == [0, after + 1]
+    assert data.repairs == ("gaps of more than 12 slots: the series of 1 servers became 2 pieces",)
+
+
+def test_years_between_two_samples_cost_no_memory(tmp_path: Path) -> None:
+    data = load(tmp_path, [row(0, 1.0), row(10_000_000, 2.0)])
+    assert [len(series.values) for series in data.series] == [1, 1]
+
+
+def test_a_metric_that_begins_late_begins_a_new_series(tmp_path: Path) -> None:
+    rows = [row(slot, mem_used_pct=NAN if slot < 20 else 5.0) for slot in range(40)]
+    data = load(tmp_path, rows)
+    assert [series.measured.tolist() for series in data.series] == [[True, False], [True, True]]
+    assert [len(series.values) for series in data.series] == [20, 20]
+
+
+def test_a_metric_that_one_server_lacks_is_nan_there_and_only_there(tmp_path: Path) -> None:
+    rows = [row(slot, mem_used_pct=5.0) for slot in range(3)] + [row(slot, server="b") for slot in range(3)]
+    data = load(tmp_path, rows)
+    measured = {series.server: series.measured.tolist() for series in data.series}
+    assert measured == {"b": [True, False], "ppdb001": [True, True]}
+
+
+def test_a_metric_without_any_value_is_left_out(tmp_path: Path) -> None:
+    data = load(tmp_path, [row(0, mem_used_pct=NAN)])
+    assert data.metrics == ("cpu_user_pct",)
+    assert data.repairs == ("mem_used_pct: no values at all, left out",)
+
+
+def test_a_dataset_without_any_value_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"no metric of the config has a value \(looked at cpu_user_pct\)"):
+        load(tmp_path, [row(0, NAN), row(1, 500.0)])
+
+
+def test_a_dataset_without_rows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no rows"):
+        load(tmp_path, pd.DataFrame([row(0)]).iloc[:0])
+
+
+def test_the_profile_is_the_one_given_or_what_the_name_implies(tmp_path: Path) -> None:
+    rows = [
+        row(0, server="ppweb1", profile=None),
+        row(0, server="ppdb1", profile="Cache"),
+        row(1, server="ppdb1", profile=""),
+        row(0, server="ppml1", profile="A"),
+        row(1, server="ppml1", profile="B"),
+    ]
+    data = load(tmp_path, rows)
+    profiles = {series.server: series.profile for series in data.series}
+    assert profiles == {"ppweb1": "Web API", "ppdb1": "Cache", "ppml1": "B"}
+    assert data.repairs == ("1 servers change their profile: the last one counts",)
+
+
+def test_statuses_become_codes_and_a_filled_slot_has_none(tmp_path: Path) -> None:
+    rows = [row(0, status="idle"), row(2, status="on fire"), row(3, status=None)]
+    data = load(tmp_path, rows)
+    assert data.has_status
+    assert data.series[0].statuses is not None
+    assert [STATUSES[code] for code in data.series[0].statuses] == ["idle", "unknown", "unknown", "unknown"]
+    assert data.repairs == ("status: 'on fire' not in the list, taken as unknown",)
+
+
+def test_a_status_column_without_a_status_is_none(tmp_path: Path) -> None:
+    assert not load(tmp_path, [row(0, status="")]).has_status
+
+
+def test_in_a_doubled_slot_the_last_status_given_counts(tmp_path: Path) -> None:
+    data = load(tmp_path, [row(0, status="idle"), row(0.5, status="recovery"), row(0.7, status="")])
+    assert data.series[0].statuses is not None
+    assert [STATUSES[code] for code in data.series[0].statuses] == ["recovery"]
+
+
+def test_a_part_of_a_series_is_a_series() -> None:
+    series = series_of(np.arange(10), first_slot=100, statuses=range(10))
+    part = series.between(103, 106)
+    assert (part.first_slot, part.values[:, 0].tolist()) == (103, [3.0, 4.0, 5.0])
+    assert part.statuses is not None and part.statuses.tolist() == [3, 4, 5]
+    assert len(series.between(90, 100).values) == 0
+    assert series.between(90, 200).values.tolist() == series.values.tolist()
+
+
+def fill_slowly(column: Sequence[float]) -> list[float]:
+    """The rule, word by word."""
+    filled = list(column)
+    slot = 0
+    while slot < len(column):
+        end = slot
+        while end < len(column) and np.isnan(column[end]):
+            end += 1
+        if 0 < end - slot <= MAX_GAP_SLOTS:
+            neighbour = column[slot - 1] if slot else column[end] if end < len(column) else NAN
+            filled[slot:end] = [neighbour] * (end - slot)
+        slot = max(end, slot + 1)
+    return filled
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 16)), min_size=1, max_size=6))
+def test_gaps_are_filled_as_the_rule_says(runs: list[tuple[int, int]]) -> None:
+    column = [value for number, gap in runs for value in [NAN] * gap + [float(number)]]
+    column += [NAN] * runs[0][1]
+    grid = np.array(column, dtype=np.float32)[:, None]
+    np.testing.assert_array_equal(_fill_short_gaps(grid)[:, 0], np.array(fill_slowly(column), dtype=np.float32))
+
+
+def test_the_google_fleet_loads_as_it_is(google_fleet: Path) -> None:
+    data = load_dataset(google_fleet, metrics=METRICS, interval_seconds=300)
+    assert data.metrics == METRICS
+    assert (len(data.series), len(data.series[0].values)) == (60, 2880)
