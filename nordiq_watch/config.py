@@ -22,6 +22,8 @@ URL_VARIABLE = "NORDIQ_URL"
 _PREFIX = "NORDIQ_"
 _RESERVED_VARIABLES = {API_KEY_VARIABLE, URL_VARIABLE}
 
+_RECORD_FIELDS = {"timestamp", "server_name", "status", "profile"}
+
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 MetricName = Annotated[str, Meta(pattern="^[a-zA-Z][a-zA-Z0-9_]*$")]
@@ -287,6 +289,11 @@ def _check_consistency(config: Config, path: Path) -> None:
     twice = {name for name in config.metrics if config.metrics.count(name) > 1}
     if twice:
         raise ConfigError(f"{path}: metrics names {', '.join(sorted(twice))} twice; name each once")
+    reserved = _RECORD_FIELDS.intersection(config.metrics)
+    if reserved:
+        raise ConfigError(
+            f"{path}: metrics names {', '.join(sorted(reserved))}, which a record uses for something else"
+        )
     if config.training.max_encoder_length > config.window.length:
         raise ConfigError(
             f"{path}: training.max_encoder_length is {config.training.max_encoder_length}, but window.length is "

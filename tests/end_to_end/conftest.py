@@ -28,10 +28,10 @@ TRAINING = {
 
 @dataclass(frozen=True)
 class TrainedModels:
-    """directories: oldest first, in a directory that no daemon watches. output: what `train` printed for each."""
+    """directories: oldest first, in a directory that no daemon watches. reports: what `train` told of each."""
 
     directories: Sequence[Path]
-    output: Sequence[str]
+    reports: Sequence[str]
     settings: Settings
 
 
@@ -42,12 +42,13 @@ def trained_models(tmp_path_factory: pytest.TempPathFactory) -> TrainedModels:
     root = tmp_path_factory.mktemp("training")
     config_file = root / "config.yaml"
     config_file.write_text(yaml.safe_dump({"metrics": list(METRICS), "training": TRAINING}))
-    output = [_train(config_file), _train(config_file, "--incremental")]
-    directories = [Path(text.splitlines()[-1]) for text in output]
-    return TrainedModels(directories, output, load_settings(config_file, {}))
+    trained = [_train(config_file), _train(config_file, "--incremental")]
+    directories, reports = zip(*trained, strict=True)
+    return TrainedModels(directories, reports, load_settings(config_file, {}))
 
 
-def _train(config_file: Path, *options: str) -> str:
+def _train(config_file: Path, *options: str) -> tuple[Path, str]:
+    """The new directory, which is the last line on stdout, and the report beside it."""
     arguments = ["train", "--dataset", str(GOOGLE_FLEET), "--epochs", "1", "--config", str(config_file), *options]
     done = subprocess.run(
         [sys.executable, "-m", "nordiq_watch", *arguments],
@@ -59,4 +60,4 @@ def _train(config_file: Path, *options: str) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return Path(done.stdout.splitlines()[-1]), done.stderr

@@ -49,6 +49,7 @@ def test_an_unknown_key(tmp_path: Path) -> None:
         ("watch: {mode: magic}", "watch.mode is 'magic'"),
         ("metrics: []", "metrics is [], but"),
         ("metrics: [cpu_user_pct, cpu_user_pct]", "metrics names cpu_user_pct twice"),
+        ("metrics: [cpu_user_pct, status]", "metrics names status, which a record uses for something else"),
         ("window: {length: 100}", "training.max_encoder_length is 288, but window.length is 100"),
         ("- a list", "must hold sections"),
         ("server: {port: [", "is not YAML"),

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from support.daemon import DaemonProcess, wait_until
 from support.fleet import METRICS
 
+from nordiq_watch.cli.synthetic import make_fleet, write_csv
 from nordiq_watch.config import environment_without_settings
 
 pytestmark = pytest.mark.slow
@@ -28,6 +30,7 @@ OLDER, NEWER, CUT_OFF = "tft_model_20250130_143000", "tft_model_20250131_143000"
 SERVERS = ("ppdb001", "ppweb001")
 SECTIONS = {
     "window": {"length": 48},
+    "reload": {"canary": {"max_crossed_share": 1.0}},  # ten batches do not teach a network to order its quantiles
     "training": {
         "hidden_size": 8,
         "attention_heads": 2,
@@ -238,12 +241,10 @@ class TestFeedScript:
 class TestRetrainScript:
     @pytest.fixture
     def dataset(self, tmp_path: Path) -> Path:
-        """Three days of two servers: enough to train on for a moment."""
+        """Two days of a made-up fleet: enough to train on for a moment."""
         folder = tmp_path / "dataset"
         folder.mkdir()
-        lines = [f"{row['timestamp']:.0f},{row['server_name']},{row['cpu_user_pct']},{row['mem_used_pct']}"
-                 for row in samples(3 * 288)]  # fmt: skip
-        (folder / "fleet.csv").write_text("\n".join(["timestamp,server_name,cpu_user_pct,mem_used_pct", *lines]))
+        write_csv(make_fleet(time.time(), days=2), folder / "fleet.csv")
         return folder
 
     def run(self, daemon: DaemonProcess, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -274,6 +275,15 @@ class TestRetrainScript:
             done = self.run(daemon, dataset, 1, WAIT_SECONDS="0")
             assert done.returncode == 0, done.stdout + done.stderr
             assert "asking for a reload" in done.stdout
+
+    def test_a_version_that_the_daemon_refuses(self, dataset: Path, tmp_path: Path) -> None:
+        longer = tmp_path / "longer.yaml"
+        training = SECTIONS["training"] | {"max_encoder_length": 60}
+        longer.write_text(yaml.safe_dump({"metrics": list(METRICS), "training": training}))
+        with DaemonProcess(tmp_path / "daemon", metrics=METRICS, **SECTIONS) as daemon:
+            done = self.run(daemon, dataset, 1, WAIT_SECONDS="0", CONFIG=str(longer))
+        assert done.returncode == 6, done.stdout + done.stderr
+        assert re.search(r"error: the daemon refused tft_model_\d+_\d+: .*60.*48", done.stderr)
 
     def test_a_pin_is_respected_before_anything_is_trained(self, trained_models, dataset: Path, tmp_path: Path) -> None:
         with DaemonProcess(tmp_path / "daemon", metrics=METRICS, **SECTIONS) as daemon:

@@ -41,7 +41,7 @@ class RealFleet:
         for slot in range(begin, end):
             at = (self.first_slot + slot) * INTERVAL_SECONDS
             for name, values in zip(self.servers[:servers], self.values[:servers, slot], strict=True):
-                measured = {metric: round(float(value), 3) for metric, value in zip(METRICS, values, strict=True)}
+                measured = {metric: float(value) for metric, value in zip(METRICS, values, strict=True)}
                 yield {"timestamp": at, "server_name": name, **measured}
 
 
