@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nordiq_watch.metrics import STATUSES
 from nordiq_watch.network.calendar import CALENDAR, calendar_input
-from nordiq_watch.network.checks import ENCODER_LENGTH, RELATIVE_TIME, STATUS, required_samples
+from nordiq_watch.network.checks import ENCODER_LENGTH, RELATIVE_TIME, SCALE_SUFFIXES, STATUS, required_samples
 from nordiq_watch.network.gaps import fill_gaps
 from nordiq_watch.network.normalizers import Normalized, normalize
 from nordiq_watch.records import BoolArray, CodeArray, FloatArray, IntArray, WindowSnapshot
@@ -216,7 +216,7 @@ class Features:
             static = (history.lengths.double() - 0.5 * longest) / longest * 2
         else:
             target, _, part = name.rpartition("_")
-            static = targets[target].input_scale[:, ("center", "scale").index(part)]
+            static = targets[target].input_scale[:, SCALE_SUFFIXES.index(f"_{part}")]
         return static[:, None], static[:, None]
 
     def _calendar(self, name: str, slots: IntArray) -> Tensor:
