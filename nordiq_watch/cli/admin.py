@@ -6,9 +6,9 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from nordiq_watch.cli.parsers import add_connection
+from nordiq_watch.cli.parsers import Subparsers, add_command, add_connection
 from nordiq_watch.errors import ClientError
 
 if TYPE_CHECKING:
@@ -24,17 +24,15 @@ _JSON_HELP = "print the daemon's answer as it came, for scripts"
 class Command:
     """ask: the request behind the command. show: prints the answer, ClientError when it is a failure."""
 
-    help: str
-    example: str
+    summary: str
+    examples: str
     ask: Callable[[Client, argparse.Namespace], Answer]
     show: Callable[[Client, Answer], None]
 
 
-def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
+def add_parser(subparsers: Subparsers) -> None:
     for name, command in COMMANDS.items():
-        parser = subparsers.add_parser(
-            name, help=command.help, description=f"{command.help[0].upper()}{command.help[1:]}.", epilog=command.example
-        )
+        parser = add_command(subparsers, name, command.summary, command.examples)
         parser.add_argument("--json", action="store_true", help=_JSON_HELP)
         add_connection(parser)
         if name == "reload":
@@ -112,7 +110,7 @@ def _show_reload(_: Client, answer: Answer) -> None:
     facts = dict(answer.body)
     stages = [(stage["name"], stage["seconds"]) for stage in facts.pop("stages")]
     print_facts(facts, console=console)
-    print_table("", ("stage", "seconds"), stages, console=console)
+    print_table("stages", ("stage", "seconds"), stages, console=console)
 
 
 def _follow(client: Client, answer: Answer) -> None:
@@ -151,39 +149,39 @@ def _describe_failure(reload: JsonObject) -> str:
 
 COMMANDS = {
     "models": Command(
-        help="list the versions on disk: which is live, and why others cannot be",
-        example="examples:\n  nordiq-watch models\n  nordiq-watch models --json | jq -r .current_model",
+        summary="list the versions on disk: which is live, and why others cannot be",
+        examples="examples:\n  nordiq-watch models\n  nordiq-watch models --json | jq -r .current_model",
         ask=lambda client, args: client.models(),
         show=_show_models,
     ),
     "info": Command(
-        help="show the live model: its version, generation, inputs and targets, and whether it is pinned",
-        example="examples:\n  nordiq-watch info\n  nordiq-watch info --url http://watch.example.net:8000",
+        summary="show the live model: its version, generation, inputs and targets, and whether it is pinned",
+        examples="examples:\n  nordiq-watch info\n  nordiq-watch info --url http://watch.example.net:8000",
         ask=lambda client, args: client.model_info(),
         show=_show_info,
     ),
     "reload": Command(
-        help="load the latest version and end a pin, or load NAME and pin it; shows the stages",
-        example="examples:\n  nordiq-watch reload\n  nordiq-watch reload tft_model_20250130_143000\n\n"
+        summary="load the latest version and end a pin, or load NAME and pin it; shows the stages",
+        examples="examples:\n  nordiq-watch reload\n  nordiq-watch reload tft_model_20250130_143000\n\n"
         "Exit code 1 when the version could not be loaded; the one before it is then still live.",
         ask=lambda client, args: client.reload(args.name, wait=args.json),
         show=_follow,
     ),
     "rollback": Command(
-        help="go back to the version that was live before; the one left is not loaded again by itself",
-        example="examples:\n  nordiq-watch rollback",
+        summary="go back to the version that was live before; the one left is not loaded again by itself",
+        examples="examples:\n  nordiq-watch rollback",
         ask=lambda client, args: client.rollback(wait=args.json),
         show=_follow,
     ),
     "unpin": Command(
-        help="let the newest version go live by itself again",
-        example="examples:\n  nordiq-watch unpin",
+        summary="let the newest version go live by itself again",
+        examples="examples:\n  nordiq-watch unpin",
         ask=lambda client, args: client.unpin(wait=args.json),
         show=_follow,
     ),
     "reloads": Command(
-        help="list what became of every reload, or show one with its stages",
-        example="examples:\n  nordiq-watch reloads\n  nordiq-watch reloads 7",
+        summary="list what became of every reload, or show one with its stages",
+        examples="examples:\n  nordiq-watch reloads\n  nordiq-watch reloads 7",
         ask=lambda client, args: client.reloads(args.id),
         show=_show_reloads,
     ),

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from nordiq_watch.cli.parsers import add_connection, positive_seconds
+from nordiq_watch.cli.parsers import Subparsers, add_command, add_connection, positive_seconds
 from nordiq_watch.errors import DaemonAway, DaemonRefused
 
 if TYPE_CHECKING:
@@ -46,13 +46,8 @@ examples:
 """
 
 
-def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
-    parser = subparsers.add_parser(
-        "agent",
-        help="measure this host and feed a daemon",
-        description="Measures this host and feeds a daemon until SIGTERM or SIGINT.",
-        epilog=_EPILOG,
-    )
+def add_parser(subparsers: Subparsers) -> None:
+    parser = add_command(subparsers, "agent", "measure this host and feed a daemon, until SIGTERM or SIGINT", _EPILOG)
     parser.add_argument(
         "--interval",
         type=positive_seconds,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
-from nordiq_watch.cli.parsers import tcp_port
+from nordiq_watch.cli.parsers import Subparsers, add_command, tcp_port
 
 DEFAULT_FOLDER = Path("demo")
 
@@ -22,13 +21,9 @@ examples:
 """
 
 
-def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
-    parser = subparsers.add_parser(
-        "demo",
-        help="from nothing to a live forecast and a hot reload",
-        description="Shows the whole product on a fleet that does not exist.",
-        epilog=_EPILOG,
-    )
+def add_parser(subparsers: Subparsers) -> None:
+    summary = "show everything, from nothing to a hot reload, on a fleet that does not exist"
+    parser = add_command(subparsers, "demo", summary, _EPILOG)
     parser.add_argument(
         "--dir", type=Path, default=DEFAULT_FOLDER, metavar="DIR", help="where it works (default: %(default)s)"
     )

@@ -15,7 +15,7 @@ from nordiq_watch.cli.demo_folder import Folder
 from nordiq_watch.config import environment_without_settings
 from nordiq_watch.errors import ClientError, DaemonAway
 
-READY_SECONDS = 60.0
+START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 LOOK_AGAIN_SECONDS = 0.1
 
@@ -71,9 +71,9 @@ class Daemon:
         """A client of its own for every thread."""
         return connect(self.url, key_file=self._folder.key_file)
 
-    def await_ready(self) -> None:
-        """Returns when a model is serving. ClientError with the daemon's last words if it ends before."""
-        wait_until(self._is_ready, READY_SECONDS, what=f"the daemon to be ready; see {self._folder.output}")
+    def await_answer(self) -> None:
+        """Returns when it answers, with or without a model. ClientError with its last words if it ends before."""
+        wait_until(self._answers, START_SECONDS, what=f"the daemon to answer; see {self._folder.output}")
 
     def await_end(self) -> None:
         """Until Ctrl-C. ClientError if the daemon ends by itself."""
@@ -83,11 +83,11 @@ class Daemon:
             return
         self._raise_ended()
 
-    def _is_ready(self) -> bool:
+    def _answers(self) -> bool:
         if self._process.poll() is not None:
             self._raise_ended()
         try:
-            return Client(self.url).ready()
+            return Client(self.url).health().status == 200
         except DaemonAway:
             return False
 

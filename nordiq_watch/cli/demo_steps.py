@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from types import FrameType
@@ -29,7 +30,9 @@ SLOTS_PER_REQUEST = 12
 FIRST_EPOCHS = 3
 SECOND_EPOCHS = 1
 FORECAST_SECONDS = 60.0
-SWAP_SECONDS = 60.0
+LIVE_SECONDS = 60.0
+TRAINER_THREADS = {"OMP_NUM_THREADS": "1"}
+"""The network is too small for more, and threads that wait for each other would keep the daemon from its core."""
 SHOWN_METRICS = {"CPU": "cpu_user_pct", "memory": "mem_used_pct"}
 
 
@@ -42,9 +45,10 @@ def show(root: Path, *, port: int | None, end_after: bool) -> None:
         _say_where(console, folder, renewed=prepare(folder, port))
         fleet = _make_data(console, folder)
         _announce(console, "1/6  Training a first, small model")
-        _train(folder, epochs=FIRST_EPOCHS)
+        first = _train(folder, epochs=FIRST_EPOCHS)
+        _announce(console, "2/6  Starting the daemon")
         with Daemon(folder, port=port) as daemon:
-            client = _start(console, daemon)
+            client = _start(console, daemon, first)
             _replay(console, client, fleet)
             _announce(console, "4/6  A live forecast")
             _show_forecast(console, client)
@@ -75,16 +79,18 @@ def _train(folder: Folder, *options: str, epochs: int) -> str:
     """Runs the real trainer as a process of its own; the new version's name."""
     before = folder.versions()
     trainer = command("train", "--dataset", folder.dataset, "--epochs", epochs, "--models-dir", folder.models)
-    code = subprocess.call([*trainer, "--config", str(folder.config), *options], env=environment_without_settings())
+    environment = environment_without_settings() | TRAINER_THREADS
+    code = subprocess.call([*trainer, "--config", str(folder.config), *options], env=environment)
     if code != 0:
         raise ClientError(f"the training ended with exit code {code}; it says above why")
     return max(folder.versions() - before, key=age_key)
 
 
-def _start(console: Console, daemon: Daemon) -> Client:
-    _announce(console, "2/6  Starting the daemon")
-    daemon.await_ready()
+def _start(console: Console, daemon: Daemon, version: str) -> Client:
+    daemon.await_answer()
     client = daemon.connect()
+    wait_until(lambda: _is_live(client, version), LIVE_SECONDS, what=f"{version} to go live")
+    wait_until(client.ready, LIVE_SECONDS, what="GET /ready to say yes")
     console.print(f"It answers at {daemon.url}; live: {client.model_info().body['model_name']}")
     return client
 
@@ -92,28 +98,35 @@ def _start(console: Console, daemon: Daemon) -> Client:
 def _replay(console: Console, client: Client, fleet: Fleet) -> None:
     _announce(console, "3/6  Feeding the last 24 hours of every server")
     slots = fleet.records(newest=SLOTS_PER_DAY)
-    for _ in track(range(SLOTS_PER_DAY // SLOTS_PER_REQUEST), "feeding", console=console, transient=True):
+    requests = range(SLOTS_PER_DAY // SLOTS_PER_REQUEST)
+    for _ in track(requests, "feeding", console=console, transient=True, disable=not console.is_terminal):
         answer = client.feed([record for slot in islice(slots, SLOTS_PER_REQUEST) for record in slot]).body
         if answer.get("rejected"):
             raise ClientError(f"the daemon did not take the demo's data: {answer['rejected'][0]}")
     wait_until(
-        lambda: len(client.predictions().body["predictions"]) == len(fleet.servers),
-        FORECAST_SECONDS,
-        what="a forecast of every server",
+        lambda: _is_forecast(client, fleet), FORECAST_SECONDS, what="a forecast of every server from its last sample"
     )
     status = client.status().body
     console.print(f"{status['window_size']} samples of {status['servers_tracked']} servers are in the window.")
+
+
+def _is_forecast(client: Client, fleet: Fleet) -> bool:
+    body = client.predictions().body
+    if len(body["predictions"]) < len(fleet.servers):
+        return False
+    begin = datetime.fromisoformat(body["metadata"]["horizon_start"]).timestamp()
+    return begin == (int(fleet.slots[-1]) + 1) * INTERVAL_SECONDS
 
 
 def _show_forecast(console: Console, client: Client) -> None:
     body = client.predictions().body
     metadata = body["metadata"]
     ahead = f"in {metadata['horizon_steps'] * metadata['interval_seconds'] / 3600:g} h"
-    headings = ["server", "profile"]
+    headings = ["server"]
     for name in SHOWN_METRICS:
         headings += [f"{name} % now", ahead, "p10 to p90"]
     rows = [
-        [server, entry["profile"], *(cell for metric in SHOWN_METRICS.values() for cell in _describe(entry[metric]))]
+        [server, *(cell for metric in SHOWN_METRICS.values() for cell in _describe(entry[metric]))]
         for server, entry in body["predictions"].items()
     ]
     print_table(f"GET /predictions/current, by {metadata['model_version']}", headings, rows, console=console)
@@ -131,12 +144,15 @@ def _show_hot_reload(console: Console, daemon: Daemon, folder: Folder) -> None:
     before = client.model_info().body
     with Reader(daemon.connect()) as reader:
         name = _train(folder, "--incremental", epochs=SECOND_EPOCHS)
-        wait_until(lambda: _is_live(client, name), SWAP_SECONDS, what=f"{name} to go live")
+        wait_until(lambda: _is_live(client, name), LIVE_SECONDS, what=f"{name} to go live")
         wait_until(lambda: name in reader.versions, FORECAST_SECONDS, what=f"an answer by {name}")
     after = client.model_info().body
     _announce(console, "6/6  The hot reload: nobody asked for it, nothing was restarted")
-    rows = [(key, before[key], after[key]) for key in ("model_name", "generation", "sha256")]
-    print_table("GET /admin/model-info", ("", "before", "after"), rows, console=console)
+    rows = [
+        (name, info["model_name"], info["generation"], info["sha256"][:12])
+        for name, info in (("before", before), ("after", after))
+    ]
+    print_table("GET /admin/model-info", ("", "version", "generation", "sha256"), rows, console=console)
     _show_stages(console, _find_reload(client, name))
     _show_book(console, reader)
     _show_forecast(console, client)
@@ -146,7 +162,7 @@ def _is_live(client: Client, name: str) -> bool:
     reload = _find_reload(client, name)
     if reload.get("outcome") == "rejected":
         raise ClientError(f"the daemon rejected {name}: {reload['reason']}")
-    return bool(client.model_info().body["model_name"] == name)
+    return client.model_info().body.get("model_name") == name
 
 
 def _find_reload(client: Client, name: str) -> JsonObject:

@@ -8,16 +8,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
-from importlib.util import find_spec
 from types import ModuleType
 from typing import NoReturn
 
 from nordiq_watch import __version__
+from nordiq_watch.cli import admin, agent, demo, serve, train, verify
 from nordiq_watch.cli.parsers import Parser
 from nordiq_watch.errors import NordiqError
 
-MODULES = ("serve", "train", "verify", "admin", "agent", "demo")
+MODULES: tuple[ModuleType, ...] = (serve, train, verify, admin, agent, demo)
 """Each offers `add_parser(subparsers)` and `run(args) -> int`, and imports what is heavy inside `run`."""
 
 FAILED = 1
@@ -68,10 +67,7 @@ def build_parser() -> tuple[Parser, dict[str, ModuleType]]:
     parser.add_argument("--version", action="version", version=f"nordiq-watch {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     owners: dict[str, ModuleType] = {}
-    for name in MODULES:
-        if find_spec(f"nordiq_watch.cli.{name}") is None:
-            continue
-        module = import_module(f"nordiq_watch.cli.{name}")
+    for module in MODULES:
         module.add_parser(commands)
         owners.update({command: module for command in commands.choices if command not in owners})
     return parser, owners

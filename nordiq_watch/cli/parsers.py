@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 USAGE_EXIT = 2
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+"""What `add_parser` of a command's module gets: the place to add its parser to."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -22,6 +25,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE_EXIT, f"error: {message}. See `{self.prog} --help`.\n")
+
+
+def add_command(subparsers: Subparsers, name: str, summary: str, examples: str) -> argparse.ArgumentParser:
+    """A command's parser. `summary` begins in lower case, as in the list of commands; `examples` ends the help."""
+    description = f"{summary[0].upper()}{summary[1:]}."
+    return subparsers.add_parser(name, help=summary, description=description, epilog=examples)
 
 
 def positive_seconds(text: str) -> float:

@@ -31,12 +31,13 @@ def open_console() -> Console:
 
 def print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[Any]], *, console: Console) -> None:
     """A table with one line a row; the last column is the one that folds where the terminal is narrow."""
-    table = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD if console.is_terminal else None)
+    table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
     for heading in headings:
         table.add_column(heading, no_wrap=heading != headings[-1], overflow="fold")
     for row in rows:
         table.add_row(*map(cell, row))
-    console.print(table)
+    console.print(Text(title, style="italic"))
+    _print(table, console)
 
 
 def print_facts(facts: Mapping[str, Any], *, console: Console) -> None:
@@ -46,7 +47,18 @@ def print_facts(facts: Mapping[str, Any], *, console: Console) -> None:
     grid.add_column(overflow="fold")
     for name, value in _flat(facts).items():
         grid.add_row(name, cell(value))
-    console.print(grid)
+    _print(grid, console)
+
+
+def _print(table: Table, console: Console) -> None:
+    """Without the blanks that fill the last column, where no terminal needs them."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as capture:
+        console.print(table)
+    for line in capture.get().splitlines():
+        print(line.rstrip())
 
 
 def cell(value: Any) -> Text:
