@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from pytorch_forecasting import MultiLoss, QuantileLoss, TemporalFusionTransformer
@@ -10,14 +11,34 @@ from pytorch_forecasting.utils import get_embedding_size
 from torch import nn
 
 from nordiq_watch.config import Training
-from nordiq_watch.errors import ConfigError
+from nordiq_watch.errors import ConfigError, NordiqError
+from nordiq_watch.training.batches import Batch
 from nordiq_watch.training.quiet import quiet_libraries
 from nordiq_watch.training.timeseries import Split
 
 
 class Forecaster(TemporalFusionTransformer):  # type: ignore[misc]  # the library has no types
+    """Raises NordiqError in training when the loss stops being a number."""
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.hparams.learning_rate)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        result: dict[str, Any] = super().training_step(batch, batch_idx)
+        if not result["loss"].requires_grad:  # the library puts a constant in the place of what is not finite
+            raise self._diverged()
+        return result
+
+    def on_validation_epoch_end(self) -> None:
+        super().on_validation_epoch_end()
+        if not all(bool(parameter.isfinite().all()) for parameter in self.parameters()):
+            raise self._diverged()
+
+    def _diverged(self) -> NordiqError:
+        return NordiqError(
+            "the training diverged: its loss is no number any more. Lower training.learning_rate "
+            f"({self.hparams.learning_rate:g})."
+        )
 
 
 def build_forecaster(split: Split, config: Training, *, embedding_lengths: Mapping[str, int]) -> Forecaster:

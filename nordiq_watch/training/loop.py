@@ -5,13 +5,12 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import cos, inf, isfinite, pi
+from math import cos, inf, pi
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from nordiq_watch.errors import NordiqError
 from nordiq_watch.network.predictor import resolve_device
 from nordiq_watch.training.forecaster import Forecaster
 from nordiq_watch.training.quiet import quiet_libraries
@@ -99,13 +98,11 @@ class KeepBest(Callback):
             self._weights = {name: tensor.detach().clone() for name, tensor in pl_module.state_dict().items()}
             return
         self._epochs_without += 1
-        if self._epochs_without >= self._patience or not isfinite(loss):
+        if self._epochs_without >= self._patience:
             trainer.should_stop = True
 
     def restore(self, forecaster: Forecaster) -> None:
-        """NordiqError if no validation loss was a number."""
-        if not self._weights:
-            raise NordiqError("the training diverged: its loss is not a number. Lower training.learning_rate.")
+        """Puts them back; there are some as soon as one epoch was validated."""
         forecaster.load_state_dict(self._weights)
 
 

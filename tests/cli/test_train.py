@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from support.small_fleet import write_dataset
+
+from nordiq_watch.artifact.completeness import judge
+from nordiq_watch.artifact.manifest import read_spec
+from nordiq_watch.cli.main import INTERRUPTED, main
+from nordiq_watch.training.trainer import TrainingRun
+
+CONFIG = """\
+metrics: [cpu_user_pct, mem_used_pct]
+device: cpu
+training: {hidden_size: 8, attention_heads: 2, max_encoder_length: 12, max_prediction_length: 4, batch_size: 16,
+           max_batches_per_epoch: 1}
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that the command is typed in, with a dataset in data/ and a config that trains at once."""
+    torch.set_num_threads(1)
+    monkeypatch.chdir(tmp_path)
+    write_dataset(tmp_path / "data")
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+def test_stdout_is_the_new_directory_alone(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--dataset", "data", "--epochs", "1"]) == 0
+    out, err = capfd.readouterr()
+    directory = Path(out.removesuffix("\n"))
+    assert directory.parent == folder / "models"
+    assert judge(directory).complete
+    assert "epoch 1/1" in err
+    assert "Warning" not in err
+    assert "GPU" not in err
+
+
+def test_the_models_directory_can_be_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--dataset", "data", "--epochs", "1", "--models-dir", "elsewhere"]) == 0
+    assert Path(capsys.readouterr().out.strip()).parent == Path("elsewhere")
+    assert not (folder / "models").exists()
+
+
+def test_per_server_and_incremental_reach_the_trainer(capsys: pytest.CaptureFixture[str]) -> None:
+    def train(*more: str) -> Path:
+        assert main(["train", "--dataset", "data", "--epochs", "1", "--per-server", "TRUE", *more]) == 0
+        return Path(capsys.readouterr().out.strip())
+
+    first = train()
+    second = read_spec(train("--incremental"))
+    assert "server_name" in second.network.static_categoricals
+    assert second.training_config["incremental_from"] == first.name
+
+
+def test_another_config_file_is_used(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "other").mkdir()
+    (folder / "other" / "my.yaml").write_text(CONFIG.replace("mem_used_pct", "swap_used_pct"))
+    assert main(["train", "--dataset", "data", "--epochs", "1", "--config", "other/my.yaml"]) == 0
+    directory = Path(capsys.readouterr().out.strip())
+    assert directory.parent == folder / "other" / "models"
+    assert read_spec(directory).targets == ("cpu_user_pct",)
+
+
+def test_without_a_config_file_the_defaults_and_the_environment_count(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "config.yaml").unlink()
+    sizes = {"HIDDEN_SIZE": 8, "MAX_ENCODER_LENGTH": 10, "MAX_PREDICTION_LENGTH": 4, "MAX_BATCHES_PER_EPOCH": 1}
+    for name, value in sizes.items():
+        monkeypatch.setenv(f"NORDIQ_TRAINING__{name}", str(value))
+    assert main(["train", "--dataset", "data", "--epochs", "1"]) == 0
+    directory = Path(capsys.readouterr().out.strip())
+    assert directory.parent == folder / "models"
+    assert read_spec(directory).max_encoder_length == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--dataset", "nowhere"], "error: nowhere: does not exist"),
+        (["--dataset", "data", "--config", "no.yaml"], "error: no.yaml: cannot be read (No such file or directory)"),
+        (["--dataset", "data", "--models-dir", "config.yaml/models"], "error: config.yaml/models"),
+    ],
+)
+def test_a_users_mistake_is_one_line(arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--epochs", "1", *arguments]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    errors = [text for text in err.splitlines() if text.startswith("error:")]
+    assert len(errors) == 1
+    assert errors[0].startswith(line)
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--dataset", "data", "--epochs", "0"], "0 is not a whole number from 1"),
+        (["--dataset", "data", "--epochs", "two"], "two is not a whole number from 1"),
+        (["--dataset", "data", "--epochs", "1", "--per-server", "maybe"], "maybe is neither true nor false"),
+        (["--epochs", "1"], "--dataset"),
+    ],
+)
+def test_a_mistyped_command_is_one_line(arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["train", *arguments])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert problem in line
+
+
+def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    assert "nordiq-watch train --dataset data/ --epochs 20" in capsys.readouterr().out
+
+
+def test_an_interruption_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(_: TrainingRun) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TrainingRun, "execute", interrupted)
+    assert main(["train", "--dataset", "data", "--epochs", "1"]) == INTERRUPTED
+    assert capsys.readouterr() == ("", "interrupted: no model was written\n")

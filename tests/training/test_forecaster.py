@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from msgspec.structs import replace
+from support.small_fleet import TINY, fleet_of, series_of, wavy
+
+from nordiq_watch.errors import ConfigError
+from nordiq_watch.training.batches import Windows
+from nordiq_watch.training.forecaster import build_forecaster
+from nordiq_watch.training.timeseries import Split, split_by_time
+
+
+def split_of(values: object, **more: bool) -> Split:
+    return split_by_time(fleet_of(series_of(values)), config=TINY, **more)
+
+
+def test_sizes_come_from_the_settings() -> None:
+    hparams = build_forecaster(split_of(wavy(60)), TINY, embedding_lengths={}).hparams
+    assert (hparams.hidden_size, hparams.hidden_continuous_size, hparams.attention_head_size) == (8, 4, 2)
+    assert hparams.max_encoder_length == TINY.max_encoder_length
+
+
+def test_a_metric_in_large_units_weighs_no_more_than_one_in_small_units() -> None:
+    values = wavy(60)
+    values[:, 1] = values[:, 0] * 1000
+    split = split_of(values)
+    torch.manual_seed(0)
+    forecaster = build_forecaster(split, TINY, embedding_lengths={}).eval()
+    x, y = Windows(split.training).batch(range(20))
+    with torch.no_grad():
+        prediction = forecaster(x)["prediction"]
+    same = [prediction[0], prediction[0] * 1000]
+    losses = [
+        float(metric(same[i], (y[0][i], None))) * forecaster.loss.weights[i]
+        for i, metric in enumerate(forecaster.loss.metrics)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_one_target_has_a_plain_quantile_loss() -> None:
+    split = split_of(wavy(60, metrics=1))
+    forecaster = build_forecaster(split, TINY, embedding_lengths={})
+    x, _ = Windows(split.training).batch(range(3))
+    assert forecaster(x)["prediction"].shape == (3, TINY.max_prediction_length, 7)
+
+
+def test_the_unknown_class_is_no_padding() -> None:
+    forecaster = build_forecaster(split_of(wavy(60), per_server=True), TINY, embedding_lengths={})
+    for _, embedding in forecaster.input_embeddings.items():
+        assert embedding.padding_idx is None
+
+
+def test_given_lengths_of_embeddings_are_used() -> None:
+    forecaster = build_forecaster(split_of(wavy(60), per_server=True), TINY, embedding_lengths={"server_name": 5})
+    lengths = {name: embedding.embedding_dim for name, embedding in forecaster.input_embeddings.items()}
+    assert lengths["server_name"] == 5
+
+
+def test_more_heads_than_hidden_size_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"training.attention_heads is 16, but training.hidden_size only 8"):
+        build_forecaster(split_of(wavy(60)), replace(TINY, attention_heads=16), embedding_lengths={})
