@@ -100,17 +100,24 @@ def load_dataset(directory: Path, *, metrics: Sequence[str], interval_seconds: i
     return FleetData(directory, tuple(names), interval_seconds, tuple(pieces), tuple(repairs))
 
 
+def some(count: int, noun: str, plural: str | None = None) -> str:
+    """`1 row`, `2,500 rows`."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
+
+
 def _check_range(column: pd.Series, repairs: list[str]) -> pd.Series:
     """Values that cannot be true become "not measured"; percentages of up to 110 are a sensor's overshoot."""
     metric = describe(str(column.name))
     overshoot = (column > metric.high) & (column <= metric.accepted_high)
     if overshoot.any():
-        repairs.append(f"{metric.name}: {overshoot.sum():,} values of 100 to {SENSOR_OVERSHOOT_PCT:.0f} % kept as 100")
+        repairs.append(
+            f"{metric.name}: {some(overshoot.sum(), 'value')} of 100 to {SENSOR_OVERSHOOT_PCT:.0f} % kept as 100"
+        )
     column = column.mask(overshoot, metric.high)
     impossible = column.notna() & ~(np.isfinite(column) & column.between(metric.low, metric.high))
     if impossible.any():
         allowed = f"{metric.low:g} to {metric.high:g}" if np.isfinite(metric.high) else f"from {metric.low:g}"
-        repairs.append(f"{metric.name}: {impossible.sum():,} values outside {allowed} taken as not measured")
+        repairs.append(f"{metric.name}: {some(impossible.sum(), 'value')} outside {allowed} taken as not measured")
     return column.mask(impossible)
 
 
@@ -129,7 +136,7 @@ def _sort(table: pd.DataFrame, repairs: list[str]) -> pd.DataFrame:
     steps = table.groupby("server_name", sort=False)["time"].diff()
     backwards = int((steps < 0).sum())
     if backwards:
-        repairs.append(f"{backwards:,} rows came before an older row of their server: sorted by time")
+        repairs.append(f"{some(backwards, 'row')} before an older row of the same server: sorted by time")
     return table.sort_values(["server_name", "time"], kind="stable", ignore_index=True)
 
 
@@ -140,7 +147,7 @@ def _profiles(table: pd.DataFrame, repairs: list[str]) -> dict[str, str]:
         given = table[table["profile"].fillna("") != ""].groupby("server_name")["profile"]
         changing = int((given.nunique() > 1).sum())
         if changing:
-            repairs.append(f"{changing:,} servers change their profile: the last one counts")
+            repairs.append(f"{some(changing, 'server')} with several profiles: the last one counts")
         profiles |= given.last().to_dict()
     return profiles
 
@@ -152,9 +159,9 @@ def _put_on_grid(table: pd.DataFrame, interval_seconds: int, repairs: list[str])
     doubled = int(table.duplicated(key).sum())
     if not doubled:
         return table
-    repairs.append(f"{doubled:,} rows share server and time slot with another: the last value counts")
+    repairs.append(f"{some(doubled, 'row')} for a time slot that the server has already: the last value counts")
     if "status" in table.columns:
-        table["status"] = table["status"].replace("", None)
+        table["status"] = table["status"].where(table["status"] != "")
     return table.groupby(key, sort=False, as_index=False).last()
 
 
@@ -224,5 +231,5 @@ def _unbroken(grid: FloatArray) -> Iterator[slice]:
 def _report_splits(pieces: Sequence[Series], servers: int, repairs: list[str]) -> None:
     if len(pieces) > servers:
         repairs.append(
-            f"gaps of more than {MAX_GAP_SLOTS} slots: the series of {servers:,} servers became {len(pieces):,} pieces"
+            f"gaps of more than {MAX_GAP_SLOTS} slots: {some(servers, 'server')} in {some(len(pieces), 'piece')}"
         )

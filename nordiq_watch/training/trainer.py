@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import count
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from torch import Tensor
 from nordiq_watch.artifact.layout import name_at
 from nordiq_watch.artifact.writer import write_model_directory
 from nordiq_watch.config import Settings
+from nordiq_watch.errors import ConfigError
 from nordiq_watch.spec import ModelSpec, ServerMapping, TrainingInfo
 from nordiq_watch.training.batches import TrainingBatches, ValidationBatches, Windows, spread_evenly
-from nordiq_watch.training.dataset import FleetData, load_dataset
+from nordiq_watch.training.dataset import FleetData, load_dataset, some
 from nordiq_watch.training.evaluation import Evaluation, evaluate, to_table
 from nordiq_watch.training.export import export_model
 from nordiq_watch.training.forecaster import Forecaster, build_forecaster
@@ -72,6 +74,7 @@ class TrainingRun:
         On the CPU, the same data, settings and seed give the same weights, unless training.max_seconds cut them short.
         Raises DatasetError, ConfigError, NordiqError, OSError for the disk, KeyboardInterrupt.
         """
+        _check_place(self._order.models_dir)
         data = self._load()
         predecessor = self._find_predecessor()
         split = self._split(data, predecessor)
@@ -90,7 +93,8 @@ class TrainingRun:
             interval_seconds=self._config.window.interval_seconds,
         )
         slots = sum(len(series.values) for series in data.series)
-        self._report(f"{data.directory}: {len(data.servers):,} servers, {slots:,} slots, {', '.join(data.metrics)}")
+        servers = some(len(data.servers), "server")
+        self._report(f"{data.directory}: {servers}, {slots:,} slots, {', '.join(data.metrics)}")
         for repair in data.repairs:
             self._report(f"  {repair}")
         return data
@@ -114,7 +118,7 @@ class TrainingRun:
         )
         left_out = len(data.servers) - len(split.servers)
         if left_out:
-            self._report(f"  {left_out:,} servers have no unbroken series that is long enough: not trained on")
+            self._report(f"  {some(left_out, 'server')} without an unbroken series that is long enough: not trained on")
         self._report(f"{len(split.training):,} windows to train on, {len(split.validation):,} later ones to validate")
         return split
 
@@ -147,7 +151,8 @@ class TrainingRun:
             clock=self._clock,
             watchers=[ProgressReport(self._console, plan, self._clock)],
         )
-        self._report(f"trained {fitted.epochs} epochs, {fitted.batches:,} batches, in {fitted.seconds:.0f} s")
+        done = f"{some(fitted.epochs, 'epoch')}, {some(fitted.batches, 'batch', 'batches')}"
+        self._report(f"trained {done}, in {fitted.seconds:.0f} s")
         return fitted
 
     def _evaluate(self, forecaster: Forecaster, split: Split) -> Evaluation:
@@ -181,14 +186,7 @@ class TrainingRun:
         evaluation: Evaluation,
         predecessor: Predecessor | None,
     ) -> Path:
-        training_config = msgspec.to_builtins(self._config.training) | {
-            "epochs": self._order.epochs,
-            "batches": fitted.batches,
-            "per_server": self._order.per_server,
-            "incremental_from": predecessor.name if predecessor else None,
-            "dataset": self._order.dataset.resolve().name,
-        }
-        spec, tensors = self._export(split, forecaster, training_config)
+        spec, tensors = self._export(split, forecaster, self._describe(fitted, predecessor))
         info = TrainingInfo(
             epochs=fitted.epochs,
             training_time=round(fitted.seconds, 1),
@@ -196,21 +194,25 @@ class TrainingRun:
             validation=evaluation.to_json(),
         )
         known = predecessor.mapping.name_to_id if predecessor else {}
-        weights = save(tensors)
-        for moment in _seconds_from(self._now()):
+        drop = partial(write_model_directory, self._order.models_dir, weights=save(tensors), spec=spec, info=info)
+        moment = self._now()
+        while True:
             name = name_at(moment)
             try:
-                return write_model_directory(
-                    self._order.models_dir,
-                    name=name,
-                    weights=weights,
-                    spec=spec,
-                    mapping=map_servers(split.servers, known=known, version=name),
-                    info=info,
-                )
+                return drop(name=name, mapping=map_servers(split.servers, known=known, version=name))
             except FileExistsError:
-                continue
-        raise AssertionError("time never ends")
+                moment += timedelta(seconds=1)
+
+    def _describe(self, fitted: Fitted, predecessor: Predecessor | None) -> dict[str, Any]:
+        """For config.json: the settings, the order, and what came of it."""
+        settings: dict[str, Any] = msgspec.to_builtins(self._config.training)
+        return settings | {
+            "epochs": self._order.epochs,
+            "batches": fitted.batches,
+            "per_server": self._order.per_server,
+            "incremental_from": predecessor.name if predecessor else None,
+            "dataset": self._order.dataset.resolve().name,
+        }
 
 
 def map_servers(servers: Sequence[str], *, known: Mapping[str, int], version: str) -> ServerMapping:
@@ -223,6 +225,10 @@ def map_servers(servers: Sequence[str], *, known: Mapping[str, int], version: st
     )
 
 
-def _seconds_from(moment: datetime) -> Iterator[datetime]:
-    """`moment` and each second after it: a version's name must be free."""
-    return (moment + timedelta(seconds=seconds) for seconds in count())
+def _check_place(models_dir: Path) -> None:
+    """ConfigError now rather than after hours of training."""
+    place = next(path for path in (models_dir, *models_dir.parents) if path.exists())
+    if not place.is_dir():
+        raise ConfigError(f"{place} is a file, models need a directory. Name another with --models-dir or models.dir.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ConfigError(f"{place}: no permission to write models there. Change that, or name another --models-dir.")

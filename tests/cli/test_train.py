@@ -84,7 +84,10 @@ def test_without_a_config_file_the_defaults_and_the_environment_count(
     [
         (["--dataset", "nowhere"], "error: nowhere: does not exist"),
         (["--dataset", "data", "--config", "no.yaml"], "error: no.yaml: cannot be read (No such file or directory)"),
-        (["--dataset", "data", "--models-dir", "config.yaml/models"], "error: config.yaml/models"),
+        (
+            ["--dataset", "data", "--models-dir", "config.yaml/models"],
+            "error: config.yaml is a file, models need a directory",
+        ),
     ],
 )
 def test_a_users_mistake_is_one_line(arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:

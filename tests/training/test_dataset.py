@@ -66,13 +66,13 @@ def test_a_sample_belongs_to_the_slot_in_which_it_was_taken(tmp_path: Path) -> N
 def test_unsorted_times_are_sorted_and_counted(tmp_path: Path) -> None:
     data = load(tmp_path, [row(2, 3.0), row(0, 1.0), row(1, 2.0), row(0, 9.0, server="b")])
     assert cpu_of(data, 1) == [1.0, 2.0, 3.0]
-    assert data.repairs == ("1 rows came before an older row of their server: sorted by time",)
+    assert data.repairs == ("1 row before an older row of the same server: sorted by time",)
 
 
 def test_in_a_doubled_slot_the_last_value_counts(tmp_path: Path) -> None:
     data = load(tmp_path, [row(0, 1.0, mem_used_pct=5.0), row(0.5, 2.0, mem_used_pct=NAN), row(1, 3.0)])
     assert data.series[0].values[0].tolist() == [2.0, 5.0]
-    assert data.repairs == ("1 rows share server and time slot with another: the last value counts",)
+    assert data.repairs == ("1 row for a time slot that the server has already: the last value counts",)
 
 
 def test_of_two_rows_of_one_time_the_later_row_counts(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_sensors_overshoot_is_100_and_what_cannot_be_true_is_not_measured(tmp_
 def test_a_count_may_be_as_large_as_it_is(tmp_path: Path) -> None:
     data = load(tmp_path, [row(0, load_average=250.0), row(1, load_average=-1.0)], ["load_average"])
     assert data.series[0].values.tolist() == [[250.0], [250.0]]
-    assert data.repairs == ("load_average: 1 values outside from 0 taken as not measured",)
+    assert data.repairs == ("load_average: 1 value outside from 0 taken as not measured",)
 
 
 def test_a_short_gap_is_filled_with_the_value_before_it(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_a_longer_gap_ends_the_series(tmp_path: Path) -> None:
     data = load(tmp_path, [row(0, 1.0), row(1, 2.0), row(after + 1, 3.0)])
     assert [cpu_of(data, piece) for piece in range(2)] == [[1.0, 2.0], [3.0]]
     assert [series.first_slot - FIRST_SLOT for series in data.series] == [0, after + 1]
-    assert data.repairs == ("gaps of more than 12 slots: the series of 1 servers became 2 pieces",)
+    assert data.repairs == ("gaps of more than 12 slots: 1 server in 2 pieces",)
 
 
 def test_years_between_two_samples_cost_no_memory(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_the_profile_is_the_one_given_or_what_the_name_implies(tmp_path: Path) -
     data = load(tmp_path, rows)
     profiles = {series.server: series.profile for series in data.series}
     assert profiles == {"ppweb1": "Web API", "ppdb1": "Cache", "ppml1": "B"}
-    assert data.repairs == ("1 servers change their profile: the last one counts",)
+    assert data.repairs == ("1 server with several profiles: the last one counts",)
 
 
 def test_statuses_become_codes_and_a_filled_slot_has_none(tmp_path: Path) -> None:

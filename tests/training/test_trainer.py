@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from datetime import datetime, timedelta, timezone
 from itertools import count
 from pathlib import Path
@@ -24,7 +25,7 @@ from nordiq_watch.artifact.layout import INFO_FILE, REQUIRED_FILES, WEIGHTS_FILE
 from nordiq_watch.artifact.manifest import read_info, read_mapping, read_spec
 from nordiq_watch.artifact.reader import read_model
 from nordiq_watch.config import Settings
-from nordiq_watch.errors import DatasetError
+from nordiq_watch.errors import ConfigError, DatasetError
 from nordiq_watch.network.weights import build_network
 from nordiq_watch.training import trainer
 from nordiq_watch.training.trainer import Order, TrainingRun, map_servers
@@ -159,7 +160,7 @@ def test_when_its_time_is_over_it_still_writes_a_model(dataset: Path, tmp_path: 
     )
     info = read_info(run.execute())
     assert info is not None and info.epochs == 1
-    assert "trained 1 epochs, " in text.getvalue()
+    assert "trained 1 epoch, " in text.getvalue()
 
 
 def test_a_person_reads_what_was_repaired_and_how_good_it_is(tmp_path: Path) -> None:
@@ -171,7 +172,7 @@ def test_a_person_reads_what_was_repaired_and_how_good_it_is(tmp_path: Path) -> 
     TrainingRun(order, settings, console=console).execute()
     said = text.getvalue()
     assert f"{tmp_path / 'data'}: 3 servers, 360 slots, cpu_user_pct, mem_used_pct\n" in said
-    assert "  cpu_user_pct: 1 values of 100 to 110 % kept as 100\n" in said
+    assert "  cpu_user_pct: 1 value of 100 to 110 % kept as 100\n" in said
     assert "epoch 1/1  batch 1/1" in said
     assert "validation windows" in said
 
@@ -183,7 +184,7 @@ def test_servers_with_too_little_data_are_counted(tmp_path: Path) -> None:
     order = Order(write_dataset(tmp_path / "data", table), settings.models_dir, epochs=1)
     info = read_info(TrainingRun(order, settings, console=console).execute())
     assert info is not None and info.servers_trained == 3
-    assert "  1 servers have no unbroken series that is long enough: not trained on\n" in text.getvalue()
+    assert "  1 server without an unbroken series that is long enough: not trained on\n" in text.getvalue()
 
 
 def test_an_interrupted_training_leaves_nothing_behind(
@@ -206,6 +207,21 @@ def test_a_dataset_that_cannot_be_used_leaves_nothing_behind(tmp_path: Path) -> 
     with pytest.raises(DatasetError, match="does not exist"):
         train(tmp_path / "nowhere", settings_for(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_hold_models_is_refused_before_any_work(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    settings.models_dir.touch()
+    with pytest.raises(ConfigError, match=r"models is a file, models need a directory\. Name another"):
+        train(tmp_path / "nowhere", settings)
+
+
+def test_a_place_without_permission_is_refused_before_any_work(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    (tmp_path / "locked").mkdir(mode=0o500)
+    with pytest.raises(ConfigError, match="locked: no permission to write models there"):
+        train(tmp_path / "nowhere", settings_for(tmp_path / "locked"))
 
 
 @pytest.mark.slow
