@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from nordiq_watch import __version__
@@ -23,8 +24,9 @@ from nordiq_watch.forecast.ingest import Ingest
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.host.http import HttpServer
 from nordiq_watch.host.keys import Keyring, ensure_key
+from nordiq_watch.host.memory import free_host_bytes
 from nordiq_watch.live.published import Live
-from nordiq_watch.network.predictor import resolve_device
+from nordiq_watch.network.predictor import free_device_bytes, resolve_device
 from nordiq_watch.reload.canary import Canary
 from nordiq_watch.reload.catalogue import Catalogue
 from nordiq_watch.reload.desk import ReloadDesk
@@ -35,6 +37,7 @@ from nordiq_watch.reload.lookout import Lookout
 from nordiq_watch.reload.promotion import Promotion
 from nordiq_watch.reload.queue import ReloadQueue
 from nordiq_watch.reload.retention import Retention
+from nordiq_watch.reload.room import Room
 from nordiq_watch.reload.watcher import Watcher
 from nordiq_watch.reload.worker import ReloadWorker
 from nordiq_watch.storage.decisions import DecisionStore
@@ -44,7 +47,6 @@ from nordiq_watch.web.services import Services
 
 log = logging.getLogger(__name__)
 
-_FIRST_ANSWER_SECONDS = 30.0
 _JOIN_SECONDS = 10.0
 
 
@@ -113,16 +115,23 @@ class Daemon:
         catalogue = Catalogue(settings.models_dir)
         self._queue = ReloadQueue(wall_clock=time.time, first_id=history.last_id + 1)
         lookout = Lookout(catalogue, store, settle_seconds=config.watch.settle_seconds, clock=time.monotonic)
-        requirements = Requirements(config.metrics, config.window.interval_seconds, config.window.length)
+        device = resolve_device(config.device)
         self._worker = ReloadWorker(
             catalogue=catalogue,
             lookout=lookout,
             promotion=Promotion(
-                Loader(requirements, device=resolve_device(config.device)),
-                Canary(config.reload.canary, snapshot=self._window.snapshot),
+                Loader(Requirements(config.metrics, config.window.interval_seconds, config.window.length)),
+                Canary(config.reload.canary, snapshot=self._window.snapshot, latest=self._forecaster.latest),
                 self._live,
+                room=Room(
+                    config.reload.policy,
+                    self._live,
+                    device=device,
+                    free_host_bytes=free_host_bytes,
+                    free_device_bytes=partial(free_device_bytes, device),
+                ),
+                answers=self._forecaster,
                 keep_previous=config.reload.auto_rollback,
-                first_answer=self._wait_for_first_answer,
             ),
             live=self._live,
             store=store,
@@ -220,10 +229,6 @@ class Daemon:
             log.warning("did not end in time: %s", ", ".join(slow))
         self._journal.close()
         log.info("stopped")
-
-    def _wait_for_first_answer(self, generation: int) -> bool:
-        self._forecaster.wake()
-        return self._forecaster.wait_for_generation(generation, _FIRST_ANSWER_SECONDS)
 
     # What the log says of a model's life
 

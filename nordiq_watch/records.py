@@ -124,6 +124,15 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class Forecasting:
+    """A forecast together with the snapshot that it was made from. whole: of all its servers, not of a sample."""
+
+    snapshot: WindowSnapshot
+    forecast: Forecast
+    whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
     """One step of a reload and how long it took."""
 

@@ -74,8 +74,8 @@ def _prove(version: Version, config: Config | None) -> Servable:
     requirements = None
     if config is not None:
         requirements = Requirements(config.metrics, config.window.interval_seconds, config.window.length)
-    loader = Loader(requirements, device="cpu")
+    loader = Loader(requirements)
     servable = loader.build(version, loader.read(version), generation=0)
     limits = config.reload.canary if config else CanaryLimits()
-    Canary(limits, snapshot=lambda: probe_snapshot(servable.spec)).check(servable, against=None)
+    Canary(limits, snapshot=lambda: probe_snapshot(servable.spec), latest=lambda: None).check(servable, against=None)
     return servable

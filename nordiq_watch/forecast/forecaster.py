@@ -20,6 +20,7 @@ from nordiq_watch.forecast.warmup import requirement_of
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.live.published import Live
 from nordiq_watch.live.servable import Servable
+from nordiq_watch.records import Forecasting
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,8 @@ class Forecaster:
         self._tried = threading.Condition()
         self._tried_generation = 0
         self._answered_generation = 0
+        self._latest: Forecasting | None = None
+        self._offered: Forecasting | None = None
         self.last_prediction: float | None = None
         self.last_seconds: float | None = None
         self.failures = 0
@@ -58,6 +61,16 @@ class Forecaster:
         """There is something new: data or a model. From any thread; costs nothing."""
         self._asked = True
         self._woken.set()
+
+    def latest(self) -> Forecasting | None:
+        """The newest forecast that was published, with what it was made from. From any thread."""
+        return self._latest
+
+    def offer(self, first: Forecasting | None) -> None:
+        """The forecast with which a model was tried, before it goes live: if it is of the whole fleet, it will be that
+        model's first answer, and need not be computed again. From the reload worker.
+        """
+        self._offered = first if first is not None and first.whole else None
 
     def wait_for_generation(self, generation: int, timeout: float) -> bool:
         """Whether the model of this generation, or of a later one, gave its first answer within `timeout` seconds.
@@ -93,34 +106,46 @@ class Forecaster:
         rest = self._rest_until - self._timer()
         if rest > 0 and not swapped:
             return rest
+        offered, self._offered = self._offered, None
+        if offered is not None and model is not None and offered.forecast.model == model.identity:
+            self._publish(model, lambda: offered)
+            return None
         self._asked = False  # before the window is read: whoever wakes from here on asks for another one
-        self._compute(model)
+        self._publish(model, lambda: self._forecast(model))
         return None
 
-    def _compute(self, model: Servable | None) -> None:
-        started = self._timer()
+    def _publish(self, model: Servable | None, forecast: Callable[[], Forecasting | None]) -> None:
+        started, at = self._timer(), self._clock()
         try:
-            answer = self._answer(model)
+            made = forecast()
+            answer = self._answer(model, made, at)
         except Exception:
             log.exception("the forecast by %s failed; the last answer stays, marked stale", model and model.name)
             self.failures += 1
             self._board.publish(mark_stale(self._board.peek()))
             self._settle(model, started=started, answered=False)
             return
+        self._latest = made
         self._board.publish(answer)
         seconds = self._settle(model, started=started, answered=True)
         if answer.predictions:
             self._announce(answer, seconds)
 
-    def _answer(self, model: Servable | None) -> Answer:
+    def _forecast(self, model: Servable | None) -> Forecasting | None:
         if model is None:
+            return None
+        snapshot = self._window.snapshot()
+        return Forecasting(snapshot, model.forecast(snapshot))
+
+    def _answer(self, model: Servable | None, made: Forecasting | None, at: float) -> Answer:
+        if model is None or made is None:
             return explain_no_model()
-        snapshot, at = self._window.snapshot(), self._clock()
         requirement = requirement_of(model.spec, self._window)
-        forecast = model.forecast(snapshot) if snapshot.servers else None
-        if forecast is None or not forecast.servers:
-            return explain_cold_fleet(snapshot, requirement, model=model.identity)
-        return build_answer(forecast, snapshot, requirement, silent_seconds=self._window.silent_seconds, at=at)
+        if not made.forecast.servers:
+            return explain_cold_fleet(made.snapshot, requirement, model=model.identity)
+        return build_answer(
+            made.forecast, made.snapshot, requirement, silent_seconds=self._window.silent_seconds, at=at
+        )
 
     def _settle(self, model: Servable | None, *, started: float, answered: bool) -> float:
         """Begins the rest and lets go whoever waits for this generation; returns how long the computation took."""

@@ -31,6 +31,10 @@ class Live:
         self._previous = replaced if keep_previous else None
         return replaced
 
+    def move(self, moved: Servable) -> None:
+        """Puts the live model, now on another device, in its own place: the same version, generation and answers."""
+        self._current = moved
+
     def drop_previous(self) -> None:
         """Frees the previous model's memory; a rollback then reads it from disk again."""
         self._previous = None

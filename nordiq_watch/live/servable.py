@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nordiq_watch.network.predictor import Predictor
 from nordiq_watch.records import Forecast, ModelIdentity, Version, WindowSnapshot
@@ -23,6 +23,10 @@ class Servable:
     @property
     def name(self) -> str:
         return self.version.name
+
+    def on(self, device: str) -> Servable:
+        """The same version on another device; this one is left as it is. MemoryError if there is no room."""
+        return replace(self, predictor=self.predictor.on(device))
 
     def forecast(self, snapshot: WindowSnapshot) -> Forecast:
         """The quantiles of every warm server of the snapshot. Pure; from any thread."""

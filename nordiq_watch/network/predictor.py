@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -11,7 +13,7 @@ from nordiq_watch.errors import ConfigError
 from nordiq_watch.network.checks import check_spec
 from nordiq_watch.network.features import Features, Inputs
 from nordiq_watch.network.normalizers import restore
-from nordiq_watch.network.weights import build_network
+from nordiq_watch.network.weights import build_network, move_network
 from nordiq_watch.records import FloatArray, Prediction, RawTensor, WindowSnapshot
 from nordiq_watch.spec import ModelSpec
 
@@ -23,14 +25,15 @@ class Predictor:
     """Immutable once built: `predict` may be called from any thread and gives the same for the same window."""
 
     def __init__(self, spec: ModelSpec, tensors: Mapping[str, RawTensor], *, device: str) -> None:
-        """Raises checks.UnusableSpec or weights.WeightsMismatch, both ValueErrors, and torch's own for a device that
-        has no memory left. On the CPU the tensors' buffers are used as they are: nobody may write to them any more.
+        """Raises checks.UnusableSpec or weights.WeightsMismatch, both ValueErrors, and MemoryError. On the CPU the
+        tensors' buffers are used as they are: nobody may write to them any more.
         """
         check_spec(spec)
         self._spec = spec
         self._device = device
         self._features = Features(spec)
-        self._network = build_network(spec.network, tensors, device=device)
+        with _memory_errors():
+            self._network = build_network(spec.network, tensors, device=device)
 
     @property
     def device(self) -> str:
@@ -41,14 +44,23 @@ class Predictor:
         """Memory that the weights take on the device."""
         return sum(parameter.nbytes for parameter in self._network.parameters())
 
+    def on(self, device: str) -> Predictor:
+        """The same network on another device; this one is left as it is. MemoryError if there is no room."""
+        moved = copy.copy(self)
+        moved._device = device
+        with _memory_errors():
+            moved._network = move_network(self._network, device)
+        return moved
+
     def predict(self, snapshot: WindowSnapshot) -> Prediction:
-        """The quantiles of every warm server. ValueError for a window that does not have what the model reads."""
+        """The quantiles of every warm server. ValueError for a window that lacks what the model reads; MemoryError."""
         rows = self._features.warm_rows(snapshot)
         horizon, quantiles = self._spec.max_prediction_length, len(self._spec.quantiles)
         values = np.empty((len(rows), len(self._spec.targets), horizon, quantiles), dtype=np.float32)
         for start in range(0, len(rows), _CHUNK_SERVERS):
             chunk = slice(start, start + _CHUNK_SERVERS)
-            values[chunk] = self._forecast(self._features.build(snapshot, rows[chunk]))
+            with _memory_errors():
+                values[chunk] = self._forecast(self._features.build(snapshot, rows[chunk]))
         return Prediction(rows=rows, values=values)
 
     @torch.inference_mode()
@@ -68,6 +80,22 @@ class Predictor:
         ]
         values: FloatArray = torch.stack(restored, dim=1).numpy()
         return np.where(inputs.measured[:, :, None, None], values, np.float32("nan"))
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Out of memory is a MemoryError, on whatever device: torch raises its own, and on the CPU a bare RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            raise MemoryError(str(error)) from None
+        raise
+
+
+def free_device_bytes(device: str) -> int:
+    """Memory that is free on a GPU."""
+    return torch.cuda.mem_get_info(device)[0]
 
 
 def resolve_device(setting: str) -> str:

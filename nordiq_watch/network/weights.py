@@ -40,6 +40,15 @@ def build_network(
     return network.requires_grad_(False).eval().to(device)
 
 
+def move_network(network: TemporalFusionTransformer, device: str) -> TemporalFusionTransformer:
+    """The same network on another device. Nothing is copied on the way, and `network` stays where it is."""
+    with torch.device("meta"):
+        moved = TemporalFusionTransformer(network.spec)
+    state = {name: tensor.to(device) for name, tensor in network.state_dict().items()}
+    moved.load_state_dict(state, strict=True, assign=True)
+    return moved.requires_grad_(False).eval()
+
+
 def check_shapes(network: TemporalFusionTransformer, found: Mapping[str, Shape]) -> None:
     """Raises WeightsMismatch unless names and shapes are exactly the network's."""
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}

@@ -14,7 +14,7 @@ from nordiq_watch.config import CanaryLimits
 from nordiq_watch.errors import ModelRejected
 from nordiq_watch.live.servable import Servable
 from nordiq_watch.metrics import describe
-from nordiq_watch.records import FloatArray, Forecast, WindowSnapshot
+from nordiq_watch.records import FloatArray, Forecast, Forecasting, WindowSnapshot
 from nordiq_watch.reload.probe import probe_snapshot
 
 SAMPLED_SERVERS = 64
@@ -43,28 +43,47 @@ class Judged:
 
 
 class Canary:
-    """Runs a candidate on a sample of the live window. `snapshot` gives the window as it is now."""
+    """Runs a candidate on a sample of the live window.
 
-    def __init__(self, limits: CanaryLimits, *, snapshot: Callable[[], WindowSnapshot]) -> None:
+    `snapshot` gives the window as it is now; `latest` the newest forecast that was published and what it was made from,
+    so that the live model need not be asked again while it has requests to answer.
+    """
+
+    def __init__(
+        self,
+        limits: CanaryLimits,
+        *,
+        snapshot: Callable[[], WindowSnapshot],
+        latest: Callable[[], Forecasting | None],
+    ) -> None:
         self._limits = limits
         self._snapshot = snapshot
+        self._latest = latest
 
-    def check(self, candidate: Servable, *, against: Servable | None) -> None:
+    def check(self, candidate: Servable, *, against: Servable | None) -> Forecasting | None:
         """Raises ModelRejected unless the candidate's forecast is finite, ordered, possible and near the live one's.
 
-        Without a warm server in the window a made-up fleet stands in, and there is nothing to compare with.
+        Returns the forecast that passed: of a small fleet it is the candidate's first answer already. None if the
+        window has no warm server; then a made-up fleet stands in, and there is nothing to compare with.
         """
-        snapshot = sample_servers(self._snapshot(), SAMPLED_SERVERS)
+        published = self._latest()
+        if against is None or published is None or published.forecast.model != against.identity:
+            published = None
+        window = published.snapshot if published else self._snapshot()
+        snapshot = sample_servers(window, SAMPLED_SERVERS)
         forecast = candidate.forecast(snapshot)
         if not forecast.servers:
-            snapshot, against = probe_snapshot(candidate.spec), None
-            forecast = candidate.forecast(snapshot)
-        live = against.forecast(snapshot) if against else None
+            probe = probe_snapshot(candidate.spec)
+            self._judge(candidate.name, candidate.forecast(probe), probe, live=None)
+            return None
+        live = published.forecast if published else against.forecast(snapshot) if against else None
+        self._judge(candidate.name, forecast, snapshot, live=live)
+        return Forecasting(snapshot, forecast, whole=snapshot is window)
+
+    def _judge(self, name: str, forecast: Forecast, snapshot: WindowSnapshot, *, live: Forecast | None) -> None:
         problem = next(find_problems(forecast, snapshot, live=live, limits=self._limits), None)
         if problem:
-            raise ModelRejected(
-                candidate.name, check="canary", found=problem, remedy="Look at its training and its weights."
-            )
+            raise ModelRejected(name, check="canary", found=problem, remedy="Look at its training and its weights.")
 
 
 def sample_servers(snapshot: WindowSnapshot, count: int) -> WindowSnapshot:
@@ -105,16 +124,19 @@ def find_problems(
 
 
 def split_targets(forecast: Forecast, snapshot: WindowSnapshot) -> Iterator[Judged]:
-    """The forecast target by target, of the servers where that target was measured at all."""
-    rows = [snapshot.servers.index(server) for server in forecast.servers]
+    """The forecast target by target, of the snapshot's servers where that target was measured at all."""
+    row_of = {server: row for row, server in enumerate(snapshot.servers)}
+    known = [index for index, server in enumerate(forecast.servers) if server in row_of]
+    names = np.array([forecast.servers[index] for index in known], dtype=object)
+    rows = [row_of[name] for name in names]
     lower, middle, upper = (forecast.quantiles.index(quantile) for quantile in (0.1, 0.5, 0.9))
     for index, target in enumerate(forecast.targets):
         measured = snapshot.values[rows][:, :, snapshot.metrics.index(target)]
         kept = np.isfinite(measured).any(axis=1)
         if kept.any():
-            values = forecast.values[kept, index]
-            servers = tuple(np.asarray(forecast.servers, dtype=object)[kept])
-            yield Judged(target, servers, measured[kept], values[..., lower], values[..., middle], values[..., upper])
+            values = forecast.values[known, index][kept]
+            by_quantile = (values[..., lower], values[..., middle], values[..., upper])
+            yield Judged(target, tuple(names[kept]), measured[kept], *by_quantile)
 
 
 def find_broken_servers(judged: Judged) -> int:

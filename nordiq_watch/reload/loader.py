@@ -39,9 +39,8 @@ class Requirements:
 class Loader:
     """Reads and builds. Used from the reload worker's thread, and, without requirements, by `nordiq-watch verify`."""
 
-    def __init__(self, requirements: Requirements | None, *, device: str) -> None:
+    def __init__(self, requirements: Requirements | None) -> None:
         self._requirements = requirements
-        self._device = device
 
     def read(self, version: Version) -> ModelFiles:
         """The directory's bytes, read once, hashed and parsed. Raises ModelRejected."""
@@ -49,12 +48,12 @@ class Loader:
             return read_model(version.path)
 
     def build(self, version: Version, files: ModelFiles, *, generation: int) -> Servable:
-        """The network with these weights, in memory. ModelRejected if the daemon cannot feed it or a shape differs."""
+        """The network with these weights, in host memory. ModelRejected if it cannot be fed or a shape differs."""
         check_served_quantiles(version.name, files.spec)
         if self._requirements is not None:
             check_requirements(version.name, files.spec, self._requirements)
         with _refusals(version.name):
-            predictor = Predictor(files.spec, files.weights.tensors, device=self._device)
+            predictor = Predictor(files.spec, files.weights.tensors, device="cpu")
         return Servable(
             version=version,
             identity=ModelIdentity(version.name, generation, files.weights.sha256),

@@ -2,43 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from nordiq_watch.errors import ModelRejected
 from nordiq_watch.live.published import Live
 from nordiq_watch.live.servable import Servable
-from nordiq_watch.records import Version
+from nordiq_watch.records import Forecasting, Version
 from nordiq_watch.reload.attempt import Attempt
 from nordiq_watch.reload.canary import Canary
 from nordiq_watch.reload.loader import Loader
+from nordiq_watch.reload.room import Room
 from nordiq_watch.storage.decisions import Refusal
+
+_FIRST_ANSWER_SECONDS = 30.0
 
 
 class Unchanged(Exception):
     """The directory has other times but the very bytes that are live."""
 
 
+class Answers(Protocol):
+    """Who publishes what the live model says: the forecaster."""
+
+    def offer(self, first: Forecasting | None) -> None:
+        """The model that goes live next has made this forecast already."""
+
+    def wake(self) -> None: ...
+
+    def wait_for_generation(self, generation: int, timeout: float) -> bool:
+        """Whether the model of this generation has answered in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A servable that may go live, and its forecast of the live window, if there was one to make."""
+
+    servable: Servable
+    first: Forecasting | None = None
+
+    @property
+    def generation(self) -> int:
+        return self.servable.identity.generation
+
+
 class Promotion:
-    """`first_answer(generation)` waits until the new model has answered once, so that a reload ends with an answer."""
+    """Proves candidates and swaps them in. A reload ends when the new model has answered once."""
 
     def __init__(
-        self,
-        loader: Loader,
-        canary: Canary,
-        live: Live,
-        *,
-        keep_previous: bool,
-        first_answer: Callable[[int], bool],
+        self, loader: Loader, canary: Canary, live: Live, *, room: Room, answers: Answers, keep_previous: bool
     ) -> None:
         self._loader = loader
         self._canary = canary
         self._live = live
+        self._room = room
+        self._answers = answers
         self._keep_previous = keep_previous
-        self._first_answer = first_answer
 
-    def prove(self, version: Version, attempt: Attempt, *, generation: int, known_bad: Refusal | None) -> Servable:
+    def prove(self, version: Version, attempt: Attempt, *, generation: int, known_bad: Refusal | None) -> Proven:
         """Reads, checks, builds and tries the version. Raises ModelRejected or Unchanged; nothing live was touched."""
+        self._room.make_for(version)
         with attempt.stage("verified"):
             files = self._loader.read(version)
             self._compare(version, files.content_sha256, known_bad)
@@ -46,11 +69,10 @@ class Promotion:
             with attempt.stage("loaded"):
                 candidate = self._loader.build(version, files, generation=generation)
             with attempt.stage("canary"):
-                self._canary.check(candidate, against=self._live.peek())
+                return self._try(candidate)
         except ModelRejected as error:
             error.content_sha256 = files.content_sha256
             raise
-        return candidate
 
     def _compare(self, version: Version, content_sha256: str, known_bad: Refusal | None) -> None:
         """Bytes that are live need no reload, and bytes that were bad under other times are bad still."""
@@ -67,14 +89,24 @@ class Promotion:
             error.content_sha256 = content_sha256
             raise error
 
-    def put_live(self, candidate: Servable, attempt: Attempt, *, keep_previous: bool = True) -> Servable | None:
+    def _try(self, candidate: Servable) -> Proven:
+        """In host memory first: what a broken model does to a GPU can end the whole process."""
+        first = self._canary.check(candidate, against=self._live.peek())
+        placed = self._room.place(candidate)
+        if placed is not candidate:
+            first = self._canary.check(placed, against=self._live.peek())
+        return Proven(placed, first)
+
+    def put_live(self, proven: Proven, attempt: Attempt, *, keep_previous: bool = True) -> Servable | None:
         """The swap, and the first answer. Returns the model that was live before."""
         with attempt.stage("live"):
-            replaced = self._live.swap(candidate, keep_previous=keep_previous and self._keep_previous)
-            self._first_answer(candidate.identity.generation)
+            self._answers.offer(proven.first)
+            replaced = self._live.swap(proven.servable, keep_previous=keep_previous and self._keep_previous)
+            self._answers.wake()
+            self._answers.wait_for_generation(proven.generation, _FIRST_ANSWER_SECONDS)
         return replaced
 
     @staticmethod
-    def revive(servable: Servable, generation: int) -> Servable:
+    def revive(servable: Servable, generation: int) -> Proven:
         """A servable that is still in memory, ready to go live again under a new generation."""
-        return replace(servable, identity=replace(servable.identity, generation=generation))
+        return Proven(replace(servable, identity=replace(servable.identity, generation=generation)))

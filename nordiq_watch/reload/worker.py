@@ -21,7 +21,7 @@ from nordiq_watch.reload.history import ReloadHistory
 from nordiq_watch.reload.jobs import Job, LoadLatest, LoadVersion, LookAgain, RollBack, Unpin
 from nordiq_watch.reload.loader import NotWholeYet
 from nordiq_watch.reload.lookout import Lookout
-from nordiq_watch.reload.promotion import Promotion, Unchanged
+from nordiq_watch.reload.promotion import Promotion, Proven, Unchanged
 from nordiq_watch.reload.queue import ReloadQueue, Ticket
 from nordiq_watch.storage.decisions import DecisionStore, Refusal
 
@@ -205,15 +205,14 @@ class ReloadWorker:
         reason = f"rolled back to {target}"
         refusal = self._refusal("quarantined", left.version, reason, left.content_sha256)
         self._promotion.put_live(restored, attempt, keep_previous=False)
-        self._live_fingerprint = restored.version.fingerprint
-        generation = restored.identity.generation
+        self._live_fingerprint = restored.servable.version.fingerprint
         self._store.save(
-            self._store.current.with_rollback(left.name, to=target, generation=generation, refusal=refusal)
+            self._store.current.with_rollback(left.name, to=target, generation=restored.generation, refusal=refusal)
         )
         self._events.publish(ModelQuarantined(left.name, reason))
-        self._announce(restored, attempt, replaced=left.name)
+        self._announce(restored.servable, attempt, replaced=left.name)
 
-    def _prove(self, name: str, attempt: Attempt) -> Servable | None:
+    def _prove(self, name: str, attempt: Attempt) -> Proven | None:
         """The version before, from disk, because it is not in memory any more."""
         version = self._catalogue.find(name)
         if version is None:
@@ -241,7 +240,7 @@ class ReloadWorker:
         """
         attempt.choose(version.name)
         try:
-            candidate = self._promotion.prove(version, attempt, generation=self._next_generation, known_bad=known_bad)
+            proven = self._promotion.prove(version, attempt, generation=self._next_generation, known_bad=known_bad)
         except Unchanged:
             self._live_fingerprint = version.fingerprint
             once_live()
@@ -251,12 +250,12 @@ class ReloadWorker:
             self._remember(version, error)
             self._reject(attempt, version, check=error.check, reason=error.reason)
             return False
-        replaced = self._promotion.put_live(candidate, attempt)
+        replaced = self._promotion.put_live(proven, attempt)
         self._live_fingerprint = version.fingerprint
         self._lookout.forget_retry(version)
-        self._store.save(self._store.current.with_live(version.name, candidate.identity.generation))
+        self._store.save(self._store.current.with_live(version.name, proven.generation))
         once_live()
-        self._announce(candidate, attempt, replaced=replaced.name if replaced else None)
+        self._announce(proven.servable, attempt, replaced=replaced.name if replaced else None)
         return True
 
     def _announce(self, servable: Servable, attempt: Attempt, *, replaced: str | None) -> None:

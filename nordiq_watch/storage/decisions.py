@@ -87,7 +87,7 @@ class DecisionStore:
         self.current = _load(path)
 
     def save(self, decisions: Decisions) -> None:
-        """Makes the decisions current and durable. If the disk refuses, they are current all the same, and it is said."""
+        """Makes the decisions current and durable. If the disk refuses, they are current all the same."""
         if decisions == self.current:
             return
         self.current = decisions

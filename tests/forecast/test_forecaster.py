@@ -15,6 +15,7 @@ from nordiq_watch.forecast.board import AnswerBoard
 from nordiq_watch.forecast.forecaster import Forecaster
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.live.published import Live
+from nordiq_watch.records import Forecasting
 
 AT = 1_737_108_005.0
 
@@ -205,3 +206,57 @@ def test_a_replaced_model_is_freed(desk: Desk) -> None:
     desk.put_live(generation=2)
     gc.collect()
     assert replaced() is None
+
+
+def tried(desk: Desk, generation: int, *, whole: bool = True) -> Forecasting:
+    """What the canary hands over: a forecast of the window as it is now, by a model that is not live yet."""
+    servable, _ = fake_servable(generation, max_encoder_length=4)
+    snapshot = desk.window.snapshot()
+    return Forecasting(snapshot, servable.forecast(snapshot), whole)
+
+
+def test_the_forecast_of_the_trial_is_the_first_answer(desk: Desk) -> None:
+    desk.put_live(generation=1)
+    desk.warm_up()
+    desk.forecaster.step()
+    desk.forecaster.offer(tried(desk, 2))
+    predictor = desk.put_live(generation=2)
+    desk.forecaster.step()
+    assert desk.board.peek().model.generation == 2
+    assert desk.p50() == 10.0
+    assert predictor.snapshots == [], "the network was asked again"
+    assert desk.forecaster.wait_for_generation(2, timeout=0)
+
+
+def test_data_that_came_after_the_trial_is_forecast_next(desk: Desk) -> None:
+    desk.put_live(generation=1)
+    desk.warm_up()
+    desk.forecaster.step()
+    desk.forecaster.offer(tried(desk, 2))
+    desk.feed(2, 30.0)
+    desk.put_live(generation=2)
+    desk.forecaster.step()
+    assert desk.p50() == 10.0
+    desk.now += 10
+    desk.forecaster.step()
+    assert desk.p50() == 30.0
+
+
+@pytest.mark.parametrize(("generation", "whole"), [(2, False), (3, True)])
+def test_a_sample_or_another_models_forecast_is_no_answer(desk: Desk, generation: int, whole: bool) -> None:
+    desk.warm_up()
+    desk.forecaster.offer(tried(desk, generation, whole=whole))
+    predictor = desk.put_live(generation=2)
+    desk.forecaster.step()
+    assert desk.board.peek().model.generation == 2
+    assert len(predictor.snapshots) == 1
+
+
+def test_the_latest_forecast_is_kept_with_what_it_was_made_from(desk: Desk) -> None:
+    desk.put_live()
+    desk.warm_up()
+    desk.forecaster.step()
+    latest = desk.forecaster.latest()
+    assert latest is not None
+    assert latest.forecast.model.generation == 1
+    assert latest.snapshot.servers == ("a",)

@@ -14,7 +14,7 @@ from support.models import ENCODER, METRICS, drop_model
 from nordiq_watch.config import CanaryLimits
 from nordiq_watch.events import EventBus, ModelQuarantined, ModelRejectedEvent, ModelWentLive, PinChanged
 from nordiq_watch.live.published import Live
-from nordiq_watch.records import ReloadRecord, WindowSnapshot
+from nordiq_watch.records import Forecasting, ReloadRecord, WindowSnapshot
 from nordiq_watch.reload.canary import Canary
 from nordiq_watch.reload.catalogue import Catalogue
 from nordiq_watch.reload.desk import ReloadDesk
@@ -24,6 +24,7 @@ from nordiq_watch.reload.loader import Loader, Requirements
 from nordiq_watch.reload.lookout import Lookout
 from nordiq_watch.reload.promotion import Promotion
 from nordiq_watch.reload.queue import ReloadQueue
+from nordiq_watch.reload.room import Policy, Room
 from nordiq_watch.reload.worker import ReloadWorker
 from nordiq_watch.storage.decisions import DecisionStore
 
@@ -46,6 +47,24 @@ def full_window(servers: int = 3, slots: int = ENCODER) -> WindowSnapshot:
     )
 
 
+class Answered:
+    """In place of the forecaster: notes which generations were waited for, and what they were offered to say first."""
+
+    def __init__(self) -> None:
+        self.generations: list[int] = []
+        self.offered: list[Forecasting | None] = []
+
+    def offer(self, first: Forecasting | None) -> None:
+        self.offered.append(first)
+
+    def wake(self) -> None:
+        pass
+
+    def wait_for_generation(self, generation: int, timeout: float) -> bool:
+        self.generations.append(generation)
+        return True
+
+
 @dataclass
 class Yard:
     """One daemon's reload parts over `models_dir` and `state_dir`; `now` is both of its clocks."""
@@ -55,10 +74,14 @@ class Yard:
     now: float = 1_000.0
     snapshot: WindowSnapshot = field(default_factory=full_window)
     events: list[object] = field(default_factory=list)
-    answered: list[int] = field(default_factory=list)
+    answers: Answered = field(default_factory=lambda: Answered())
+    policy: Policy = "auto"
+    free_bytes: int = 2**40
+    measure_free: Callable[[], int] | None = None
     on_pause: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
+        self.measure_free = self.measure_free or (lambda: self.free_bytes)
         self.start()
 
     def start(self, loader: Loader | None = None) -> None:
@@ -68,7 +91,7 @@ class Yard:
         for kind in (ModelWentLive, ModelRejectedEvent, ModelQuarantined, PinChanged):
             bus.subscribe(kind, self.events.append)
         requirements = Requirements(metrics=METRICS, interval_seconds=300, window_length=ENCODER)
-        self.loader = loader or Loader(requirements, device="cpu")
+        self.loader = loader or Loader(requirements)
         self.live = Live()
         self.store = DecisionStore(self.state_dir / "decisions.json")
         self.history = ReloadHistory(self.state_dir / "reloads.jsonl")
@@ -80,10 +103,17 @@ class Yard:
             lookout=self.lookout,
             promotion=Promotion(
                 self.loader,
-                Canary(CanaryLimits(), snapshot=lambda: self.snapshot),
+                Canary(CanaryLimits(), snapshot=lambda: self.snapshot, latest=lambda: None),
                 self.live,
+                room=Room(
+                    self.policy,
+                    self.live,
+                    device="cpu",
+                    free_host_bytes=lambda: self.measure_free(),
+                    free_device_bytes=lambda: 0,
+                ),
+                answers=self.answers,
                 keep_previous=True,
-                first_answer=self._answer,
             ),
             live=self.live,
             store=self.store,
@@ -103,10 +133,6 @@ class Yard:
             store=self.store,
             live=self.live,
         )
-
-    def _answer(self, generation: int) -> bool:
-        self.answered.append(generation)
-        return True
 
     def _pause(self, seconds: float) -> None:
         self.now += seconds

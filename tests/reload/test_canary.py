@@ -7,8 +7,9 @@ import pytest
 from support.models import METRICS
 
 from nordiq_watch.config import CanaryLimits
-from nordiq_watch.records import Forecast, ModelIdentity, WindowSnapshot
-from nordiq_watch.reload.canary import find_problems, sample_servers
+from nordiq_watch.network.predictor import Predictor
+from nordiq_watch.records import Forecast, Forecasting, ModelIdentity, Prediction, WindowSnapshot
+from nordiq_watch.reload.canary import Canary, find_problems, sample_servers
 from nordiq_watch.reload.jobs import LoadLatest
 
 A = "tft_model_20250101_000000"
@@ -125,3 +126,30 @@ class TestOnRealModels:
         yard.drop(B)
         yard.look()
         assert yard.live_name == B
+
+    def test_the_published_forecast_stands_for_the_live_model(self, yard) -> None:
+        """The live model is not asked again: it has requests to answer."""
+        yard.drop(A)
+        yard.look()
+        live = yard.live.peek()
+        published = Forecasting(yard.snapshot, live.forecast(yard.snapshot))
+        canary = Canary(CanaryLimits(), snapshot=lambda: yard.snapshot, latest=lambda: published)
+        asked = []
+        watched = replace(live, predictor=Listening(live.predictor, asked))
+        candidate = replace(live, identity=ModelIdentity(B, 2, "0" * 64))
+        passed = canary.check(candidate, against=watched)
+        assert asked == []
+        assert passed is not None
+        assert (passed.whole, passed.snapshot) == (True, yard.snapshot)
+        assert passed.forecast.model.name == B
+
+
+class Listening:
+    """Passes everything on and notes that it was asked."""
+
+    def __init__(self, inner: Predictor, asked: list[str]) -> None:
+        self._inner, self._asked = inner, asked
+
+    def predict(self, snapshot: WindowSnapshot) -> Prediction:
+        self._asked.append("predict")
+        return self._inner.predict(snapshot)

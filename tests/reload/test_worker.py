@@ -38,7 +38,8 @@ def test_a_dropped_model_goes_live(yard) -> None:
         "canary",
         "live",
     ]
-    assert yard.answered == [1]
+    assert yard.answers.generations == [1]
+    assert yard.answers.offered[0].forecast.model.name == A
     assert [event.version for event in yard.events if isinstance(event, ModelWentLive)] == [A]
 
 

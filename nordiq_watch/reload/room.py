@@ -1,0 +1,95 @@
+"""Memory for two models at once, while one replaces the other: `reload.policy`.
+
+load_first   loads beside the live model, whatever is free.
+unload_first gives back all that the answers can do without before it loads: the version kept for a rollback, and on a
+             GPU the live weights, which answer from host memory until the new version is live.
+auto         is load_first as long as measured free memory holds both, else unload_first.
+
+With auto and unload_first, a model that does not fit even then is not loaded: it is tried again later, and the live one
+goes on. Running into the kernel's OOM killer would end them both.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Literal
+
+from nordiq_watch.errors import TransientModelError
+from nordiq_watch.live.published import Live
+from nordiq_watch.live.servable import Servable
+from nordiq_watch.records import Version
+
+log = logging.getLogger(__name__)
+
+Policy = Literal["auto", "load_first", "unload_first"]
+
+_HEADROOM = 1.2
+"""A model needs its file's size, and some more for the forward pass that tries it."""
+
+_MEGABYTE = 1e6
+
+
+class Room:
+    """Belongs to the reload worker. `free_host_bytes` and `free_device_bytes` measure now."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        live: Live,
+        *,
+        device: str,
+        free_host_bytes: Callable[[], int],
+        free_device_bytes: Callable[[], int],
+    ) -> None:
+        self._policy = policy
+        self._live = live
+        self._device = device
+        self._free_host_bytes = free_host_bytes
+        self._free_device_bytes = free_device_bytes
+
+    def make_for(self, version: Version) -> None:
+        """Frees what must be freed before the version is read. TransientModelError if it does not fit even then."""
+        needed = int(version.size_bytes * _HEADROOM)
+        if self._live.previous() is not None and self._is_short(needed, self._free_host_bytes):
+            log.info("the version kept for a rollback is dropped from memory to make room for %s", version.name)
+            self._live.drop_previous()
+        if self._policy != "load_first" and (free := self._free_host_bytes()) < needed:
+            raise TransientModelError(
+                version.name,
+                check="memory",
+                found=f"it needs {needed / _MEGABYTE:,.0f} MB, {free / _MEGABYTE:,.0f} MB are free",
+                remedy="Free memory; it is tried again.",
+            )
+
+    def place(self, candidate: Servable) -> Servable:
+        """The candidate on the daemon's device. TransientModelError if it does not fit; the live model answers on."""
+        if self._device == "cpu":
+            return candidate
+        live = self._live.peek()
+        unloads = live is not None and self._is_short(candidate.predictor.weight_bytes, self._free_device_bytes)
+        if live is not None and unloads:
+            self._live.drop_previous()
+            self._live.move(live.on("cpu"))
+            del live  # the last reference to the weights on the GPU
+        try:
+            return candidate.on(self._device)
+        except MemoryError as error:
+            if unloads:
+                self._move_back()
+            raise TransientModelError(
+                candidate.name, check="memory", found=f"{self._device}: {error}", remedy="It is tried again."
+            ) from None
+
+    def _move_back(self) -> None:
+        live = self._live.peek()
+        assert live is not None  # it was moved to the host a moment ago, by this thread
+        try:
+            self._live.move(live.on(self._device))
+        except MemoryError:
+            log.error("%s answers from host memory: there is no room for it on %s any more", live.name, self._device)
+
+    def _is_short(self, needed: int, free_bytes: Callable[[], int]) -> bool:
+        if self._policy == "auto":
+            return free_bytes() < needed
+        return self._policy == "unload_first"
