@@ -45,6 +45,7 @@ class DaemonProcess:
         config = {"server": {"port": 0}, "metrics": list(metrics), **sections}
         self.config_file = root / "config.yaml"
         self.config_file.write_text(yaml.safe_dump(config))
+        self.launcher: tuple[str, ...] = ()  # a command that execs what stands behind it, such as `nice`
         self.process: subprocess.Popen[bytes] | None = None
         self.url = ""
         self._log_begin = 0
@@ -71,7 +72,7 @@ class DaemonProcess:
         """Returns when it answers."""
         self._log_begin += len(self.log)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "nordiq_watch", "serve", "--config", str(self.config_file)],
+            [*self.launcher, sys.executable, "-m", "nordiq_watch", "serve", "--config", str(self.config_file)],
             env=environment_without_settings() | ONE_THREAD | environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
