@@ -25,6 +25,7 @@ from nordiq_watch.forecast.window import Window
 from nordiq_watch.host.http import HttpServer
 from nordiq_watch.host.keys import Keyring, ensure_key
 from nordiq_watch.host.memory import free_host_bytes
+from nordiq_watch.host.threads import lower_priority
 from nordiq_watch.live.published import Live
 from nordiq_watch.network.predictor import free_device_bytes, resolve_device
 from nordiq_watch.reload.canary import Canary
@@ -48,6 +49,9 @@ from nordiq_watch.web.services import Services
 log = logging.getLogger(__name__)
 
 _JOIN_SECONDS = 10.0
+
+_BACKGROUND = 10
+"""Niceness of the threads that compute: where cores are short, requests and samples go first."""
 
 
 class Daemon:
@@ -170,9 +174,9 @@ class Daemon:
         log.info("nordiq_watch %s starts, models in %s", __version__, settings.models_dir)
         self._ingest.restore()
         self._start("ingest", self._ingest.run)
-        self._start("forecaster", self._forecaster.run)
+        self._start("forecaster", self._forecaster.run, nice=_BACKGROUND)
         self._queue.submit(LookAgain(trigger="startup"))
-        self._start("reload", self._worker.run)
+        self._start("reload", self._worker.run, nice=_BACKGROUND)
         if settings.config.watch.enabled:
             self._start("watcher", self._watcher.run)
         else:
@@ -210,8 +214,12 @@ class Daemon:
             log.warning("changed in %s, but only a restart applies it: %s", self._config_file, ", ".join(changed))
         log.info("keys and log level read again")
 
-    def _start(self, name: str, target: Callable[[], None]) -> None:
-        thread = threading.Thread(target=target, name=name, daemon=True)
+    def _start(self, name: str, target: Callable[[], None], *, nice: int = 0) -> None:
+        def run() -> None:
+            lower_priority(nice)
+            target()
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
         thread.start()
         self._threads.append(thread)
 
