@@ -17,6 +17,7 @@ from msgspec import Meta, Struct
 
 from nordiq_watch.errors import ConfigError
 
+DEFAULT_FILE = Path("config.yaml")
 API_KEY_VARIABLE = "NORDIQ_API_KEY"
 URL_VARIABLE = "NORDIQ_URL"
 _PREFIX = "NORDIQ_"
@@ -165,6 +166,13 @@ def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
     config = _convert(tree, path, sources)
     _check_consistency(config, path)
     return Settings(config=config, root=path.resolve().parent, api_key=environ.get(API_KEY_VARIABLE) or None)
+
+
+def find_settings(path: Path | None, environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings in `path`; without one those in ./config.yaml; without that the defaults, relative to here."""
+    if path is None and not DEFAULT_FILE.exists():
+        return msgspec.structs.replace(load_settings(Path(os.devnull), environ), root=Path.cwd())
+    return load_settings(path or DEFAULT_FILE, environ)
 
 
 class Remote(Struct, frozen=True):

@@ -71,7 +71,8 @@ def _show_models(_: Client, answer: Answer) -> None:
         )
         for model in answer.body["models"]
     ]
-    title = f"{answer.body['count']} versions in {answer.body['models_dir']}, live: {answer.body['current_model']}"
+    live = answer.body["current_model"] or "none"
+    title = f"{answer.body['count']} versions in {answer.body['models_dir']}, live: {live}"
     print_table(title, headings, rows, console=open_console())
 
 

@@ -119,7 +119,6 @@ class Agent:
         self._waiting: deque[Sample] = deque(maxlen=BUFFERED_SAMPLES)
         self._pause_seconds = 0.0
         self._try_again_at = -float("inf")
-        self._reported: set[tuple[str, str]] = set()
 
     @property
     def waiting(self) -> int:
@@ -158,8 +157,11 @@ class Agent:
             if error.status != UNPROCESSABLE:
                 raise
             self._say(str(error))
-        else:
-            self._report_rejected(answer.body.get("rejected", []))
+            return
+        rejected = answer.body.get("rejected")
+        if rejected:
+            first = rejected[0]
+            self._say(f"{len(rejected)} samples were not taken; the first, {first['field']}: {first['reason']}")
 
     def _back_off(self, reason: str) -> None:
         if not self._pause_seconds:
@@ -167,22 +169,13 @@ class Agent:
         self._pause_seconds = min(LONGEST_PAUSE_SECONDS, max(1.0, 2 * self._pause_seconds))
         self._try_again_at = self._clock() + self._pause_seconds
 
-    def _report_rejected(self, rejected: list[dict[str, Any]]) -> None:
-        for refusal in rejected:
-            cause = (str(refusal.get("field")), str(refusal.get("reason")))
-            if cause not in self._reported:
-                self._reported.add(cause)
-                self._say(f"the daemon does not take {cause[0]}: {cause[1]}")
-
 
 def _send_one(client: Client, sample: Sample) -> int:
     answer = client.feed([sample])
     for name, value in sample.items():
         print(f"{name:18} {value}")
-    for refusal in answer.body.get("rejected", []):
-        print(f"error: the daemon does not take {refusal['field']}: {refusal['reason']}", file=sys.stderr)
-    print(f"{client.url}: {answer.body.get('status')}")
-    return 1 if answer.body.get("rejected") else 0
+    print(f"{client.url}: {answer.body['status']}")
+    return 0
 
 
 def _stop_on_signals() -> threading.Event:

@@ -8,31 +8,22 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 
-from nordiq_watch.config import API_KEY_VARIABLE, URL_VARIABLE, Config, Remote, Settings, find_remote, load_settings
+from nordiq_watch.config import API_KEY_VARIABLE, URL_VARIABLE, Config, Remote, Settings, find_remote, find_settings
 from nordiq_watch.errors import ClientError, DaemonAway, DaemonRefused
+from nordiq_watch.host.keys import ApiKey, find_key, read_key_file
 
-DEFAULT_CONFIG = Path("config.yaml")
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
 RELOAD_SECONDS = 150.0  # the daemon answers when the reload is over, and at the latest after two minutes
 
 JsonObject = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """An API key and where it came from; only the latter may be shown."""
-
-    value: str = field(repr=False)
-    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +33,6 @@ class Answer:
     status: int
     body: JsonObject
     text: str
-    headers: Mapping[str, str]
 
 
 class Client:
@@ -52,7 +42,7 @@ class Client:
     to a reload is an answer even when it says `"success": false`.
     """
 
-    def __init__(self, url: str, *, key: Key | None = None, answer_seconds: float = ANSWER_SECONDS) -> None:
+    def __init__(self, url: str, *, key: ApiKey | None = None, answer_seconds: float = ANSWER_SECONDS) -> None:
         self.url = _checked(url)
         self._key = key
         self._answer_seconds = answer_seconds
@@ -99,9 +89,9 @@ class Client:
     def feed(self, records: list[JsonObject]) -> Answer:
         return self._request("POST", "/feed/data", json={"records": records}, answer_seconds=self._answer_seconds)
 
-    def predictions(self, server: str | None = None) -> Answer:
-        """The newest forecast of the fleet, or of one server."""
-        return self._get(f"/predictions/{quote(server or 'current', safe='')}")
+    def predictions(self) -> Answer:
+        """The newest forecast of the fleet."""
+        return self._get("/predictions/current")
 
     def _get(self, path: str) -> Answer:
         return self._request("GET", path, answer_seconds=self._answer_seconds)
@@ -140,7 +130,7 @@ class Client:
             )
         if response.status_code >= 300 and "success" not in body:
             raise DaemonRefused(_describe_error(body, response.status_code), status=response.status_code)
-        return Answer(response.status_code, body, response.text, response.headers)
+        return Answer(response.status_code, body, response.text)
 
     def _describe_refused_key(self) -> str:
         if self._key is None:
@@ -159,16 +149,16 @@ def connect(
     """A client for the daemon that the options, the environment and the config file name, in this order.
 
     The key in the environment wins over the key files. The config is only read where it is needed.
-    ConfigError for a bad config file, ClientError for a key file or address that cannot be used.
+    ConfigError for a config or key file that cannot be used, ClientError for such an address.
     """
     remote = find_remote() if remote is None else remote
-    settings = functools.cache(lambda: _settings(config))
+    settings = functools.cache(lambda: find_settings(config))
     if remote.api_key is not None:
-        key: Key | None = Key(remote.api_key, source=API_KEY_VARIABLE)
+        key = find_key(Settings(config=Config(), root=Path(), api_key=remote.api_key))
     elif key_file is not None:
-        key = read_key(key_file)
+        key = _read_named(key_file)
     else:
-        key = read_key(settings().key_file) if settings().key_file.exists() else None
+        key = read_key_file(settings().key_file)
     return Client(url or remote.url or address_of(settings().config), key=key, answer_seconds=answer_seconds)
 
 
@@ -181,23 +171,11 @@ def address_of(config: Config) -> str:
     return f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
 
 
-def read_key(path: Path) -> Key:
-    """The key in a key file. ClientError where the file cannot be read or does not hold one line of plain text."""
-    try:
-        text = path.read_text(encoding="ascii").strip()
-    except OSError as error:
-        raise ClientError(f"{path}: the key file cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        text = ""
-    if not text or not text.isprintable():
-        raise ClientError(f"{path}: the key file must hold the key alone, as one line of plain text")
-    return Key(text, source=str(path))
-
-
-def _settings(config: Path | None) -> Settings:
-    if config is None and not DEFAULT_CONFIG.exists():
-        return Settings(config=Config(), root=Path.cwd())
-    return load_settings(config or DEFAULT_CONFIG)
+def _read_named(key_file: Path) -> ApiKey:
+    key = read_key_file(key_file)
+    if key is None:
+        raise ClientError(f"{key_file}: there is no such key file")
+    return key
 
 
 def _checked(url: str) -> str:

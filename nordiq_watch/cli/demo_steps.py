@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -191,6 +192,7 @@ def _show_book(console: Console, reader: Reader) -> None:
 def _show_addresses(console: Console, url: str, folder: Folder) -> None:
     from_environment = find_remote().api_key is not None
     key = f"${API_KEY_VARIABLE}" if from_environment else f"$(cat {folder.key_file})"
+    program = "nordiq-watch" if shutil.which("nordiq-watch") else " ".join(command())
     console.print()
     console.print(
         f"The daemon is at {url}; its API key is in {API_KEY_VARIABLE if from_environment else folder.key_file}"
@@ -199,8 +201,8 @@ def _show_addresses(console: Console, url: str, folder: Folder) -> None:
         f"curl -s {url}/status",
         f'curl -s -H "X-API-Key: {key}" {url}/predictions/current',
         f'curl -s -H "X-API-Key: {key}" {url}/admin/models',
-        f"nordiq-watch models --config {folder.config}",
-        f"nordiq-watch rollback --config {folder.config}",
+        f"{program} models --config {folder.config}",
+        f"{program} rollback --config {folder.config}",
     ):
         console.print(f"  {line}", soft_wrap=True)
 

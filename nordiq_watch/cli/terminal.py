@@ -21,7 +21,9 @@ STYLES = {
     "quarantined": "yellow",
     "incomplete": "yellow",
 }
-"""How words of the API stand out; the others are plain."""
+"""How words of the API stand out in the columns below; the others are plain."""
+
+STYLED_COLUMNS = ("state", "outcome")
 
 
 def open_console() -> Console:
@@ -35,7 +37,7 @@ def print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[Any
     for heading in headings:
         table.add_column(heading, no_wrap=heading != headings[-1], overflow="fold")
     for row in rows:
-        table.add_row(*map(cell, row))
+        table.add_row(*(_styled(value, heading) for value, heading in zip(row, headings, strict=True)))
     console.print(Text(title, style="italic"))
     _print(table, console)
 
@@ -70,7 +72,13 @@ def cell(value: Any) -> Text:
         return Text(f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}")
     if isinstance(value, list | tuple):
         return Text(", ".join(str(item) for item in value) or "-")
-    return Text(str(value), style=STYLES.get(str(value), ""))
+    return Text(str(value))
+
+
+def _styled(value: Any, heading: str) -> Text:
+    text = cell(value)
+    text.style = STYLES.get(text.plain, "") if heading in STYLED_COLUMNS else ""
+    return text
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

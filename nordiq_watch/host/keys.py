@@ -42,13 +42,17 @@ class Keyring:
 
 
 def find_key(settings: Settings) -> ApiKey | None:
-    """The key in force; None when neither the environment nor a file has one.
-
-    ConfigError when the file is there and holds no usable key. Warns of a file that others may read.
-    """
+    """The key in force; None when neither the environment nor a file has one. ConfigError as `read_key_file` says."""
     if settings.api_key is not None:
         return ApiKey(_usable(settings.api_key, API_KEY_VARIABLE), API_KEY_VARIABLE)
-    file = settings.key_file
+    return read_key_file(settings.key_file)
+
+
+def read_key_file(file: Path) -> ApiKey | None:
+    """The key in a file; None when there is no such file.
+
+    ConfigError when the file cannot be read or holds no usable key. Warns of a file that others may read.
+    """
     try:
         text = file.read_text(encoding="utf-8")
         mode = file.stat().st_mode

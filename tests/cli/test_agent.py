@@ -157,12 +157,11 @@ def test_a_limit_on_the_rate_is_waited_for(agent: Agent, stub: StubDaemon) -> No
     assert agent.waiting == 1
 
 
-def test_a_refused_field_is_said_once(agent: Agent, stub: StubDaemon, said: list[str]) -> None:
-    refusal = {"index": 0, "field": "load_average", "reason": "is -1, below 0"}
-    stub.answers["POST", "/feed/data"] = (200, {"status": "accepted", "rejected": [refusal]})
+def test_samples_that_are_not_taken_among_others_are_said(agent: Agent, stub: StubDaemon, said: list[str]) -> None:
+    refusal = {"index": 0, "field": "timestamp", "reason": "is older than the window"}
+    stub.answers["POST", "/feed/data"] = (200, {"status": "accepted", "rejected": [refusal, refusal | {"index": 1}]})
     agent.step()
-    agent.step()
-    assert said == ["the daemon does not take load_average: is -1, below 0"]
+    assert said == ["2 samples were not taken; the first, timestamp: is older than the window"]
 
 
 def test_a_sample_is_a_record_of_the_api() -> None:
@@ -198,12 +197,11 @@ class TestCommand:
         assert errors.count("\n") == 1
 
     def test_once_with_a_refused_record_fails(self, stub: StubDaemon) -> None:
-        rejected = [{"index": 0, "field": "server_name", "reason": "is too long"}]
-        stub.answers["POST", "/feed/data"] = (200, {"status": "ignored", "rejected": rejected})
+        stub.answers["POST", "/feed/data"] = (422, {"error": "No valid record", "detail": "server_name: is too long"})
         process = self.run("--once", "--url", stub.url)
-        _, errors = process.communicate(timeout=30)
-        assert process.returncode == 1
-        assert errors == "error: the daemon does not take server_name: is too long\n"
+        output, errors = process.communicate(timeout=30)
+        assert (process.returncode, output) == (1, "")
+        assert errors == "error: No valid record: server_name: is too long (HTTP 422)\n"
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_a_signal_ends_it_cleanly(self, stub: StubDaemon, number: signal.Signals) -> None:

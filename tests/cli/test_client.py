@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from support.stub_daemon import StubDaemon
 
-from nordiq_watch.cli.client import Client, Key, address_of, connect, read_key
+from nordiq_watch.cli.client import Client, address_of, connect
 from nordiq_watch.config import Config, Remote, Server
 from nordiq_watch.errors import ClientError, ConfigError, DaemonAway, DaemonRefused
+from nordiq_watch.host.keys import ApiKey
 
 NOBODY = Remote()
 
@@ -29,7 +30,7 @@ def write_config(folder: Path, text: str) -> Path:
 class TestRequests:
     def test_the_key_goes_into_the_header(self, stub: StubDaemon) -> None:
         stub.answers["GET", "/admin/models"] = (200, {"models": []})
-        Client(stub.url, key=Key("secret", source="a test")).models()
+        Client(stub.url, key=ApiKey("secret", source="a test")).models()
         assert stub.requests[0].headers["X-API-Key"] == "secret"
 
     def test_an_answer_keeps_the_text_as_it_came(self, stub: StubDaemon) -> None:
@@ -56,10 +57,6 @@ class TestRequests:
         stub.answers["POST", "/feed/data"] = (200, {"status": "accepted"})
         Client(stub.url).feed([{"server_name": "a"}])
         assert stub.requests[0].body == {"records": [{"server_name": "a"}]}
-
-    def test_a_server_name_is_one_segment_of_the_path(self, stub: StubDaemon) -> None:
-        stub.answers["GET", "/predictions/a%2Fb%20c"] = (200, {"predictions": {}})
-        assert Client(stub.url).predictions("a/b c").body == {"predictions": {}}
 
     def test_a_slash_at_the_end_of_the_address_does_not_matter(self, stub: StubDaemon) -> None:
         stub.answers["GET", "/health"] = (200, {"running": True})
@@ -97,7 +94,7 @@ class TestFailures:
     def test_a_wrong_key_is_named_by_its_source_and_not_shown(self, stub: StubDaemon) -> None:
         stub.answers["GET", "/admin/models"] = (401, {"error": "Unauthorized"})
         with pytest.raises(DaemonRefused) as caught:
-            Client(stub.url, key=Key("s3cret", source="NORDIQ_API_KEY")).models()
+            Client(stub.url, key=ApiKey("s3cret", source="NORDIQ_API_KEY")).models()
         assert "refused the API key from NORDIQ_API_KEY" in str(caught.value)
         assert "s3cret" not in str(caught.value)
         assert caught.value.status == 401
@@ -121,7 +118,7 @@ class TestFailures:
     def test_a_redirect_does_not_carry_the_key_away(self, stub: StubDaemon) -> None:
         stub.answers["GET", "/status"] = (302, f"{stub.url}/elsewhere")
         with pytest.raises(DaemonRefused, match="HTTP 302"):
-            Client(stub.url, key=Key("secret", source="a test")).status()
+            Client(stub.url, key=ApiKey("secret", source="a test")).status()
         assert [request.path for request in stub.requests] == ["/status"]
 
     def test_a_proxy_is_not_asked_for_loopback(self, stub: StubDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,6 +154,11 @@ class TestConnect:
         monkeypatch.chdir(tmp_path)
         assert connect(remote=NOBODY).url == "http://127.0.0.1:8000"
 
+    def test_the_environment_holds_without_a_config_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("NORDIQ_SERVER__PORT", "9002")
+        assert connect(remote=NOBODY).url == "http://127.0.0.1:9002"
+
     def test_a_config_that_was_named_must_exist(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="cannot be read"):
             connect(config=tmp_path / "nothing.yaml", remote=NOBODY)
@@ -170,10 +172,27 @@ class TestConnect:
 
     def test_the_key_of_the_environment_wins_over_the_files(self, stub: StubDaemon, tmp_path: Path) -> None:
         key_file = tmp_path / "key"
-        key_file.write_text("from the file")
+        key_file.write_text("from-the-file")
         stub.answers["GET", "/status"] = (200, {})
         connect(stub.url, key_file=key_file, remote=Remote(api_key="from-environment")).status()
         assert stub.requests[0].headers["X-API-Key"] == "from-environment"
+
+    def test_a_key_file_that_was_named_wins_over_the_config(self, stub: StubDaemon, tmp_path: Path) -> None:
+        config = write_config(tmp_path, "auth: {key_file: my_key}")
+        for name in ("my_key", "named"):
+            (tmp_path / name).write_text(f"from-{name}\n")
+        stub.answers["GET", "/status"] = (200, {})
+        connect(stub.url, config=config, key_file=tmp_path / "named", remote=NOBODY).status()
+        assert stub.requests[0].headers["X-API-Key"] == "from-named"
+
+    def test_a_key_file_that_was_named_must_exist(self, tmp_path: Path) -> None:
+        with pytest.raises(ClientError, match="there is no such key file"):
+            connect("http://option", key_file=tmp_path / "nothing", remote=NOBODY)
+
+    def test_a_key_file_without_a_key_is_a_mistake(self, tmp_path: Path) -> None:
+        (tmp_path / "empty").write_text("\n")
+        with pytest.raises(ConfigError, match="holds no API key"):
+            connect("http://option", key_file=tmp_path / "empty", remote=NOBODY)
 
     def test_the_key_file_of_the_config_lies_beside_it(self, stub: StubDaemon, tmp_path: Path) -> None:
         config = write_config(tmp_path, "auth: {key_file: my_key}")
@@ -181,6 +200,11 @@ class TestConnect:
         stub.answers["GET", "/status"] = (200, {})
         connect(stub.url, config=config, remote=NOBODY).status()
         assert stub.requests[0].headers["X-API-Key"] == "from-config"
+
+    def test_a_key_that_no_header_can_carry_is_not_shown(self) -> None:
+        with pytest.raises(ConfigError, match="NORDIQ_API_KEY") as caught:
+            connect("http://option", remote=Remote(api_key="schlüssel"))
+        assert "schlüssel" not in str(caught.value)
 
     def test_no_key_at_all_is_sent_as_none(self, stub: StubDaemon, tmp_path: Path) -> None:
         stub.answers["GET", "/status"] = (200, {})
@@ -204,24 +228,3 @@ class TestAddress:
     def test_any_free_port_cannot_be_known(self) -> None:
         with pytest.raises(ClientError, match=r"server\.port is 0"):
             address_of(Config(server=Server(port=0)))
-
-
-class TestKeyFile:
-    def test_the_line_end_is_not_the_key(self, tmp_path: Path) -> None:
-        path = tmp_path / "key"
-        path.write_text("abc\r\n")
-        assert read_key(path) == Key("abc", source=str(path))
-
-    def test_a_key_is_not_shown_by_accident(self) -> None:
-        assert "abc" not in repr(Key("abc", source="x"))
-
-    def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:
-        with pytest.raises(ClientError, match="cannot be read"):
-            read_key(tmp_path / "nothing")
-
-    @pytest.mark.parametrize("content", [b"", b"\n", b"one\ntwo\n", b"\xff\xfe", "schlüssel".encode()])
-    def test_a_file_that_holds_no_key(self, tmp_path: Path, content: bytes) -> None:
-        path = tmp_path / "key"
-        path.write_bytes(content)
-        with pytest.raises(ClientError, match="one line of plain text"):
-            read_key(path)

@@ -46,7 +46,9 @@ def test_a_row_is_one_line_in_a_pipe_however_long(capsys: pytest.CaptureFixture[
 
 def test_only_the_last_column_folds_on_a_narrow_terminal() -> None:
     console = terminal(40)
-    print_table("a title that is wider than this table", ("name", "reason"), [("tft_model_x", "z" * 60)], console=console)
+    print_table(
+        "a title that is wider than this table", ("name", "reason"), [("tft_model_x", "z" * 60)], console=console
+    )
     lines = shown(console)
     assert lines[0] == "a title that is wider than this table"
     assert sum(line.count("z") for line in lines) == 60
@@ -58,3 +60,10 @@ def test_facts_show_what_is_inside_sections(capsys: pytest.CaptureFixture[str]) 
     print_facts({"loaded": True, "config": {"length": 96, "inner": {"deep": None}}}, console=open_console())
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines == [["loaded", "yes"], ["config.length", "96"], ["config.inner.deep", "-"]]
+
+
+def test_states_stand_out_and_other_columns_do_not() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=40, color_system="standard", markup=False)
+    print_table("", ("stage", "state"), [("live", "live")], console=console)
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue().count("\x1b[1;32mlive") == 1

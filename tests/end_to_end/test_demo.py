@@ -1,0 +1,64 @@
+"""The demo as a newcomer runs it: everything is shown, and Ctrl-C ends it with nothing left behind."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from nordiq_watch.config import environment_without_settings
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+UNTIL = "Running until Ctrl-C."
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "nordiq_watch", "demo", "--dir", str(tmp_path / "demo")],
+        env=environment_without_settings(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    yield process
+    if process.poll() is None:
+        process.terminate()  # it takes the daemon along
+        process.wait(60)
+
+
+def test_from_nothing_to_a_hot_reload(demo: subprocess.Popen[str], tmp_path: Path) -> None:
+    assert demo.stdout is not None
+    shown = ""
+    for line in demo.stdout:
+        shown += line
+        if line.startswith(UNTIL):
+            break
+    assert shown.endswith(f"{UNTIL}\n"), shown
+    assert "The data is synthetic: 12 servers that do not exist" in shown
+    first, second = sorted(path.name for path in (tmp_path / "demo" / "models").iterdir())
+    assert len(re.findall(r"^(?:pp\w+\d{3})( +[\d.]+){2} +[\d.]+ to ", shown, re.MULTILINE)) == 2 * 12
+    assert re.search(rf"^before +{first} +1 ", shown, re.MULTILINE)
+    assert re.search(rf"^after +{second} +2 ", shown, re.MULTILINE)
+    assert "trigger: watcher, outcome: loaded" in shown
+    asked = re.search(r"asked (\d+) times for the forecast: 0 requests failed", shown)
+    assert asked and int(asked[1]) > 100
+
+    address = re.search(r"The daemon is at (http://\S+); its API key is in (\S+)", shown)
+    assert address is not None
+    url, key = address[1], Path(address[2]).read_text().strip()
+    answer = requests.get(f"{url}/predictions/current", headers={"X-API-Key": key}, timeout=10).json()
+    assert answer["metadata"]["model_version"] == second
+
+    demo.send_signal(signal.SIGINT)
+    rest, _ = demo.communicate(timeout=60)
+    assert (demo.returncode, rest) == (0, "The daemon has stopped.\n")
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"{url}/health", timeout=5)
