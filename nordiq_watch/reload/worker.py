@@ -1,13 +1,14 @@
 """The reload worker: takes jobs from the queue one by one, and is the only one that changes which model is live.
 
-Everything that can fail (read, verify, build, canary) comes before the swap, which cannot. A job that fails for
-whatever reason leaves the live model as it was, is remembered, and the next job is taken.
+Everything that can fail (read, verify, build, canary, writing down what was decided) comes before the swap, which
+cannot. A job that fails for whatever reason leaves the live model as it was, is remembered, and the next job is taken.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from math import inf
 from typing import Literal
 
 from nordiq_watch.errors import ModelRejected, TransientModelError
@@ -26,6 +27,9 @@ from nordiq_watch.reload.queue import ReloadQueue, Ticket
 from nordiq_watch.storage.decisions import DecisionStore, Refusal
 
 log = logging.getLogger(__name__)
+
+_LOOK_GAP_SECONDS = 0.02
+"""A file that is written to makes thousands of events; looking fifty times a second is enough."""
 
 
 class ReloadWorker:
@@ -58,6 +62,7 @@ class ReloadWorker:
         self._wall_clock = wall_clock
         self._pause = pause
         self._live_fingerprint: str | None = None
+        self._looked_at = -inf
         self.running: Ticket | None = None
 
     def run(self) -> None:
@@ -128,6 +133,10 @@ class ReloadWorker:
     # What the watcher asks for
 
     def _look_again(self, job: LookAgain) -> None:
+        too_early = self._looked_at + _LOOK_GAP_SECONDS - self._clock()
+        if too_early > 0:
+            self._pause(too_early)
+        self._looked_at = self._clock()
         target = self._lookout.choose(live=self._live_name, live_fingerprint=self._live_fingerprint)
         if target is None:
             return
@@ -204,11 +213,11 @@ class ReloadWorker:
             return
         reason = f"rolled back to {target}"
         refusal = self._refusal("quarantined", left.version, reason, left.content_sha256)
-        self._promotion.put_live(restored, attempt, keep_previous=False)
-        self._live_fingerprint = restored.servable.version.fingerprint
         self._store.save(
             self._store.current.with_rollback(left.name, to=target, generation=restored.generation, refusal=refusal)
         )
+        self._promotion.put_live(restored, attempt, keep_previous=False)
+        self._live_fingerprint = restored.servable.version.fingerprint
         self._events.publish(ModelQuarantined(left.name, reason))
         self._announce(restored.servable, attempt, replaced=left.name)
 
@@ -250,10 +259,10 @@ class ReloadWorker:
             self._remember(version, error)
             self._reject(attempt, version, check=error.check, reason=error.reason)
             return False
+        self._store.save(self._store.current.with_live(version.name, proven.generation))
         replaced = self._promotion.put_live(proven, attempt)
         self._live_fingerprint = version.fingerprint
         self._lookout.forget_retry(version)
-        self._store.save(self._store.current.with_live(version.name, proven.generation))
         once_live()
         self._announce(proven.servable, attempt, replaced=replaced.name if replaced else None)
         return True
