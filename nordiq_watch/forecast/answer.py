@@ -147,7 +147,7 @@ def slope_an_hour(values: FloatArray, *, interval_seconds: int) -> DoubleArray:
     centred = hours - hours.mean()
     with np.errstate(invalid="ignore"):
         slope: DoubleArray = (values @ centred) / (centred @ centred)
-    return np.round(slope, _DECIMALS)
+    return np.round(slope, _DECIMALS) + 0.0  # minus zero is zero
 
 
 def last_measured(values: FloatArray) -> FloatArray:
