@@ -7,6 +7,7 @@ changes, or kills the process with SIGBUS, when somebody overwrites or truncates
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Mapping
@@ -58,6 +59,22 @@ def check_length(path: Path) -> None:
     """Proves that the file is as long as its header says, without reading the data. Raises BrokenWeights, OSError."""
     with open_regular(path) as file:
         _check_size(file, _read_header(file))
+
+
+def find_hole(path: Path) -> int | None:
+    """Where the bytes begin that were never written, if the file has its length already: it was preallocated.
+
+    None for a file without such a place, and on a file system that cannot tell. Raises OSError.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            begin = os.lseek(file.fileno(), 0, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno in (errno.EINVAL, errno.ENXIO, errno.EOPNOTSUPP):
+                return None
+            raise
+    return begin if begin < size else None
 
 
 def read_weights(path: Path) -> WeightsFile:

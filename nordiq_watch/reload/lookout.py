@@ -88,7 +88,9 @@ class Lookout:
         return True
 
     def forget_retry(self, version: Version) -> None:
+        """It is live: what kept it from that is over."""
         self._retries.pop(version.name, None)
+        self._sightings.trust(version.name)
 
     def _is_loadable(self, version: Version, live: str | None, live_fingerprint: str | None) -> bool:
         now = self._clock()

@@ -32,7 +32,7 @@ class Sightings:
             sighting = self._seen[version.name] = Sighting(version.fingerprint, now, now)
         elif sighting.fingerprint != version.fingerprint:
             sighting.fingerprint, sighting.unchanged_since = version.fingerprint, now
-            sighting.complete_at, sighting.disproven = None, False
+            sighting.complete_at = None
         if verdict.complete and sighting.complete_at is None:
             sighting.complete_at = now
         return sighting
@@ -49,9 +49,14 @@ class Sightings:
         return sighting is None or now >= sighting.unchanged_since + self._settle_seconds
 
     def disprove(self, name: str) -> None:
-        """The hashes of these bytes did not match: now only time can tell whether more is coming."""
+        """Its bytes were not those that it lists: whatever comes now, only standing still tells that it is all."""
         if name in self._seen:
             self._seen[name].disproven = True
+
+    def trust(self, name: str) -> None:
+        """Its bytes were those that it lists: the next time, hashes alone will do again."""
+        if name in self._seen:
+            self._seen[name].disproven = False
 
     def get(self, name: str) -> Sighting | None:
         return self._seen.get(name)

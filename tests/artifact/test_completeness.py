@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -58,6 +59,27 @@ def test_truncated_weights_are_named_with_both_sizes(directory: Path) -> None:
     verdict = judge(directory)
     assert not verdict.complete
     assert f"has {len(content) - 1:,} bytes, its header says {len(content):,}" in str(verdict.reason)
+
+
+def preallocate(weights: Path, *, written: float) -> None:
+    """The file keeps its length, but only this share of its bytes was ever written."""
+    content = weights.read_bytes()
+    with weights.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, len(content))
+        file.write(content[: int(len(content) * written)])
+
+
+def test_weights_that_were_preallocated_and_not_yet_filled_are_incomplete(directory: Path) -> None:
+    (directory / INFO_FILE).unlink()
+    preallocate(directory / WEIGHTS_FILE, written=0.5)
+    verdict = judge(directory)
+    assert not verdict.complete
+    assert "model.safetensors is not written from byte 8,192 on" in str(verdict.reason)
+
+
+def test_where_hashes_tell_a_sparse_file_is_as_good_as_any(directory: Path) -> None:
+    preallocate(directory / WEIGHTS_FILE, written=0.5)
+    assert judge(directory).proven
 
 
 def test_a_link_in_place_of_a_file_is_not_followed(directory: Path, tmp_path: Path) -> None:

@@ -220,7 +220,30 @@ def test_hashes_that_do_not_match_wait_for_the_rest(yard) -> None:
     assert yard.states()[B] == "available"
     (directory / WEIGHTS_FILE).write_bytes(whole)
     yard.look()
+    yard.pass_time(2.0)
     assert yard.live_name == B
+
+
+def test_wrong_hashes_are_read_once_and_again_when_the_directory_stands_still(yard) -> None:
+    """Else a large file that is overwritten in place is read, hashed and reported from one end to the other."""
+    directory = yard.drop(A)
+    yard.look()
+    whole = tiny_weights(tiny_spec(), seed=2)
+    for part in range(1, 6):
+        with (directory / WEIGHTS_FILE).open("r+b") as file:
+            file.write(whole[: len(whole) * part // 5])
+        yard.look()
+        yard.pass_time(0.5)
+    assert [event.version for event in yard.events if isinstance(event, ModelRejectedEvent)] == [A]
+    shutil.rmtree(directory)
+    yard.drop(A, seed=2)
+    yard.look()
+    yard.pass_time(2.0)
+    assert yard.generation == 2
+    shutil.rmtree(directory)
+    yard.drop(A, seed=3)
+    yard.look()  # it kept its promise since: its hashes count again
+    assert yard.generation == 3
 
 
 def test_hashes_that_never_match_end_in_a_rejection(yard) -> None:
