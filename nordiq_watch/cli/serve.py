@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 from pathlib import Path
-from typing import Any
+
+from nordiq_watch.cli.parsers import Subparsers, add_command
 
 _EXAMPLE = """\
 example:
@@ -16,13 +18,15 @@ SIGHUP reads the keys and the log level again and looks for the latest model.
 """
 
 
-def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
-    parser = subparsers.add_parser("serve", help="run the daemon", description="Runs the daemon.", epilog=_EXAMPLE)
+def add_parser(subparsers: Subparsers) -> None:
+    parser = add_command(subparsers, "serve", "run the daemon", _EXAMPLE)
     parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="settings (default: config.yaml)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Serves until SIGTERM or SIGINT; 0 after a clean stop."""
+    # Idle threads of torch spin by default, and would take the cores from the threads that answer requests.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from nordiq_watch.config import load_settings
     from nordiq_watch.daemon import Daemon
     from nordiq_watch.host.logs import configure_logging

@@ -6,14 +6,9 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nordiq_watch.cli.parsers import Subparsers, add_command
 
-if TYPE_CHECKING:
-    from nordiq_watch.config import Settings
-
-DEFAULT_CONFIG = Path("config.yaml")
 INTERRUPTED = 130
 PIPE_COLUMNS = 120  # a pipe has no width of its own
 
@@ -54,11 +49,12 @@ def run(args: argparse.Namespace) -> int:
     """Prints the new directory's path. DatasetError, ConfigError and OSError as the trainer raises them."""
     # Idle threads of torch spin by default: beside a busy daemon that made a batch twenty times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    settings = _load_settings(args.config)
     from rich.console import Console
 
+    from nordiq_watch.config import find_settings
     from nordiq_watch.training.trainer import Order, TrainingRun
 
+    settings = find_settings(args.config)
     order = Order(
         dataset=args.dataset,
         models_dir=args.models_dir or settings.models_dir,
@@ -74,17 +70,6 @@ def run(args: argparse.Namespace) -> int:
         return INTERRUPTED
     print(directory)
     return 0
-
-
-def _load_settings(path: Path | None) -> Settings:
-    """The file's; without one the defaults, relative to here. The environment overrides either."""
-    from msgspec.structs import replace
-
-    from nordiq_watch.config import load_settings
-
-    if path is None and not DEFAULT_CONFIG.exists():
-        return replace(load_settings(Path(os.devnull)), root=Path.cwd())
-    return load_settings(path or DEFAULT_CONFIG)
 
 
 def _positive(text: str) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from nordiq_watch.cli.parsers import Subparsers, add_command
 from nordiq_watch.errors import ConfigError, ModelRejected
 
 if TYPE_CHECKING:
@@ -21,13 +22,8 @@ Exit code 0: complete and loadable. 1: it is not, and the line says exactly why.
 """
 
 
-def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
-    parser = subparsers.add_parser(
-        "verify",
-        help="say whether a model directory is complete and loadable",
-        description="Says whether a model directory is complete and loadable, and if not, exactly why.",
-        epilog=_EXAMPLE,
-    )
+def add_parser(subparsers: Subparsers) -> None:
+    parser = add_command(subparsers, "verify", "say whether a model directory is complete and loadable", _EXAMPLE)
     parser.add_argument("model_dir", type=Path, metavar="MODEL_DIR")
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="also check that the daemon with these settings can serve it"

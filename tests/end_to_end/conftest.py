@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support.daemon import ONE_THREAD
+from support.daemon import clean_environment
 from support.fleet import GOOGLE_FLEET, METRICS
 
-from nordiq_watch.config import Settings, environment_without_settings, load_settings
+from nordiq_watch.config import Settings, load_settings
 
 ENCODER, HORIZON = 36, 12
 TRAINING = {
@@ -52,7 +52,7 @@ def _train(config_file: Path, *options: str) -> tuple[Path, str]:
     arguments = ["train", "--dataset", str(GOOGLE_FLEET), "--epochs", "1", "--config", str(config_file), *options]
     done = subprocess.run(
         [sys.executable, "-m", "nordiq_watch", *arguments],
-        env=environment_without_settings() | ONE_THREAD,
+        env=clean_environment(),
         cwd=config_file.parent,
         capture_output=True,
         text=True,

@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.daemon import clean_environment
 from support.models import drop_model, tiny_spec
-
-from nordiq_watch.config import environment_without_settings
 
 
 def serve(root: Path, config: str, **environ: str) -> str:
@@ -24,7 +23,7 @@ def run(root: Path, *arguments: str, **environ: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "nordiq_watch", *arguments],
         cwd=root,
-        env=environment_without_settings() | environ,
+        env=clean_environment() | environ,
         capture_output=True,
         text=True,
         timeout=60,

@@ -15,13 +15,20 @@ from typing import Any, Self
 import requests
 import yaml
 
-from nordiq_watch.config import environment_without_settings
+from nordiq_watch.config import API_KEY_VARIABLE, environment_without_settings
 
 PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.02
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 """The networks of the tests are tiny: a second thread costs more than it brings, most of all on a busy machine."""
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without any setting of nordiq_watch, its key included."""
+    environ = environment_without_settings() | ONE_THREAD
+    environ.pop(API_KEY_VARIABLE, None)
+    return environ
 
 
 def wait_until(holds: Callable[[], Any], *, what: str, seconds: float = PATIENCE_SECONDS) -> Any:
@@ -73,7 +80,7 @@ class DaemonProcess:
         self._log_begin += len(self.log)
         self.process = subprocess.Popen(
             [*self.launcher, sys.executable, "-m", "nordiq_watch", "serve", "--config", str(self.config_file)],
-            env=environment_without_settings() | ONE_THREAD | environ,
+            env=clean_environment() | environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=(self.root / "stderr.txt").open("wb"),
