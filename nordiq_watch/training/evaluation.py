@@ -22,7 +22,7 @@ from nordiq_watch.training.baselines import (
     true_values,
 )
 from nordiq_watch.training.batches import Batch, ValidationBatches, Windows, spread_evenly
-from nordiq_watch.training.forecaster import Forecaster
+from nordiq_watch.training.forecaster import Forecaster, as_list
 from nordiq_watch.training.timeseries import Split
 
 MAX_WINDOWS = 2000
@@ -87,12 +87,8 @@ def forecast(forecaster: Forecaster, batches: Iterable[Batch]) -> FloatArray:
     """(windows, steps, targets, quantiles) in the metrics' units, the quantiles of each point in order."""
     forecaster.eval()
     with torch.inference_mode():
-        parts = [_as_one(forecaster(x)["prediction"]) for x, _ in batches]
+        parts = [torch.stack(as_list(forecaster(x)["prediction"]), dim=2) for x, _ in batches]
     return np.sort(torch.cat(parts).numpy(), axis=-1)
-
-
-def _as_one(prediction: list[torch.Tensor] | torch.Tensor) -> torch.Tensor:
-    return torch.stack(prediction if isinstance(prediction, list) else [prediction], dim=2)
 
 
 def _look_up(split: Split, rows: IntArray, interval_seconds: int) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -26,7 +26,7 @@ from nordiq_watch.training.batches import TrainingBatches, ValidationBatches, Wi
 from nordiq_watch.training.dataset import FleetData, load_dataset, some
 from nordiq_watch.training.evaluation import Evaluation, evaluate, to_table
 from nordiq_watch.training.export import export_model
-from nordiq_watch.training.forecaster import Forecaster, build_forecaster
+from nordiq_watch.training.forecaster import Forecaster, build_forecaster, start_at_last_value
 from nordiq_watch.training.incremental import Predecessor, check_fit, find_newest, take_weights
 from nordiq_watch.training.loop import Clock, Fitted, Plan, fit
 from nordiq_watch.training.progress import ProgressReport
@@ -126,7 +126,9 @@ class TrainingRun:
         seed_everything(self._config.training.seed, verbose=False)
         lengths = predecessor.embedding_lengths if predecessor else {}
         forecaster = build_forecaster(split, self._config.training, embedding_lengths=lengths)
-        if predecessor:
+        if predecessor is None:
+            start_at_last_value(forecaster, Windows(split.training))
+        else:
             spec, _ = self._export(split, forecaster, {})
             check_fit(predecessor, spec)
             take_weights(forecaster, predecessor)

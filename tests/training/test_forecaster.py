@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from msgspec.structs import replace
@@ -7,7 +8,7 @@ from support.small_fleet import TINY, fleet_of, series_of, wavy
 
 from nordiq_watch.errors import ConfigError
 from nordiq_watch.training.batches import Windows
-from nordiq_watch.training.forecaster import build_forecaster
+from nordiq_watch.training.forecaster import as_list, build_forecaster, start_at_last_value
 from nordiq_watch.training.timeseries import Split, split_by_time
 
 
@@ -55,6 +56,33 @@ def test_given_lengths_of_embeddings_are_used() -> None:
     forecaster = build_forecaster(split_of(wavy(60), per_server=True), TINY, embedding_lengths={"server_name": 5})
     lengths = {name: embedding.embedding_dim for name, embedding in forecaster.input_embeddings.items()}
     assert lengths["server_name"] == 5
+
+
+@pytest.mark.parametrize("metrics", [1, 2])
+def test_it_starts_as_the_last_value_with_the_quantiles_of_what_really_came(metrics: int) -> None:
+    split = split_of(wavy(400, metrics=metrics))
+    windows = Windows(split.training)
+    forecaster = build_forecaster(split, TINY, embedding_lengths={}).eval()
+    start_at_last_value(forecaster, windows)
+    x, (truth, _) = windows.batch(np.arange(len(windows)))
+    with torch.no_grad():
+        prediction = as_list(forecaster(x)["prediction"])
+    for target, values in enumerate(as_list(truth)):
+        history = as_list(x["encoder_target"])[target]
+        last = history.gather(1, x["encoder_lengths"][:, None] - 1)
+        distance = (prediction[target][..., 3] - last).abs()
+        assert float(distance.mean()) < 0.3 * float(history.std(dim=1).mean())
+        below = (values[..., None] < prediction[target]).float().mean(dim=(0, 1))
+        torch.testing.assert_close(below, torch.tensor([0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98]), rtol=0, atol=0.03)
+
+
+def test_a_metric_that_never_changes_starts_as_it_is() -> None:
+    split = split_of(np.full((60, 1), 42.0))
+    forecaster = build_forecaster(split, TINY, embedding_lengths={}).eval()
+    start_at_last_value(forecaster, Windows(split.training))
+    x, _ = Windows(split.validation).batch([0])
+    with torch.no_grad():
+        assert forecaster(x)["prediction"].unique().tolist() == pytest.approx([42.0])
 
 
 def test_more_heads_than_hidden_size_are_refused() -> None:
