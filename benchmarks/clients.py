@@ -55,6 +55,10 @@ class Requests:
         """Those that were on their way at some moment between start and stop."""
         return self.where((self.end > start) & (self.begin < stop))
 
+    def between(self, start: float, stop: float) -> Requests:
+        """Those that began after start and were answered before stop."""
+        return self.where((self.begin > start) & (self.end < stop))
+
     def where(self, chosen: NDArray[np.bool_]) -> Requests:
         return Requests(self.begin[chosen], self.end[chosen], self.status[chosen], self.version[chosen])
 

@@ -18,10 +18,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")  # draws into files, needs no display
-
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike

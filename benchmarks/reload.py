@@ -20,8 +20,7 @@ from clients import Clients, Requests
 from common import Column, Report, Row, Target, median, percentile, run_benchmark, tell
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from subjects import ANSWER_PATH, Daemon, Library, PriorArt, Subject, ask, wait_for_answers_by
-from support.daemon import wait_until
+from subjects import ANSWER_PATH, Daemon, Library, PriorArt, Subject, ask, wait_for_answers_by, wait_until_dealt_with
 
 CLIENTS = 4
 BLOCKED_SECONDS = 0.25
@@ -81,7 +80,7 @@ class Run:
 
     @property
     def steady(self) -> Requests:
-        return self.requests.during(self.began_at + SETTLE_SECONDS, self.dropped_at)
+        return self.requests.between(self.began_at + SETTLE_SECONDS, self.dropped_at)
 
     @property
     def reloading(self) -> Requests:
@@ -109,7 +108,7 @@ def observe(subject: Subject, library: Library, pace: Pace, file: Path) -> Run:
         time.sleep(pace.rest_seconds)
         peak_bytes = memory.peak()
         damaged_at = library.drop(library.damaged, subject.models)
-        wait_until(lambda: subject.has_dealt_with(library.damaged), what="the damaged version to be dealt with")
+        wait_until_dealt_with(library.damaged, subject)
         time.sleep(pace.rest_seconds)
         ended_at = time.monotonic()
         answered = clients.stop()

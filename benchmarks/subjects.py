@@ -21,7 +21,7 @@ import numpy as np
 import requests
 import torch
 from common import cores
-from support.daemon import DaemonProcess, wait_until
+from support.daemon import PATIENCE_SECONDS, DaemonProcess, wait_until
 from support.models import METRICS, drop_model, tiny_spec
 
 from nordiq_watch.artifact.layout import WEIGHTS_FILE
@@ -35,6 +35,7 @@ SERVERS = tuple(f"ppdb{number:03d}" for number in range(4))
 """Few, so that a reload is more than its forward pass."""
 
 _MEGABYTE = 1_000_000
+_POLL_SECONDS = 0.25
 
 
 # --- the fleet ----------------------------------------------------------------------------------------------------
@@ -149,10 +150,12 @@ class Subject(Protocol):
     """A server that reloads by itself what is dropped into `models`. `with` starts it and kills it."""
 
     name: str
-    key: str
 
     @property
     def url(self) -> str: ...
+
+    @property
+    def key(self) -> str: ...
 
     @property
     def pid(self) -> int: ...
@@ -250,7 +253,7 @@ class PriorArt:
         return self._process.pid
 
     def has_dealt_with(self, version: str) -> bool:
-        return bool(requests.get(f"{self.url}/dealt-with/{version}", timeout=60).json())
+        return bool(requests.get(f"{self.url}/dealt-with/{version}", timeout=PATIENCE_SECONDS).json())
 
     def stages(self, version: str) -> dict[str, float]:
         return {}
@@ -258,7 +261,16 @@ class PriorArt:
 
 def ask(subject: Subject) -> requests.Response:
     """One answer, as the clients get it."""
-    return requests.get(subject.url + ANSWER_PATH, headers={"X-API-Key": subject.key}, timeout=60)
+    return requests.get(subject.url + ANSWER_PATH, headers={"X-API-Key": subject.key}, timeout=PATIENCE_SECONDS)
+
+
+def wait_until_dealt_with(version: str, subject: Subject) -> None:
+    """Asks rarely: what the server does to answer this would slow down what is measured."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not subject.has_dealt_with(version):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{subject.name} neither loaded nor refused {version}")
+        time.sleep(_POLL_SECONDS)
 
 
 def wait_for_answers_by(version: str, subject: Subject) -> None:
