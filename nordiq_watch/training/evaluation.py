@@ -131,7 +131,7 @@ def to_table(evaluation: Evaluation) -> Table:
     title = Text(f"Mean absolute error / pinball loss on {evaluation.windows:,} validation windows")
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("metric", no_wrap=True)
-    for heading in ("model", "last value", "day before", "vs. last value"):
+    for heading in ("model", "last value", "day before", "vs. last"):
         table.add_column(heading, justify="right", no_wrap=True)
     for metric, scores in evaluation.scores.items():
         cells = [_cell(scores[who]) for who in ("model", "last_value", "seasonal")]
@@ -140,7 +140,7 @@ def to_table(evaluation: Evaluation) -> Table:
 
 
 def _cell(score: Score) -> str:
-    return "–" if score.mae is None or score.pinball is None else f"{score.mae:.4g} / {score.pinball:.4g}"
+    return "–" if score.mae is None or score.pinball is None else f"{score.mae:.3g} / {score.pinball:.3g}"
 
 
 def _gain(model: float | None, baseline: float | None) -> str:
