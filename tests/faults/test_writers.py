@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from support import writers
 from support.daemon import wait_until
+from support.drop_site import check_goes_live
 from support.writers import ORDERS, Writer
 
 pytestmark = pytest.mark.slow
@@ -49,17 +50,6 @@ def each(named: dict[str, Writer]) -> list[object]:
         pytest.param(writer, id=name, marks=[without_rsync] if name.startswith("rsync") else [])
         for name, writer in named.items()
     ]
-
-
-def check_goes_live(site, reader, made, write) -> None:
-    """First the answers from before, then those by `made`, and nothing between; one load in all."""
-    before, last = reader.begin(), site.last_reload()
-    write(made.path, site.daemon.models / made.name, site.watches(made))
-    assert site.go_live(made) == before.generation + 1
-    reader.wait_for(made)
-    assert reader.said == [before, made.said(before.generation + 1)]
-    assert site.loaded_since(last) == [made.name]
-    assert reader.failures == []
 
 
 @pytest.mark.parametrize("write", each(WRITERS))

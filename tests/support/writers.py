@@ -79,11 +79,18 @@ def in_order(*names: str) -> Writer:
 
     def write(source: Path, target: Path, pause: Pause) -> None:
         target.mkdir()
-        for name in present(source, names):
-            pause()
-            shutil.copyfile(source / name, target / name)
+        pause()
+        write_in_order(source, target, pause, names)
 
     return write
+
+
+def write_in_order(source: Path, target: Path, pause: Pause, names: tuple[str, ...]) -> None:
+    first, *others = present(source, names)
+    shutil.copyfile(source / first, target / first)
+    for name in others:
+        pause()
+        shutil.copyfile(source / name, target / name)
 
 
 def trickle(source: Path, target: Path, pause: Pause) -> None:
