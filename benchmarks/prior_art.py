@@ -4,7 +4,7 @@ answers that are ready as well, so that only the way of reloading differs:
 under one lock, which every request takes too, the live model is deleted, then the new one is built, its weights are
 loaded with safetensors and copied in, and it forecasts once. If that fails, there is no model any more.
 
-python prior_art.py MODELS_DIR ANSWER_BYTES → its URL on stdout
+python prior_art.py MODELS_DIR → its URL on stdout
 """
 
 from __future__ import annotations
@@ -27,17 +27,16 @@ from nordiq_watch.network.tft import TemporalFusionTransformer
 from nordiq_watch.spec import ModelSpec
 
 _SERVERS = 4
+_ANSWER_BYTES = 2578  # as many as nordiq_watch answers for four servers
 _THREADS = 8
 
 
 class LockedModel:
-    """`answer_bytes`: the length of every answer."""
-
-    def __init__(self, answer_bytes: int) -> None:
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._network: TemporalFusionTransformer | None = None
         self._version = ""
-        self._body = bytes(answer_bytes)
+        self._body = bytes(_ANSWER_BYTES)
         self.dealt_with: set[str] = set()
 
     def reload(self, directory: Path) -> None:
@@ -92,8 +91,8 @@ class ReloadWhatComes(FileSystemEventHandler):
             self._model.reload(Path(str(event.dest_path)))
 
 
-def main(models_dir: Path, answer_bytes: int) -> None:
-    model = LockedModel(answer_bytes)
+def main(models_dir: Path) -> None:
+    model = LockedModel()
     model.reload(max(models_dir.iterdir()))
     observer = Observer()
     observer.schedule(ReloadWhatComes(model), str(models_dir))
@@ -109,4 +108,4 @@ def main(models_dir: Path, answer_bytes: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]))

@@ -20,7 +20,7 @@ from clients import Clients, Requests
 from common import Column, Report, Row, Target, median, percentile, run_benchmark, tell
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from subjects import ANSWER_PATH, Daemon, Library, PriorArt, Subject, ask, wait_for_answers_by, wait_until_dealt_with
+from subjects import ANSWER_PATH, Daemon, Library, PriorArt, Subject, wait_for_answers_by, wait_until_dealt_with
 
 CLIENTS = 4
 BLOCKED_SECONDS = 0.25
@@ -153,13 +153,12 @@ def measure_floor_beside_clients(daemon: Daemon, library: Library, place: Path) 
 
 
 def measure_once(library: Library, pace: Pace, place: Path) -> tuple[Floor, list[Run]]:
+    """The servers are up at the same time, which spares a start, but only one of them has work."""
     alone = measure_floor(library)
-    with Daemon(place / "daemon", library) as daemon:
+    with PriorArt(place / "prior_art", library) as prior_art, Daemon(place / "daemon", library) as daemon:
         warm_up(daemon, library)
-        answer_bytes = len(ask(daemon).content)
         ours = observe(daemon, library, pace, place / "daemon.npz")
         beside_clients = measure_floor_beside_clients(daemon, library, place) if pace.floor_twice else None
-    with PriorArt(place / "prior_art", library, answer_bytes=answer_bytes) as prior_art:
         warm_up(prior_art, library)
         theirs = observe(prior_art, library, pace, place / "prior_art.npz")
     return Floor(alone, beside_clients), [ours, theirs]

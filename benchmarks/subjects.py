@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -227,19 +228,15 @@ class PriorArt:
     name = "delete, then load under the lock"
     key = "none"
 
-    def __init__(self, root: Path, library: Library, *, answer_bytes: int) -> None:
+    def __init__(self, root: Path, library: Library) -> None:
         self.models = root / "models"
         self.models.mkdir(parents=True)
         library.drop(library.first, self.models)
-        self._answer_bytes = answer_bytes
 
     def __enter__(self) -> Self:
         script = Path(__file__).with_name("prior_art.py")
-        self._process = subprocess.Popen(
-            [sys.executable, str(script), str(self.models), str(self._answer_bytes)], stdout=subprocess.PIPE, text=True
-        )
-        assert self._process.stdout is not None
-        self.url = self._process.stdout.readline().strip()
+        arguments = [sys.executable, str(script), str(self.models)]
+        self._process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
         return self
 
     def __exit__(
@@ -247,6 +244,12 @@ class PriorArt:
     ) -> None:
         self._process.kill()
         self._process.communicate()
+
+    @cached_property
+    def url(self) -> str:
+        """Waits until it serves."""
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
 
     @property
     def pid(self) -> int:
