@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 _JOIN_SECONDS = 10.0
 
-_BACKGROUND = 10
+_BACKGROUND = 5
 """Niceness of the threads that compute: where cores are short, requests and samples go first."""
 
 

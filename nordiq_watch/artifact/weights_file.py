@@ -23,7 +23,10 @@ from nordiq_watch.artifact.files import open_regular
 from nordiq_watch.records import RawTensor
 
 MAX_HEADER_BYTES = 32 * 2**20
-_CHUNK_BYTES = 8 * 2**20
+_CHUNK_BYTES = 64 * 2**20
+"""Reading and hashing let other threads run, and each of them then waits for its turn to go on: with four busy threads
+chunks of 8 MB took four times as long as chunks of 64 MB, and on an idle machine both took the same.
+"""
 _DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
 
@@ -142,7 +145,7 @@ def _check_size(file: BinaryIO, header: Header) -> None:
 
 
 def _fill(buffer: memoryview, file: BinaryIO, digest: hashlib._Hash) -> None:
-    """Reads and hashes chunk by chunk while the bytes are in cache; both calls let other threads run."""
+    """Reads and hashes chunk by chunk."""
     for begin in range(0, len(buffer), _CHUNK_BYTES):
         chunk = buffer[begin : begin + _CHUNK_BYTES]
         filled = 0
