@@ -25,7 +25,7 @@ from subjects import ANSWER_PATH, Daemon, Library, PriorArt, Subject, wait_for_a
 CLIENTS = 4
 BLOCKED_SECONDS = 0.25
 """A request that waits longer for its answer counts as blocked."""
-SETTLE_SECONDS = 1.0
+SETTLE_SECONDS = 0.5
 """Not counted: the clients have just begun."""
 AFTERMATH_SECONDS = 0.25
 """Counted to the reload: time after the first new answer in which the old model is put away."""
