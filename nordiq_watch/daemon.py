@@ -51,7 +51,9 @@ log = logging.getLogger(__name__)
 _JOIN_SECONDS = 10.0
 
 _BACKGROUND = 5
-"""Niceness of the threads that compute: where cores are short, requests and samples go first."""
+"""Niceness of the thread that forecasts: where cores are short, requests and samples go first. A reload is rare, and
+made to wait it took seconds instead of one.
+"""
 
 
 class Daemon:
@@ -176,7 +178,7 @@ class Daemon:
         self._start("ingest", self._ingest.run)
         self._start("forecaster", self._forecaster.run, nice=_BACKGROUND)
         self._queue.submit(LookAgain(trigger="startup"))
-        self._start("reload", self._worker.run, nice=_BACKGROUND)
+        self._start("reload", self._worker.run)
         if settings.config.watch.enabled:
             self._start("watcher", self._watcher.run)
         else:

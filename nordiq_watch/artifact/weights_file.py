@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import mmap
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
-import numpy as np
 
 from nordiq_watch.artifact.files import open_regular
 from nordiq_watch.records import RawTensor
@@ -90,14 +90,22 @@ def read_weights(path: Path) -> WeightsFile:
         header = _read_header(file)
         _check_size(file, header)
         digest = hashlib.sha256(header.raw)
-        data = np.empty(header.file_size - len(header.raw), dtype=np.uint8)
-        view = data.data
+        view = _take_memory(header.file_size - len(header.raw))
         _fill(view, file, digest)
     tensors = {
         name: RawTensor(entry.dtype, entry.shape, view[entry.data_offsets[0] : entry.data_offsets[1]])
         for name, entry in header.entries.items()
     }
     return WeightsFile(tensors=tensors, sha256=digest.hexdigest(), size_bytes=header.file_size)
+
+
+def _take_memory(size: int) -> memoryview:
+    """A buffer of its own pages, given back to the system as soon as the last tensor in it is gone.
+
+    Not numpy's, which asks for huge pages: on virtual machines that lend free ones to their host, touching 245 MB of
+    them took 0.6 s instead of 0.15.
+    """
+    return memoryview(mmap.mmap(-1, max(1, size), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))[:size]
 
 
 def _read_header(file: BinaryIO) -> Header:
