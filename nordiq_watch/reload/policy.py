@@ -29,7 +29,7 @@ def next_to_load(loadable: Sequence[Version], situation: Situation) -> Version |
     by_name = {version.name: version for version in loadable}
     if situation.pinned in by_name and situation.pinned != situation.live:
         return by_name[situation.pinned]
-    newer = [version for version in loadable if age_key(version.name) > _floor(situation)]
+    newer = [version for version in loadable if age_key(version.name) > _floor(situation, version.name)]
     if newer and (situation.pinned is None or situation.live is None):
         return newer[0]
     if situation.live is not None:
@@ -46,8 +46,11 @@ def newer_than_live(loadable: Sequence[Version], live: str | None) -> Version | 
     return newest
 
 
-def _floor(situation: Situation) -> tuple[str, str]:
-    """Only what is above this is a newer drop: the live (or last live) version and all that were rolled back."""
+def _floor(situation: Situation, name: str) -> tuple[str, str]:
+    """What a newer drop must be above: the live (or last live) version and all that were rolled back.
+
+    A version that was rolled back and is loadable again has other bytes: it does not stand in its own way.
+    """
     base = situation.live or situation.resume
-    names = [*situation.quarantined, *([base] if base else [])]
+    names = [*(other for other in situation.quarantined if other != name), *([base] if base else [])]
     return max(map(age_key, names), default=("", ""))

@@ -283,10 +283,13 @@ class ReloadWorker:
             self._refuse(version, error.reason, content_sha256=error.content_sha256)
 
     def _refuse(self, version: Version, reason: str, *, content_sha256: str | None) -> None:
+        """The same bytes stay refused for what they were refused for; a quarantine stays until its version is live."""
         known = self._store.current.refusals.get(version.name)
         refusal = self._refusal("rejected", version, reason, content_sha256)
         if known is not None and known.content_sha256 is not None and known.content_sha256 == content_sha256:
             refusal = self._refusal(known.state, version, known.reason, content_sha256)
+        elif known is not None and known.state == "quarantined":
+            refusal = self._refusal("quarantined", version, reason, known.content_sha256)
         self._store.save(self._store.current.with_refusal(version.name, refusal))
 
     def _refusal(

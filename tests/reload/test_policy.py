@@ -40,7 +40,7 @@ def situation(live=None, pinned=None, resume=None, quarantined=()) -> Situation:
         ("best", {}, "best"),
         ("3 2 1", {"resume": "2"}, "3"),  # dropped while the daemon was away
         ("2 1", {"resume": "2"}, "2"),
-        ("3 2 1", {"resume": "2", "quarantined": "3"}, "2"),
+        ("2 1", {"resume": "2", "quarantined": "3"}, "2"),
         ("4 2 1", {"resume": "2", "quarantined": "3"}, "4"),
         ("2 1", {"resume": "1", "quarantined": "3"}, "1"),  # 2 was there before 3 was rolled back
         ("2 1", {"resume": "9"}, "2"),  # the last live version is gone: better an older one than none
@@ -54,6 +54,9 @@ def situation(live=None, pinned=None, resume=None, quarantined=()) -> Situation:
         ("3 2@new", {"live": "2@old"}, "3"),
         ("2 1", {"live": "1", "quarantined": "3"}, None),
         ("4 2 1", {"live": "1", "quarantined": "3"}, "4"),
+        ("3@new 2 1", {"live": "1", "quarantined": "3"}, "3"),  # rolled back, and then replaced in place
+        ("3@new 2 1", {"live": "1", "quarantined": ("3", "4")}, None),
+        ("3@new 2 1", {"resume": "1", "quarantined": "3"}, "3"),
         # pinned
         ("3 2 1", {"live": "1", "pinned": "1"}, None),
         ("3 2 1@new", {"live": "1@old", "pinned": "1"}, "1"),

@@ -454,6 +454,39 @@ class TestRollback:
         yard.look()
         assert yard.live_name == "tft_model_20250104_000000"
 
+    def test_the_version_left_gets_a_new_try_when_its_bytes_change(self, yard) -> None:
+        yard.drop(A)
+        yard.look()
+        directory = yard.drop(C)
+        yard.look()
+        yard.ask(RollBack())
+        os.utime(directory / WEIGHTS_FILE)
+        yard.look()
+        assert (yard.live_name, yard.states()[C]) == (A, "quarantined")
+        shutil.rmtree(directory)
+        yard.drop(C, seed=2)
+        yard.look()
+        assert (yard.live_name, yard.states()[C]) == (C, "live")
+
+    def test_the_version_left_stays_left_whatever_becomes_of_its_directory(self, yard) -> None:
+        yard.drop(A)
+        yard.look()
+        whole = yard.drop(C)
+        yard.look()
+        yard.drop(B)
+        yard.ask(RollBack())
+        kept = shutil.copytree(whole, yard.models_dir.parent / "kept")
+        shutil.rmtree(whole)
+        damage(yard.drop(C, seed=2), "infinite")
+        yard.look()
+        yard.pass_time(2.0)
+        assert (yard.live_name, yard.states()[C]) == (A, "quarantined")
+        assert "not finite" in yard.reason(C)
+        shutil.rmtree(whole)
+        shutil.copytree(kept, whole)
+        yard.look()
+        assert (yard.live_name, yard.states()[C]) == (A, "quarantined")
+
     def test_it_holds_after_a_restart(self, yard) -> None:
         yard.drop(A)
         yard.look()
