@@ -89,12 +89,12 @@ class ReloadDesk:
     def _state_of(self, version: Version) -> tuple[str, str | None]:
         live, decisions = self._live.peek(), self._store.current
         refusal = decisions.refusals.get(version.name)
+        if refusal is not None and refusal.fingerprint != version.fingerprint:
+            refusal = None  # it was about other bytes
         if live is not None and live.name == version.name:
-            return (
-                "live",
-                f"its directory changed since, and was {refusal.state}: {refusal.reason}" if refusal else None,
-            )
-        if refusal is not None and refusal.fingerprint == version.fingerprint:
+            changed = f"its directory changed since, and was {refusal.state}: {refusal.reason}" if refusal else None
+            return "live", changed
+        if refusal is not None:
             return refusal.state, refusal.reason
         verdict = self._catalogue.judge(version)
         if not verdict.complete:

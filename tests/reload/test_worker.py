@@ -269,6 +269,21 @@ def test_replaced_in_place_under_the_same_name_is_a_new_generation(yard) -> None
     assert (yard.live_name, yard.generation) == (A, 2)
 
 
+def test_what_is_wrong_with_the_live_ones_directory_is_shown_until_it_is_right_again(yard) -> None:
+    directory = yard.drop(A)
+    yard.look()
+    whole = (directory / WEIGHTS_FILE).read_bytes()
+    (directory / WEIGHTS_FILE).write_bytes(whole[:-1] + b"\1")
+    yard.look()
+    yard.pass_time(2.0)
+    assert yard.states()[A] == "live"
+    assert "its directory changed since, and was rejected: sha256" in yard.reason(A)
+    (directory / WEIGHTS_FILE).write_bytes(whole)
+    yard.look()
+    assert yard.reason(A) == ""
+    assert yard.generation == 1
+
+
 def test_the_same_bytes_written_again_are_not_loaded_again(yard) -> None:
     directory = yard.drop(A)
     yard.look()
