@@ -27,7 +27,7 @@ from nordiq_watch.host.keys import Keyring, ensure_key
 from nordiq_watch.host.memory import free_host_bytes
 from nordiq_watch.host.threads import lower_priority
 from nordiq_watch.live.published import Live
-from nordiq_watch.network.predictor import free_device_bytes, resolve_device
+from nordiq_watch.network.predictor import free_device_bytes, limit_threads, resolve_device
 from nordiq_watch.reload.canary import Canary
 from nordiq_watch.reload.catalogue import Catalogue
 from nordiq_watch.reload.desk import ReloadDesk
@@ -174,6 +174,7 @@ class Daemon:
         """Serves until `stop`. Everything that was accepted is safe when it returns."""
         settings = self._settings
         log.info("nordiq_watch %s starts, models in %s", __version__, settings.models_dir)
+        limit_threads(max(1, (os.cpu_count() or 1) // 2))  # requests and samples keep the other half
         self._ingest.restore()
         self._start("ingest", self._ingest.run)
         self._start("forecaster", self._forecaster.run, nice=_BACKGROUND)

@@ -93,6 +93,11 @@ def _memory_errors() -> Iterator[None]:
         raise
 
 
+def limit_threads(count: int) -> None:
+    """How many cores one forward pass may take, in the whole process."""
+    torch.set_num_threads(count)
+
+
 def free_device_bytes(device: str) -> int:
     """Memory that is free on a GPU."""
     return torch.cuda.mem_get_info(device)[0]
