@@ -8,9 +8,10 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, Self
 
@@ -88,28 +89,51 @@ def warm_fleet() -> list[dict[str, Any]]:
     ]
 
 
-class Reader(threading.Thread):
-    """Asks for predictions on one connection until stopped; keeps each answer that differs from the one before it.
+class Outages:
+    """When the test itself has the daemon down: what fails then is nobody's fault."""
 
-    `excused()` says whether a failure may be forgiven at this moment: the daemon was killed by the test.
+    def __init__(self) -> None:
+        self.number = 0
+        self.now = False
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        self.number += 1
+        self.now = True
+        yield
+        self.now = False
+
+    def watch(self) -> Callable[[], bool]:
+        """Whether the daemon was down at any time since, or is."""
+        number, down = self.number, self.now
+        return lambda: down or self.now or self.number != number
+
+
+class Reader(threading.Thread):
+    """Asks for predictions and readiness on one connection until stopped.
+
+    said: each answer that differs from the one before it. failures: requests that were not answered as they should be,
+    answers that contradict themselves, and a readiness that was lost.
     """
 
-    def __init__(self, daemon: DaemonProcess, *, excused: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, daemon: DaemonProcess, outages: Outages | None = None) -> None:
         super().__init__(daemon=True)
         self._daemon = daemon
-        self._excused = excused
+        self._outages = outages or Outages()
         self._stopping = threading.Event()
+        self._ready = False
         self.said: list[Said] = []
         self.failures: list[str] = []
         self.answers = 0
 
     def run(self) -> None:
         while not self._stopping.is_set():
+            was_down = self._outages.watch()
             connection = HTTPConnection(self._daemon.url.removeprefix("http://"), timeout=20)
             try:
                 self._read_until_told(connection)
-            except (OSError, HTTPException) as error:
-                if not self._excused():
+            except (OSError, HTTPException, AssertionError) as error:
+                if isinstance(error, AssertionError) or not was_down():
                     self.failures.append(f"{type(error).__name__}: {error}")
                 self._stopping.wait(0.05)
             finally:
@@ -130,21 +154,36 @@ class Reader(threading.Thread):
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
         self._stopping.set()
         self.join(20)
         assert not self.is_alive()
 
     def _read_until_told(self, connection: HTTPConnection) -> None:
-        headers = {"X-API-Key": self._daemon.key}
+        self._ready = False  # a connection ends with the daemon
         while not self._stopping.wait(_READ_SECONDS):
-            connection.request("GET", "/predictions/current", headers=headers)
-            response = connection.getresponse()
-            body = json.loads(response.read())
-            self.answers += 1
-            if response.status != 200:
-                self.failures.append(f"{response.status}: {body}")
-            elif body["predictions"]:
-                self._note(read_answer(response.headers, body))
+            self._read_predictions(connection)
+            self._read_readiness(connection)
+
+    def _read_predictions(self, connection: HTTPConnection) -> None:
+        response, body = self._get(connection, "/predictions/current")
+        assert response.status == 200, f"{response.status}: {body}"
+        if body["predictions"]:
+            self._note(read_answer(response.headers, body))
+
+    def _read_readiness(self, connection: HTTPConnection) -> None:
+        """Once ready, a daemon is ready until it ends."""
+        response, body = self._get(connection, "/ready")
+        assert response.status == 200 or not self._ready, f"not ready any more: {body}"
+        self._ready = response.status == 200
+
+    def _get(self, connection: HTTPConnection, path: str) -> tuple[HTTPResponse, Any]:
+        connection.request("GET", path, headers={"X-API-Key": self._daemon.key})
+        response = connection.getresponse()
+        self.answers += 1
+        return response, json.loads(response.read())
 
     def _note(self, said: Said) -> None:
         if not self.said or self.said[-1] != said:
@@ -173,14 +212,14 @@ class Site:
     def __init__(self, daemon: DaemonProcess, shelf: Shelf) -> None:
         self.daemon = daemon
         self.shelf = shelf
+        self.first = shelf.make()
 
     def __enter__(self) -> Self:
         """Starts the daemon, and has a first version answer for a warm fleet."""
         self.daemon.start()
         self.daemon.feed(warm_fleet())
-        first = self.shelf.make()
-        self.drop(first)
-        self.go_live(first)
+        self.drop(self.first)
+        self.go_live(self.first)
         return self
 
     def __exit__(self, *_: object) -> None:

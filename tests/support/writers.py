@@ -164,7 +164,7 @@ def refill(source: Path, target: Path, pause: Pause) -> None:
     """Begun, thought better of, begun anew, twice, and then done."""
     for begun in ((CONFIG,), (MAPPING, CONFIG)):
         target.mkdir(exist_ok=True)
-        for name in begun:
+        for name in present(source, begun):
             shutil.copyfile(source / name, target / name)
         pause()
         for path in target.iterdir():
