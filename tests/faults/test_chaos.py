@@ -27,6 +27,7 @@ pytestmark = pytest.mark.slow
 SEED = int(os.environ.get("NORDIQ_TEST_SEED", "20250130"))
 SECONDS = float(os.environ.get("NORDIQ_CHAOS_SECONDS", "20"))
 SETTLE_SECONDS = 0.2
+SPOILS = ("short", "long", "infinite", "no config", "half a mapping")
 WRITERS = 2
 READERS = 2
 
@@ -87,8 +88,9 @@ class Writing:
 
     def drop_bad(self) -> None:
         """Something that never was a version and must never answer: it is on no list."""
-        made = self.site.shelf.make(hashes=self.chance.random() < 0.5)
-        spoil(made.path, self.chance)
+        hashes = self.chance.random() < 0.5
+        made = self.site.shelf.make(hashes=hashes)
+        spoil(made.path, self.chance.choice([*SPOILS, "one bit"] if hashes else SPOILS))
         self.chance.choice(DROP)(made.path, self.at(made), self.stall)
 
     def die(self) -> None:
@@ -125,14 +127,15 @@ class Writing:
             assert response.status_code in (200, 202, 404, 422), response.text
 
 
-def spoil(directory: Path, chance: random.Random) -> None:
-    """Beyond what any check lets through, with or without hashes."""
+def spoil(directory: Path, how: str) -> None:
+    """Beyond what any check lets through; one bit is for the hashes to find."""
     weights = directory / WEIGHTS
     content = bytearray(weights.read_bytes())
     header = 8 + int.from_bytes(content[:8], "little")
-    how = chance.choice(("short", "long", "infinite", "no config", "half a mapping"))
-    if how == "short":
-        content = content[: chance.randrange(len(content))]
+    if how == "one bit":
+        content[-1] ^= 1
+    elif how == "short":
+        del content[-1000:]
     elif how == "long":
         content += b"\0"
     elif how == "infinite":
