@@ -109,7 +109,7 @@ class Forecaster:
         offered, self._offered = self._offered, None
         if offered is not None and model is not None and offered.forecast.model == model.identity:
             self._publish(model, lambda: offered)
-            return None
+            return 0.0 if self._asked else None  # data that came after the trial is forecast next
         self._asked = False  # before the window is read: whoever wakes from here on asks for another one
         self._publish(model, lambda: self._forecast(model))
         return None

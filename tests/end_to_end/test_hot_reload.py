@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from support.daemon import DaemonProcess, wait_until
-from support.fleet import METRICS, RealFleet, library_forecast
+from support.fleet import INTERVAL_SECONDS, METRICS, RealFleet, library_forecast
 
 pytestmark = pytest.mark.slow
 
@@ -70,7 +71,7 @@ def test_a_dropped_model_goes_live_by_itself(trained_models, fleet, tmp_path) ->
         info = daemon.wait_for_live(first.name)
         assert (info["generation"], info["servers"]) == (1, {"total": 60, "known": 60} | info["servers"])
         assert daemon.request("GET", "/ready").status_code == 200
-        answer = wait_until(lambda: with_version(daemon, first.name), what="a forecast by the first model")
+        answer = wait_until(lambda: said_of(daemon, first.name, fleet, end=40), what="a forecast by the first model")
         assert answer["metadata"]["model_type"] == "TFT"
         assert answer["metadata"]["horizon_steps"] == 12
         assert_is_what_the_library_says(answer, first, fleet, end=40, settings=settings)
@@ -82,7 +83,7 @@ def test_a_dropped_model_goes_live_by_itself(trained_models, fleet, tmp_path) ->
         assert info["generation"] == 2
         after = daemon.get("/status")
         assert after["window_size"] == before["window_size"] + 2 * 60
-        answer = wait_until(lambda: with_version(daemon, second.name), what="a forecast by the second model")
+        answer = wait_until(lambda: said_of(daemon, second.name, fleet, end=42), what="a forecast by the second model")
         assert_is_what_the_library_says(answer, second, fleet, end=42, settings=settings)
 
         broken = daemon.root / BROKEN
@@ -106,10 +107,12 @@ def test_a_dropped_model_goes_live_by_itself(trained_models, fleet, tmp_path) ->
         assert daemon.stop() == 0
 
 
-def with_version(daemon: DaemonProcess, name: str) -> Any:
-    """The answer, once it is by this version and of every server."""
+def said_of(daemon: DaemonProcess, name: str, fleet: RealFleet, *, end: int) -> Any:
+    """The answer, once it is by this version and from all that was fed: a swap may come before the newest batch."""
     answer = daemon.predictions()
-    return answer if answer["predictions"] and answer["metadata"]["model_version"] == name else None
+    begin = datetime.fromtimestamp((fleet.first_slot + end) * INTERVAL_SECONDS, UTC).isoformat()
+    metadata = answer.get("metadata", {})
+    return answer if (metadata.get("model_version"), metadata.get("horizon_start")) == (name, begin) else None
 
 
 def test_the_trainer_says_what_it_made_and_from_what(trained_models) -> None:

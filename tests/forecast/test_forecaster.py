@@ -235,7 +235,7 @@ def test_data_that_came_after_the_trial_is_forecast_next(desk: Desk) -> None:
     desk.forecaster.offer(tried(desk, 2))
     desk.feed(2, 30.0)
     desk.put_live(generation=2)
-    desk.forecaster.step()
+    assert desk.forecaster.step() == 0.0, "it must not sleep while newer data waits"
     assert desk.p50() == 10.0
     desk.now += 10
     desk.forecaster.step()
