@@ -153,9 +153,8 @@ class TestFullStateDisk:
     def test_reloads_that_cannot_be_written_down_are_remembered_in_memory(
         self, yard: Yard, caplog: pytest.LogCaptureFixture
     ) -> None:
-        yard.state_dir.mkdir()
-        (yard.state_dir / "reloads.jsonl").symlink_to("/dev/full")
-        yard.start()
+        yard.state_dir.mkdir(exist_ok=True)
+        (yard.state_dir / "reloads.jsonl").symlink_to("/dev/full")  # after the start: what is read from it never ends
         yard.drop(A)
         yard.look()
         assert yard.live_name == A
