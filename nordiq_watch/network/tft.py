@@ -10,6 +10,7 @@ Sizes in comments: servers, steps (encoder, horizon or both), hidden = hidden_si
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -18,6 +19,20 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from nordiq_watch.spec import NetworkSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Insight:
+    """What the network weighed while it answered: the paper's two interpretable parts (section 4.2 and 4.4).
+
+    attention (servers, horizon, encoder + horizon): the mean of the heads; each row adds up to 1, 0 where a query must
+    not look. encoder_weights (servers, encoder, inputs) and decoder_weights (servers, horizon, inputs): the shares of
+    the variables, in the order of each selection's `names`; they add up to 1 as well, also behind a row's length.
+    """
+
+    attention: Tensor
+    encoder_weights: Tensor
+    decoder_weights: Tensor
 
 
 class GatedLinearUnit(nn.Module):
@@ -124,19 +139,22 @@ class VariableSelection(nn.Module):
                 network = ResampleNorm(size, hidden_size)
             self.single_variable_grns[name] = network
 
-    def forward(self, variables: Mapping[str, Tensor], context: Tensor) -> Tensor:
-        """variables: name → (…, 1) or (…, embedding). context (…, hidden); the static ones take only its shape."""
+    def forward(self, variables: Mapping[str, Tensor], context: Tensor) -> tuple[Tensor, Tensor]:
+        """variables: name → (…, 1) or (…, embedding). context (…, hidden); the static ones take only its shape.
+
+        Returns what was selected, (…, hidden), and the weights of the variables, (…, inputs).
+        """
         if not self.names:
-            return torch.zeros_like(context)
+            return torch.zeros_like(context), context.new_zeros(*context.shape[:-1], 0)
         embedded = {name: self._embed(name, variables[name]) for name in self.names}
         if len(embedded) == 1:
-            return self._vector(embedded, self.names[0])
-        scores = self.flattened_grn(torch.cat(list(embedded.values()), dim=-1), context)  # (…, inputs)
-        weights = F.softmax(scores, dim=-1).unsqueeze(-1).unbind(dim=-2)  # each (…, 1)
+            return self._vector(embedded, self.names[0]), context.new_ones(*context.shape[:-1], 1)
+        scores = self.flattened_grn(torch.cat(list(embedded.values()), dim=-1), context)
+        weights = F.softmax(scores, dim=-1)
         selected = torch.zeros_like(context)
-        for name, weight in zip(self.names, weights, strict=True):
+        for name, weight in zip(self.names, weights.unsqueeze(-1).unbind(dim=-2), strict=True):
             selected = torch.addcmul(selected, weight, self._vector(embedded, name))
-        return selected
+        return selected, weights
 
     def _embed(self, name: str, variable: Tensor) -> Tensor:
         return cast(Tensor, self.prescalers[name](variable)) if name in self.prescalers else variable
@@ -161,16 +179,18 @@ class InterpretableAttention(nn.Module):
         self.k_layers = nn.ModuleList(nn.Linear(hidden_size, head_size) for _ in range(heads))
         self.w_h = nn.Linear(head_size, hidden_size, bias=False)
 
-    def forward(self, queries: Tensor, keys: Tensor, forbidden: Tensor) -> Tensor:
+    def forward(self, queries: Tensor, keys: Tensor, forbidden: Tensor) -> tuple[Tensor, Tensor]:
         """queries (servers, horizon, hidden), keys (servers, steps, hidden) → (servers, horizon, hidden).
 
-        forbidden (servers, horizon, steps): True where a query must not look.
+        forbidden (servers, horizon, steps): True where a query must not look. Returns the heads' mean attention too,
+        of the same shape.
         """
         attention = torch.zeros(forbidden.shape, dtype=queries.dtype, device=queries.device)
         for q_layer, k_layer in zip(self.q_layers, self.k_layers, strict=True):
             scores = q_layer(queries) @ k_layer(keys).mT * self.scale  # (servers, horizon, steps)
             attention += F.softmax(scores.masked_fill(forbidden, -torch.inf), dim=-1)
-        return cast(Tensor, self.w_h(attention / len(self.q_layers) @ self.v_layer(keys)))
+        attention = attention / len(self.q_layers)
+        return self.w_h(attention @ self.v_layer(keys)), attention
 
 
 class TemporalFusionTransformer(nn.Module):
@@ -236,16 +256,27 @@ class TemporalFusionTransformer(nn.Module):
         decoder_cat and decoder_cont the same for the horizon; only its known inputs are read.
         encoder_lengths (servers,): in host memory, wherever the rest is.
         """
+        return self.look_inside(encoder_cat, encoder_cont, encoder_lengths, decoder_cat, decoder_cont)[0]
+
+    def look_inside(
+        self,
+        encoder_cat: Tensor,
+        encoder_cont: Tensor,
+        encoder_lengths: Tensor,
+        decoder_cat: Tensor,
+        decoder_cont: Tensor,
+    ) -> tuple[Tensor, Insight]:
+        """What `forward` gives for these inputs, and what was weighed on the way there."""
         past = self._variables(encoder_cat, encoder_cont)
         future = self._variables(decoder_cat, decoder_cont)
         encoder, horizon = encoder_cont.shape[1], decoder_cont.shape[1]
 
         static_inputs = {name: past[name][:, 0] for name in self.static_variable_selection.names}
         no_context = encoder_cont.new_zeros(len(encoder_cont), self.spec.hidden_size)
-        static = self.static_variable_selection(static_inputs, no_context)  # (servers, hidden)
+        static, _ = self.static_variable_selection(static_inputs, no_context)  # (servers, hidden)
         context = self.static_context_variable_selection(static).unsqueeze(1)
-        selected_past = self.encoder_variable_selection(past, context.expand(-1, encoder, -1))
-        selected_future = self.decoder_variable_selection(future, context.expand(-1, horizon, -1))
+        selected_past, past_weights = self.encoder_variable_selection(past, context.expand(-1, encoder, -1))
+        selected_future, future_weights = self.decoder_variable_selection(future, context.expand(-1, horizon, -1))
         selected = torch.cat([selected_past, selected_future], dim=1)  # (servers, encoder + horizon, hidden)
 
         remembered = self._remember(selected_past, selected_future, static, encoder_lengths)
@@ -255,14 +286,15 @@ class TemporalFusionTransformer(nn.Module):
         enriched = self.static_enrichment(temporal, enrichment)
         queries = enriched[:, encoder:]  # only the horizon asks
         forbidden = self._forbidden(encoder_lengths, encoder, horizon).to(enriched.device)
-        attended = self.multihead_attn(queries, enriched, forbidden)
+        attended, attention = self.multihead_attn(queries, enriched, forbidden)
         attended = self.post_attn_gate_norm(attended, queries)
 
         output = self.pre_output_gate_norm(self.pos_wise_ff(attended), temporal[:, encoder:])
         layers: Iterable[nn.Module] = (
             self.output_layer if isinstance(self.output_layer, nn.ModuleList) else [self.output_layer]
         )
-        return torch.stack([layer(output) for layer in layers], dim=1)
+        quantiles = torch.stack([layer(output) for layer in layers], dim=1)
+        return quantiles, Insight(attention, past_weights, future_weights)
 
     def _variables(self, cat: Tensor, cont: Tensor) -> dict[str, Tensor]:
         """Name → (servers, steps, embedding) for labels, (servers, steps, 1) for numbers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -59,12 +60,17 @@ def library_network(spec: ModelSpec) -> Library:
         return Library(**hyperparameters, loss=loss, max_encoder_length=ENCODER, logging_metrics=torch.nn.ModuleList())
 
 
-def library_output(model: Library, inputs: dict[str, torch.Tensor], targets: int) -> torch.Tensor:
-    """(servers, targets, horizon, quantiles), before scaling: `transform_output` is left out."""
+def ask_library(model: Library, inputs: dict[str, torch.Tensor]) -> dict[str, Any]:
+    """All that it returns, the prediction before scaling: `transform_output` is left out."""
     model.transform_output = lambda prediction, target_scale: prediction
     x = dict(inputs, decoder_lengths=torch.full((SERVERS,), HORIZON), target_scale=None)
     with torch.no_grad():
-        output = model.eval()(x)["prediction"]
+        return dict(model.eval()(x))
+
+
+def library_output(model: Library, inputs: dict[str, torch.Tensor], targets: int) -> torch.Tensor:
+    """(servers, targets, horizon, quantiles)."""
+    output = ask_library(model, inputs)["prediction"]
     return torch.stack(output if targets > 1 else [output], dim=1)
 
 
@@ -117,6 +123,23 @@ class TestAgainstTheLibrary:
             output = build(spec, weights)(**inputs)
         assert output.shape == (SERVERS, len(spec.targets), HORIZON, len(spec.quantiles))
         torch.testing.assert_close(output, expected, rtol=0, atol=5e-6)
+
+    def test_attention_and_variable_weights_are_the_same(self, name: str) -> None:
+        spec = SPECS[name]
+        weights, inputs = random_weights(spec, seed=3), inputs_of(spec)
+        library = library_network(spec)
+        library.load_state_dict(weights, strict=True)
+        expected = ask_library(library, inputs)
+        with torch.no_grad():
+            _, insight = build(spec, weights).look_inside(**inputs)
+        heads = torch.cat([expected["encoder_attention"], expected["decoder_attention"]], dim=-1)
+        torch.testing.assert_close(insight.attention, heads.mean(dim=2), rtol=0, atol=5e-6)
+        for ours, theirs in (
+            (insight.encoder_weights, expected["encoder_variables"]),
+            (insight.decoder_weights, expected["decoder_variables"]),
+        ):
+            if ours.shape[-1] > 0:  # without variables the library makes up one of weight 0
+                torch.testing.assert_close(ours, theirs.squeeze(-2), rtol=0, atol=5e-6)
 
 
 def test_what_stands_behind_a_short_history_has_no_effect() -> None:
