@@ -8,6 +8,7 @@
     │   └── TransientModelError      422  the file system failed, the version may be good: worth another try
     ├── RequestError                 400  what a client sent
     │   ├── Unauthorized             401
+    │   ├── Forbidden                403
     │   ├── NotFound                 404
     │   ├── BodyTooLarge             413
     │   └── Busy                     503
@@ -87,6 +88,13 @@ class Unauthorized(RequestError):
 
     http_status = 401
     title = "Unauthorized"
+
+
+class Forbidden(RequestError):
+    """Whoever asks is known, but may not do this, or not from there."""
+
+    http_status = 403
+    title = "Forbidden"
 
 
 class NotFound(RequestError):

@@ -10,6 +10,8 @@ from flask.json.provider import DefaultJSONProvider
 
 from nordiq_watch.web import admin, feed, predictions, prometheus, status
 from nordiq_watch.web.auth import guard_requests
+from nordiq_watch.web.conditional import answer_conditionally
+from nordiq_watch.web.console import pages
 from nordiq_watch.web.errors import register_error_answers
 from nordiq_watch.web.prometheus import Instruments
 from nordiq_watch.web.services import EXTENSION, Services
@@ -30,10 +32,17 @@ def create_app(services: Services) -> Flask:
     app.extensions[EXTENSION] = services
     admin.limit_waiting(app, threads=services.config.server.threads)
     register_error_answers(app)
-    for part in (status, feed, predictions, admin, prometheus):
+    for part in (status, feed, predictions, admin, prometheus, pages):
         app.register_blueprint(part.routes)
     _observe_requests(app, Instruments(services))
-    guard_requests(app, services.keys, public=services.config.auth.public)
+    answer_conditionally(app)
+    guard_requests(
+        app,
+        services.keys,
+        public=services.config.auth.public,
+        sessions=services.sessions,
+        open_routes=pages.OPEN_ROUTES,
+    )
     return app
 
 

@@ -1,37 +1,71 @@
-"""One guard in front of all routes, known and unknown: without the key, only the public list answers."""
+"""One guard in front of all routes, known and unknown: without the key, only the public list answers.
+
+The key comes in a header, or stands behind the cookie of a console session. A cookie is sent by the browser whoever
+made it send the request: so a request that changes something by it must also show that a page of the console made it.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Collection
+from urllib.parse import urlsplit
 
 from flask import Flask, request
 
-from nordiq_watch.errors import ConfigError, Unauthorized
+from nordiq_watch.errors import ConfigError, Forbidden, Unauthorized
 from nordiq_watch.web.services import KeyCheck
+from nordiq_watch.web.sessions import Sessions
 
 log = logging.getLogger(__name__)
 
 KEY_HEADER = "X-API-Key"
+SESSION_COOKIE = "nordiq_session"
+CONSOLE_HEADER = "X-Nordiq-Console"
+"""Pages of other origins cannot send it: their browser asks first, and is never told yes."""
+
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
-def guard_requests(app: Flask, keys: KeyCheck, *, public: Collection[str]) -> None:
+def guard_requests(
+    app: Flask, keys: KeyCheck, *, public: Collection[str], sessions: Sessions, open_routes: Collection[str] = ()
+) -> None:
     """Lets a request pass if its route is public or it shows the key; else 401, whether the route exists or not.
 
     Decides by the route that was matched, never by the text of the URL: one that is written in another way cannot
-    slip through. Call it when all routes are there: ConfigError if a public path is none of them.
+    slip through. Call it when all routes are there: ConfigError if a public path is none of them. `open_routes` are
+    what must answer before anybody can sign in, whatever the config says.
     """
     unknown = set(public) - {rule.rule for rule in app.url_map.iter_rules()}
     if unknown:
         raise ConfigError(f"auth.public names {', '.join(sorted(unknown))}, which the API does not have")
+    unguarded = {*public, *open_routes}
 
     @app.before_request
     def require_key() -> None:
-        if request.url_rule is not None and request.url_rule.rule in public:
+        if request.url_rule is not None and request.url_rule.rule in unguarded:
             return
         presented = request.headers.get(KEY_HEADER)
+        if presented is None:
+            presented = sessions.key_of(request.cookies.get(SESSION_COOKIE))
+            if presented is not None and request.method not in _SAFE_METHODS:
+                require_console_page()
         if presented is None:
             raise Unauthorized(f"no key was sent. Send the daemon's API key in the header {KEY_HEADER}.")
         if not keys.accepts(presented):
             log.warning("wrong API key from %s: %s %s", request.remote_addr, request.method, request.path)
             raise Unauthorized(f"the key in {KEY_HEADER} is not this daemon's")
+
+
+def require_console_page() -> None:
+    """Forbidden unless the request was made by a page of this very daemon."""
+    require_own_origin()
+    if CONSOLE_HEADER not in request.headers:
+        raise Forbidden(f"a request with a session cookie that changes something must carry {CONSOLE_HEADER}")
+
+
+def require_own_origin() -> None:
+    """Forbidden when the browser says that a page of another site made this request. A reverse proxy must keep Host."""
+    origin = request.headers.get("Origin")
+    if origin is not None and urlsplit(origin).netloc != request.host:
+        log.warning("refused a request from a page of %.100r, for %s", origin, request.remote_addr)
+        raise Forbidden("this request was made by a page of another site")

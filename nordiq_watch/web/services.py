@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, cast
@@ -18,6 +19,7 @@ from nordiq_watch.forecast.window import Window
 from nordiq_watch.live.published import Live
 from nordiq_watch.records import ReloadRecord, VersionStatus
 from nordiq_watch.reload.jobs import Job
+from nordiq_watch.web.sessions import Sessions
 
 EXTENSION = "nordiq_watch"
 """Under this name the app holds its Services."""
@@ -85,6 +87,7 @@ class Services:
     clock: Callable[[], float]
     started_at: float
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    sessions: Sessions = field(default_factory=lambda: Sessions(clock=time.monotonic))
 
 
 def services() -> Services:

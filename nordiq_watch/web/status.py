@@ -37,12 +37,14 @@ def show_status() -> Body:
         "model_loaded": live is not None,
         "model_path": live and daemon.catalogue.shown(live.name),
         "model_generation": live and live.identity.generation,
+        "pinned": daemon.reloads.pinned is not None,
         "tick_count": standing.tick,
         "window_size": standing.window_size,
         "servers_tracked": standing.servers_tracked,
         "servers_ready": standing.servers_ready,
         "uptime_seconds": round(daemon.clock() - daemon.started_at, 1),
         "last_prediction": write_time(daemon.forecaster.last_prediction),
+        "stale": daemon.board.peek().stale,
         "warmup": asdict(standing.warmup),
     }
 

@@ -1,0 +1,138 @@
+"""The console's pages, its sign-in and its files. Pages are empty frames: their scripts fetch what the API says."""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import importlib.metadata
+import importlib.util
+import logging
+from pathlib import Path
+from urllib.parse import quote
+
+from flask import Blueprint, Response, make_response, redirect, render_template, request
+from werkzeug.wrappers import Response as AnyResponse
+
+from nordiq_watch import __version__
+from nordiq_watch.errors import NotFound, Unauthorized
+from nordiq_watch.web.auth import SESSION_COOKIE, require_own_origin
+from nordiq_watch.web.console.headers import protect
+from nordiq_watch.web.services import services
+
+log = logging.getLogger(__name__)
+
+routes = Blueprint("console", __name__, template_folder="templates", static_folder="static", static_url_path="/console")
+
+OPEN_ROUTES = ("/sign-in", "/console/<path:filename>")
+"""What a browser needs before anybody has signed in: nothing in it is of this daemon but its version."""
+
+_HOME = "/"
+_LONGEST_KEY = 1000
+_YEAR_SECONDS = 365 * 24 * 3600
+_CHARTS = "plotly"
+"""The package whose plotly.min.js the console hands out; only its file is read, it is never imported."""
+
+
+@routes.context_processor
+def _offer_to_templates() -> dict[str, object]:
+    config = services().config
+    return {
+        "version": __version__,
+        "interval_seconds": config.window.interval_seconds,
+        "models_dir": config.models.dir,
+        "charts_url": f"/charts/{charts_version()}.js",
+    }
+
+
+@routes.get("/")
+def show_fleet() -> str:
+    return render_template("fleet.html", page="fleet")
+
+
+@routes.get("/servers/<path:server>")
+def show_server(server: str) -> str:
+    return render_template("server.html", page="fleet", server=server)
+
+
+@routes.get("/models")
+def show_models() -> str:
+    return render_template("models.html", page="models")
+
+
+@routes.get("/system")
+def show_system() -> str:
+    return render_template("system.html", page="system")
+
+
+@routes.get("/charts/<version>.js")
+def send_charts(version: str) -> Response:
+    """The chart library, packed once; its address names its version, so that browsers keep it."""
+    if version != charts_version():
+        raise NotFound(f"the charts of version {version!r:.40} are not installed")
+    response = Response(_pack_charts(), mimetype="text/javascript")
+    response.headers["Content-Encoding"] = "gzip"
+    response.headers["Cache-Control"] = f"private, max-age={_YEAR_SECONDS}, immutable"
+    return response
+
+
+@routes.get("/sign-in")
+def show_sign_in() -> str:
+    return render_template("sign_in.html", error=None)
+
+
+@routes.post("/sign-in")
+def sign_in() -> AnyResponse:
+    """Takes the API key in a form, never in a URL, and answers with a cookie that scripts cannot read."""
+    require_own_origin()
+    key = request.form.get("key", "").strip()[:_LONGEST_KEY]
+    if not key or not services().keys.accepts(key):
+        log.warning("wrong API key from %s: sign-in to the console", request.remote_addr)
+        return make_response(render_template("sign_in.html", error="This is not a key of this daemon."), 401)
+    response = redirect(_place_to_go(request.args.get("next", _HOME)), 303)
+    response.set_cookie(
+        SESSION_COOKIE,
+        services().sessions.open(key),
+        httponly=True,
+        samesite="Strict",
+        secure=request.is_secure,
+        path="/",
+    )
+    return response
+
+
+@routes.post("/sign-out")
+def sign_out() -> AnyResponse:
+    services().sessions.close(request.cookies.get(SESSION_COOKIE))
+    response = make_response("", 204)
+    response.delete_cookie(SESSION_COOKIE, path="/")
+    return response
+
+
+@routes.errorhandler(Unauthorized)
+def _send_to_sign_in(_: Unauthorized) -> AnyResponse:
+    """People who are not signed in are asked to; programs get the 401 of all other routes, which are not of here."""
+    return redirect(f"/sign-in?next={quote(request.full_path.rstrip('?'), safe='/')}", 303)
+
+
+@routes.after_request
+def _protect(response: Response) -> Response:
+    return protect(response)
+
+
+def _place_to_go(text: str) -> str:
+    """Where to go after the sign-in: a page of this daemon, whatever the link said."""
+    inside = text.startswith("/") and not text.startswith(("//", "/\\")) and text.isprintable()
+    return text if inside else _HOME
+
+
+@functools.cache
+def charts_version() -> str:
+    return importlib.metadata.version(_CHARTS)
+
+
+@functools.cache
+def _pack_charts() -> bytes:
+    spec = importlib.util.find_spec(_CHARTS)
+    assert spec is not None and spec.submodule_search_locations is not None  # it is among our requirements
+    file = Path(next(iter(spec.submodule_search_locations))) / "package_data" / "plotly.min.js"
+    return gzip.compress(file.read_bytes(), mtime=0)

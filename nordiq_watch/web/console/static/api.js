@@ -1,0 +1,79 @@
+// Talks to the daemon. Answers that have not changed cost an empty 304 and no redraw.
+
+const ANSWER_MILLISECONDS = 15000;
+
+/** Fires "away" with the reason when the daemon stops answering and "back" when it answers again. */
+export const connection = new EventTarget();
+let away = false;
+
+export class Refused extends Error {}
+
+export async function get(path) {
+  const response = await request(path, { cache: "no-cache" });
+  return response.text();
+}
+
+/** Orders something; returns the answer's body. Refused, with the daemon's words, when it says no. */
+export async function post(path) {
+  const response = await request(path, { method: "POST", headers: { "X-Nordiq-Console": "1" } });
+  const body = response.status === 204 ? {} : await response.json();
+  if (!response.ok) throw new Refused(body.reason || body.detail || body.error || `HTTP ${response.status}`);
+  return body;
+}
+
+async function request(path, options) {
+  let response;
+  try {
+    response = await fetch(path, { ...options, signal: AbortSignal.timeout(ANSWER_MILLISECONDS) });
+  } catch (error) {
+    announce(true);
+    throw error;
+  }
+  announce(false);
+  if (response.status === 401) {
+    location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
+    throw new Refused("signed out");
+  }
+  return response;
+}
+
+function announce(isAway) {
+  if (isAway === away) return;
+  away = isAway;
+  connection.dispatchEvent(new Event(isAway ? "away" : "back"));
+}
+
+/**
+ * Asks for `path` every `seconds()` and calls `show(body)` whenever the answer differs from the one before.
+ * Rests while the page is hidden. Returns a function that asks at once.
+ */
+export function follow(path, seconds, show) {
+  let timer = 0;
+  let shown = null;
+  let asking = null;
+
+  async function ask() {
+    clearTimeout(timer);
+    try {
+      const text = await get(path);
+      if (text !== shown) {
+        shown = text;
+        show(JSON.parse(text));
+      }
+    } catch (error) {
+      if (!(error instanceof Refused || error instanceof TypeError || error instanceof DOMException)) throw error;
+    } finally {
+      asking = null;
+      if (!document.hidden) timer = setTimeout(now, 1000 * seconds());
+    }
+  }
+
+  function now() {
+    asking ??= ask();
+    return asking;
+  }
+
+  document.addEventListener("visibilitychange", () => document.hidden || now());
+  now();
+  return now;
+}

@@ -1,0 +1,239 @@
+// The Models page: what is live, every version, orders to the reload worker, and a reload's way live.
+
+import { follow, post, Refused } from "./api.js";
+import { byId, fill, fillList, h, setText } from "./dom.js";
+import { duration, megabytes, metricName, number, shortName, time, unitOf } from "./format.js";
+import { confirmed } from "./shell.js";
+
+const STAGES = ["seen", "complete", "queued", "verified", "loaded", "canary", "live"];
+const CALM_SECONDS = 1;
+const BUSY_SECONDS = 0.15;
+const BUSY_FOR_MILLISECONDS = 5000;
+
+const GOOD = new Set(["loaded", "unchanged", "unpinned"]);
+const TRIGGERS = {
+  watcher: "dropped", api: "asked for", startup: "at the start", rollback: "rolled back", signal: "after SIGHUP",
+};
+const OUTCOMES = {
+  loaded: "went live", unchanged: "was live already", rejected: "refused", not_found: "not found",
+  held: "held back by a pin", unpinned: "unpinned",
+};
+
+let models = null;
+let info = null;
+let reloads = [];
+let busyUntil = 0;
+
+const isBusy = () => Date.now() < busyUntil || reloads.some((reload) => reload.state !== "finished");
+
+// --- live now ---
+
+function showLive() {
+  if (!info) return;
+  fill(byId("live"), [info, models?.models.find((model) => model.is_current)], () => info.loaded ? describeLive() : describeNone());
+  const pinned = Boolean(info.pinned);
+  document.querySelector('[data-order="unpin"]').hidden = !pinned;
+  document.querySelector('[data-order="rollback"]').disabled = !info.loaded;
+}
+
+function describeNone() {
+  return [h("p", { class: "big" }, "No model yet"), describeFirstSteps()];
+}
+
+function describeFirstSteps() {
+  return h("div", { class: "steps" },
+    h("p", {}, "Train one on your data; it goes live by itself as soon as it is dropped:"),
+    h("pre", {}, h("code", {}, "nordiq-watch train --dataset data/ --epochs 20")));
+}
+
+function describeLive() {
+  const config = info.config;
+  const training = models?.models.find((model) => model.is_current)?.training;
+  const span = (steps) => duration(steps * config.interval_seconds);
+  return [
+    h("p", { class: "big" }, shortName(info.model_name),
+      info.pinned && h("span", { class: "badge warn" }, "pinned")),
+    h("dl", { class: "facts" },
+      fact("Generation", String(info.generation)),
+      fact("Forecasts", `${config.targets.map(metricName).join(", ")}; ${span(config.max_prediction_length)} ahead`),
+      fact("Reads", `${span(config.max_encoder_length)} of ${config.metrics.length} metrics`),
+      fact("Servers", `${info.servers.known} of ${info.servers.total} known from training`),
+      training?.epochs && fact("Training", describeTraining(training)),
+      fact("SHA-256", h("code", { title: info.sha256 }, info.sha256.slice(0, 12)))),
+    info.pinned && h("p", { class: "muted" }, "Newer versions wait until it is unpinned."),
+  ].filter(Boolean);
+}
+
+const fact = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
+
+function describeTraining(training) {
+  const parts = [`${training.epochs} epochs`];
+  if (training.training_time) parts.push(`in ${duration(training.training_time)}`);
+  if (training.servers_trained) parts.push(`on ${training.servers_trained} servers`);
+  return parts.join(" ");
+}
+
+// --- the latest reload, stage by stage ---
+
+function showProgress() {
+  const latest = reloads[0];
+  fill(byId("progress"), latest ?? null, () => latest ? describeProgress(latest) : h("p", { class: "muted" }, "None yet."));
+  if (latest?.state === "finished") setText(byId("outcome"), tellOutcome(latest));
+  else if (latest) setText(byId("outcome"), `Reload ${latest.id} is under way`);
+}
+
+function describeProgress(reload) {
+  const passed = new Map(reload.stages.map((stage) => [stage.name, stage.seconds]));
+  const reached = Math.max(-1, ...STAGES.map((name, index) => (passed.has(name) ? index : -1)));
+  const running = reload.state !== "finished";
+  const failed = !running && !GOOD.has(reload.outcome);
+  return [
+    h("p", { class: "headline" },
+      h("span", { class: `badge ${running ? "info" : failed ? "bad" : "ok"}` }, running ? "under way" : OUTCOMES[reload.outcome]),
+      " ", h("b", {}, shortName(reload.version || reload.requested || "the latest version")),
+      h("span", { class: "muted" }, ` · ${TRIGGERS[reload.trigger] ?? reload.trigger}, `, time(reload.created_at))),
+    h("ol", { class: "stages" }, STAGES.map((name, index) => {
+      const state = passed.has(name) ? "done"
+        : index === reached + 1 && running ? "now"
+        : index === reached + 1 && failed && passed.size ? "failed" : "open";
+      return h("li", { "data-state": state },
+        h("span", { class: "name" }, name),
+        h("span", { class: "seconds" }, passed.has(name) ? duration(passed.get(name)) : state === "failed" ? "stopped" : " "));
+    })),
+    reload.reason && h("p", { class: failed ? "reason" : "muted" }, reload.reason),
+    failed && h("p", { class: "muted" }, reload.current_model
+      ? `${shortName(reload.current_model)} goes on answering.` : "No model is live."),
+  ].filter(Boolean);
+}
+
+function tellOutcome(reload) {
+  const what = shortName(reload.version || reload.requested || "The latest version");
+  return `${what}: ${OUTCOMES[reload.outcome] ?? reload.outcome}${reload.reason ? ` (${reload.reason})` : ""}`;
+}
+
+// --- versions ---
+
+const STATES = {
+  live: "ok", previous: "info", available: "", incomplete: "warn", rejected: "bad", quarantined: "warn",
+};
+
+function showVersions() {
+  if (!models) return;
+  const none = models.count === 0;
+  byId("versions").hidden = none;
+  byId("versions-empty").hidden = !none;
+  fill(byId("versions-empty"), none, () => [
+    h("p", {}, `There is no version in ${models.models_dir}/ yet.`), describeFirstSteps()]);
+  fillList(byId("versions").tBodies[0], models.models, { key: (model) => model.name, make: describeVersion });
+}
+
+function describeVersion(model) {
+  const training = model.training;
+  return h("tr", { class: model.is_current ? "current" : null },
+    h("th", { scope: "row" }, h("span", { class: "name", title: model.name }, shortName(model.name)),
+      h("span", { class: "muted" }, "written ", time(model.modified))),
+    h("td", { "data-label": "State" }, h("div", {}, h("span", { class: `badge ${STATES[model.state] ?? ""}` }, model.state),
+      model.reason && h("p", { class: "reason" }, model.reason))),
+    h("td", { "data-label": "Trained" }, training.epochs ? describeTraining(training) : h("span", { class: "muted" }, "not said")),
+    h("td", { "data-label": "Error in validation" }, describeValidation(training.validation)),
+    h("td", { "data-label": "Error live" }, describeAccuracy(model.accuracy)),
+    h("td", { "data-label": "Size", class: "number" }, megabytes(model.size_mb)),
+    h("td", { class: "actions" }, model.is_current ? null
+      : h("button", {
+        type: "button", "data-action": `load ${model.name}`, "data-name": model.name,
+        "aria-label": `Load ${shortName(model.name)}`, disabled: model.state === "incomplete",
+      }, "Load")));
+}
+
+/** The mean absolute error of each metric, and what it is beside that of "stays as it is". */
+function describeValidation(validation) {
+  const rows = Object.entries(validation || {}).filter(([, scores]) => scores?.model?.mae != null);
+  if (rows.length === 0) return h("span", { class: "muted" }, "not said");
+  return h("ul", { class: "plain" }, rows.map(([metric, { model, last_value: last }]) => {
+    const gain = last?.mae ? (model.mae / last.mae - 1) * 100 : null;
+    return h("li", {}, `${metricName(metric)} ±${number(model.mae)} ${unitOf(metric)}`,
+      gain !== null && h("span", { class: gain < 0 ? "better" : "worse", title: "beside the last value, held" },
+        ` ${gain < 0 ? "−" : "+"}${Math.abs(gain).toFixed(0)} %`));
+  }));
+}
+
+function describeAccuracy(accuracy) {
+  const rows = Object.entries(accuracy || {}).filter(([, score]) => typeof score?.mae === "number");
+  if (rows.length === 0) return h("span", { class: "muted" }, "not measured yet");
+  return h("ul", { class: "plain" }, rows.map(([metric, score]) =>
+    h("li", {}, `${metricName(metric)} ±${number(score.mae)} ${unitOf(metric)}`)));
+}
+
+// --- reloads ---
+
+function showTimeline() {
+  byId("timeline-empty").hidden = reloads.length > 0;
+  fillList(byId("timeline"), reloads, { key: (reload) => reload.id, make: describeReload });
+}
+
+function describeReload(reload) {
+  const running = reload.state !== "finished";
+  const kind = running ? "info" : GOOD.has(reload.outcome) ? "ok" : "bad";
+  return h("li", { "data-kind": kind },
+    h("span", { class: "when" }, time(reload.created_at)),
+    h("span", { class: "what" }, h("b", {}, shortName(reload.version || reload.requested || "latest")), " ",
+      running ? "is under way" : OUTCOMES[reload.outcome] ?? reload.outcome,
+      reload.reason && h("span", { class: kind === "bad" ? "reason" : "muted" }, reload.reason)),
+    h("span", { class: "muted how" }, TRIGGERS[reload.trigger] ?? reload.trigger,
+      reload.seconds !== null && ` · ${duration(reload.seconds)}`));
+}
+
+// --- orders ---
+
+const ORDERS = {
+  latest: () => ({
+    title: "Reload the latest version?", yes: "Reload latest", path: "/admin/reload-model?wait=false",
+    text: "The newest version is checked and goes live if it is sound; the present one answers until then. This ends a pin.",
+  }),
+  rollback: () => ({
+    title: "Roll back?", yes: "Roll back", path: "/admin/rollback?wait=false",
+    text: `The version that was live before answers again. ${shortName(info.model_name)} is set aside and not loaded again by itself; newer drops still go live.`,
+  }),
+  unpin: () => ({
+    title: "Unpin?", yes: "Unpin", path: "/admin/unpin?wait=false",
+    text: "The newest version goes live by itself again, at once if one is waiting.",
+  }),
+  load: (name) => ({
+    title: `Load ${shortName(name)}?`, yes: "Load and pin",
+    path: `/admin/reload-model?wait=false&model_path=${encodeURIComponent(name)}`,
+    text: "It is checked and goes live if it is sound. It is then pinned: newer drops wait until you unpin it.",
+  }),
+};
+
+async function order(question) {
+  if (!(await confirmed(question))) return;
+  busyUntil = Date.now() + BUSY_FOR_MILLISECONDS;
+  try {
+    await post(question.path);
+    askReloads();
+  } catch (error) {
+    setText(byId("outcome"), error instanceof Refused ? error.message : "The daemon does not answer.");
+    byId("outcome").className = "reason";
+  }
+}
+
+byId("orders").addEventListener("click", (event) => {
+  const name = event.target.dataset.order;
+  if (name) order(ORDERS[name]());
+});
+byId("versions").addEventListener("click", (event) => {
+  const name = event.target.closest("button")?.dataset.name;
+  if (name) order(ORDERS.load(name));
+});
+
+// --- what is followed ---
+
+const askInfo = follow("/admin/model-info", () => 2 * CALM_SECONDS, (body) => { info = body; showLive(); });
+const askModels = follow("/admin/models", () => 2 * CALM_SECONDS, (body) => { models = body; showVersions(); showLive(); });
+const askReloads = follow("/admin/reloads?limit=30", () => (isBusy() ? BUSY_SECONDS : CALM_SECONDS), (body) => {
+  reloads = body.reloads;
+  showProgress();
+  showTimeline();
+  askModels();
+  askInfo();
+});

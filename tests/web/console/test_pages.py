@@ -1,0 +1,119 @@
+"""The console's doors: who gets in, what a session may do, what a browser is told."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask.testing import FlaskClient
+from support.web_world import KEY, World
+
+from nordiq_watch.web.auth import CONSOLE_HEADER, SESSION_COOKIE
+
+PAGES = ("/", "/models", "/system", "/servers/ppdb001")
+OWN = {CONSOLE_HEADER: "1", "Origin": "http://localhost"}
+
+
+@pytest.fixture
+def visitor(world: World) -> FlaskClient:
+    """A browser that has signed in."""
+    client = world.app.test_client()
+    answer = client.post("/sign-in", data={"key": KEY}, headers={"Origin": "http://localhost"})
+    assert answer.status_code == 303
+    return client
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_stranger_is_asked_to_sign_in(world: World, path: str) -> None:
+    answer = world.stranger.get(path)
+    assert (answer.status_code, answer.location) == (303, f"/sign-in?next={path}")
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_whoever_signed_in_sees_the_pages(visitor: FlaskClient, path: str) -> None:
+    answer = visitor.get(path)
+    assert answer.status_code == 200
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_the_cookie_is_for_this_site_and_not_for_scripts(world: World) -> None:
+    answer = world.stranger.post("/sign-in", data={"key": KEY})
+    cookie = answer.headers["Set-Cookie"]
+    assert cookie.startswith(f"{SESSION_COOKIE}=")
+    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
+    assert "Secure" not in cookie
+    assert (
+        "Secure"
+        in world.stranger.post("/sign-in", data={"key": KEY}, base_url="https://localhost").headers["Set-Cookie"]
+    )
+    assert KEY not in cookie
+
+
+@pytest.mark.parametrize("key", ["", "guess", KEY + "x"])
+def test_a_wrong_key_gets_no_cookie(world: World, key: str) -> None:
+    answer = world.stranger.post("/sign-in", data={"key": key})
+    assert answer.status_code == 401
+    assert "Set-Cookie" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("link", "place"),
+    [
+        ("/models", "/models"),
+        ("/servers/a?b=c", "/servers/a?b=c"),
+        ("https://elsewhere.example", "/"),
+        ("//elsewhere.example", "/"),
+        ("/\\elsewhere.example", "/"),
+        ("/models\r\nSet-Cookie: x=y", "/"),
+    ],
+)
+def test_the_sign_in_leads_to_no_other_site(world: World, link: str, place: str) -> None:
+    answer = world.stranger.post("/sign-in", query_string={"next": link}, data={"key": KEY})
+    assert answer.location == place
+
+
+def test_a_session_reads_the_api(visitor: FlaskClient) -> None:
+    assert visitor.get("/admin/models").status_code == 200
+
+
+def test_an_order_needs_the_console_s_own_page(visitor: FlaskClient, world: World) -> None:
+    world.desk.outcome = {"outcome": "unchanged"}
+    assert visitor.post("/admin/reload-model", headers=OWN).status_code == 200
+    assert visitor.post("/admin/reload-model").status_code == 403
+    elsewhere = OWN | {"Origin": "https://elsewhere.example"}
+    assert visitor.post("/admin/reload-model", headers=elsewhere).status_code == 403
+    assert len(world.desk.jobs) == 1
+
+
+def test_a_page_of_another_site_cannot_sign_anybody_in(world: World) -> None:
+    answer = world.stranger.post("/sign-in", data={"key": KEY}, headers={"Origin": "https://elsewhere.example"})
+    assert answer.status_code == 403
+    assert "Set-Cookie" not in answer.headers
+
+
+def test_whoever_signs_out_is_a_stranger(visitor: FlaskClient) -> None:
+    token = visitor.get_cookie(SESSION_COOKIE)
+    assert token is not None
+    assert visitor.post("/sign-out", headers=OWN).status_code == 204
+    visitor.set_cookie(SESSION_COOKIE, token.value)
+    assert visitor.get("/admin/models").status_code == 401
+
+
+def test_pages_and_files_load_nothing_from_elsewhere(visitor: FlaskClient) -> None:
+    for path in (*PAGES, "/sign-in"):
+        text = visitor.get(path).text
+        assert "default-src 'none'" in visitor.get(path).headers["Content-Security-Policy"]
+        assert re.findall(r'(?:src|href|action)="(?!/)', text.replace('href="#', "")) == []
+        assert not re.search(r"<script(?![^>]*\ssrc=)| style=|\son[a-z]+=", text)
+    for path in re.findall(r'(?:src|href)="(/console/[^"#]+)', visitor.get("/models").text):
+        assert visitor.get(path).status_code == 200
+
+
+def test_the_charts_come_from_the_installed_package(visitor: FlaskClient, world: World) -> None:
+    match = re.search(r'data-charts="([^"]+)"', visitor.get("/").text)
+    assert match is not None
+    answer = visitor.get(match[1])
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert "immutable" in answer.headers["Cache-Control"]
+    assert visitor.get("/charts/0.0.0.js").status_code == 404
+    assert world.stranger.get(match[1]).status_code == 303
