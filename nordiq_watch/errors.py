@@ -42,7 +42,7 @@ class DatasetError(NordiqError):
 
 
 class StorageError(NordiqError):
-    """The state directory cannot be read or written; names the file and the cause."""
+    """The state or the models directory cannot be read or written; names the file and the cause."""
 
     http_status = 503
     title = "Storage error"

@@ -34,10 +34,14 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a directory is a complete model. `proven`: it carries the SHA-256 of its files: nothing must settle."""
+    """Whether a directory is a complete model.
+
+    proven: it carries the SHA-256 of its files: nothing must settle. unreadable: the machine failed, nobody knows.
+    """
 
     complete: bool
     proven: bool = False
+    unreadable: bool = False
     reason: str | None = None
 
 

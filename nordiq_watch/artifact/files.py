@@ -30,6 +30,6 @@ def read_bounded(path: Path, limit: int = MAX_JSON_BYTES) -> bytes:
         if size > limit:
             raise OSError(errno.EFBIG, f"is larger than {limit:,} bytes", str(path))
         content = bytearray()
-        while chunk := file.read(limit + 1 - len(content)):
+        while chunk := file.read(min(size, limit - len(content)) + 1):  # `read` takes memory for all that it may get
             content += chunk
-        return bytes(content[: limit + 1])
+        return bytes(content)

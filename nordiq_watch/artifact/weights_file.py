@@ -82,7 +82,7 @@ def find_hole(path: Path) -> int | None:
 
 
 def read_weights(path: Path) -> WeightsFile:
-    """Reads, checks and hashes the file in one pass. Raises BrokenWeights, OSError.
+    """Reads, checks and hashes the file in one pass. Raises BrokenWeights, OSError, MemoryError.
 
     The size is compared before the buffer is allocated, so a broken file costs no memory.
     """
@@ -105,7 +105,11 @@ def _take_memory(size: int) -> memoryview:
     Not numpy's, which asks for huge pages: on virtual machines that lend free ones to their host, touching 245 MB of
     them took 0.6 s instead of 0.15.
     """
-    return memoryview(mmap.mmap(-1, max(1, size), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))[:size]
+    try:
+        pages = mmap.mmap(-1, max(1, size), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise MemoryError(f"{size:,} bytes for its weights: {error.strerror}") from None
+    return memoryview(pages)[:size]
 
 
 def _read_header(file: BinaryIO) -> Header:

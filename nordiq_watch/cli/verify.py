@@ -60,7 +60,7 @@ def _prove(version: Version, config: Config | None) -> Servable:
     from nordiq_watch.artifact.completeness import judge
     from nordiq_watch.config import CanaryLimits
     from nordiq_watch.reload.canary import Canary
-    from nordiq_watch.reload.loader import Loader, Requirements
+    from nordiq_watch.reload.loader import Loader, Requirements, memory_errors
     from nordiq_watch.reload.probe import probe_snapshot
 
     verdict = judge(version.path)
@@ -71,7 +71,9 @@ def _prove(version: Version, config: Config | None) -> Servable:
     if config is not None:
         requirements = Requirements(config.metrics, config.window.interval_seconds, config.window.length)
     loader = Loader(requirements)
-    servable = loader.build(version, loader.read(version), generation=0)
     limits = config.reload.canary if config else CanaryLimits()
-    Canary(limits, snapshot=lambda: probe_snapshot(servable.spec), latest=lambda: None).check(servable, against=None)
+    with memory_errors(version.name):
+        servable = loader.build(version, loader.read(version), generation=0)
+        canary = Canary(limits, snapshot=lambda: probe_snapshot(servable.spec), latest=lambda: None)
+        canary.check(servable, against=None)
     return servable

@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from waitress import wasyncore
+from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
-from waitress.server import create_server
+from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask
 
 from nordiq_watch.config import Server
@@ -35,6 +36,8 @@ _POLL_SECONDS = 1.0
 _DRAIN_POLL_SECONDS = 0.05
 _GRACE_SECONDS = 10.0
 _FRESH_SECONDS = 0.5
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_SHORTAGE_PAUSE_SECONDS = 0.5
 
 _WHY_NOT_BOUND = {
     errno.EADDRINUSE: "another program listens there. Stop it, or set server.port (0 = any free port).",
@@ -62,6 +65,33 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
     error_task_class = _JsonErrorTask
 
 
+class _Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress ships no types
+    """Takes connections in. While the system has no descriptor or memory for one more, it lets them wait in the
+    kernel's queue: waitress would ask again at once, thousands of times a second, and log each time.
+    """
+
+    channel_class = _Channel
+    _accepts_from = 0.0
+    _is_short = False
+
+    def readable(self) -> bool:
+        return time.monotonic() >= self._accepts_from and super().readable()
+
+    def accept(self) -> tuple[socket.socket, Any] | None:
+        try:
+            accepted: tuple[socket.socket, Any] | None = super().accept()
+        except OSError as error:
+            if error.errno not in _SHORTAGES:
+                raise
+            if not self._is_short:
+                log.error("no new connection can be taken (%s); those that are open go on", error.strerror)
+            self._is_short = True
+            self._accepts_from = time.monotonic() + _SHORTAGE_PAUSE_SECONDS
+            return None
+        self._is_short = False
+        return accepted
+
+
 class HttpServer:
     """Serves a WSGI app on one address. The socket is bound, and connections queue, from the constructor on.
 
@@ -77,9 +107,7 @@ class HttpServer:
         self._closed = False
         self._closing = threading.Lock()
         self._map: dict[int, Any] = {}
-        self._server = create_server(
-            app,
-            map=self._map,
+        adjustments = Adjustments(
             sockets=[listener],
             threads=settings.threads,
             ident="nordiq_watch",
@@ -87,7 +115,8 @@ class HttpServer:
             connection_limit=_CONNECTION_LIMIT,
             channel_timeout=_IDLE_SECONDS,
         )
-        self._server.channel_class = _Channel
+        address = (listener.family, listener.type, listener.proto, listener.getsockname())
+        self._server = _Listener(app, self._map, True, listener, adj=adjustments, sockinfo=address, bind_socket=False)
 
     @property
     def url(self) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from nordiq_watch.artifact.completeness import judge
 from nordiq_watch.artifact.layout import INFO_FILE, REQUIRED_FILES, age_key, is_candidate, timestamp_of
-from nordiq_watch.errors import RequestError
+from nordiq_watch.errors import RequestError, StorageError
 from nordiq_watch.records import Verdict, Version
 
 log = logging.getLogger(__name__)
@@ -29,28 +29,34 @@ class Catalogue:
         self._lock = threading.Lock()
 
     def scan(self) -> tuple[Version, ...]:
-        """All versions, newest first. A models directory that is missing holds none: that is not an error here."""
+        """All versions, newest first. A models directory that is missing holds none: that is not an error here.
+
+        StorageError if it is there and cannot be listed: then nobody knows what it holds.
+        """
         try:
             names = [path.name for path in self.models_dir.iterdir()]
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return ()
+        except OSError as error:
+            raise StorageError(f"{self.models_dir.name}/ cannot be listed ({error.strerror})") from None
         versions = [version for name in names if is_candidate(name) and (version := self._look_at(name))]
         return tuple(sorted(versions, key=lambda version: age_key(version.name), reverse=True))
 
     def find(self, name: str) -> Version | None:
-        """The version of this name, if there is one now."""
+        """The version of this name, if there is one now. StorageError as for `scan`."""
         return next((version for version in self.scan() if version.name == name), None)
 
     def judge(self, version: Version) -> Verdict:
-        """Whether the version is complete; a file system that fails is a reason, not an error."""
+        """Whether the version is complete; a machine that fails is a reason, not an error."""
         with self._lock:
             fingerprint, verdict = self._whole.get(version.name, ("", None))
         if verdict is not None and fingerprint == version.fingerprint:
             return verdict
         try:
             verdict = judge(version.path)
-        except OSError as error:
-            return Verdict(complete=False, reason=f"cannot be read now ({error.strerror})")
+        except (OSError, MemoryError) as error:
+            why = getattr(error, "strerror", None) or "not enough memory"
+            return Verdict(complete=False, unreadable=True, reason=f"cannot be read now ({why})")
         if verdict.complete:
             with self._lock:
                 self._whole[version.name] = (version.fingerprint, verdict)

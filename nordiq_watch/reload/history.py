@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import deque
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from nordiq_watch.records import ReloadRecord
 log = logging.getLogger(__name__)
 
 _KEPT = 500
+_MAX_BYTES = 16 * 2**20
 
 
 class ReloadHistory:
@@ -44,7 +46,7 @@ class ReloadHistory:
 
     def _load(self) -> None:
         try:
-            lines = self._path.read_bytes().splitlines()
+            lines = self._read_end().splitlines()
         except FileNotFoundError:
             return
         except OSError as error:
@@ -56,6 +58,13 @@ class ReloadHistory:
                 self._records.append(msgspec.json.decode(line, type=ReloadRecord))
             except (msgspec.DecodeError, UnicodeDecodeError):
                 log.warning("%s: skipped a line that is not a reload", self._path)
+
+    def _read_end(self) -> bytes:
+        """Never more than it ought to hold: a file without end, a link to a device, must not fill the memory."""
+        with self._path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(0, size - _MAX_BYTES))
+            return file.read(min(size, _MAX_BYTES))
 
     def _append(self, record: ReloadRecord) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)

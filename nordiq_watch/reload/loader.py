@@ -43,12 +43,12 @@ class Loader:
         self._requirements = requirements
 
     def read(self, version: Version) -> ModelFiles:
-        """The directory's bytes, read once, hashed and parsed. Raises ModelRejected."""
+        """The directory's bytes, read once, hashed and parsed. Raises ModelRejected, MemoryError."""
         with _refusals(version.name):
             return read_model(version.path)
 
     def build(self, version: Version, files: ModelFiles, *, generation: int) -> Servable:
-        """The network with these weights, in host memory. ModelRejected if it cannot be fed or a shape differs."""
+        """The network with these weights, in host memory. MemoryError; ModelRejected if it cannot be fed or used."""
         check_served_quantiles(version.name, files.spec)
         if self._requirements is not None:
             check_requirements(version.name, files.spec, self._requirements)
@@ -103,6 +103,20 @@ def check_served_quantiles(name: str, spec: ModelSpec) -> None:
 
 
 @contextmanager
+def memory_errors(name: str) -> Iterator[None]:
+    """Around all that is done to prove a version: whatever ran out of memory, on whatever device, may be free again."""
+    try:
+        yield
+    except MemoryError as error:
+        raise TransientModelError(
+            name,
+            check="memory",
+            found=f"there is not enough memory to load it{f' ({error})' if str(error) else ''}",
+            remedy="Free memory; it is tried again.",
+        ) from None
+
+
+@contextmanager
 def _refusals(name: str) -> Iterator[None]:
     """Turns what reading and building raise into the one error that the rest of the reload knows."""
     try:
@@ -115,13 +129,6 @@ def _refusals(name: str) -> Iterator[None]:
         raise ModelRejected(name, check="weights", found=f"model.safetensors {error}", remedy=VERIFY_HINT) from None
     except ValueError as error:
         raise ModelRejected(name, check="network", found=str(error), remedy=VERIFY_HINT) from None
-    except MemoryError:
-        raise TransientModelError(
-            name,
-            check="memory",
-            found="there is not enough memory to load it",
-            remedy="Free memory; it is tried again.",
-        ) from None
     except OSError as error:
         found = f"{error.filename or 'a file'} cannot be read ({error.strerror})"
         if error.errno in _ABOUT_THE_MODEL:

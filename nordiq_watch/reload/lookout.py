@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nordiq_watch.errors import TransientModelError
+from nordiq_watch.errors import StorageError, TransientModelError
 from nordiq_watch.records import Verdict, Version
 from nordiq_watch.reload.catalogue import Catalogue
 from nordiq_watch.reload.policy import Situation, newer_than_live, next_to_load
@@ -50,8 +50,12 @@ class Lookout:
     def choose(self, *, live: str | None, live_fingerprint: str | None) -> Version | None:
         """The version that ought to be live and is not; None if all is as it should be, or not ready yet."""
         self.look_at = None
-        versions = self._catalogue.scan()
-        self._sightings.forget_all_but([version.name for version in versions])
+        try:
+            versions = self._catalogue.scan()
+        except StorageError as error:
+            self._tell_unlisted(error)
+            return None
+        self._forget_all_but({version.name for version in versions})
         loadable = [version for version in versions if self._is_loadable(version, live, live_fingerprint)]
         target = next_to_load(loadable, self._situation(live, live_fingerprint))
         if target is None:
@@ -73,10 +77,13 @@ class Lookout:
 
     def postpone(self, version: Version, error: TransientModelError) -> None:
         """The machine failed: the version is tried again, later and later."""
+        self._put_off(version, error.reason)
+
+    def _put_off(self, version: Version, reason: str) -> None:
         known = self._retries.get(version.name)
         attempts = known.attempts + 1 if known and known.fingerprint == version.fingerprint else 1
         wait = min(_FIRST_RETRY_SECONDS * 2 ** (attempts - 1), _LONGEST_RETRY_SECONDS)
-        self._retries[version.name] = Retry(version.fingerprint, attempts, self._clock() + wait, error.reason)
+        self._retries[version.name] = Retry(version.fingerprint, attempts, self._clock() + wait, reason)
         self._look_in(wait)
 
     def distrust_hashes(self, version: Version) -> bool:
@@ -94,8 +101,14 @@ class Lookout:
 
     def _is_loadable(self, version: Version, live: str | None, live_fingerprint: str | None) -> bool:
         now = self._clock()
+        retry = self._retries.get(version.name)
+        if retry is not None and retry.fingerprint == version.fingerprint and retry.not_before > now:
+            self._look_in(retry.not_before - now)
+            return False
         verdict = self._catalogue.judge(version)
         self._sightings.observe(version, verdict, now=now)
+        if verdict.unreadable:
+            self._put_off(version, verdict.reason or "")
         if not verdict.complete:
             self._tell_incomplete(version, verdict)
             return False
@@ -105,9 +118,6 @@ class Lookout:
         if refusal is not None and refusal.fingerprint == version.fingerprint:
             return False
         wait = self._sightings.seconds_to_wait(version, verdict, now=now)
-        retry = self._retries.get(version.name)
-        if retry is not None and retry.fingerprint == version.fingerprint:
-            wait = max(wait, retry.not_before - now)
         if wait > 0:
             self._look_in(wait)
         return wait <= 0
@@ -125,6 +135,18 @@ class Lookout:
             resume=decisions.live,
             quarantined=decisions.quarantined,
         )
+
+    def _forget_all_but(self, names: set[str]) -> None:
+        self._sightings.forget_all_but(names)
+        for known in (self._retries, self._told):
+            for name in known.keys() - names:
+                del known[name]
+
+    def _tell_unlisted(self, error: StorageError) -> None:
+        """Nobody knows what is there: the live model goes on, and what is known of the versions is kept."""
+        self._look_in(_FIRST_RETRY_SECONDS)
+        if self._is_news("", str(error)):
+            log.error("%s. The live model goes on serving; looking again every %g s", error, _FIRST_RETRY_SECONDS)
 
     def _tell_incomplete(self, version: Version, verdict: Verdict) -> None:
         if not self._sightings.settled(version.name, now=self._clock()):

@@ -11,7 +11,7 @@ from nordiq_watch.live.servable import Servable
 from nordiq_watch.records import Forecasting, Version
 from nordiq_watch.reload.attempt import Attempt
 from nordiq_watch.reload.canary import Canary
-from nordiq_watch.reload.loader import Loader
+from nordiq_watch.reload.loader import Loader, memory_errors
 from nordiq_watch.reload.room import Room
 from nordiq_watch.storage.decisions import Refusal
 
@@ -61,6 +61,10 @@ class Promotion:
 
     def prove(self, version: Version, attempt: Attempt, *, generation: int, known_bad: Refusal | None) -> Proven:
         """Reads, checks, builds and tries the version. Raises ModelRejected or Unchanged; nothing live was touched."""
+        with memory_errors(version.name):
+            return self._prove(version, attempt, generation=generation, known_bad=known_bad)
+
+    def _prove(self, version: Version, attempt: Attempt, *, generation: int, known_bad: Refusal | None) -> Proven:
         self._room.make_for(version)
         with attempt.stage("verified"):
             files = self._loader.read(version)

@@ -113,13 +113,15 @@ class Watcher:
             self._queue.submit(LookAgain())
         if self._clock() >= self._next_rescan:
             self._next_rescan = self._clock() + self._rescan_seconds
+            if identity is not None and self._observer is None:
+                self._watch(identity)  # there was no way to: no handles, no memory for a thread
             self._queue.submit(LookAgain())
 
     def _is_listening(self) -> bool:
         """An observer's emitter ends when its directory is deleted; a new one may have the same inode."""
         observer = self._observer
         if observer is None:
-            return True  # there is nothing to watch, or no way to
+            return True  # there is nothing to watch, or no way to until the next rescan
         return observer.is_alive() and all(emitter.is_alive() for emitter in observer.emitters)
 
     def _identify(self) -> tuple[str, int, int] | None:
@@ -141,8 +143,9 @@ class Watcher:
         for mode in modes:
             try:
                 self._observer = self._start(mode, identity[0])
-            except OSError as error:
-                log.warning("%s cannot be watched with %s (%s)", self._models_dir, mode, error.strerror or error)
+            except (OSError, RuntimeError) as error:  # RuntimeError: no thread can be started
+                reason = getattr(error, "strerror", None) or error
+                log.warning("%s cannot be watched with %s (%s)", self._models_dir, mode, reason)
                 continue
             self.active_mode = mode
             log.info("watching %s with %s, rescan every %g s", self._models_dir, mode, self._rescan_seconds)
@@ -154,7 +157,11 @@ class Watcher:
         observer = self._make_observer(mode)
         observer.schedule(QueueLook(self._queue), path, recursive=True, event_filter=_CHANGES)
         observer.daemon = True
-        observer.start()
+        try:
+            observer.start()
+        except (OSError, RuntimeError):
+            observer.stop()  # a part of it may run already
+            raise
         return observer
 
     @staticmethod

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Literal
 
-from nordiq_watch.errors import ModelRejected, TransientModelError
+from nordiq_watch.errors import ModelRejected, StorageError, TransientModelError
 from nordiq_watch.events import EventBus, ModelQuarantined, ModelRejectedEvent, ModelWentLive, PinChanged
 from nordiq_watch.live.published import Live
 from nordiq_watch.live.servable import Servable
@@ -102,15 +102,18 @@ class ReloadWorker:
 
     def _do_as_asked(self, job: Job, attempt: Attempt) -> None:
         attempt.note("queued", max(0.0, self._wall_clock() - attempt.record.created_at))
-        match job:
-            case LoadLatest():
-                self._load_latest(attempt)
-            case LoadVersion():
-                self._load_named(job.name, attempt)
-            case RollBack():
-                self._roll_back(attempt)
-            case Unpin():
-                self._unpin(attempt)
+        try:
+            match job:
+                case LoadLatest():
+                    self._load_latest(attempt)
+                case LoadVersion():
+                    self._load_named(job.name, attempt)
+                case RollBack():
+                    self._roll_back(attempt)
+                case Unpin():
+                    self._unpin(attempt)
+        except StorageError as error:  # the models directory cannot be listed: ask again
+            self._finish(attempt, "rejected", str(error))
 
     def _begin(self, ticket: Ticket) -> Attempt:
         self.running = ticket

@@ -137,6 +137,35 @@ def test_without_inotify_it_polls_and_says_so(tmp_path: Path, caplog: pytest.Log
     watched.watcher.run()
 
 
+def test_a_directory_that_cannot_be_watched_at_all_is_tried_again_at_each_rescan(tmp_path: Path, caplog) -> None:
+    class WithoutThreads(PollingObserver):
+        short = True
+
+        def start(self) -> None:
+            if self.short:
+                raise RuntimeError("can't start new thread")
+            super().start()
+
+    now = [0.0]
+    watcher = Watcher(
+        tmp_path,
+        ReloadQueue(wall_clock=lambda: 0.0),
+        mode="poll",
+        rescan_seconds=30,
+        clock=lambda: now[0],
+        make_observer=lambda _: WithoutThreads(),
+    )
+    watcher.step()
+    assert watcher.active_mode is None
+    assert "cannot be watched with poll (can't start new thread)" in caplog.text
+    WithoutThreads.short = False
+    now[0] = 31.0
+    watcher.step()
+    assert watcher.active_mode == "poll"
+    watcher.stop()
+    watcher.run()
+
+
 def test_a_rescan_looks_without_any_event(tmp_path: Path) -> None:
     now = [0.0]
     queue = ReloadQueue(wall_clock=lambda: 0.0)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from support.models import tiny_spec, tiny_weights
 
+import nordiq_watch.reload.catalogue as catalogue_module
 from nordiq_watch.artifact.layout import CONFIG_FILE, MAPPING_FILE, WEIGHTS_FILE
 from nordiq_watch.artifact.reader import ModelFiles
 from nordiq_watch.events import ModelRejectedEvent, ModelWentLive
@@ -352,6 +353,47 @@ def test_what_the_machine_does_is_tried_again_later_and_later(yard, monkeypatch,
     assert failures == [0]
     yard.pass_time(4.1)
     assert yard.live_name == A
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EMFILE, os.strerror(errno.EMFILE)), MemoryError()])
+def test_a_version_that_cannot_even_be_judged_is_looked_at_again_later_and_later(yard, monkeypatch, error) -> None:
+    looks = []
+
+    def judge(path: Path) -> None:
+        looks.append(yard.now)
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(catalogue_module, "judge", judge)
+        yard.drop(A)
+        yard.look()
+        for _ in range(65):
+            yard.pass_time(0.1)
+    assert np.round(np.diff(looks)).tolist() == [1, 2]
+    assert (yard.live_name, yard.store.current.refusals) == (None, {})
+    yard.pass_time(1.1)
+    assert yard.live_name == A
+
+
+def test_a_models_directory_that_cannot_be_listed_unloads_and_forgets_nothing(yard, monkeypatch, caplog) -> None:
+    yard.drop(A)
+    yard.look()
+    yard.drop(B, hashes=False)
+    yard.look()
+
+    def refuse(path: Path) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "iterdir", refuse)
+        for _ in range(3):
+            yard.look()
+        record = yard.ask(LoadLatest())
+        assert (record.outcome, record.reason) == ("rejected", "models/ cannot be listed (Too many open files)")
+        assert yard.live_name == A
+    assert caplog.text.count("models/ cannot be listed") == 1
+    yard.pass_time(1.1)
+    assert yard.live_name == B
 
 
 def test_an_error_that_nobody_foresaw_does_not_stop_the_worker(yard) -> None:
