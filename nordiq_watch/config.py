@@ -106,6 +106,62 @@ class Logs(_Section, frozen=True):
     keep: Annotated[int, Meta(ge=0)] = 5
 
 
+class Threshold(_Section, frozen=True):
+    """Where a metric's score is 0 (calm), 50, 60 and 80. Falling numbers mean that low values are the bad ones."""
+
+    calm: float
+    degraded: float
+    warning: float
+    critical: float
+
+    @property
+    def falling(self) -> bool:
+        return self.critical < self.calm
+
+
+Thresholds = dict[MetricName, Threshold | None]
+
+
+def default_thresholds() -> Thresholds:
+    """Reasons and sources: docs/risk.md."""
+    return {
+        "cpu_user_pct": Threshold(calm=60, degraded=80, warning=90, critical=95),
+        "cpu_idle_pct": Threshold(calm=40, degraded=20, warning=10, critical=5),
+        "cpu_iowait_pct": Threshold(calm=5, degraded=20, warning=30, critical=50),
+        "mem_used_pct": Threshold(calm=60, degraded=85, warning=90, critical=95),
+        "swap_used_pct": Threshold(calm=10, degraded=40, warning=60, critical=80),
+        "disk_usage_pct": Threshold(calm=70, degraded=85, warning=90, critical=95),
+        "load_average": Threshold(calm=4, degraded=8, warning=12, critical=16),
+    }
+
+
+def default_profiles() -> dict[str, Thresholds]:
+    return {"Database": {"mem_used_pct": Threshold(calm=85, degraded=95, warning=97, critical=98.5)}}
+
+
+class Risk(_Section, frozen=True):
+    current_weight: Annotated[float, Meta(ge=0, le=1)] = 0.7
+    thresholds: Thresholds = msgspec.field(default_factory=default_thresholds)
+    profiles: dict[str, Thresholds] = msgspec.field(default_factory=default_profiles)
+
+
+class Webhook(_Section, frozen=True):
+    url: Annotated[str, Meta(pattern="^https?://")] | None = None
+    format: Literal["alertmanager", "json"] = "alertmanager"
+    min_level: Literal["degraded", "warning", "critical"] = "warning"
+    resend_seconds: Seconds = 60
+    timeout_seconds: Seconds = 5
+    queue_size: Count = 1000
+
+
+class Alerts(_Section, frozen=True):
+    raise_seconds: Annotated[float, Meta(ge=0)] = 0
+    hold_seconds: Annotated[float, Meta(ge=0)] = 900
+    clear_seconds: Annotated[float, Meta(ge=0)] = 600
+    silent_seconds: Seconds = 900
+    webhook: Webhook = Webhook()
+
+
 class Training(_Section, frozen=True):
     hidden_size: Annotated[int, Meta(ge=4, le=1024)] = 32
     attention_heads: Annotated[int, Meta(ge=1, le=64)] = 4
@@ -131,6 +187,8 @@ class Config(_Section, frozen=True):
     state: State = State()
     logs: Logs = Logs()
     device: Annotated[str, Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    risk: Risk = msgspec.field(default_factory=Risk)
+    alerts: Alerts = Alerts()
     training: Training = Training()
 
 
@@ -264,8 +322,11 @@ def _place(key: str, path: Path, sources: Mapping[str, str]) -> str:
 
 def _section_at(key: str) -> type[Struct]:
     section: type[Struct] = Config
-    for part in filter(None, key.split(".")):
-        default = getattr(section(), part)
+    for part in filter(None, key.replace("[...]", "[]").split(".")):
+        name, *inside = part.split("[]")
+        default = getattr(section(), name)
+        for _ in inside:  # any entry of a table: all are alike
+            default = next(iter(default.values()))
         section = type(default)
     return section
 
@@ -294,6 +355,7 @@ def _plain(problem: str) -> str:
 
 
 def _check_consistency(config: Config, path: Path) -> None:
+    _check_thresholds(config, path)
     twice = {name for name in config.metrics if config.metrics.count(name) > 1}
     if twice:
         raise ConfigError(f"{path}: metrics names {', '.join(sorted(twice))} twice; name each once")
@@ -307,3 +369,16 @@ def _check_consistency(config: Config, path: Path) -> None:
             f"{path}: training.max_encoder_length is {config.training.max_encoder_length}, but window.length is "
             f"{config.window.length}: such a model could never be loaded. Make the window as long as the encoder."
         )
+
+
+def _check_thresholds(config: Config, path: Path) -> None:
+    tables = {"thresholds": config.risk.thresholds}
+    tables |= {f"profiles.{profile}": table for profile, table in config.risk.profiles.items()}
+    for place, table in tables.items():
+        for metric, threshold in table.items():
+            numbers = [] if threshold is None else list(msgspec.structs.astuple(threshold))
+            if numbers not in (sorted(set(numbers)), sorted(set(numbers), reverse=True)):
+                raise ConfigError(
+                    f"{path}: risk.{place}.{metric} is {', '.join(f'{number:g}' for number in numbers)}; calm, "
+                    "degraded, warning and critical must each be above the one before (or below, where low is bad)"
+                )

@@ -15,17 +15,21 @@ from functools import partial
 from pathlib import Path
 
 from nordiq_watch import __version__
-from nordiq_watch.config import Settings, load_settings
+from nordiq_watch.config import Config, Settings, load_settings
 from nordiq_watch.errors import ConfigError, NordiqError
-from nordiq_watch.events import EventBus, ModelQuarantined, ModelRejectedEvent, ModelWentLive, PinChanged
+from nordiq_watch.events import AlertsChanged, EventBus, ModelQuarantined, ModelRejectedEvent, ModelWentLive, PinChanged
+from nordiq_watch.forecast.alerts import AlertBook
 from nordiq_watch.forecast.board import AnswerBoard
 from nordiq_watch.forecast.forecaster import Forecaster
 from nordiq_watch.forecast.ingest import Ingest
+from nordiq_watch.forecast.judge import Judge
+from nordiq_watch.forecast.thresholds import ThresholdTable
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.host.http import HttpServer
 from nordiq_watch.host.keys import Keyring, ensure_key
 from nordiq_watch.host.memory import free_host_bytes
 from nordiq_watch.host.threads import lower_priority
+from nordiq_watch.host.webhook import Webhook
 from nordiq_watch.live.published import Live
 from nordiq_watch.network.predictor import free_device_bytes, limit_threads, resolve_device
 from nordiq_watch.reload.canary import Canary
@@ -54,6 +58,10 @@ _BACKGROUND = 5
 """Niceness of the thread that forecasts: where cores are short, requests and samples go first. A reload is rare, and
 made to wait it took seconds instead of one.
 """
+
+
+_LOGGED_ALERTS = 20
+"""Of one answer; a fleet that falls over as a whole must not fill the log."""
 
 
 class Daemon:
@@ -86,6 +94,7 @@ class Daemon:
             ingest=self._ingest,
             board=self._board,
             forecaster=self._forecaster,
+            alerts=self._alerts,
             reloads=self._desk,
             catalogue=self._desk,
             events=self._events,
@@ -109,10 +118,27 @@ class Daemon:
             interval_seconds=config.window.interval_seconds,
         )
         self._board = AnswerBoard()
-        self._forecaster = Forecaster(self._live, self._window, self._board, self._events)
+        self._build_judge(config)
+        self._forecaster = Forecaster(self._live, self._window, self._board, self._events, judge=self._judge)
         self._ingest = Ingest(
             self._journal, self._window, self._events, live=self._live, on_accepted=self._forecaster.wake
         )
+
+    def _build_judge(self, config: Config) -> None:
+        self._alerts = AlertBook(config.alerts, forget_seconds=config.window.length * config.window.interval_seconds)
+        self._judge = Judge(
+            config.risk,
+            ThresholdTable(config.risk, config.metrics),
+            self._alerts,
+            self._events,
+            silent_seconds=config.window.silent_seconds,
+        )
+        self._webhook: Webhook | None = None
+        if config.alerts.webhook.url is not None:
+            self._webhook = Webhook(
+                config.alerts.webhook.url, config.alerts.webhook, self._events, active=lambda: self._alerts.active
+            )
+            self._events.subscribe(AlertsChanged, self._webhook.note)
 
     def _build_reload(self, settings: Settings) -> None:
         config = settings.config
@@ -177,6 +203,8 @@ class Daemon:
         limit_threads(max(1, (os.cpu_count() or 1) // 2))  # requests and samples keep the other half
         self._ingest.restore()
         self._start("ingest", self._ingest.run)
+        if self._webhook is not None:
+            self._start("webhook", self._webhook.run)
         self._start("forecaster", self._forecaster.run, nice=_BACKGROUND)
         self._queue.submit(LookAgain(trigger="startup"))
         self._start("reload", self._worker.run)
@@ -233,6 +261,8 @@ class Daemon:
         self._queue.close()
         self._forecaster.stop()
         self._ingest.stop()
+        if self._webhook is not None:
+            self._webhook.stop()
         for thread in self._threads:
             thread.join(_JOIN_SECONDS)
         slow = [thread.name for thread in self._threads if thread.is_alive()]
@@ -248,6 +278,7 @@ class Daemon:
         self._events.subscribe(ModelRejectedEvent, _log_rejected)
         self._events.subscribe(ModelQuarantined, _log_quarantined)
         self._events.subscribe(PinChanged, _log_pin)
+        self._events.subscribe(AlertsChanged, _log_alerts)
 
 
 def prepare_models_dir(path: Path) -> None:
@@ -288,3 +319,11 @@ def _log_pin(event: PinChanged) -> None:
         log.info("%s is pinned: newer versions wait", event.version)
     else:
         log.info("no version is pinned: the newest goes live")
+
+
+def _log_alerts(event: AlertsChanged) -> None:
+    for change in event.changes[:_LOGGED_ALERTS]:
+        alert = change.alert
+        log.info("alert %s: %s %s (%s) %s", change.change, alert.server_name, alert.level, alert.kind, alert.message)
+    if len(event.changes) > _LOGGED_ALERTS:
+        log.info("and %d more changes of alerts", len(event.changes) - _LOGGED_ALERTS)

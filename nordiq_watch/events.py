@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
+
+from nordiq_watch.records import AlertChange, DoubleArray
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,42 @@ class ForecastPublished:
     generation: int
     servers: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class AlertsChanged:
+    """Alerts were raised, changed their level or ended."""
+
+    changes: tuple[AlertChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AlertsDelivered:
+    """The webhook took so many alerts."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlertDeliveryFailed:
+    """The webhook did not take alerts. lost: how many of them will not be sent again."""
+
+    reason: str
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class FleetJudged:
+    """The risk of every forecast server, with each answer. scores: one a server, NaN where nothing is scored.
+
+    at: Unix seconds on the clock of the samples. environment and summary as `/predictions/current` has them.
+    """
+
+    at: float
+    servers: tuple[str, ...]
+    scores: DoubleArray
+    environment: Mapping[str, Any]
+    summary: Mapping[str, Any]
 
 
 E_ = TypeVar("E_", bound=Event)

@@ -182,3 +182,40 @@ class VersionStatus:
     sha256: str | None = None
     generation: int | None = None
     training: TrainingInfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One server in trouble, or about to be.
+
+    kind: risk (of its metrics) or silent (it stopped sending). level: degraded, warning or critical. metric: the worst
+    one, None for a silent server. risk_score: the newest one, None if it never had one.
+    time_to_issue: seconds from the newest sample to the critical threshold, 0 if it is reached already, None if it is
+    not in sight; time_to_issue_basis: what says so, now, p50 or p90.
+    raised_at: when it became an alert; level_since: when it got its level; ended_at: None while it is active. Times are
+    Unix seconds on the clock of the samples.
+    """
+
+    server_name: str
+    kind: str
+    level: str
+    risk_score: float | None
+    profile: str
+    metric: str | None
+    message: str
+    time_to_issue: float | None
+    time_to_issue_basis: str | None
+    raised_at: float
+    level_since: float
+    highest_level: str
+    ended_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertChange:
+    """What happened to an alert: raised, escalated, de_escalated or resolved. `alert` is as it is after that."""
+
+    change: str
+    previous_level: str
+    alert: Alert
+    at: float

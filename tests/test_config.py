@@ -73,3 +73,36 @@ def test_a_variable_that_makes_no_sense_is_named(tmp_path: Path, environ: dict[s
         load_settings(written(tmp_path, "device: cpu"), environ)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "risk: {thresholds: {mem_used_pct: {calm: 60, degraded: 90, warning: 85, critical: 95}}}",
+            "risk.thresholds.mem_used_pct is 60, 90, 85, 95;",
+        ),
+        (
+            "risk: {profiles: {Database: {mem_used_pct: {calm: 1, degraded: 1, warning: 2, critical: 3}}}}",
+            "risk.profiles.Database.mem_used_pct is 1, 1, 2, 3;",
+        ),
+        (
+            "risk: {thresholds: {mem_used_pct: {calm: 60, degraded: 90, warning: 91, critical: 95, x: 1}}}",
+            "allowed here: calm, degraded, warning, critical",
+        ),
+        ("risk: {thresholds: {mem_used_pct: {calm: 60}}}", "`degraded`"),
+        ("alerts: {webhook: {url: 'ftp://somewhere'}}", "alerts.webhook.url is 'ftp://somewhere'"),
+    ],
+)
+def test_thresholds_and_alerts_that_make_no_sense_are_named(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(written(tmp_path, text), {})
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_threshold_may_fall_and_may_be_switched_off(tmp_path: Path) -> None:
+    text = "risk: {thresholds: {swap_used_pct: null, cpu_idle_pct: {calm: 40, degraded: 9, warning: 5, critical: 2}}}"
+    thresholds = load_settings(written(tmp_path, text), {}).config.risk.thresholds
+    assert thresholds["swap_used_pct"] is None
+    assert thresholds["cpu_idle_pct"] is not None and thresholds["cpu_idle_pct"].falling

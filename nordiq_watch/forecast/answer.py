@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -38,12 +38,21 @@ _SECONDS_AN_HOUR = 3600
 Entry = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Verdicts:
+    """What an answer says beside the forecast. servers: fields of each server's entry; fleet: fields of the answer."""
+
+    servers: Sequence[Entry]
+    fleet: Mapping[str, Any]
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Answer:
     """One answer, immutable, with everything that a request needs.
 
     body: the JSON of `/predictions/current`; compressed: the same as gzip. etag: weak, good for both.
     model: which model made it, None without one. error: None, "no_model" or "insufficient_data".
+    fleet: what is said of all servers together; only the whole answer has it.
     stale: the answer was not made from the newest window by the live model. servers: the forecast ones.
     cold: servers that send but are not ready, with what each of them lacks in words.
     """
@@ -53,13 +62,14 @@ class Answer:
     model: ModelIdentity | None
     error: str | None = None
     message: str | None = None
+    fleet: Mapping[str, Any] = field(default_factory=dict)
     cold: Mapping[str, str] = field(default_factory=dict)
     body: bytes = field(init=False, repr=False)
     compressed: bytes = field(init=False, repr=False)
     etag: str = field(init=False)
 
     def __post_init__(self) -> None:
-        body = _serialise(self._tree(self.predictions, error=self.error, message=self.message))
+        body = _serialise(self._tree(self.predictions, error=self.error, message=self.message, fleet=self.fleet))
         object.__setattr__(self, "body", body)
         object.__setattr__(self, "compressed", gzip.compress(body, _GZIP_LEVEL, mtime=0))
         object.__setattr__(self, "etag", f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"')
@@ -76,10 +86,17 @@ class Answer:
             return _serialise(self._tree({}, error="insufficient_data", message=self.cold[server]))
         return None
 
-    def _tree(self, predictions: Mapping[str, Entry], *, error: str | None = None, message: str | None = None) -> Entry:
+    def _tree(
+        self,
+        predictions: Mapping[str, Entry],
+        *,
+        error: str | None = None,
+        message: str | None = None,
+        fleet: Mapping[str, Any] | None = None,
+    ) -> Entry:
         reason = {"error": error, "message": message} if error else {}
         origin = {"metadata": self.metadata} if self.metadata else {}
-        return {**reason, "predictions": predictions, **origin}
+        return {**reason, "predictions": predictions, **(fleet or {}), **origin}
 
 
 def explain_no_model() -> Answer:
@@ -106,15 +123,27 @@ def explain_cold_fleet(snapshot: WindowSnapshot, requirement: Requirement, *, mo
 
 
 def build_answer(
-    forecast: Forecast, snapshot: WindowSnapshot, requirement: Requirement, *, silent_seconds: float, at: float
+    forecast: Forecast,
+    snapshot: WindowSnapshot,
+    requirement: Requirement,
+    *,
+    silent_seconds: float,
+    at: float,
+    verdicts: Verdicts | None = None,
 ) -> Answer:
     """The answer for a forecast of at least one server, made from `snapshot` at the Unix time `at`.
 
+    verdicts: what is made of the numbers beside the forecast itself; its `servers` are in the forecast's order.
     `current` is the last measured value that is not older than `silent_seconds`, and `trend` the slope of p50 in units
     an hour. A server's metric that was not measured is left out; one that is not forecast has `current` alone.
     """
+    predictions = _describe_servers(forecast, snapshot, silent_seconds=silent_seconds)
+    if verdicts is not None:
+        for entry, verdict in zip(predictions.values(), verdicts.servers, strict=True):
+            entry |= verdict
     return Answer(
-        predictions=_describe_servers(forecast, snapshot, silent_seconds=silent_seconds),
+        predictions=predictions,
+        fleet={} if verdicts is None else verdicts.fleet,
         metadata=_describe_model(forecast.model) | _describe_horizon(forecast, at=at),
         model=forecast.model,
         cold=_describe_cold(snapshot, requirement, forecast=frozenset(forecast.servers)),

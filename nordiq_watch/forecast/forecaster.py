@@ -14,7 +14,14 @@ from collections.abc import Callable
 from math import inf
 
 from nordiq_watch.events import EventBus, ForecastPublished
-from nordiq_watch.forecast.answer import Answer, build_answer, explain_cold_fleet, explain_no_model, mark_stale
+from nordiq_watch.forecast.answer import (
+    Answer,
+    Verdicts,
+    build_answer,
+    explain_cold_fleet,
+    explain_no_model,
+    mark_stale,
+)
 from nordiq_watch.forecast.board import AnswerBoard
 from nordiq_watch.forecast.warmup import requirement_of
 from nordiq_watch.forecast.window import Window
@@ -26,7 +33,10 @@ log = logging.getLogger(__name__)
 
 
 class Forecaster:
-    """Publishes to the board. `clock` is Unix time, for what is shown; `timer` measures durations."""
+    """Publishes to the board. `judge` adds its verdicts to every answer; it is called in the forecaster's thread.
+
+    `clock` is Unix time, for what is shown; `timer` measures durations.
+    """
 
     def __init__(
         self,
@@ -35,6 +45,7 @@ class Forecaster:
         board: AnswerBoard,
         events: EventBus,
         *,
+        judge: Callable[[Forecasting], Verdicts] | None = None,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -42,6 +53,7 @@ class Forecaster:
         self._window = window
         self._board = board
         self._events = events
+        self._judge = judge
         self._clock = clock
         self._timer = timer
         self._asked = True
@@ -144,7 +156,12 @@ class Forecaster:
         if not made.forecast.servers:
             return explain_cold_fleet(made.snapshot, requirement, model=model.identity)
         return build_answer(
-            made.forecast, made.snapshot, requirement, silent_seconds=self._window.silent_seconds, at=at
+            made.forecast,
+            made.snapshot,
+            requirement,
+            silent_seconds=self._window.silent_seconds,
+            at=at,
+            verdicts=self._judge and self._judge(made),
         )
 
     def _settle(self, model: Servable | None, *, started: float, answered: bool) -> float:

@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from flask import Blueprint, Response
-from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from nordiq_watch import __version__
-from nordiq_watch.events import BatchAccepted, ForecastPublished, ModelRejectedEvent, ModelWentLive
+from nordiq_watch.events import (
+    AlertDeliveryFailed,
+    AlertsChanged,
+    AlertsDelivered,
+    BatchAccepted,
+    FleetJudged,
+    ForecastPublished,
+    ModelRejectedEvent,
+    ModelWentLive,
+)
+from nordiq_watch.forecast.alerts import RISK, SILENT
+from nordiq_watch.forecast.thresholds import LEVELS
 from nordiq_watch.web.services import Services, services
 
 routes = Blueprint("prometheus", __name__)
@@ -62,6 +73,26 @@ class Instruments:
             buckets=_REQUEST_BUCKETS,
             registry=registry,
         )
+        self._alert_changes = Counter(
+            "nordiq_watch_alert_changes", "What happened to alerts.", ("change", "level"), registry=registry
+        )
+        self._delivered = Counter(
+            "nordiq_watch_webhook_alerts", "Alerts that the webhook's receiver took.", registry=registry
+        )
+        self._undelivered = Counter(
+            "nordiq_watch_webhook_failures", "Attempts that the webhook's receiver did not take.", registry=registry
+        )
+        self._lost = Counter(
+            "nordiq_watch_webhook_alerts_lost", "Changes of alerts that are not sent again.", registry=registry
+        )
+        self._probability = Gauge(
+            "nordiq_watch_incident_probability",
+            "That a server reaches a critical threshold, as /predictions/current has it.",
+            ("horizon",),
+            registry=registry,
+        )
+        self._mean_risk = Gauge("nordiq_watch_risk_score_mean", "Mean risk of the forecast servers.", registry=registry)
+        self._max_risk = Gauge("nordiq_watch_risk_score_max", "Largest risk of a server.", registry=registry)
         self._subscribe(services)
         registry.register(Snapshot(services))
         ProcessCollector(registry=registry)
@@ -74,6 +105,10 @@ class Instruments:
         services.events.subscribe(ModelRejectedEvent, self._on_rejected)
         services.events.subscribe(BatchAccepted, self._on_batch)
         services.events.subscribe(ForecastPublished, self._on_forecast)
+        services.events.subscribe(FleetJudged, self._on_judged)
+        services.events.subscribe(AlertsChanged, self._on_alerts)
+        services.events.subscribe(AlertsDelivered, self._on_delivered)
+        services.events.subscribe(AlertDeliveryFailed, self._on_undelivered)
 
     def _on_live(self, event: ModelWentLive) -> None:
         self._reloads.labels(event.trigger, "loaded").inc()
@@ -91,6 +126,24 @@ class Instruments:
     def _on_forecast(self, event: ForecastPublished) -> None:
         self._forecast_seconds.observe(event.seconds)
 
+    def _on_judged(self, event: FleetJudged) -> None:
+        for horizon in ("30m", "8h"):
+            self._probability.labels(horizon).set(event.environment[f"prob_{horizon}"])
+        if event.summary["max_risk_score"] is not None:
+            self._mean_risk.set(event.summary["avg_risk_score"])
+            self._max_risk.set(event.summary["max_risk_score"])
+
+    def _on_alerts(self, event: AlertsChanged) -> None:
+        for change in event.changes:
+            self._alert_changes.labels(change.change, change.alert.level).inc()
+
+    def _on_delivered(self, event: AlertsDelivered) -> None:
+        self._delivered.inc(event.count)
+
+    def _on_undelivered(self, event: AlertDeliveryFailed) -> None:
+        self._undelivered.inc(not event.lost)
+        self._lost.inc(event.lost)
+
 
 class Snapshot(Collector):
     """What the parts say of themselves when somebody scrapes."""
@@ -103,6 +156,7 @@ class Snapshot(Collector):
         yield from self._describe_model()
         yield from self._describe_window()
         yield from self._describe_forecasts()
+        yield self._count_alerts()
         yield _gauge("start_time_seconds", "When the daemon started, in Unix time.", self._services.started_at)
 
     def _describe_model(self) -> Iterable[Metric]:
@@ -119,6 +173,15 @@ class Snapshot(Collector):
         yield _gauge("window_samples", "Samples in the window, over all servers.", status.window_size)
         yield _gauge("servers_tracked", "Servers with a sample in the window.", status.servers_tracked)
         yield _gauge("servers_ready", "Servers with samples enough for a forecast.", status.servers_ready)
+
+    def _count_alerts(self) -> Metric:
+        """Every level and kind, zeros too: a rule can only fire on a series that is there."""
+        active = [(alert.level, alert.kind) for alert in self._services.alerts.active]
+        family = GaugeMetricFamily("nordiq_watch_alerts_active", "Alerts that are active.", labels=("level", "kind"))
+        for level in LEVELS[1:]:
+            for kind in (RISK, SILENT):
+                family.add_metric((level, kind), active.count((level, kind)))
+        return family
 
     def _describe_forecasts(self) -> Iterable[Metric]:
         forecaster = self._services.forecaster

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from nordiq_watch.config import Config
 from nordiq_watch.events import EventBus
+from nordiq_watch.forecast.alerts import AlertBook
 from nordiq_watch.forecast.board import AnswerBoard
 from nordiq_watch.forecast.forecaster import Forecaster
 from nordiq_watch.forecast.ingest import Ingest
@@ -81,6 +82,7 @@ class Services:
     ingest: Ingest
     board: AnswerBoard
     forecaster: Forecaster
+    alerts: AlertBook
     reloads: ReloadDesk
     catalogue: Catalogue
     events: EventBus

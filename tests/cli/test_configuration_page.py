@@ -34,6 +34,7 @@ PATTERNS = {
     "^/": "path from `/`",
     "^[a-zA-Z][a-zA-Z0-9_]*$": "metric name",
     r"^(auto|cpu|cuda(:\d+)?)$": "`auto`, `cpu`, `cuda`, `cuda:N`",
+    "^https?://": "text from `http://`, `https://`",
 }
 
 SETTINGS = {key: (default, kind) for key, default, kind in settings(Config)}
@@ -45,6 +46,9 @@ def allowed(kind: msgspec.inspect.Type) -> str:
         return " or ".join(allowed(part) for part in kind.types)
     if isinstance(kind, msgspec.inspect.VarTupleType):
         return f"list of {allowed(kind.item_type)}"
+    if isinstance(kind, msgspec.inspect.DictType):
+        deep = isinstance(kind.value_type, msgspec.inspect.DictType)
+        return "table by profile and metric" if deep else "table by metric"
     if isinstance(kind, msgspec.inspect.LiteralType):
         return ", ".join(f"`{value}`" for value in kind.values)
     if isinstance(kind, msgspec.inspect.StrType):

@@ -70,8 +70,8 @@ def samples(count: int) -> Iterator[dict[str, Any]]:
     """The last `count` intervals of both servers, up to now."""
     now = time.time()
     for slot in range(count):
-        for server in SERVERS:
-            measured = {"cpu_user_pct": 40 + slot % 7, "mem_used_pct": 70 + slot % 5}
+        for server, memory in zip(SERVERS, (70, 90), strict=True):  # the second one is an alert
+            measured = {"cpu_user_pct": 40 + slot % 7, "mem_used_pct": memory + slot % 5}
             yield {"timestamp": now - (count - 1 - slot) * 300, "server_name": server, **measured}
 
 

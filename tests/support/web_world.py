@@ -11,6 +11,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from nordiq_watch.forecast.answer import Answer
+from nordiq_watch.forecast.judge import Judge
+from nordiq_watch.forecast.thresholds import ThresholdTable
 from nordiq_watch.live.servable import Servable
 from nordiq_watch.records import ModelIdentity, ReloadRecord, Version, VersionStatus
 from nordiq_watch.reload.catalogue import Catalogue
@@ -18,6 +20,7 @@ from nordiq_watch.reload.jobs import Job, LoadVersion
 from nordiq_watch.reload.queue import Ticket
 from nordiq_watch.spec import ModelSpec, NetworkSpec
 from nordiq_watch.web.services import Services
+from support.fleets import made_of
 
 KEY = "the-right-key"
 NOW = 1_738_246_000.0
@@ -142,3 +145,11 @@ def make_answer(*, generation: int = 1, servers: tuple[str, ...] = ("ppdb001",),
         "model": ModelIdentity(VERSION, generation, "ab" * 32),
     }
     return Answer(**{**fields, **changes})
+
+
+def judge_memory(world: World, *memory: float) -> None:
+    """One answer's worth of risk and alerts: servers s0, s1 … with this memory now and for ever."""
+    services = world.services
+    table = ThresholdTable(services.config.risk, ("mem_used_pct",))
+    judge = Judge(services.config.risk, table, services.alerts, services.events, silent_seconds=600)
+    judge(made_of([[value] for value in memory], [[[value]] for value in memory]))

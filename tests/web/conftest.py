@@ -13,6 +13,7 @@ from support.web_world import METRICS, NOW, OneKey, ScriptedDesk, World
 from nordiq_watch.config import Auth, Config, Server
 from nordiq_watch.config import Window as WindowSection
 from nordiq_watch.events import EventBus
+from nordiq_watch.forecast.alerts import AlertBook
 from nordiq_watch.forecast.board import AnswerBoard
 from nordiq_watch.forecast.forecaster import Forecaster
 from nordiq_watch.forecast.ingest import Ingest
@@ -52,6 +53,7 @@ def build_world(tmp_path: Path) -> Iterator[BuildWorld]:
             window=window,
             ingest=ingest,
             board=board,
+            alerts=AlertBook(config.alerts, forget_seconds=3600),
             reloads=desk,
             catalogue=desk,
             forecaster=Forecaster(live, window, board, events),

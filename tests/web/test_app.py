@@ -19,6 +19,7 @@ CONTRACT = {
     ("POST", "/feed/data"),
     ("GET", "/predictions/current"),
     ("GET", "/predictions/<path:server>"),
+    ("GET", "/alerts/active"),
 }
 
 

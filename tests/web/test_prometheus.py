@@ -4,10 +4,16 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from support.web_world import NOW, VERSION
+from support.web_world import NOW, VERSION, judge_memory
 
 from nordiq_watch import __version__
-from nordiq_watch.events import ForecastPublished, ModelRejectedEvent, ModelWentLive
+from nordiq_watch.events import (
+    AlertDeliveryFailed,
+    AlertsDelivered,
+    ForecastPublished,
+    ModelRejectedEvent,
+    ModelWentLive,
+)
 
 
 @pytest.fixture
@@ -119,3 +125,22 @@ def test_paths_that_do_not_exist_share_one_label(world, scrape):
 
 def test_the_process_is_there(scrape):
     assert scrape()["process_resident_memory_bytes", frozenset()] > 0
+
+
+def test_alerts_and_risk(world, value):
+    assert value("alerts_active", level="critical", kind="silent") == 0
+    judge_memory(world, 96, 91, 10)
+    assert value("alerts_active", level="critical", kind="risk") == 1
+    assert value("alerts_active", level="warning", kind="risk") == 1
+    assert value("alert_changes_total", change="raised", level="critical") == 1
+    assert value("risk_score_max") == 84
+    assert value("incident_probability", horizon="30m") == 1
+
+
+def test_alerts_that_were_sent_and_that_were_not(world, value):
+    world.services.events.publish(AlertsDelivered(3))
+    world.services.events.publish(AlertDeliveryFailed("it is away", 0))
+    world.services.events.publish(AlertDeliveryFailed("the queue is full", 2))
+    assert value("webhook_alerts_total") == 3
+    assert value("webhook_failures_total") == 1
+    assert value("webhook_alerts_lost_total") == 2

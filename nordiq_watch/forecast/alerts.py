@@ -1,0 +1,227 @@
+"""Which servers are an alert now, and what just changed.
+
+Two kinds: `risk` follows the server's risk score with hysteresis; `silent` says that a server stopped sending while
+others went on. A silent server's last score says nothing about now, so that its risk alert, if it has one, stays as it
+is until it is heard again. One that is not heard for `forget_seconds` is forgotten, and its alerts end.
+
+Time is that of the samples (`at`), so that a replayed day raises the alerts that the day would have raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from math import isnan
+from typing import Any
+
+import numpy as np
+
+from nordiq_watch.config import Alerts
+from nordiq_watch.forecast.hysteresis import Hysteresis
+from nordiq_watch.forecast.risk import FleetRisk
+from nordiq_watch.forecast.thresholds import LEVELS
+from nordiq_watch.metrics import describe
+from nordiq_watch.records import Alert, AlertChange, DoubleArray, WindowSnapshot
+
+RISK, SILENT = "risk", "silent"
+_SILENT_LEVEL = "critical"
+_HEALTHY = LEVELS[0]
+_MINUTE, _HOUR = 60, 3600
+
+
+class AlertBook:
+    """Every active alert. One thread updates it; `active` may be read from any."""
+
+    def __init__(self, rules: Alerts, *, forget_seconds: float, unfinished: Sequence[Alert] = ()) -> None:
+        """unfinished: the alerts that were active when the daemon stopped."""
+        self._silent_seconds = rules.silent_seconds
+        self._forget_seconds = forget_seconds
+        self._levels = Hysteresis(
+            raise_seconds=rules.raise_seconds, hold_seconds=rules.hold_seconds, clear_seconds=rules.clear_seconds
+        )
+        self._alerts = {(alert.kind, alert.server_name): alert for alert in unfinished}
+        self._heard: dict[str, float] = {}
+        for alert in unfinished:
+            if alert.kind == RISK:
+                self._levels.put(alert.server_name, LEVELS.index(alert.level), since=alert.level_since)
+        self._active = _in_order(self._alerts.values())
+
+    @property
+    def active(self) -> tuple[Alert, ...]:
+        """The worst first."""
+        return self._active
+
+    def update(self, risk: FleetRisk, snapshot: WindowSnapshot, *, at: float) -> tuple[AlertChange, ...]:
+        """What changed with this answer. `at` never goes back."""
+        silent = find_silent(snapshot, self._silent_seconds)
+        changes = [
+            *self._update_silent(silent, snapshot, at=at),
+            *self._update_risk(risk, silent, at=at),
+            *self._forget(snapshot, at=at),
+        ]
+        self._active = _in_order(self._alerts.values())
+        return tuple(changes)
+
+    # --- risk ---
+
+    def _update_risk(self, risk: FleetRisk, silent: Collection[str], *, at: float) -> Iterator[AlertChange]:
+        scores = risk.scores
+        if silent:
+            scores = np.where([server in silent for server in risk.servers], np.nan, scores)
+        moves = self._levels.step(risk.servers, scores, at=at)
+        self._refresh(risk, scores)
+        for row, before, after in zip(
+            moves.positions.tolist(), moves.before.tolist(), moves.after.tolist(), strict=True
+        ):
+            yield self._move(risk, row, before=before, after=after, at=at)
+
+    def _refresh(self, risk: FleetRisk, scores: DoubleArray) -> None:
+        """Score and message of the active alerts as they are now."""
+        active = {server for kind, server in self._alerts if kind == RISK}
+        if not active:
+            return
+        for row, server in enumerate(risk.servers):
+            if server in active and not isnan(scores[row]):
+                self._alerts[RISK, server] = replace(self._alerts[RISK, server], **_describe(risk, row))
+
+    def _move(self, risk: FleetRisk, row: int, *, before: int, after: int, at: float) -> AlertChange:
+        server, level = risk.servers[row], LEVELS[after]
+        if before == 0:
+            alert = Alert(
+                server_name=server, kind=RISK, profile=risk.profiles[row], **_describe(risk, row),
+                level=level, highest_level=level, raised_at=at, level_since=at,
+            )  # fmt: skip
+            return self._put(alert, "raised", before=_HEALTHY, at=at)
+        old = self._alerts[RISK, server]
+        if after == 0:
+            return self._end(old, at=at)
+        highest = max(old.highest_level, level, key=LEVELS.index)
+        changed = replace(old, **_describe(risk, row), level=level, highest_level=highest, level_since=at)
+        return self._put(changed, "escalated" if after > before else "de_escalated", before=old.level, at=at)
+
+    # --- silence ---
+
+    def _update_silent(self, silent: Collection[str], snapshot: WindowSnapshot, *, at: float) -> Iterator[AlertChange]:
+        profiles = dict(zip(snapshot.servers, snapshot.profiles, strict=True))
+        for server in profiles:
+            if server in silent:
+                if (SILENT, server) not in self._alerts:
+                    yield self._raise_silent(server, profiles[server], at=at)
+            elif (SILENT, server) in self._alerts:
+                yield self._end(self._alerts[SILENT, server], at=at)
+
+    def _raise_silent(self, server: str, profile: str, *, at: float) -> AlertChange:
+        known = self._alerts.get((RISK, server))
+        alert = Alert(
+            server_name=server,
+            kind=SILENT,
+            level=_SILENT_LEVEL,
+            risk_score=known.risk_score if known else None,
+            profile=profile,
+            metric=None,
+            message=f"has sent nothing for {describe_seconds(self._silent_seconds)}, while others did",
+            time_to_issue=0.0,
+            time_to_issue_basis="now",
+            raised_at=at,
+            level_since=at,
+            highest_level=_SILENT_LEVEL,
+        )
+        return self._put(alert, "raised", before=_HEALTHY, at=at)
+
+    def _forget(self, snapshot: WindowSnapshot, *, at: float) -> Iterator[AlertChange]:
+        """Ends the alerts of servers that nobody has heard of for too long."""
+        concerned = {server for _, server in self._alerts}
+        if not concerned:
+            self._heard.clear()
+            return
+        present = concerned.intersection(snapshot.servers)
+        self._heard = {server: at if server in present else self._heard.get(server, at) for server in concerned}
+        gone = {server for server, heard in self._heard.items() if at - heard >= self._forget_seconds}
+        self._levels.forget(gone)
+        for alert in [alert for alert in self._alerts.values() if alert.server_name in gone]:
+            yield self._end(alert, at=at)
+
+    # --- both ---
+
+    def _put(self, alert: Alert, change: str, *, before: str, at: float) -> AlertChange:
+        self._alerts[alert.kind, alert.server_name] = alert
+        return AlertChange(change, before, alert, at)
+
+    def _end(self, alert: Alert, *, at: float) -> AlertChange:
+        del self._alerts[alert.kind, alert.server_name]
+        return AlertChange("resolved", alert.level, replace(alert, ended_at=at), at)
+
+
+def find_silent(snapshot: WindowSnapshot, silent_seconds: float) -> frozenset[str]:
+    """Servers of the snapshot without a sample in the newest `silent_seconds`, counted from the fleet's newest slot."""
+    slots = max(1, int(silent_seconds // snapshot.interval_seconds))
+    if slots >= snapshot.values.shape[1]:
+        return frozenset()
+    quiet = np.isnan(snapshot.values[:, -slots:]).all(axis=(1, 2))
+    return frozenset(snapshot.servers[row] for row in np.flatnonzero(quiet))
+
+
+def _in_order(alerts: Collection[Alert]) -> tuple[Alert, ...]:
+    def rank(alert: Alert) -> tuple[int, float, str]:
+        return -LEVELS.index(alert.level), -(alert.risk_score or 0.0), alert.server_name
+
+    return tuple(sorted(alerts, key=rank))
+
+
+# --- words --------------------------------------------------------------------------------------------------------
+
+
+def _describe(risk: FleetRisk, row: int) -> dict[str, Any]:
+    """The fields of an alert that change with every answer."""
+    worst = int(risk.worst[row])
+    seconds, basis, column = time_to_issue(risk, row)
+    return {
+        "risk_score": float(risk.scores[row]),
+        "metric": risk.metrics[worst],
+        "time_to_issue": seconds,
+        "time_to_issue_basis": basis,
+        "message": _message(risk, row, seconds=seconds, basis=basis, column=worst if column is None else column),
+    }
+
+
+def time_to_issue(risk: FleetRisk, row: int) -> tuple[float | None, str | None, int | None]:
+    """Seconds from the newest sample to the first critical threshold, what says so, and which metric's it is.
+
+    0 and "now" if one is reached already; else by the first step at which a p50 is there; without one, a p90. The step
+    that follows the newest sample is one interval away.
+    """
+    now = _reached_now(risk, row)
+    if now is not None:
+        return 0.0, "now", now
+    for basis, steps in (("p50", risk.likely_steps[row]), ("p90", risk.possible_steps[row])):
+        if not np.isnan(steps).all():
+            column = int(np.nanargmin(steps))
+            return float((steps[column] + 1) * risk.interval_seconds), basis, column
+    return None, None, None
+
+
+def _reached_now(risk: FleetRisk, row: int) -> int | None:
+    reached = np.flatnonzero(risk.critical_now[row])
+    return int(reached[0]) if len(reached) else None
+
+
+def _message(risk: FleetRisk, row: int, *, seconds: float | None, basis: str | None, column: int) -> str:
+    metric, critical = risk.metrics[column], float(risk.critical[row, column])
+    unit = describe(metric).unit
+    unit = f" {unit}" if unit and unit != "load" else ""
+    measured = f"{metric} is {risk.current[row, column]:.1f}{unit}"
+    if basis == "now":
+        return f"{measured}, critical is {critical:g}{unit}"
+    if seconds is None:
+        return f"{measured}; critical is {critical:g}{unit}, not in sight"
+    sure = "is expected to" if basis == "p50" else "may"
+    return f"{measured} and {sure} reach {critical:g}{unit} in {describe_seconds(seconds)} ({basis})"
+
+
+def describe_seconds(seconds: float) -> str:
+    """A duration for people, to the minute: 45 min, 1 h 25 min."""
+    minutes = max(1, round(seconds / _MINUTE))
+    hours, rest = divmod(minutes, _HOUR // _MINUTE)
+    if not hours:
+        return f"{minutes} min"
+    return f"{hours} h {rest} min" if rest else f"{hours} h"

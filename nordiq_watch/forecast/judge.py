@@ -1,0 +1,124 @@
+"""What is made of a forecast: risk, alerts, the state of the fleet. Called once for each answer, by the forecaster."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from nordiq_watch.config import Risk
+from nordiq_watch.events import AlertsChanged, EventBus, FleetJudged
+from nordiq_watch.forecast.alerts import AlertBook
+from nordiq_watch.forecast.answer import Verdicts
+from nordiq_watch.forecast.environment import describe_environment, summarise
+from nordiq_watch.forecast.risk import FleetRisk, assess_fleet
+from nordiq_watch.forecast.thresholds import LEVELS, ThresholdTable, level_of
+from nordiq_watch.records import Alert, Forecasting
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a level is shown."""
+
+    color: str
+    emoji: str
+    label: str
+
+
+LOOKS = {
+    "healthy": Look("green", "🟢", "Healthy"),
+    "degraded": Look("yellow", "🟡", "Degraded"),
+    "warning": Look("orange", "🟠", "Warning"),
+    "critical": Look("red", "🔴", "Critical"),
+}
+
+
+class Judge:
+    """Turns forecasts into verdicts and announces what changed. One thread at a time.
+
+    silent_seconds: how old a measurement may be to count as current. clock: Unix time.
+    """
+
+    def __init__(
+        self,
+        risk: Risk,
+        table: ThresholdTable,
+        book: AlertBook,
+        events: EventBus,
+        *,
+        silent_seconds: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._current_weight = risk.current_weight
+        self._table = table
+        self._book = book
+        self._events = events
+        self._silent_seconds = silent_seconds
+        self._clock = clock
+        self._at = -math.inf
+
+    def __call__(self, made: Forecasting) -> Verdicts:
+        risk = self.assess(made)
+        at = self._time_of(made)
+        changes = self._book.update(risk, made.snapshot, at=at)
+        environment, summary = describe_environment(risk), summarise(risk)
+        if changes:
+            self._events.publish(AlertsChanged(changes))
+        self._events.publish(FleetJudged(at, risk.servers, risk.scores, environment, summary))
+        return Verdicts(
+            servers=describe_servers(risk),
+            fleet={
+                "alerts": [describe_alert(alert) for alert in self._book.active],
+                "environment": environment,
+                "summary": summary,
+            },
+        )
+
+    def assess(self, made: Forecasting) -> FleetRisk:
+        """The risk of a forecast's servers, without any consequence. From any thread."""
+        return assess_fleet(made, self._table, current_weight=self._current_weight, silent_seconds=self._silent_seconds)
+
+    def _time_of(self, made: Forecasting) -> float:
+        """When the newest slot ended; while it is still running, now. Never goes back."""
+        end = (made.snapshot.last_slot + 1) * made.snapshot.interval_seconds
+        self._at = max(self._at, min(self._clock(), end))
+        return self._at
+
+
+def describe_servers(risk: FleetRisk) -> list[dict[str, Any]]:
+    """`risk_score` and `alert` of each server; both None where no metric is scored."""
+    return [
+        {"risk_score": None, "alert": None}
+        if math.isnan(score)
+        else {"risk_score": score, "alert": describe_level(LEVELS[level], score)}
+        for score, level in zip(risk.scores.tolist(), level_of(risk.scores).tolist(), strict=True)
+    ]
+
+
+def describe_level(level: str, score: float) -> dict[str, Any]:
+    look = LOOKS[level]
+    return {"level": level, "score": score, "color": look.color, "emoji": look.emoji, "label": look.label}
+
+
+def describe_alert(alert: Alert) -> dict[str, Any]:
+    """As `/alerts/active` shows it."""
+    return {
+        "server_name": alert.server_name,
+        "level": alert.level,
+        "risk_score": alert.risk_score,
+        "profile": alert.profile,
+        "kind": alert.kind,
+        "metric": alert.metric,
+        "message": alert.message,
+        "time_to_issue": alert.time_to_issue,
+        "time_to_issue_basis": alert.time_to_issue_basis,
+        "raised_at": _write_time(alert.raised_at),
+        "level_since": _write_time(alert.level_since),
+    }
+
+
+def _write_time(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")

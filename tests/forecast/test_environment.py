@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.fleets import NAN, made_of
+
+from nordiq_watch.config import Risk
+from nordiq_watch.forecast.environment import describe_environment, fleet_probabilities, summarise
+from nordiq_watch.forecast.risk import FleetRisk, assess_fleet
+from nordiq_watch.forecast.thresholds import ThresholdTable
+
+
+def risk_of(*memory: float, ahead: Any = None) -> FleetRisk:
+    made = made_of([[value] for value in memory], [[[value]] for value in memory] if ahead is None else ahead)
+    return assess_fleet(made, ThresholdTable(Risk(), ("mem_used_pct",)), current_weight=0.7, silent_seconds=600)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_that_one_of_independent_servers_fails(chances: list[float]) -> None:
+    none = 1.0
+    for chance in chances:
+        none *= 1 - chance
+    assert fleet_probabilities(np.array(chances)[:, None])[0] == pytest.approx(1 - none)
+
+
+def test_the_environment() -> None:
+    """Two servers whose p90 and p50 are at the threshold: 1 - 0.9 * 0.5."""
+    ahead = [[[[80, 90, 95]]], [[[80, 95, 99]]], [[[10, 11, 12]]]]
+    environment = describe_environment(risk_of(91, 94, 10, ahead=ahead))
+    assert environment == {
+        "prob_30m": 0.55,
+        "prob_8h": 0.55,
+        "incident_probability_30m": 0.55,
+        "incident_probability_8h": 0.55,
+        "high_risk_servers": 2,
+        "total_servers": 3,
+        "fleet_health": 33.3,
+    }
+
+
+def test_the_summary() -> None:
+    summary = summarise(risk_of(10, 96, 91, 86, 97, 20, 30, NAN))
+    assert {key: value for key, value in summary.items() if not key.startswith("top")} == {
+        "total_servers": 8,
+        "critical_count": 2,
+        "warning_count": 1,
+        "degrading_count": 1,
+        "healthy_count": 3,
+        "avg_risk_score": pytest.approx((84 + 64 + 52 + 88) / 7, abs=0.05),
+        "max_risk_score": 88.0,
+    }
+    assert summary["top_5_risks"][:2] == [
+        {"server_name": "s4", "risk_score": 88.0, "level": "critical"},
+        {"server_name": "s1", "risk_score": 84.0, "level": "critical"},
+    ]
+    assert [len(summary[f"top_{count}_risks"]) for count in (5, 10, 20)] == [5, 7, 7]
+
+
+def test_where_nothing_is_scored_nothing_is_said() -> None:
+    risk = risk_of(NAN)
+    assert describe_environment(risk)["fleet_health"] is None
+    summary = summarise(risk)
+    assert (summary["avg_risk_score"], summary["max_risk_score"], summary["top_5_risks"]) == (None, None, [])
+    assert summary["healthy_count"] == 0

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.fleets import NAN, made_of
+
+from nordiq_watch.config import Risk, Threshold
+from nordiq_watch.forecast.risk import FleetRisk, assess_fleet, exceedance
+from nordiq_watch.forecast.thresholds import ThresholdTable, score_values
+from nordiq_watch.records import Forecasting
+
+MEMORY = np.array([[60.0, 85, 90, 95]])
+
+
+def risk_of(made: Forecasting, *, weight: float = 0.7, **risk: Any) -> FleetRisk:
+    table = ThresholdTable(Risk(**risk), made.snapshot.metrics)
+    return assess_fleet(made, table, current_weight=weight, silent_seconds=600)
+
+
+def score(value: float) -> float:
+    return float(score_values(np.array([value]), MEMORY)[0])
+
+
+def test_the_formula_by_hand() -> None:
+    """Memory 80 now: score 40. The worst step is the second: 0.3 * 50 + 0.4 * 60 + 0.3 * 80 = 63."""
+    risk = risk_of(made_of([[80]], [[[[80, 81, 82], [85, 90, 95], [70, 71, 72]]]]))
+    assert risk.scores[0] == pytest.approx(0.7 * 40 + 0.3 * 63, abs=0.05)
+
+
+@given(st.lists(st.floats(0, 100), min_size=10, max_size=10), st.floats(0, 1))
+def test_the_formula_against_a_slow_version(numbers: list[float], weight: float) -> None:
+    now, ahead = numbers[0], np.sort(np.array(numbers[1:], dtype=np.float32).reshape(3, 3))
+    expected = max(0.3 * score(p10) + 0.4 * score(p50) + 0.3 * score(p90) for p10, p50, p90 in ahead.tolist())
+    risk = risk_of(made_of([[now]], ahead[None, None]), weight=weight)
+    now = float(np.float32(now))
+    assert risk.scores[0] == pytest.approx(weight * score(now) + (1 - weight) * expected, abs=0.06)
+
+
+def test_a_server_is_as_much_at_risk_as_its_worst_metric() -> None:
+    made = made_of([[90, 10], [10, 90]], [[[90], [10]], [[10], [90]]], metrics=("cpu_user_pct", "mem_used_pct"))
+    risk = risk_of(made)
+    assert risk.scores.tolist() == [60, 60]
+    assert [risk.metrics[column] for column in risk.worst] == ["cpu_user_pct", "mem_used_pct"]
+
+
+def test_what_is_not_measured_is_not_scored() -> None:
+    metrics = ("cpu_user_pct", "mem_used_pct")
+    risk = risk_of(made_of([[NAN, 90], [NAN, NAN]], [[[99], [90]], [[99], [99]]], metrics=metrics))
+    assert risk.scores[0] == 60 and np.isnan(risk.by_metric[0, 0])
+    assert np.isnan(risk.scores[1]) and risk.worst[1] == -1
+    assert risk.probabilities[1].tolist() == [0, 0]
+
+
+def test_a_metric_without_forecast_is_scored_by_what_is_measured() -> None:
+    made = made_of([[10, 97.5]], [[[10]]], metrics=("mem_used_pct", "cpu_user_pct"), targets=("mem_used_pct",))
+    assert risk_of(made).scores[0] == 90
+    unknown = made_of([[97.5]], [[[[NAN] * 3]]])
+    assert risk_of(unknown).scores[0] == 90
+
+
+def test_a_fleet_with_nothing_to_score() -> None:
+    risk = risk_of(made_of([[3.0]], [[[3.0]]], metrics=("uptime_days",)))
+    assert np.isnan(risk.scores).all() and risk.metrics == ()
+
+
+def test_an_old_measurement_is_not_current() -> None:
+    made = made_of([[99.0]], [[[99.0]]])
+    made.snapshot.values[:, -3:] = NAN  # 600 s are two slots and the newest one
+    assert np.isnan(risk_of(made).scores[0])
+
+
+def test_the_first_steps_at_which_the_threshold_is_reached() -> None:
+    steps = [[70, 80, 94], [80, 90, 95], [90, 95, 99], [95, 99, 100]]
+    risk = risk_of(made_of([[70], [70]], [[steps], [[[70, 71, 72]] * 4]]))
+    assert (risk.likely_steps[0, 0], risk.possible_steps[0, 0]) == (2, 1)
+    assert np.isnan(risk.likely_steps[1, 0]) and np.isnan(risk.possible_steps[1, 0])
+
+
+def test_where_low_is_bad_everything_is_turned_around() -> None:
+    steps = [[8, 12, 20], [4, 8, 12], [2, 5, 9]]
+    risk = risk_of(made_of([[10]], [[steps]], metrics=("cpu_idle_pct",)))
+    assert (risk.likely_steps[0, 0], risk.possible_steps[0, 0]) == (2, 1)
+    assert risk.by_metric[0, 0] == pytest.approx(0.7 * 60 + 0.3 * (0.3 * 92 + 0.4 * 80 + 0.3 * 61 + 1.0), abs=1.0)
+    assert risk.probabilities[0, 0] == pytest.approx(0.5, abs=0.01)  # p50 of the last step is the threshold
+
+
+def test_the_probability_is_that_of_the_worst_step_within_the_horizon() -> None:
+    """Seven steps of 5 minutes; the seventh, beyond 30 minutes, has its p50 at the threshold, the sixth its p90."""
+    steps = [[50, 60, 70]] * 5 + [[50, 60, 95]] + [[85, 95, 99]]
+    risk = risk_of(made_of([[60]], [[steps]]))
+    assert risk.probabilities[0] == pytest.approx([0.1, 0.5], abs=1e-6)
+
+
+def slow_exceedance(quantiles: list[float], levels: list[float], threshold: float) -> float:
+    """By the inverse of the quantile function, sampled finely: the share of draws at or above the threshold."""
+    first = (quantiles[1] - quantiles[0]) / (levels[1] - levels[0])
+    last = (quantiles[-1] - quantiles[-2]) / (levels[-1] - levels[-2])
+    xs = [quantiles[0] - first * levels[0], *quantiles, quantiles[-1] + last * (1 - levels[-1])]
+    draws = np.interp((np.arange(20000) + 0.5) / 20000, [0.0, *levels, 1.0], xs)
+    return float(np.mean(draws >= threshold))
+
+
+@given(
+    st.lists(st.integers(0, 1000), min_size=7, max_size=7, unique=True),
+    st.floats(-10, 110),
+    st.sampled_from([(0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98), (0.1, 0.2, 0.3, 0.5, 0.6, 0.9, 0.95)]),
+)
+def test_exceedance_is_the_share_of_draws(values: list[int], threshold: float, levels: tuple[float, ...]) -> None:
+    quantiles = sorted(value / 10 for value in values)
+    found = exceedance(np.array([[quantiles]], np.float32), levels, thresholds=np.array([threshold]))
+    assert found[0, 0] == pytest.approx(slow_exceedance(quantiles, list(levels), threshold), abs=2e-3)
+
+
+def test_exceedance_of_a_forecast_that_is_sure_of_itself() -> None:
+    sure = np.full((3, 1, 3), 50, np.float32)
+    assert exceedance(sure, (0.1, 0.5, 0.9), thresholds=np.array([49.0, 50.0, 51.0]))[:, 0].tolist() == [1, 1, 0]
+
+
+def test_what_is_not_known_has_no_exceedance() -> None:
+    values = np.array([[[1, 2, 3]], [[NAN] * 3]], np.float32)
+    assert np.isnan(exceedance(values, (0.1, 0.5, 0.9), thresholds=np.array([NAN, 1.0]))).all()
+
+
+def test_other_thresholds_other_risks() -> None:
+    low = {"mem_used_pct": Threshold(calm=1, degraded=2, warning=3, critical=4)}
+    assert risk_of(made_of([[50]], [[[50]]]), thresholds=low).scores[0] == 100
+    database = made_of([[96]], [[[96]]], profiles=["Database"])
+    assert risk_of(database).scores[0] == 55

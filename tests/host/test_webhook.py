@@ -1,0 +1,236 @@
+"""Against a real receiver: a small HTTP server that answers what it is told to."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from nordiq_watch.config import Webhook as WebhookSettings
+from nordiq_watch.events import AlertDeliveryFailed, AlertsChanged, AlertsDelivered, EventBus
+from nordiq_watch.host.webhook import Webhook
+from nordiq_watch.records import Alert, AlertChange
+
+NOW = 1_738_246_000.0
+
+
+class Receiver(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answers: list[int] = []  # statuses still to be given; 200 after them
+        self.bodies: list[Any] = []
+        self.came = threading.Semaphore(0)
+        self.url = f"http://user:secret@127.0.0.1:{self.server_port}/api/v2/alerts"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        status = self.server.answers.pop(0) if self.server.answers else 200
+        if status == 200:
+            self.server.bodies.append(body)
+        self.send_response(status)
+        self.send_header("Location", "/elsewhere")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        self.server.came.release()
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    server = Receiver()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+class Sender:
+    """A webhook stepped by hand; `timer` stands still unless it is moved."""
+
+    def __init__(self, url: str, **settings: Any) -> None:
+        self.now = 1000.0
+        self.active: list[Alert] = []
+        self.failed: list[AlertDeliveryFailed] = []
+        self.delivered: list[AlertsDelivered] = []
+        events = EventBus()
+        events.subscribe(AlertDeliveryFailed, self.failed.append)
+        events.subscribe(AlertsDelivered, self.delivered.append)
+        self.webhook = Webhook(
+            url,
+            WebhookSettings(url=url, **settings),
+            events,
+            active=lambda: self.active,
+            clock=lambda: NOW,
+            timer=lambda: self.now,
+        )
+
+    def tell(self, *changes: AlertChange) -> float | None:
+        self.webhook.note(AlertsChanged(changes))
+        return self.webhook.step()
+
+
+def alert(level: str = "warning", **changes: Any) -> Alert:
+    known = Alert(
+        server_name="ppdb001",
+        kind="risk",
+        level=level,
+        risk_score=72.0,
+        profile="Database",
+        metric="mem_used_pct",
+        message="mem_used_pct is 97.2 %",
+        time_to_issue=1800.0,
+        time_to_issue_basis="p50",
+        raised_at=NOW - 900,
+        level_since=NOW - 900,
+        highest_level=level,
+    )
+    return replace(known, **changes)
+
+
+def raised(level: str = "warning", **changes: Any) -> AlertChange:
+    return AlertChange("raised", "healthy", alert(level, **changes), NOW)
+
+
+def seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp() - NOW
+
+
+def test_alertmanager_gets_its_own_format(receiver: Receiver) -> None:
+    sender = Sender(receiver.url)
+    sender.tell(raised())
+    ((posted,),) = receiver.bodies
+    assert posted["labels"] == {
+        "alertname": "nordiq_watch_risk",
+        "server_name": "ppdb001",
+        "severity": "warning",
+        "profile": "Database",
+    }
+    assert posted["annotations"]["summary"] == "ppdb001 mem_used_pct is 97.2 %"
+    assert all(isinstance(value, str) for value in posted["annotations"].values())
+    assert (seconds(posted["startsAt"]), seconds(posted["endsAt"])) == (-900, 240)
+    assert [event.count for event in sender.delivered] == [1]
+
+
+def test_another_level_ends_one_alert_and_begins_another(receiver: Receiver) -> None:
+    sender = Sender(receiver.url)
+    escalated = alert("critical", level_since=NOW)
+    sender.tell(AlertChange("escalated", "warning", escalated, NOW))
+    sender.tell(AlertChange("resolved", "critical", replace(escalated, ended_at=NOW), NOW))
+    (first, second), (third,) = receiver.bodies
+    assert (first["labels"]["severity"], seconds(first["endsAt"])) == ("warning", 0)
+    assert (second["labels"]["severity"], seconds(second["endsAt"])) == ("critical", 240)
+    assert (third["labels"]["severity"], seconds(third["endsAt"])) == ("critical", 0)
+
+
+def test_what_is_below_the_level_asked_for_is_not_sent(receiver: Receiver) -> None:
+    sender = Sender(receiver.url, min_level="critical")
+    sender.tell(raised("warning"), raised("critical", server_name="ppdb002"))
+    assert [posted["labels"]["server_name"] for posted in receiver.bodies[0]] == ["ppdb002"]
+    sender.tell(AlertChange("de_escalated", "critical", alert("warning"), NOW))
+    assert [(posted["labels"]["severity"], seconds(posted["endsAt"])) for posted in receiver.bodies[1]] == [
+        ("critical", 0)
+    ]
+    sender.tell(raised("warning"))
+    assert len(receiver.bodies) == 2
+
+
+def test_active_alerts_are_sent_again(receiver: Receiver) -> None:
+    sender = Sender(receiver.url, resend_seconds=60)
+    sender.active = [alert()]
+    assert sender.webhook.step() == 60
+    sender.now += 30
+    assert sender.webhook.step() == 30
+    sender.now += 30
+    sender.webhook.step()
+    assert len(receiver.bodies) == 2
+    sender.active = []
+    sender.now += 60
+    assert sender.webhook.step() == 60
+    assert len(receiver.bodies) == 2
+
+
+def test_plain_json(receiver: Receiver) -> None:
+    sender = Sender(receiver.url, format="json")
+    sender.active = [alert()]
+    assert sender.tell(raised(), raised("degraded")) is None
+    (body,) = receiver.bodies
+    assert body["service"] == "nordiq_watch"
+    (sent,) = body["alerts"]
+    assert (sent["change"], sent["previous_level"], sent["level"]) == ("raised", "healthy", "warning")
+    assert {"server_name", "level", "risk_score", "profile", "message", "time_to_issue", "at"} <= set(sent)
+
+
+@pytest.mark.parametrize("status", [500, 503, 429, 302])
+def test_what_was_not_taken_is_sent_again_in_order_and_later_and_later(receiver: Receiver, status: int) -> None:
+    receiver.answers = [status] * 3
+    sender = Sender(receiver.url, format="json")
+    assert sender.tell(raised()) == 1
+    assert sender.tell(raised(server_name="ppdb002")) == 1  # it waits: nothing is sent before its time
+    pauses = []
+    for _ in range(2):
+        sender.now += 60
+        pauses.append(sender.webhook.step())
+    assert pauses == [2, 4]
+    sender.now += 4
+    while sender.webhook.step() == 0.0:
+        pass
+    names = [sent["server_name"] for body in receiver.bodies for sent in body["alerts"]]
+    assert names == ["ppdb001", "ppdb002"]
+    assert [event.lost for event in sender.failed] == [0, 0, 0]
+
+
+def test_what_is_refused_for_good_is_counted_as_lost(receiver: Receiver) -> None:
+    receiver.answers = [400]
+    sender = Sender(receiver.url, format="json")
+    sender.tell(raised())
+    sender.tell(raised(server_name="ppdb002"))
+    assert [event.lost for event in sender.failed] == [1]
+    assert "400" in sender.failed[0].reason
+    assert [sent["server_name"] for sent in receiver.bodies[0]["alerts"]] == ["ppdb002"]
+
+
+def test_a_receiver_that_is_away_costs_nobody_anything_but_the_oldest_changes(caplog: Any) -> None:
+    sender = Sender("http://user:secret@127.0.0.1:1/", format="json", queue_size=3)
+    sender.tell(*[raised(server_name=f"s{number}") for number in range(2)])
+    sender.tell(*[raised(server_name=f"s{number}") for number in range(5)])
+    assert [event.lost for event in sender.failed] == [0, 2]
+    assert "cannot be reached" in sender.failed[0].reason
+    assert "secret" not in caplog.text
+
+
+def test_a_receiver_that_does_not_answer_in_time(receiver: Receiver) -> None:
+    receiver.shutdown()  # it still accepts connections
+    sender = Sender(receiver.url, format="json", timeout_seconds=0.1)
+    assert sender.tell(raised()) == 1
+    assert "in time" in sender.failed[0].reason
+    threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.02}).start()
+
+
+def test_the_thread_sends_what_comes_and_at_the_end_what_waits(receiver: Receiver) -> None:
+    sender = Sender(receiver.url, format="json")
+    thread = threading.Thread(target=sender.webhook.run)
+    thread.start()
+    sender.webhook.note(AlertsChanged((raised(),)))
+    assert receiver.came.acquire(timeout=60)
+    sender.webhook.stop()
+    thread.join(60)
+    assert not thread.is_alive()
+    sender.webhook.note(AlertsChanged((raised(server_name="last"),)))
+    sender.webhook.run()
+    assert receiver.bodies[-1]["alerts"][0]["server_name"] == "last"

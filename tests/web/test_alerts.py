@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from support.web_world import World, judge_memory
+
+
+def test_nothing_is_wrong_yet(world: World) -> None:
+    answer = world.client.get("/alerts/active")
+    assert answer.status_code == 200
+    assert answer.json == {"timestamp": "2025-01-30T14:06:40+00:00", "count": 0, "alerts": []}
+
+
+def test_active_alerts_are_the_contract_s(world: World) -> None:
+    judge_memory(world, 10, 91, 96)
+    body = world.client.get("/alerts/active").json
+    assert body["count"] == 2
+    assert [(alert["server_name"], alert["level"], alert["risk_score"]) for alert in body["alerts"]] == [
+        ("s2", "critical", 84.0),
+        ("s1", "warning", 64.0),
+    ]
+    assert {"server_name", "level", "risk_score", "profile", "message", "time_to_issue"} <= set(body["alerts"][0])
+    assert body["alerts"][0]["time_to_issue"] == 0
+
+
+def test_the_key_is_needed(world: World) -> None:
+    assert world.stranger.get("/alerts/active").status_code == 401
