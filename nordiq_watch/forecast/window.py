@@ -107,6 +107,18 @@ class Window:
                 statuses=self._unroll(self._statuses, rows),
             )
 
+    def history(self, server: str) -> tuple[int, str, FloatArray] | None:
+        """The newest slot of the fleet, the server's profile, and (length, metrics) of it, oldest slot first.
+
+        None if the server has no sample in the window. Silent ones have.
+        """
+        with self._lock:
+            row = self._row_by_name.get(server)
+            if row is None or self._newest is None:
+                return None
+            values = self._unroll(self._values, np.array([row]))[0]
+            return self._newest, self._profiles[row] or profile_of(server), values
+
     # --- writing: one thread only ---
 
     def apply(self, batch: Batch) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from flask.json.provider import DefaultJSONProvider
 from nordiq_watch.web import admin, alerts, feed, predictions, prometheus, status
 from nordiq_watch.web.auth import guard_requests
 from nordiq_watch.web.conditional import answer_conditionally
-from nordiq_watch.web.console import pages
+from nordiq_watch.web.console import pages, views
 from nordiq_watch.web.errors import register_error_answers
 from nordiq_watch.web.prometheus import Instruments
 from nordiq_watch.web.services import EXTENSION, Services
@@ -32,9 +32,10 @@ def create_app(services: Services) -> Flask:
     app.extensions[EXTENSION] = services
     admin.limit_waiting(app, threads=services.config.server.threads)
     register_error_answers(app)
-    for part in (status, feed, predictions, alerts, admin, prometheus, pages):
+    for part in (status, feed, predictions, alerts, admin, prometheus, pages, views):
         app.register_blueprint(part.routes)
     _observe_requests(app, Instruments(services))
+    views.keep_views(app, services)
     answer_conditionally(app)
     guard_requests(
         app,

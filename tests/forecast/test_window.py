@@ -145,6 +145,26 @@ def test_a_silent_server_comes_back_with_its_history() -> None:
     assert np.isfinite(snapshot.values[1, :, 0]).sum() == 2
 
 
+def test_a_server_s_history_is_its_row_of_the_snapshot() -> None:
+    window = make_window()
+    for slot in range(100, 120):
+        window.apply(make_batch([Sample("b", slot, {"cpu_user_pct": float(slot)}), Sample("a", slot, profile="Batch")]))
+    snapshot = window.snapshot()
+    history = window.history("a")
+    assert history is not None
+    assert history[:2] == (119, "Batch")
+    np.testing.assert_array_equal(history[2], snapshot.values[snapshot.servers.index("a")])
+
+
+def test_a_silent_server_has_a_history_and_an_unknown_one_has_none() -> None:
+    window = make_window()
+    assert window.history("a") is None
+    window.apply(make_batch([Sample("a", 0)]))
+    window.apply(make_batch([Sample("b", SILENT_SLOTS + 1)]))
+    assert window.history("a") is not None
+    assert window.history("c") is None
+
+
 def test_the_profile_is_the_last_one_given_else_that_of_the_name() -> None:
     window = make_window()
     window.apply(make_batch([Sample("ppdb001", 0), Sample("ppml001", 0, profile="Batch"), Sample("x", 0)]))

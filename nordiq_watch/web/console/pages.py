@@ -10,7 +10,7 @@ import logging
 from pathlib import Path
 from urllib.parse import quote
 
-from flask import Blueprint, Response, make_response, redirect, render_template, request
+from flask import Blueprint, Response, current_app, make_response, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from nordiq_watch import __version__
@@ -41,6 +41,7 @@ def _offer_to_templates() -> dict[str, object]:
         "interval_seconds": config.window.interval_seconds,
         "models_dir": config.models.dir,
         "charts_url": f"/charts/{charts_version()}.js",
+        "explains": any(rule.rule.startswith("/explain/") for rule in current_app.url_map.iter_rules()),
     }
 
 

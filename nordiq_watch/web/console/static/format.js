@@ -23,7 +23,7 @@ export function time(text) {
 }
 
 export const clockTime = (moment) => clock.format(moment);
-export const wholeTime = (moment) => whole.format(moment);
+export const dayTime = (moment) => day.format(moment);
 
 /** "3 min", "2 h 5 min", "4 d". */
 export function duration(seconds) {

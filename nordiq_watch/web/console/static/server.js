@@ -1,0 +1,222 @@
+// One server: what each metric was, what is forecast, what was forecast before, and why.
+
+import { follow, get } from "./api.js";
+import { colour, draw, faint, localDate } from "./charts.js";
+import { byId, fill, fillList, h, setText } from "./dom.js";
+import { clockTime, duration, metricName, number, shortName } from "./format.js";
+import { levelKind } from "./levels.js";
+
+const FOLLOW_SECONDS = 5;
+const LINES = { degraded: "warn", warning: "hot", critical: "bad" };
+const AHEAD = [["in 30 min", 1800], ["in 2 h", 7200], ["in 8 h", 28800]];
+
+const name = byId("server").dataset.name;
+const address = encodeURIComponent(name);
+
+let past = null;
+let answer = null;
+
+function show() {
+  if (!past?.known || !answer) return;
+  byId("problem").hidden = true;
+  const entry = answer.predictions[name] ?? {};
+  const forecast = past.metrics.filter((metric) => entry[metric.name]?.p50);
+  const others = past.metrics.filter((metric) => !entry[metric.name]?.p50);
+  showSummary(entry);
+  showNumbers(forecast, entry);
+  drawAll(byId("charts"), forecast, entry);
+  byId("key").hidden = past.metrics.length === 0;
+  byId("others-card").hidden = others.length === 0;
+  if (byId("others-card").open) drawAll(byId("others"), others, entry);
+}
+
+function showSummary(entry) {
+  const summary = byId("summary");
+  delete summary.dataset.loading;
+  fill(summary, [past.profile, past.last_slot, answer.metadata, answer.message, entry.alert, entry.risk_score], () => [
+    entry.alert && h("span", { class: `badge ${levelKind(entry.alert.level)}` }, `${entry.alert.label ?? entry.alert.level} · risk ${number(entry.risk_score)}`),
+    ` ${past.profile} · data until ${clockTime(new Date((past.last_slot + 1) * past.interval_seconds * 1000))}`,
+    answer.metadata?.prediction_time ? ` · forecast by ${shortName(answer.metadata.model_version)}` : "",
+    answer.message ? ` · ${answer.message}` : "",
+  ].filter(Boolean));
+}
+
+function showNumbers(metrics, entry) {
+  byId("numbers-card").hidden = metrics.length === 0;
+  if (metrics.length === 0) return;
+  const step = answer.metadata.interval_seconds;
+  const steps = answer.metadata.horizon_steps;
+  const ahead = AHEAD.filter(([, seconds]) => seconds / step <= steps);
+  if (ahead.length === 0) ahead.push([`in ${duration(steps * step)}`, steps * step]);
+  fill(byId("numbers").tHead, ahead, () => h("tr", {},
+    h("th", { scope: "col" }, "Metric"), h("th", { scope: "col", class: "number" }, "Now"),
+    ahead.map(([label]) => h("th", { scope: "col", class: "number" }, label)),
+    h("th", { scope: "col", class: "number" }, "Trend an hour")));
+  fillList(byId("numbers").tBodies[0], metrics, {
+    key: (metric) => metric.name,
+    facts: (metric) => entry[metric.name],
+    make: (metric) => {
+      const { current, p10, p50, p90, trend } = entry[metric.name];
+      return h("tr", {}, h("th", { scope: "row" }, metricName(metric.name)),
+        h("td", { class: "number" }, `${number(current)} ${metric.unit}`),
+        ahead.map(([, seconds]) => {
+          const index = Math.min(steps, Math.max(1, Math.round(seconds / step))) - 1;
+          return h("td", { class: "number" }, h("b", {}, number(p50[index])),
+            h("span", { class: "muted" }, ` ${number(p10[index])} – ${number(p90[index])}`));
+        }),
+        h("td", { class: "number" }, `${trend > 0 ? "+" : ""}${number(trend)}`));
+    },
+  });
+}
+
+// --- charts ---
+
+function drawAll(parent, metrics, entry) {
+  const held = new Map([...parent.children].map((child) => [child.dataset.metric, child]));
+  for (const metric of metrics) {
+    let card = held.get(metric.name);
+    held.delete(metric.name);
+    if (!card) {
+      card = h("figure", { class: parent.id === "charts" ? "card" : "", "data-metric": metric.name },
+        h("figcaption", {}, h("b", {}, metricName(metric.name)), h("span", { class: "muted" }, ` ${metric.unit}`)),
+        h("div", { class: "chart", role: "img" }));
+      parent.append(card);
+    }
+    drawMetric(card.querySelector(".chart"), metric, entry[metric.name] ?? {});
+  }
+  for (const card of held.values()) card.remove();
+}
+
+function drawMetric(element, metric, forecast) {
+  element.setAttribute("aria-label", tell(metric, forecast));
+  const interval = past.interval_seconds;
+  const at = (slot) => localDate(slot * interval);
+  const slots = metric.values.map((_, index) => past.first_slot + index);
+  const traces = [];
+  for (const before of past.before) {
+    const said = before.metrics[metric.name];
+    if (said) traces.push(line(said.p50.map((_, k) => at(before.origin_slot + 1 + k)), said.p50, {
+      color: colour("accent"), width: 1.4, dash: "dot" }, `said ${clockTime(new Date((before.origin_slot + 1) * interval * 1000))}`));
+  }
+  traces.push(line(slots.map(at), metric.values, { color: colour("text"), width: 1.6 }, "measured"));
+  if (forecast.p50) {
+    const begin = Date.parse(answer.metadata.horizon_start) / 1000;
+    const ahead = forecast.p50.map((_, k) => localDate(begin + k * answer.metadata.interval_seconds));
+    traces.push(
+      { ...line(ahead, forecast.p90, { width: 0 }, "p90"), legendrank: 1 },
+      { ...line(ahead, forecast.p10, { width: 0 }, "p10"), fill: "tonexty", fillcolor: faint(colour("accent"), 0.22) },
+      line(ahead, forecast.p50, { color: colour("accent"), width: 2 }, "p50"));
+  }
+  const now = at(past.last_slot + 1);
+  const percent = metric.unit === "%";
+  const highest = Math.max(...metric.values.filter((value) => value !== null), ...(forecast.p90 ?? [0]), percent ? 16 : 0);
+  const top = percent ? Math.min(100, highest * 1.25) : highest * 1.15;
+  draw(element, traces, {
+    shapes: [{ type: "line", x0: now, x1: now, yref: "paper", y0: 0, y1: 1, line: { color: colour("muted"), width: 1, dash: "dash" } },
+      ...thresholds(metric.name, top)],
+    yaxis: { range: [0, top], ticksuffix: percent ? " %" : "" },
+  });
+}
+
+function line(x, y, style, label) {
+  return { type: "scatter", mode: "lines", x, y, line: style, name: label, hovertemplate: "%{y:.1f}", connectgaps: false };
+}
+
+/** Where a server becomes degraded, in warning, critical, as far as that is in sight; names that would collide are left. */
+function thresholds(metric, top) {
+  const limits = Object.entries(past.thresholds[metric] ?? {}).filter(([, value]) => value <= top);
+  let named = Infinity;
+  return limits.sort(([, a], [, b]) => b - a).map(([level, value]) => {
+    const free = named - value > top * 0.09;
+    if (free) named = value;
+    return {
+      type: "line", xref: "paper", x0: 0, x1: 1, y0: value, y1: value,
+      line: { color: colour(LINES[level]), width: 1.2, dash: "dot" },
+      ...(free ? { label: { text: level, textposition: "start", yanchor: "bottom", font: { size: 10, color: colour(LINES[level]) }, padding: 2 } } : {}),
+    };
+  });
+}
+
+function tell(metric, forecast) {
+  const known = metric.values.filter((value) => value !== null);
+  const unit = metric.unit;
+  const words = [`${metricName(metric.name)}: ${number(known.at(-1))} ${unit} now`];
+  if (forecast.p50) words.push(`${number(forecast.p50.at(-1))} ${unit} at the end of the forecast, from ${number(forecast.p10.at(-1))} to ${number(forecast.p90.at(-1))}`);
+  return words.join(", ");
+}
+
+// --- why ---
+
+async function showExplanation() {
+  if (byId("server").dataset.explains === undefined) {
+    byId("explanation-card").hidden = !answer.predictions[name];
+    fill(byId("explanation"), null, () => h("p", { class: "muted" }, "This daemon does not explain its forecasts."));
+    return;
+  }
+  let body;
+  try {
+    body = JSON.parse(await get(`/explain/${address}`));
+  } catch {
+    return; // the daemon is away: the notice says so
+  }
+  const known = body.shap?.top_features?.length > 0;
+  byId("explanation-card").hidden = false;
+  fill(byId("explanation"), [body.model_version, body.shap, body.attention, body.counterfactuals], () => known ? describeExplanation(body)
+    : h("p", { class: "muted" }, body.message ?? "This daemon does not explain its forecasts."));
+}
+
+function describeExplanation(body) {
+  const largest = Math.max(...body.shap.top_features.map((feature) => Math.abs(feature.importance)));
+  return [
+    h("div", { class: "why" },
+      h("div", {}, h("h3", {}, "What weighed most"),
+        h("ol", { class: "bars" }, body.shap.top_features.slice(0, 8).map((feature) => h("li", {},
+          h("span", {}, metricName(feature.feature)),
+          h("meter", { min: 0, max: largest, value: Math.abs(feature.importance), "aria-label": `importance of ${feature.feature}` }),
+          h("span", { class: "muted number" }, number(feature.importance)))))),
+      h("div", {}, h("h3", {}, "Where it looked in the past"),
+        h("p", {}, body.attention?.analysis ?? ""),
+        h("div", { class: "chart", id: "attention", role: "img", "aria-label": body.attention?.analysis ?? "attention over time" }))),
+    body.counterfactuals?.length > 0 && h("div", {}, h("h3", {}, "What would change it"),
+      h("ul", {}, body.counterfactuals.map((change) => h("li", {}, h("b", {}, change.scenario), ` ${tellImpact(change.impact)}. `,
+        change.recommendation)))),
+  ].filter(Boolean);
+}
+
+const tellImpact = (impact) => (typeof impact === "number" ? `risk ${impact > 0 ? "+" : ""}${number(impact)}` : String(impact ?? ""));
+
+// --- what is followed ---
+
+function tellMissing() {
+  delete byId("summary").dataset.loading;
+  setText(byId("summary"), "");
+  byId("problem").hidden = false;
+  fill(byId("problem"), name, () => h("div", { class: "card steps" },
+    h("p", { class: "big" }, "Nothing is known of this server"),
+    h("p", { class: "muted" }, "A server appears by itself as soon as it sends data. From that host:"),
+    h("pre", {}, h("code", {}, `nordiq-watch agent --url ${location.origin} --name ${name}`))));
+}
+
+let followed = false;
+
+function followForecast() {
+  if (followed) return;
+  followed = true;
+  follow(`/predictions/${address}`, () => FOLLOW_SECONDS, (body) => {
+    answer = body;
+    show();
+    showExplanation();
+  });
+}
+
+follow(`/view/servers/${address}`, () => FOLLOW_SECONDS, (body) => {
+  past = body;
+  if (!body.known) {
+    tellMissing();
+    return;
+  }
+  followForecast();
+  show();
+});
+byId("others-card").addEventListener("toggle", show);
+document.addEventListener("theme", show);
