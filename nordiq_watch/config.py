@@ -162,6 +162,11 @@ class Alerts(_Section, frozen=True):
     webhook: Webhook = Webhook()
 
 
+class Quality(_Section, frozen=True):
+    horizons_seconds: Annotated[tuple[Count, ...], Meta(min_length=1)] = (1800, 7200, 28800)
+    max_servers: Count = 1000
+
+
 class Training(_Section, frozen=True):
     hidden_size: Annotated[int, Meta(ge=4, le=1024)] = 32
     attention_heads: Annotated[int, Meta(ge=1, le=64)] = 4
@@ -189,6 +194,7 @@ class Config(_Section, frozen=True):
     device: Annotated[str, Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     risk: Risk = msgspec.field(default_factory=Risk)
     alerts: Alerts = Alerts()
+    quality: Quality = Quality()
     training: Training = Training()
 
 

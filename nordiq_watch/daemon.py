@@ -17,7 +17,15 @@ from pathlib import Path
 from nordiq_watch import __version__
 from nordiq_watch.config import Config, Settings, load_settings
 from nordiq_watch.errors import ConfigError, NordiqError
-from nordiq_watch.events import AlertsChanged, EventBus, ModelQuarantined, ModelRejectedEvent, ModelWentLive, PinChanged
+from nordiq_watch.events import (
+    AlertsChanged,
+    EventBus,
+    FleetForecast,
+    ModelQuarantined,
+    ModelRejectedEvent,
+    ModelWentLive,
+    PinChanged,
+)
 from nordiq_watch.forecast.alerts import AlertBook
 from nordiq_watch.forecast.board import AnswerBoard
 from nordiq_watch.forecast.forecaster import Forecaster
@@ -32,6 +40,7 @@ from nordiq_watch.host.threads import lower_priority
 from nordiq_watch.host.webhook import Webhook
 from nordiq_watch.live.published import Live
 from nordiq_watch.network.predictor import free_device_bytes, limit_threads, resolve_device
+from nordiq_watch.quality.bookkeeper import Bookkeeper
 from nordiq_watch.reload.canary import Canary
 from nordiq_watch.reload.catalogue import Catalogue
 from nordiq_watch.reload.desk import ReloadDesk
@@ -45,6 +54,7 @@ from nordiq_watch.reload.retention import Retention
 from nordiq_watch.reload.room import Room
 from nordiq_watch.reload.watcher import Watcher
 from nordiq_watch.reload.worker import ReloadWorker
+from nordiq_watch.storage.accuracy import AccuracyStore
 from nordiq_watch.storage.decisions import DecisionStore
 from nordiq_watch.storage.journal import Journal
 from nordiq_watch.web.app import create_app
@@ -85,6 +95,7 @@ class Daemon:
         self._subscribe_log()
         self._live = Live()
         self._build_forecast(settings)
+        self._build_quality(settings)
         self._build_reload(settings)
         services = Services(
             config=config,
@@ -95,6 +106,7 @@ class Daemon:
             board=self._board,
             forecaster=self._forecaster,
             alerts=self._alerts,
+            accuracy=self._bookkeeper,
             reloads=self._desk,
             catalogue=self._desk,
             events=self._events,
@@ -139,6 +151,19 @@ class Daemon:
                 config.alerts.webhook.url, config.alerts.webhook, self._events, active=lambda: self._alerts.active
             )
             self._events.subscribe(AlertsChanged, self._webhook.note)
+
+    def _build_quality(self, settings: Settings) -> None:
+        quality = settings.config.quality
+        self._accuracy_store = AccuracyStore(
+            settings.state_dir / "accuracy.sqlite3", interval_seconds=settings.config.window.interval_seconds
+        )
+        self._bookkeeper = Bookkeeper(
+            self._accuracy_store,
+            measured=self._window.measured,
+            horizons_seconds=quality.horizons_seconds,
+            max_servers=quality.max_servers,
+        )
+        self._events.subscribe(FleetForecast, self._bookkeeper.note)
 
     def _build_reload(self, settings: Settings) -> None:
         config = settings.config
@@ -205,6 +230,7 @@ class Daemon:
         self._start("ingest", self._ingest.run)
         if self._webhook is not None:
             self._start("webhook", self._webhook.run)
+        self._start("quality", self._bookkeeper.run)
         self._start("forecaster", self._forecaster.run, nice=_BACKGROUND)
         self._queue.submit(LookAgain(trigger="startup"))
         self._start("reload", self._worker.run)
@@ -261,6 +287,7 @@ class Daemon:
         self._queue.close()
         self._forecaster.stop()
         self._ingest.stop()
+        self._bookkeeper.stop()
         if self._webhook is not None:
             self._webhook.stop()
         for thread in self._threads:
@@ -268,6 +295,7 @@ class Daemon:
         slow = [thread.name for thread in self._threads if thread.is_alive()]
         if slow:
             log.warning("did not end in time: %s", ", ".join(slow))
+        self._accuracy_store.close()
         self._journal.close()
         log.info("stopped")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from nordiq_watch.records import AlertChange, DoubleArray
+from nordiq_watch.records import AlertChange, DoubleArray, Forecasting
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,13 @@ class ForecastPublished:
     generation: int
     servers: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FleetForecast:
+    """The forecast behind a new answer. It holds the whole window: a listener takes what it needs and lets it go."""
+
+    made: Forecasting
 
 
 @dataclass(frozen=True, slots=True)

@@ -219,3 +219,62 @@ class AlertChange:
     previous_level: str
     alert: Alert
     at: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """What every server measured in one slot: values (servers, metrics), NaN where nothing."""
+
+    servers: tuple[str, ...]
+    metrics: tuple[str, ...]
+    values: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Claim:
+    """What one model's forecast, made at `origin_slot`, says of `due_slot`.
+
+    values (servers, targets, 4): p10, p50, p90, and the newest measurement when it was made; float32.
+    """
+
+    model: str
+    sha256: str
+    origin_slot: int
+    due_slot: int
+    horizon_seconds: int
+    interval_seconds: int
+    servers: tuple[str, ...]
+    targets: tuple[str, ...]
+    values: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class BookKey:
+    """Whose accuracy it is: one version with these bytes, one metric, one horizon."""
+
+    model: str
+    sha256: str
+    metric: str
+    horizon_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Sums over points that came due; divided by `points` they are means. quality.accuracy has the formulas."""
+
+    points: int = 0
+    absolute_error: float = 0.0
+    pinball: float = 0.0
+    covered: float = 0.0
+    last_absolute_error: float = 0.0
+    last_pinball: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """A tally, and between which slots (in Unix seconds of their beginning) its points lie."""
+
+    key: BookKey
+    tally: Tally
+    first_at: float
+    last_at: float

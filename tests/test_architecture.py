@@ -14,7 +14,7 @@ LEVELS = (
     {"events", "config"},
     {"artifact", "network", "storage"},
     {"live"},
-    {"reload", "forecast", "training"},
+    {"reload", "forecast", "quality", "training"},
     {"web", "host"},
     {"daemon", "cli", "__main__"},
 )

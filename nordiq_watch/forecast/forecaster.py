@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from math import inf
 
-from nordiq_watch.events import EventBus, ForecastPublished
+from nordiq_watch.events import EventBus, FleetForecast, ForecastPublished
 from nordiq_watch.forecast.answer import (
     Answer,
     Verdicts,
@@ -140,8 +140,9 @@ class Forecaster:
         self._latest = made
         self._board.publish(answer)
         seconds = self._settle(model, started=started, answered=True)
-        if answer.predictions:
+        if answer.predictions and made is not None:
             self._announce(answer, seconds)
+            self._events.publish(FleetForecast(made))
 
     def _forecast(self, model: Servable | None) -> Forecasting | None:
         if model is None:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nordiq_watch.metrics import UNKNOWN_STATUS, profile_of
-from nordiq_watch.records import Batch, BoolArray, CodeArray, FloatArray, IntArray, WindowSnapshot
+from nordiq_watch.records import Batch, BoolArray, CodeArray, FloatArray, IntArray, Measured, WindowSnapshot
 
 NO_SLOT = -1
 """`last_slot` of a snapshot of an empty window."""
@@ -118,6 +118,14 @@ class Window:
                 return None
             values = self._unroll(self._values, np.array([row]))[0]
             return self._newest, self._profiles[row] or profile_of(server), values
+
+    def measured(self, slot: int) -> Measured | None:
+        """What every tracked server, silent ones too, measured in one slot; None if the window does not hold it."""
+        with self._lock:
+            if self._newest is None or not self._newest - self.length < slot <= self._newest:
+                return None
+            rows = list(self._row_by_name.values())
+            return Measured(tuple(self._row_by_name), self.metrics, self._values[rows, slot % self.length])
 
     # --- writing: one thread only ---
 

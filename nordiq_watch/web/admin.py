@@ -15,6 +15,7 @@ from nordiq_watch.errors import NotFound, RequestError
 from nordiq_watch.live.servable import Servable
 from nordiq_watch.records import ReloadRecord, VersionStatus
 from nordiq_watch.reload.jobs import Job, LoadLatest, LoadVersion, RollBack, Unpin
+from nordiq_watch.web.accuracy import describe_version
 from nordiq_watch.web.answers import Body, Reply
 from nordiq_watch.web.bodies import read_body
 from nordiq_watch.web.reload_answers import answer_accepted, answer_finished, describe_reload
@@ -186,6 +187,7 @@ def _describe_version(status: VersionStatus) -> Body:
             "servers_trained": training and training.servers_trained,
             "validation": training and training.validation,
         },
+        "accuracy": describe_version(version.name, status.sha256),
     }
     optional = {"reason": status.reason, "generation": status.generation}
     return described | {name: value for name, value in optional.items() if value is not None}

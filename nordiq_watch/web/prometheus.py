@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -23,6 +23,7 @@ from nordiq_watch.events import (
 )
 from nordiq_watch.forecast.alerts import RISK, SILENT
 from nordiq_watch.forecast.thresholds import LEVELS
+from nordiq_watch.records import Book, Tally
 from nordiq_watch.web.services import Services, services
 
 routes = Blueprint("prometheus", __name__)
@@ -30,6 +31,21 @@ routes = Blueprint("prometheus", __name__)
 _RELOAD_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _FORECAST_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+_SHOWN_VERSIONS = 5
+"""Series of older versions end: /admin/accuracy has them all."""
+
+_ACCURACY: dict[str, tuple[str, Callable[[Tally], float]]] = {
+    "points": ("Points that came due and were compared.", lambda tally: tally.points),
+    "mae": ("Mean absolute error of p50.", lambda tally: tally.absolute_error / tally.points),
+    "pinball": ("Mean pinball loss of p10, p50 and p90.", lambda tally: tally.pinball / tally.points),
+    "coverage": ("Share of points from p10 to p90; 0.8 is right.", lambda tally: tally.covered / tally.points),
+    "last_value_mae": (
+        "Mean absolute error of the last value on the same points.",
+        lambda tally: tally.last_absolute_error / tally.points,
+    ),
+}
 
 
 @routes.get("/metrics")
@@ -157,6 +173,7 @@ class Snapshot(Collector):
         yield from self._describe_window()
         yield from self._describe_forecasts()
         yield self._count_alerts()
+        yield from self._describe_accuracy()
         yield _gauge("start_time_seconds", "When the daemon started, in Unix time.", self._services.started_at)
 
     def _describe_model(self) -> Iterable[Metric]:
@@ -183,6 +200,22 @@ class Snapshot(Collector):
                 family.add_metric((level, kind), active.count((level, kind)))
         return family
 
+    def _describe_accuracy(self) -> Iterable[Metric]:
+        """Of the live version and of those that were compared with what came most recently."""
+        books = self._services.accuracy.books
+        newest = sorted({book.key.model for book in books}, key=lambda name: -_last_compared(books, name))
+        families = {name: _accuracy_family(name, text) for name, (text, _) in _ACCURACY.items()}
+        for book in books:
+            if book.key.model in newest[:_SHOWN_VERSIONS]:
+                key = book.key
+                labels = (key.model, key.sha256[:12], key.metric, str(key.horizon_seconds))
+                for name, (_, read) in _ACCURACY.items():
+                    families[name].add_metric(labels, read(book.tally))
+        yield from families.values()
+        expired = CounterMetricFamily("nordiq_watch_accuracy_expired", "Claims whose slot left the window unseen.")
+        expired.add_metric((), self._services.accuracy.expired)
+        yield expired
+
     def _describe_forecasts(self) -> Iterable[Metric]:
         forecaster = self._services.forecaster
         if forecaster.last_prediction is not None:
@@ -191,6 +224,15 @@ class Snapshot(Collector):
         failures = CounterMetricFamily("nordiq_watch_forecast_failures", "Forecasts that failed.")
         failures.add_metric((), forecaster.failures)
         yield failures
+
+
+def _accuracy_family(name: str, text: str) -> GaugeMetricFamily:
+    labels = ("version", "sha256", "metric", "horizon_seconds")
+    return GaugeMetricFamily(f"nordiq_watch_accuracy_{name}", text, labels=labels)
+
+
+def _last_compared(books: Iterable[Book], model: str) -> float:
+    return max(book.last_at for book in books if book.key.model == model)
 
 
 def _gauge(name: str, help_text: str, value: float) -> Metric:

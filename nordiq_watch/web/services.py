@@ -18,6 +18,7 @@ from nordiq_watch.forecast.forecaster import Forecaster
 from nordiq_watch.forecast.ingest import Ingest
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.live.published import Live
+from nordiq_watch.quality.bookkeeper import Bookkeeper
 from nordiq_watch.records import ReloadRecord, VersionStatus
 from nordiq_watch.reload.jobs import Job
 from nordiq_watch.web.sessions import Sessions
@@ -83,6 +84,7 @@ class Services:
     board: AnswerBoard
     forecaster: Forecaster
     alerts: AlertBook
+    accuracy: Bookkeeper
     reloads: ReloadDesk
     catalogue: Catalogue
     events: EventBus

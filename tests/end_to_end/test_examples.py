@@ -28,6 +28,8 @@ REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples"
 OLDER, NEWER, CUT_OFF = "tft_model_20250130_143000", "tft_model_20250131_143000", "tft_model_20250129_143000"
 SERVERS = ("ppdb001", "ppweb001")
+SINGLY = 2 * 10
+"""So many records come interval by interval: forecasts half an hour ahead come due."""
 SECTIONS = {
     "window": {"length": 48},
     "reload": {"canary": {"max_crossed_share": 1.0}},  # ten batches do not teach a network to order its quantiles
@@ -47,16 +49,22 @@ needs_jq = pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not inst
 
 @pytest.fixture(scope="module")
 def daemon(trained_models, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
-    """What the curl page tells of: two servers, an older version, a newer one that is live, and one that is cut off."""
+    """What the curl page tells of: two servers, one of them in trouble; an older version, a newer one that is live and
+    whose forecasts came due, and one that is cut off.
+    """
     root = tmp_path_factory.mktemp("examples")
     with DaemonProcess(root, metrics=METRICS, **SECTIONS) as daemon:
-        daemon.feed(list(samples(40)))
+        history = list(samples(40))
+        daemon.feed(history[:-SINGLY])
         for name, directory in zip((OLDER, NEWER), trained_models.directories, strict=True):
             drop(daemon, directory, name)
             daemon.wait_for_live(name)
         drop(daemon, trained_models.directories[0], CUT_OFF, cut_bytes=100)
         wait_until(lambda: daemon.state_of(CUT_OFF)[0], what="the daemon to see the version that is cut off")
         wait_until(lambda: daemon.predictions()["predictions"], what="a forecast")
+        for begin in range(len(history) - SINGLY, len(history), len(SERVERS)):
+            feed_and_wait(daemon, history[begin : begin + len(SERVERS)])
+        wait_until(lambda: daemon.get("/admin/accuracy")["versions"], what="forecasts that came due")
         yield daemon
 
 
@@ -73,6 +81,13 @@ def samples(count: int) -> Iterator[dict[str, Any]]:
         for server, memory in zip(SERVERS, (70, 90), strict=True):  # the second one is an alert
             measured = {"cpu_user_pct": 40 + slot % 7, "mem_used_pct": memory + slot % 5}
             yield {"timestamp": now - (count - 1 - slot) * 300, "server_name": server, **measured}
+
+
+def feed_and_wait(daemon: DaemonProcess, records: list[dict[str, Any]]) -> None:
+    """The samples of one interval, and the forecast that they lead to."""
+    before = daemon.predictions()["metadata"]["horizon_start"]
+    daemon.feed(records)
+    wait_until(lambda: daemon.predictions()["metadata"]["horizon_start"] != before, what="the next forecast")
 
 
 def drop(daemon: DaemonProcess, directory: Path, name: str, *, cut_bytes: int = 0) -> None:

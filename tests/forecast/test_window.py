@@ -216,3 +216,18 @@ def test_no_snapshot_is_torn_by_a_write() -> None:
         assert (np.isnan(values).all(axis=0) | (values == values[:1]).all(axis=0)).all()
     writer.join()
     assert window.newest_slot == batches - 1
+
+
+def test_one_slot_of_everybody() -> None:
+    window = make_window()
+    assert window.measured(0) is None
+    for server, slot, value in (("a", 0, 1.0), ("b", 1, 2.0), ("a", 6, 3.0)):
+        window.apply(make_batch([Sample(server, slot, {METRICS[0]: value})]))
+    assert window.measured(0) is None and window.measured(7) is None  # no longer, not yet
+    came = window.measured(1)
+    assert came is not None and came.metrics == METRICS
+    assert {name: float(came.values[row, 0]) for row, name in enumerate(came.servers)}["b"] == 2.0
+    came = window.measured(6)
+    assert came is not None
+    values = {name: came.values[row] for row, name in enumerate(came.servers)}  # b is silent, and has nothing here
+    assert values["a"][0] == 3.0 and np.isnan(values["a"][1:]).all() and np.isnan(values["b"]).all()

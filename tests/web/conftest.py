@@ -19,6 +19,8 @@ from nordiq_watch.forecast.forecaster import Forecaster
 from nordiq_watch.forecast.ingest import Ingest
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.live.published import Live
+from nordiq_watch.quality.bookkeeper import Bookkeeper
+from nordiq_watch.storage.accuracy import AccuracyStore
 from nordiq_watch.storage.journal import Journal
 from nordiq_watch.web.app import create_app
 from nordiq_watch.web.services import Services
@@ -30,6 +32,7 @@ BuildWorld = Callable[..., World]
 def build_world(tmp_path: Path) -> Iterator[BuildWorld]:
     """Makes an app whose ingest runs in a thread of its own; `sections` replace those of the config."""
     running: list[tuple[Ingest, threading.Thread, Journal]] = []
+    stores: list[AccuracyStore] = []
 
     def build(**sections: Any) -> World:
         small = WindowSection(length=4, max_servers=3)
@@ -46,6 +49,9 @@ def build_world(tmp_path: Path) -> Iterator[BuildWorld]:
         thread = threading.Thread(target=ingest.run)
         thread.start()
         running.append((ingest, thread, journal))
+        store = AccuracyStore(tmp_path / "state" / "accuracy.sqlite3", interval_seconds=300)
+        bookkeeper = Bookkeeper(store, measured=window.measured, horizons_seconds=(300,), max_servers=10)
+        stores.append(store)
         services = Services(
             config=config,
             keys=OneKey(),
@@ -53,6 +59,7 @@ def build_world(tmp_path: Path) -> Iterator[BuildWorld]:
             window=window,
             ingest=ingest,
             board=board,
+            accuracy=bookkeeper,
             alerts=AlertBook(config.alerts, forget_seconds=3600),
             reloads=desk,
             catalogue=desk,
@@ -69,6 +76,8 @@ def build_world(tmp_path: Path) -> Iterator[BuildWorld]:
         thread.join(20)
         assert not thread.is_alive()
         journal.close()
+    for store in stores:
+        store.close()
 
 
 @pytest.fixture

@@ -346,6 +346,7 @@ def test_models_are_listed_with_what_is_thought_of_them(world):
         "modified": "2025-01-30T14:06:40",
         "sha256": "ab" * 32,
         "training": {"epochs": 20, "training_time": 7200.0, "servers_trained": 50, "validation": {"mae": 1.5}},
+        "accuracy": None,
         "generation": 4,
     }
     assert (refused["is_current"], refused["state"], refused["reason"]) == (False, "rejected", "weights: truncated")

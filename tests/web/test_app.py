@@ -20,6 +20,7 @@ CONTRACT = {
     ("GET", "/predictions/current"),
     ("GET", "/predictions/<path:server>"),
     ("GET", "/alerts/active"),
+    ("GET", "/admin/accuracy"),
 }
 
 

@@ -1,0 +1,139 @@
+"""Claims that wait for their slot, and the books of those that came due: each claim counts once, whatever crashes.
+
+A claim is deleted in the transaction that adds it to its books, and one that was settled is never taken again: each
+version keeps, for each horizon, the newest slot that it was settled for.
+
+The body of a claim is its values, float32 little-endian, servers by targets by 4; the servers are a roster of its own,
+because they rarely change. One thread writes.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nordiq_watch.records import Book, BookKey, Claim, Tally
+from nordiq_watch.storage.database import storage_errors, transaction
+from nordiq_watch.storage.schema import open_store
+
+SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE rosters (id INTEGER PRIMARY KEY, servers TEXT NOT NULL UNIQUE);
+CREATE TABLE claims (id INTEGER PRIMARY KEY, model TEXT NOT NULL, sha256 TEXT NOT NULL, origin_slot INTEGER NOT NULL,
+                     due_slot INTEGER NOT NULL, horizon_seconds INTEGER NOT NULL, interval_seconds INTEGER NOT NULL,
+                     roster INTEGER NOT NULL REFERENCES rosters, targets TEXT NOT NULL, body BLOB NOT NULL,
+                     UNIQUE (model, sha256, origin_slot, horizon_seconds));
+CREATE INDEX claims_by_slot ON claims (due_slot);
+CREATE TABLE settled (model TEXT NOT NULL, sha256 TEXT NOT NULL, horizon_seconds INTEGER NOT NULL,
+                      until REAL NOT NULL, PRIMARY KEY (model, sha256, horizon_seconds));
+CREATE TABLE books (model TEXT NOT NULL, sha256 TEXT NOT NULL, metric TEXT NOT NULL, horizon_seconds INTEGER NOT NULL,
+                    points INTEGER NOT NULL, absolute_error REAL NOT NULL, pinball REAL NOT NULL,
+                    covered REAL NOT NULL, last_absolute_error REAL NOT NULL, last_pinball REAL NOT NULL,
+                    first_at REAL NOT NULL, last_at REAL NOT NULL,
+                    PRIMARY KEY (model, sha256, metric, horizon_seconds));
+"""
+
+_VALUE = np.dtype("<f4")
+_PER_POINT = 4
+_SUMS = ("points", "absolute_error", "pinball", "covered", "last_absolute_error", "last_pinball")
+
+
+class AccuracyStore:
+    """Opening raises StorageError. Claims on another interval than this one are dropped: their slots are gone."""
+
+    def __init__(self, path: Path, *, interval_seconds: int, clock: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._interval_seconds = interval_seconds
+        self._connection = open_store(path, schema=_SCHEMA, version=SCHEMA_VERSION, clock=clock)
+        with storage_errors(path), transaction(self._connection):
+            self._connection.execute("DELETE FROM claims WHERE interval_seconds != ?", (interval_seconds,))
+
+    def add(self, claims: Iterable[Claim]) -> None:
+        """Keeps the claims until they are settled. One of the same model, origin and horizon is replaced."""
+        with storage_errors(self._path), transaction(self._connection):
+            for claim in claims:
+                if claim.due_slot * claim.interval_seconds > self._settled_until(claim):
+                    self._insert(claim)
+
+    def due(self, last_slot: int) -> Iterator[tuple[int, Claim]]:
+        """Ids and claims for slots up to `last_slot`, oldest first."""
+        with storage_errors(self._path):
+            rows = self._connection.execute(
+                "SELECT claims.id, model, sha256, origin_slot, due_slot, horizon_seconds, interval_seconds, servers, "
+                "targets, body FROM claims JOIN rosters ON rosters.id = roster WHERE due_slot <= ? ORDER BY due_slot",
+                (last_slot,),
+            ).fetchall()
+        for number, model, sha256, origin, due, horizon, interval, servers, targets, body in rows:
+            names, metrics = tuple(json.loads(servers)), tuple(json.loads(targets))
+            values = np.frombuffer(body, _VALUE).reshape(len(names), len(metrics), _PER_POINT)
+            yield number, Claim(model, sha256, origin, due, horizon, interval, names, metrics, values)
+
+    def settle(self, number: int, claim: Claim, tallies: Mapping[BookKey, Tally]) -> None:
+        """Adds the tallies to their books and ends the claim, both or neither."""
+        at = float(claim.due_slot * claim.interval_seconds)
+        with storage_errors(self._path), transaction(self._connection):
+            self._connection.execute("DELETE FROM claims WHERE id = ?", (number,))
+            self._connection.execute(
+                "INSERT INTO settled VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET until = max(until, excluded.until)",
+                (claim.model, claim.sha256, claim.horizon_seconds, at),
+            )
+            for key, tally in tallies.items():
+                self._add_to_book(key, tally, at=at)
+
+    def books(self) -> tuple[Book, ...]:
+        """All books, in the order of model, metric and horizon."""
+        with storage_errors(self._path):
+            rows = self._connection.execute(
+                f"SELECT model, sha256, metric, horizon_seconds, {', '.join(_SUMS)}, first_at, last_at FROM books "
+                "ORDER BY model, sha256, metric, horizon_seconds"
+            ).fetchall()
+        return tuple(Book(BookKey(*row[:4]), Tally(*row[4:10]), row[10], row[11]) for row in rows)
+
+    def pending(self) -> int:
+        """Claims that wait for their slot."""
+        with storage_errors(self._path):
+            (count,) = self._connection.execute("SELECT count(*) FROM claims").fetchone()
+        return int(count)
+
+    def prune(self, keep_versions: int) -> None:
+        """Deletes the books of all but the versions that were settled last, and rosters that nobody names."""
+        with storage_errors(self._path), transaction(self._connection):
+            rows: Sequence[tuple[str, str]] = self._connection.execute(
+                "SELECT model, sha256 FROM books GROUP BY model, sha256 ORDER BY max(last_at) DESC LIMIT -1 OFFSET ?",
+                (keep_versions,),
+            ).fetchall()
+            self._connection.executemany("DELETE FROM books WHERE model = ? AND sha256 = ?", rows)
+            self._connection.execute("DELETE FROM rosters WHERE id NOT IN (SELECT roster FROM claims)")
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _settled_until(self, claim: Claim) -> float:
+        row = self._connection.execute(
+            "SELECT until FROM settled WHERE model = ? AND sha256 = ? AND horizon_seconds = ?",
+            (claim.model, claim.sha256, claim.horizon_seconds),
+        ).fetchone()
+        return float("-inf") if row is None else float(row[0])
+
+    def _insert(self, claim: Claim) -> None:
+        servers = json.dumps(claim.servers)
+        self._connection.execute("INSERT OR IGNORE INTO rosters (servers) VALUES (?)", (servers,))
+        (roster,) = self._connection.execute("SELECT id FROM rosters WHERE servers = ?", (servers,)).fetchone()
+        self._connection.execute(
+            "INSERT OR REPLACE INTO claims (model, sha256, origin_slot, due_slot, horizon_seconds, interval_seconds, "
+            "roster, targets, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (claim.model, claim.sha256, claim.origin_slot, claim.due_slot, claim.horizon_seconds,
+             claim.interval_seconds, roster, json.dumps(claim.targets), claim.values.astype(_VALUE).tobytes()),
+        )  # fmt: skip
+
+    def _add_to_book(self, key: BookKey, tally: Tally, *, at: float) -> None:
+        sums = ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS)
+        self._connection.execute(
+            "INSERT INTO books VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+            f"{sums}, first_at = min(first_at, excluded.first_at), last_at = max(last_at, excluded.last_at)",
+            (key.model, key.sha256, key.metric, key.horizon_seconds, *(getattr(tally, name) for name in _SUMS), at, at),
+        )

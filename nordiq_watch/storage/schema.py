@@ -1,0 +1,53 @@
+"""Opening a database of known tables: made when new, moved aside when damaged, left alone when a newer program's."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from nordiq_watch.errors import StorageError
+from nordiq_watch.storage.database import CorruptDatabase, move_aside, open_database, storage_errors, transaction
+
+log = logging.getLogger(__name__)
+
+
+def open_store(path: Path, *, schema: str, version: int, clock: Callable[[], float] = time.time) -> sqlite3.Connection:
+    """A connection to a database with these tables. schema: statements, each ended by a semicolon.
+
+    A damaged file is kept beside and a fresh one begun. StorageError if it cannot be opened, or is of a newer version.
+    """
+    try:
+        return _open(path, schema=schema, version=version)
+    except CorruptDatabase as error:
+        aside = move_aside(path, clock=clock)
+        log.error("%s; it is kept as %s, and a fresh one was begun", error, aside.name)
+        return _open(path, schema=schema, version=version)
+
+
+def _open(path: Path, *, schema: str, version: int) -> sqlite3.Connection:
+    connection = open_database(path)
+    try:
+        with storage_errors(path):
+            _prepare(connection, path, schema=schema, version=version)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, *, schema: str, version: int) -> None:
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found > version:
+        raise StorageError(
+            f"{path}: was written by a newer nordiq_watch (schema {found}, this one knows up to {version}). Run that "
+            "one, or move the file away to begin without it."
+        )
+    if found == version:
+        return
+    with transaction(connection):
+        for statement in schema.split(";"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {version}")

@@ -1,0 +1,119 @@
+"""The books of a real daemon that is killed and that changes its model on the way: every forecast counts once."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.daemon import DaemonProcess, wait_until
+from support.models import ENCODER, METRICS, drop_model
+
+pytestmark = pytest.mark.slow
+
+INTERVAL, FIRST_SLOT = 300, 5_790_000
+OLDER, NEWER = "tft_model_20250130_143000", "tft_model_20250131_143000"
+SERVERS = ("ppdb001", "ppml001", "ppweb001")
+SECTIONS: dict[str, Any] = {
+    "window": {"length": 24},
+    "training": {"max_encoder_length": 24},
+    "quality": {"horizons_seconds": [300, 900]},
+}
+
+
+def records(begin: int, end: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "timestamp": (FIRST_SLOT + slot) * INTERVAL,
+            "server_name": server,
+            "cpu_user_pct": 30 + 5 * number + slot * 7 % 11,
+            "mem_used_pct": 50 + slot * 5 % 3,
+        }
+        for slot in range(begin, end)
+        for number, server in enumerate(SERVERS)
+    ]
+
+
+def feed_slot(daemon: DaemonProcess, slot: int) -> None:
+    """One slot for all servers, and the forecast that follows."""
+    daemon.feed(records(slot, slot + 1))
+    wait_for_forecast(daemon, slot)
+
+
+def wait_for_forecast(daemon: DaemonProcess, slot: int) -> None:
+    def forecast() -> bool:
+        at = (FIRST_SLOT + slot) * INTERVAL
+        answer = daemon.predictions()
+        start = answer.get("metadata", {}).get("horizon_start")
+        return bool(start) and _seconds(start) == at + INTERVAL
+
+    wait_until(forecast, what=f"the forecast of slot {slot}")
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def points(daemon: DaemonProcess) -> dict[tuple[str, str], int]:
+    """(version, horizon) → points of the CPU's book."""
+    return {
+        (version["name"], horizon): book["points"]
+        for version in daemon.get("/admin/accuracy")["versions"]
+        for horizon, book in version["metrics"]["cpu_user_pct"].items()
+    }
+
+
+def expected(origins: dict[str, range], newest: int) -> dict[tuple[str, str], int]:
+    """Every origin of a version whose slot ahead, and the one after it, are over."""
+    counts = {}
+    for version, slots in origins.items():
+        for horizon, ahead in (("5m", 1), ("15m", 3)):
+            due = sum(slot + ahead <= newest - 2 for slot in slots)
+            counts[version, horizon] = due * len(SERVERS)
+    return counts
+
+
+def test_every_forecast_counts_once_whatever_happens(tmp_path: Path) -> None:
+    with DaemonProcess(tmp_path, metrics=METRICS, **SECTIONS) as daemon:
+        drop_model(daemon.models, OLDER)
+        daemon.wait_for_live(OLDER)
+        daemon.feed(records(0, ENCODER))
+        begin = ENCODER - 1
+        wait_for_forecast(daemon, begin)
+        for slot in range(begin + 1, begin + 4):
+            feed_slot(daemon, slot)
+        daemon.kill()
+        daemon.start()
+        wait_for_forecast(daemon, begin + 3)
+        feed_slot(daemon, begin + 4)
+        swap = begin + 5
+        feed_slot(daemon, swap)
+        drop_model(daemon.models, NEWER, shift=0.5)
+        daemon.wait_for_live(NEWER)
+        wait_until(
+            lambda: daemon.predictions()["metadata"]["model_version"] == NEWER, what="the new version's first answer"
+        )
+        for slot in range(swap + 1, swap + 4):
+            feed_slot(daemon, slot)
+        daemon.kill()
+        daemon.start()
+        wait_for_forecast(daemon, swap + 3)
+        newest = swap + 8
+        for slot in range(swap + 4, newest + 1):
+            feed_slot(daemon, slot)
+
+        origins = {OLDER: range(begin, swap + 1), NEWER: range(swap, newest + 1)}
+        counts = expected(origins, newest)
+        wait_until(lambda: points(daemon) == counts, what=f"{counts} points")
+
+        by_name = {version["name"]: version for version in daemon.get("/admin/accuracy")["versions"]}
+        older, newer = (by_name[name]["metrics"]["cpu_user_pct"]["5m"] for name in (OLDER, NEWER))
+        assert older["mae"] == pytest.approx(older["last_value"]["mae"], abs=1e-3)  # it says the last value
+        assert newer["mae"] != pytest.approx(newer["last_value"]["mae"], abs=1e-3)
+        shown = {model["name"]: model["accuracy"] for model in daemon.get("/admin/models")["models"]}
+        assert shown[OLDER]["cpu_user_pct"]["5m"] == older
+        assert (
+            'nordiq_watch_accuracy_points{horizon_seconds="300",metric="cpu_user_pct"'
+            in daemon.request("GET", "/metrics").text
+        )

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.fleets import A_SLOT, MODEL, made_of
+
+from nordiq_watch.events import FleetForecast
+from nordiq_watch.quality.bookkeeper import Bookkeeper
+from nordiq_watch.records import Measured, ModelIdentity
+from nordiq_watch.storage.accuracy import AccuracyStore
+
+OTHER = ModelIdentity("tft_model_20250131_143000", 4, "cd" * 32)
+
+
+class Office:
+    """A bookkeeper over one file; what came in a slot is its distance from A_SLOT, what is forecast 100 less."""
+
+    def __init__(self, path: Path, **options: Any) -> None:
+        self.path = path
+        self.options = {"horizons_seconds": (300, 900), "max_servers": 10, **options}
+        self.oldest = A_SLOT - 100
+        self.open()
+
+    def open(self) -> None:
+        """As after a restart: only the file is remembered."""
+        self.store = AccuracyStore(self.path, interval_seconds=300)
+        self.keeper = Bookkeeper(self.store, measured=self.measured, **self.options)
+
+    def measured(self, slot: int) -> Measured | None:
+        if slot < self.oldest:
+            return None
+        return Measured(("s0",), ("mem_used_pct",), np.array([[slot - A_SLOT]], dtype=np.float32))
+
+    def forecast(self, slot: int, *, model: ModelIdentity = MODEL, value: float = 50) -> None:
+        ahead = [[[value, value, value, value]]]
+        self.keeper.note(FleetForecast(made_of([[1.0]], ahead, last_slot=A_SLOT + slot, model=model)))
+        self.keeper.step()
+
+    def points(self, horizon: int = 300, model: ModelIdentity = MODEL) -> int:
+        books = {(book.key.model, book.key.horizon_seconds): book for book in self.keeper.books}
+        book = books.get((model.name, horizon))
+        return book.tally.points if book else 0
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    opened = Office(tmp_path / "accuracy.sqlite3")
+    yield opened
+    opened.store.close()
+
+
+def test_a_forecast_is_scored_once_its_slot_and_the_next_are_over(office: Office) -> None:
+    counts = []
+    for slot in range(7):
+        office.forecast(slot)
+        counts.append((office.points(300), office.points(900)))
+    assert counts == [(0, 0), (0, 0), (0, 0), (1, 0), (2, 0), (3, 1), (4, 2)]
+    book = office.keeper.books[0]
+    assert book.tally.absolute_error == sum(50 - slot for slot in range(1, 5))
+    assert book.tally.last_absolute_error == sum(slot - 1 for slot in range(1, 5))
+
+
+def test_of_many_forecasts_in_one_slot_the_last_counts(office: Office) -> None:
+    for value in (10, 20, 30):
+        office.forecast(0, value=value)
+    for slot in range(1, 4):
+        office.forecast(slot)
+    assert office.keeper.books[0].tally.absolute_error == 29
+
+
+def test_a_swap_in_the_middle_of_a_slot_keeps_the_books_apart(office: Office) -> None:
+    office.forecast(0)
+    office.forecast(1)
+    office.forecast(1, model=OTHER)
+    for slot in range(2, 6):
+        office.forecast(slot, model=OTHER)
+    assert (office.points(model=MODEL), office.points(model=OTHER)) == (2, 2)
+    office.forecast(5)  # back again: its book goes on
+    for slot in range(6, 9):
+        office.forecast(slot)
+    assert (office.points(model=MODEL), office.points(model=OTHER)) == (3, 5)
+
+
+def test_exactly_once_over_restarts_at_any_moment(office: Office) -> None:
+    for slot in range(8):
+        office.forecast(slot)
+        office.store.close()  # a crash: what was not written is gone, and made again from the restored window
+        office.open()
+        office.forecast(slot)
+    office.forecast(8)
+    assert (office.points(300), office.points(900)) == (6, 4)
+
+
+def test_what_the_window_no_longer_holds_is_lost_and_counted(office: Office) -> None:
+    office.forecast(0)
+    office.forecast(1)
+    office.oldest = A_SLOT + 2
+    office.forecast(50)
+    assert (office.points(300), office.keeper.expired) == (1, 1)
+
+
+def test_a_disk_that_refuses_is_asked_again(office: Office, caplog: Any) -> None:
+    office.forecast(0)
+    office.store._connection.execute("PRAGMA query_only = 1")
+    for slot in range(1, 5):
+        office.forecast(slot)
+    assert office.points() == 0
+    assert "is not kept for now" in caplog.text
+    office.store._connection.execute("PRAGMA query_only = 0")
+    office.forecast(5)
+    assert office.points(300) == 3
+
+
+def test_a_large_fleet_is_sampled(tmp_path: Path) -> None:
+    office = Office(tmp_path / "accuracy.sqlite3", max_servers=3, horizons_seconds=(300,))
+    made = made_of(np.ones((20, 1)), np.ones((20, 1, 1)), last_slot=A_SLOT)
+    office.keeper.note(FleetForecast(made))
+    office.forecast(1)
+    ((_, claim),) = office.store.due(A_SLOT + 1)
+    assert len(claim.servers) == 3
+    office.store.close()
+
+
+def test_the_thread_keeps_the_last_forecast_too(office: Office) -> None:
+    thread = threading.Thread(target=office.keeper.run)
+    thread.start()
+    office.keeper.note(FleetForecast(made_of([[1.0]], [[[1.0] * 4]], last_slot=A_SLOT)))
+    office.keeper.stop()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert office.store.pending() == 2
