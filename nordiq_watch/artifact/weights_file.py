@@ -12,6 +12,7 @@ import hashlib
 import mmap
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -23,9 +24,9 @@ from nordiq_watch.artifact.files import open_regular
 from nordiq_watch.records import RawTensor
 
 MAX_HEADER_BYTES = 32 * 2**20
-_CHUNK_BYTES = 64 * 2**20
-"""Reading and hashing let other threads run, and each of them then waits for its turn to go on: with four busy threads
-chunks of 8 MB took four times as long as chunks of 64 MB, and on an idle machine both took the same.
+_CHUNK_BYTES = 16 * 2**20
+"""Small enough that hashing begins soon after reading; large enough that both seldom wait for their turn to go on: they
+must after each chunk, and where other threads are busy that takes long.
 """
 _DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
@@ -157,13 +158,17 @@ def _check_size(file: BinaryIO, header: Header) -> None:
 
 
 def _fill(buffer: memoryview, file: BinaryIO, digest: hashlib._Hash) -> None:
-    """Reads and hashes chunk by chunk."""
-    for begin in range(0, len(buffer), _CHUNK_BYTES):
-        chunk = buffer[begin : begin + _CHUNK_BYTES]
-        filled = 0
-        while filled < len(chunk):
-            count = file.readinto(chunk[filled:])  # type: ignore[attr-defined]
-            if not count:
-                raise BrokenWeights(f"became shorter while it was read, at byte {begin + filled:,} of its data")
-            filled += count
-        digest.update(chunk)
+    """Reads chunk by chunk; a second thread hashes each while the next one is read."""
+    with ThreadPoolExecutor(1, thread_name_prefix="hash") as hashing:
+        for begin in range(0, len(buffer), _CHUNK_BYTES):
+            chunk = buffer[begin : begin + _CHUNK_BYTES]
+            filled = 0
+            while filled < len(chunk):
+                count = file.readinto(chunk[filled:])  # type: ignore[attr-defined]
+                if not count:
+                    raise BrokenWeights(f"became shorter while it was read, at byte {begin + filled:,} of its data")
+                filled += count
+            try:
+                hashing.submit(digest.update, chunk)
+            except RuntimeError as error:
+                raise MemoryError(f"to hash it, a thread is needed: {error}") from None

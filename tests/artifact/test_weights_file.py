@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.specs import weights_bytes
 
+from nordiq_watch.artifact import weights_file
 from nordiq_watch.artifact.weights_file import BrokenWeights, check_length, read_weights
 
 
@@ -94,3 +96,31 @@ def test_links_and_pipes_are_not_opened(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     with pytest.raises(OSError, match="not a regular file"):
         read_weights(pipe)
+
+
+def test_the_hash_is_of_all_chunks_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights_file, "_CHUNK_BYTES", 7)
+    content = weights_bytes()
+    assert read_weights(write(tmp_path, content)).sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_a_file_that_is_cut_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, weights_bytes())
+    take_memory = weights_file._take_memory
+
+    def cut_and_take(size: int) -> memoryview:
+        os.truncate(path, path.stat().st_size - 8)
+        return take_memory(size)
+
+    monkeypatch.setattr(weights_file, "_take_memory", cut_and_take)
+    with pytest.raises(BrokenWeights, match="became shorter while it was read"):
+        read_weights(path)
+
+
+def test_without_memory_for_a_thread_it_is_out_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(MemoryError, match="can't start new thread"):
+        read_weights(write(tmp_path, weights_bytes()))
