@@ -35,6 +35,7 @@ from nordiq_watch.forecast.thresholds import ThresholdTable
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.host.http import HttpServer
 from nordiq_watch.host.keys import Keyring, ensure_key
+from nordiq_watch.host.logs import read_tail
 from nordiq_watch.host.memory import free_host_bytes
 from nordiq_watch.host.threads import lower_priority
 from nordiq_watch.host.webhook import Webhook
@@ -112,6 +113,7 @@ class Daemon:
             events=self._events,
             clock=time.time,
             started_at=time.time(),
+            read_log=partial(read_tail, settings.log_file),
         )
         self.http = HttpServer(create_app(services), config.server)
 

@@ -74,7 +74,7 @@ class Catalogue(Protocol):
 
 @dataclass(frozen=True)
 class Services:
-    """One daemon's parts. `clock` gives Unix time, `started_at` is in it."""
+    """One daemon's parts. `clock` gives Unix time, `started_at` is in it; `read_log` the newest lines of the log."""
 
     config: Config
     keys: KeyCheck
@@ -90,6 +90,7 @@ class Services:
     events: EventBus
     clock: Callable[[], float]
     started_at: float
+    read_log: Callable[[int], list[str]] = lambda lines: []
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     sessions: Sessions = field(default_factory=lambda: Sessions(clock=time.monotonic))
 

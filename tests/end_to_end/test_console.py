@@ -150,7 +150,7 @@ def test_a_page_has_no_serious_fault(page: Page, daemon: DaemonProcess, path: st
     page.goto(daemon.url + path)
     page.locator("main h1").wait_for()
     page.locator("#live-chip[data-state=live]").wait_for()
-    page.wait_for_function("document.querySelector('[data-loading]') === null")
+    page.locator("[data-loading]").wait_for(state="detached")
     assert find_faults(page) == []
 
 
@@ -158,7 +158,7 @@ def test_a_page_has_no_serious_fault(page: Page, daemon: DaemonProcess, path: st
 def test_a_page_is_walked_with_the_keyboard(page: Page, daemon: DaemonProcess, path: str) -> None:
     page.goto(daemon.url + path)
     page.locator("#live-chip[data-state=live]").wait_for()
-    page.wait_for_function("document.querySelector('[data-loading]') === null")
+    page.locator("[data-loading]").wait_for(state="detached")
     reachable = page.evaluate(
         "[...document.querySelectorAll('a[href], button:not(:disabled), input, select, [tabindex=\"0\"]')]"
         ".filter((element) => element.checkVisibility() && !element.closest('dialog')).length"
@@ -176,9 +176,34 @@ def test_a_page_fits_a_phone(page: Page, daemon: DaemonProcess, path: str) -> No
     page.set_viewport_size({"width": 375, "height": 700})
     page.goto(daemon.url + path)
     page.locator("#live-chip[data-state=live]").wait_for()
-    page.wait_for_function("document.querySelector('[data-loading]') === null")
+    page.locator("[data-loading]").wait_for(state="detached")
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
     page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_the_fleet_is_searched_and_leads_to_a_server(page: Page, daemon: DaemonProcess) -> None:
+    page.goto(daemon.url)
+    rows = page.locator("#list-body [role=row]")
+    rows.nth(1).wait_for()
+    page.get_by_label("Search").fill("database")
+    rows.nth(1).wait_for(state="detached")
+    rows.get_by_role("link", name="ppdb001").click()
+    page.locator("#charts .js-plotly-plot").nth(1).wait_for()
+    assert page.locator("#numbers tbody tr").count() == len(METRICS)
+    page.get_by_role("img", name="CPU user: 40.0 % now").wait_for()
+
+
+def test_a_server_that_nobody_knows_is_told_so(page: Page, daemon: DaemonProcess) -> None:
+    page.goto(daemon.url + "/servers/nobody")
+    page.get_by_text("nordiq-watch agent").wait_for()
+
+
+def test_the_system_shows_what_came_in_and_the_log(page: Page, daemon: DaemonProcess) -> None:
+    page.goto(daemon.url + "/system")
+    page.locator("#log li", has_text=f"{BROKEN} was not loaded").wait_for()
+    page.get_by_label("only warnings and errors").check()
+    page.locator("#log li", has_text="watching").wait_for(state="detached")
+    page.get_by_text("2 of 2 servers ready").wait_for()
 
 
 def test_the_page_says_that_the_daemon_is_away(browser: Browser, daemon: DaemonProcess, page: Page) -> None:

@@ -41,7 +41,8 @@ def _offer_to_templates() -> dict[str, object]:
         "interval_seconds": config.window.interval_seconds,
         "models_dir": config.models.dir,
         "charts_url": f"/charts/{charts_version()}.js",
-        "explains": any(rule.rule.startswith("/explain/") for rule in current_app.url_map.iter_rules()),
+        "explains": _is_served("/explain/"),
+        "measures_drift": _is_served("/drift/status"),
     }
 
 
@@ -118,6 +119,10 @@ def _send_to_sign_in(_: Unauthorized) -> AnyResponse:
 @routes.after_request
 def _protect(response: Response) -> Response:
     return protect(response)
+
+
+def _is_served(path: str) -> bool:
+    return any(rule.rule.startswith(path) for rule in current_app.url_map.iter_rules())
 
 
 def _place_to_go(text: str) -> str:

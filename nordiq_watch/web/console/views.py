@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import orjson
+import psutil
 from flask import Blueprint, Flask, Response, current_app
 
-from nordiq_watch.events import ForecastPublished
+from nordiq_watch.events import BatchAccepted, ForecastPublished
 from nordiq_watch.forecast.answer import Answer
 from nordiq_watch.forecast.thresholds import LEVELS, ThresholdTable
 from nordiq_watch.metrics import describe
+from nordiq_watch.web.answers import Body
 from nordiq_watch.web.console.fleet import describe_fleet
+from nordiq_watch.web.console.pulse import Pulse
 from nordiq_watch.web.console.trail import Footprint, Trail
 from nordiq_watch.web.services import Services, services
 
@@ -22,6 +26,7 @@ routes = Blueprint("console_views", __name__, url_prefix="/view")
 _EXTENSION = "nordiq_watch.console"
 _DECIMALS = 3
 _SHOWN_ALERTS = 20
+_LOG_LINES = 200
 
 
 class Views:
@@ -33,7 +38,10 @@ class Views:
         self.trail = Trail(daemon.forecaster.latest)
         self._drawing = threading.Lock()
         self._drawn: tuple[Answer | None, bytes] = (None, b"")
+        self.pulse = Pulse(daemon.clock)
         daemon.events.subscribe(ForecastPublished, self.trail.note)
+        daemon.events.subscribe(ForecastPublished, self.pulse.note_forecast)
+        daemon.events.subscribe(BatchAccepted, self.pulse.note_batch)
 
     def fleet(self) -> bytes:
         """JSON of the whole fleet: made once an answer, whoever asks first."""
@@ -109,6 +117,41 @@ def show_server(server: str) -> Response:
         ],
     }
     return Response(_serialise(body), mimetype="application/json")
+
+
+@routes.get("/system")
+def show_system() -> Body:
+    """How the daemon is doing: what comes in, how long forecasts take, how full the window is."""
+    daemon, pulse = services(), _views().pulse
+    taken, rejected = pulse.minutes()
+    forecasts = pulse.forecasts()
+    standing = daemon.ingest.standing()
+    return {
+        "uptime_seconds": int(daemon.clock() - daemon.started_at),
+        "resident_bytes": psutil.Process().memory_info().rss,
+        "feed": {"minutes": taken, "rejected": rejected, "batches": standing.tick},
+        "forecast": {
+            "at": [int(at) for at, _ in forecasts],
+            "seconds": [round(seconds, 4) for _, seconds in forecasts],
+            "failures": daemon.forecaster.failures,
+        },
+        "window": {
+            "samples": standing.window_size,
+            "room": daemon.window.length * standing.servers_tracked,
+            "slots": daemon.window.length,
+            "interval_seconds": daemon.window.interval_seconds,
+            "servers": standing.servers_tracked,
+            "servers_ready": standing.servers_ready,
+            "max_servers": daemon.window.max_servers,
+        },
+        "warmup": asdict(standing.warmup),
+    }
+
+
+@routes.get("/log")
+def show_log() -> Body:
+    """The newest lines of the daemon's log."""
+    return {"lines": services().read_log(_LOG_LINES)}
 
 
 def _describe_thresholds(profile: str) -> dict[str, Any]:

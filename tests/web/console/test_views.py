@@ -44,3 +44,14 @@ def test_an_answer_is_drawn_once(world: World) -> None:
     first = world.client.get("/view/fleet")
     again = world.client.get("/view/fleet", headers={"If-None-Match": first.headers["ETag"]})
     assert again.status_code == 304
+
+
+def test_the_system_says_what_came_in(world: World) -> None:
+    feed(world)
+    body = world.client.get("/view/system").json
+    assert body["feed"]["minutes"][-1] == 3
+    assert (body["window"]["samples"], body["window"]["servers"], body["window"]["room"]) == (3, 1, 4)
+    assert body["forecast"] == {"at": [], "seconds": [], "failures": 0}
+    assert body["uptime_seconds"] == 90
+    assert body["resident_bytes"] > 0
+    assert set(body["warmup"]) >= {"is_warmed_up", "progress_percent", "message"}

@@ -8,17 +8,23 @@ let away = false;
 
 export class Refused extends Error {}
 
+/** The text of an answer. Refused, with the daemon's words, when it has none to give. */
 export async function get(path) {
   const response = await request(path, { cache: "no-cache" });
+  if (!response.ok) throw await refusal(response);
   return response.text();
 }
 
 /** Orders something; returns the answer's body. Refused, with the daemon's words, when it says no. */
 export async function post(path) {
   const response = await request(path, { method: "POST", headers: { "X-Nordiq-Console": "1" } });
-  const body = response.status === 204 ? {} : await response.json();
-  if (!response.ok) throw new Refused(body.reason || body.detail || body.error || `HTTP ${response.status}`);
-  return body;
+  if (!response.ok) throw await refusal(response);
+  return response.status === 204 ? {} : response.json();
+}
+
+async function refusal(response) {
+  const body = await response.json().catch(() => ({}));
+  return new Refused(body.reason || body.detail || body.error || `HTTP ${response.status}`);
 }
 
 async function request(path, options) {

@@ -229,13 +229,13 @@ function columnsShown() {
   return [
     { by: "name", label: "Server" }, { by: "profile", label: "Profile", wide: true },
     { by: "worst", label: "Risk", number: true },
-    { by: "now", label: "Now", number: true }, { by: "ahead", label: "Peak ahead", number: true },
+    { by: "now", label: metric.name === "risk" ? "Score now" : "Now", number: true }, { by: "ahead", label: "Peak ahead", number: true },
     { label: "Before, and ahead", wide: true },
   ];
 }
 
 function showHead() {
-  fill(byId("list-head"), [sorting, hasRisk()], () => columnsShown().map(({ by, label, number: isNumber, wide }) =>
+  fill(byId("list-head"), [sorting, metric.name], () => columnsShown().map(({ by, label, number: isNumber, wide }) =>
     h("span", {
       role: "columnheader", class: [isNumber && "number", wide && "wide"].filter(Boolean).join(" "),
       "aria-sort": by && by === sorting.by ? (sorting.down ? "descending" : "ascending") : null,

@@ -32,7 +32,10 @@ export function duration(seconds) {
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   if (seconds < 2 * MINUTE) return `${Math.round(seconds)} s`;
   if (seconds < 2 * HOUR) return `${Math.round(seconds / MINUTE)} min`;
-  if (seconds < 2 * DAY) return `${Math.floor(seconds / HOUR)} h ${Math.round((seconds % HOUR) / MINUTE)} min`;
+  if (seconds < 2 * DAY) {
+    const minutes = Math.floor((seconds % HOUR) / MINUTE);
+    return `${Math.floor(seconds / HOUR)} h${minutes ? ` ${minutes} min` : ""}`;
+  }
   return `${Math.round(seconds / DAY)} d`;
 }
 
@@ -47,6 +50,7 @@ export function ago(text) {
 /** Three digits that count; a dash for what is not known. */
 export function number(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  if (value === 0) return "0";
   const size = Math.abs(value);
   if (size >= 100) return Math.round(value).toLocaleString();
   return value.toFixed(size >= 10 ? 1 : 2);

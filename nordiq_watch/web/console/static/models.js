@@ -6,6 +6,7 @@ import { duration, megabytes, metricName, number, shortName, time, unitOf } from
 import { confirmed } from "./shell.js";
 
 const STAGES = ["seen", "complete", "queued", "verified", "loaded", "canary", "live"];
+const SHOWN_ERRORS = 2;
 const CALM_SECONDS = 1;
 const BUSY_SECONDS = 0.15;
 const BUSY_FOR_MILLISECONDS = 5000;
@@ -67,7 +68,7 @@ function describeLive() {
 const fact = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
 
 function describeTraining(training) {
-  const parts = [`${training.epochs} epochs`];
+  const parts = [training.epochs === 1 ? "1 epoch" : `${training.epochs} epochs`];
   if (training.training_time) parts.push(`in ${duration(training.training_time)}`);
   if (training.servers_trained) parts.push(`on ${training.servers_trained} servers`);
   return parts.join(" ");
@@ -145,23 +146,33 @@ function describeVersion(model) {
       }, "Load")));
 }
 
-/** The mean absolute error of each metric, and what it is beside that of "stays as it is". */
+/** Mean absolute errors while training, beside those of "it stays as it is". */
 function describeValidation(validation) {
-  const rows = Object.entries(validation || {}).filter(([, scores]) => scores?.model?.mae != null);
-  if (rows.length === 0) return h("span", { class: "muted" }, "not said");
-  return h("ul", { class: "plain" }, rows.map(([metric, { model, last_value: last }]) => {
-    const gain = last?.mae ? (model.mae / last.mae - 1) * 100 : null;
-    return h("li", {}, `${metricName(metric)} ±${number(model.mae)} ${unitOf(metric)}`,
-      gain !== null && h("span", { class: gain < 0 ? "better" : "worse", title: "beside the last value, held" },
-        ` ${gain < 0 ? "−" : "+"}${Math.abs(gain).toFixed(0)} %`));
-  }));
+  const scores = Object.entries(validation?.metrics ?? {})
+    .map(([metric, { model, last_value: last }]) => ({ metric, mae: model?.mae, last: last?.mae }));
+  return describeErrors(scores, "not said");
 }
 
+/** The same of what came due, for the shortest horizon; and how often the truth lay between p10 and p90. */
 function describeAccuracy(accuracy) {
-  const rows = Object.entries(accuracy || {}).filter(([, score]) => typeof score?.mae === "number");
-  if (rows.length === 0) return h("span", { class: "muted" }, "not measured yet");
-  return h("ul", { class: "plain" }, rows.map(([metric, score]) =>
-    h("li", {}, `${metricName(metric)} ±${number(score.mae)} ${unitOf(metric)}`)));
+  const scores = Object.entries(accuracy ?? {}).map(([metric, horizons]) => {
+    const [horizon, score] = Object.entries(horizons)[0];
+    return { metric, horizon, mae: score.mae, last: score.last_value?.mae, coverage: score.coverage };
+  });
+  return describeErrors(scores, "nothing came due yet");
+}
+
+function describeErrors(scores, none) {
+  const known = scores.filter(({ mae }) => mae !== null && mae !== undefined);
+  if (known.length === 0) return h("span", { class: "muted" }, none);
+  return h("ul", { class: "plain" }, known.slice(0, SHOWN_ERRORS).map(({ metric, horizon, mae, last, coverage }) => {
+    const gain = last ? (mae / last - 1) * 100 : null;
+    const covered = coverage === undefined ? "" : `; ${Math.round(coverage * 100)} % between p10 and p90, 80 % is right`;
+    return h("li", { title: `mean absolute error${horizon ? ` ${horizon} ahead` : ""}${covered}` },
+      `${metricName(metric)} ±${number(mae)} ${unitOf(metric)}`,
+      gain !== null && h("span", { class: gain < 0 ? "better" : "worse", title: "beside the last value, held" },
+        ` ${gain < 0 ? "−" : "+"}${Math.abs(gain).toFixed(0)} %`));
+  }), known.length > SHOWN_ERRORS && h("li", { class: "muted" }, `and ${known.length - SHOWN_ERRORS} more`));
 }
 
 // --- reloads ---

@@ -132,7 +132,7 @@ function thresholds(metric, top) {
     return {
       type: "line", xref: "paper", x0: 0, x1: 1, y0: value, y1: value,
       line: { color: colour(LINES[level]), width: 1.2, dash: "dot" },
-      ...(free ? { label: { text: level, textposition: "start", yanchor: "bottom", font: { size: 10, color: colour(LINES[level]) }, padding: 2 } } : {}),
+      ...(free ? { label: { text: level, textposition: "start", yanchor: value > top * 0.92 ? "top" : "bottom", font: { size: 10, color: colour(LINES[level]) }, padding: 2 } } : {}),
     };
   });
 }
