@@ -162,6 +162,10 @@ class Alerts(_Section, frozen=True):
     webhook: Webhook = Webhook()
 
 
+class History(_Section, frozen=True):
+    keep_days: Annotated[float, Meta(gt=0)] = 31
+
+
 class Quality(_Section, frozen=True):
     horizons_seconds: Annotated[tuple[Count, ...], Meta(min_length=1)] = (1800, 7200, 28800)
     max_servers: Count = 1000
@@ -194,6 +198,7 @@ class Config(_Section, frozen=True):
     device: Annotated[str, Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     risk: Risk = msgspec.field(default_factory=Risk)
     alerts: Alerts = Alerts()
+    history: History = History()
     quality: Quality = Quality()
     training: Training = Training()
 

@@ -15,12 +15,13 @@ from functools import partial
 from pathlib import Path
 
 from nordiq_watch import __version__
-from nordiq_watch.config import Config, Settings, load_settings
+from nordiq_watch.config import Settings, load_settings
 from nordiq_watch.errors import ConfigError, NordiqError
 from nordiq_watch.events import (
     AlertsChanged,
     EventBus,
     FleetForecast,
+    FleetJudged,
     ModelQuarantined,
     ModelRejectedEvent,
     ModelWentLive,
@@ -57,6 +58,8 @@ from nordiq_watch.reload.watcher import Watcher
 from nordiq_watch.reload.worker import ReloadWorker
 from nordiq_watch.storage.accuracy import AccuracyStore
 from nordiq_watch.storage.decisions import DecisionStore
+from nordiq_watch.storage.historian import Historian
+from nordiq_watch.storage.history import HistoryStore
 from nordiq_watch.storage.journal import Journal
 from nordiq_watch.web.app import create_app
 from nordiq_watch.web.services import Services
@@ -108,6 +111,7 @@ class Daemon:
             forecaster=self._forecaster,
             alerts=self._alerts,
             accuracy=self._bookkeeper,
+            history=self._history,
             reloads=self._desk,
             catalogue=self._desk,
             events=self._events,
@@ -132,14 +136,25 @@ class Daemon:
             interval_seconds=config.window.interval_seconds,
         )
         self._board = AnswerBoard()
-        self._build_judge(config)
+        self._build_judge(settings)
         self._forecaster = Forecaster(self._live, self._window, self._board, self._events, judge=self._judge)
         self._ingest = Ingest(
             self._journal, self._window, self._events, live=self._live, on_accepted=self._forecaster.wake
         )
 
-    def _build_judge(self, config: Config) -> None:
-        self._alerts = AlertBook(config.alerts, forget_seconds=config.window.length * config.window.interval_seconds)
+    def _build_judge(self, settings: Settings) -> None:
+        config = settings.config
+        self._history = HistoryStore(
+            settings.state_dir / "history.sqlite3", slot_seconds=config.window.interval_seconds
+        )
+        self._historian = Historian(self._history, keep_days=config.history.keep_days)
+        self._events.subscribe(AlertsChanged, self._historian.note)
+        self._events.subscribe(FleetJudged, self._historian.note)
+        self._alerts = AlertBook(
+            config.alerts,
+            forget_seconds=config.window.length * config.window.interval_seconds,
+            unfinished=self._history.unfinished(),
+        )
         self._judge = Judge(
             config.risk,
             ThresholdTable(config.risk, config.metrics),
@@ -232,6 +247,7 @@ class Daemon:
         self._start("ingest", self._ingest.run)
         if self._webhook is not None:
             self._start("webhook", self._webhook.run)
+        self._start("history", self._historian.run)
         self._start("quality", self._bookkeeper.run)
         self._start("forecaster", self._forecaster.run, nice=_BACKGROUND)
         self._queue.submit(LookAgain(trigger="startup"))
@@ -290,6 +306,7 @@ class Daemon:
         self._forecaster.stop()
         self._ingest.stop()
         self._bookkeeper.stop()
+        self._historian.stop()
         if self._webhook is not None:
             self._webhook.stop()
         for thread in self._threads:
@@ -297,7 +314,10 @@ class Daemon:
         slow = [thread.name for thread in self._threads if thread.is_alive()]
         if slow:
             log.warning("did not end in time: %s", ", ".join(slow))
+        self._historian.step()  # what a thread that ended later still announced
+        self._bookkeeper.step()
         self._accuracy_store.close()
+        self._history.close()
         self._journal.close()
         log.info("stopped")
 

@@ -21,6 +21,7 @@ from nordiq_watch.live.published import Live
 from nordiq_watch.quality.bookkeeper import Bookkeeper
 from nordiq_watch.records import ReloadRecord, VersionStatus
 from nordiq_watch.reload.jobs import Job
+from nordiq_watch.storage.history import HistoryStore
 from nordiq_watch.web.sessions import Sessions
 
 EXTENSION = "nordiq_watch"
@@ -85,6 +86,7 @@ class Services:
     forecaster: Forecaster
     alerts: AlertBook
     accuracy: Bookkeeper
+    history: HistoryStore
     reloads: ReloadDesk
     catalogue: Catalogue
     events: EventBus

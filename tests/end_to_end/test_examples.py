@@ -117,7 +117,7 @@ class TestCurlPage:
         without_model: bool
 
     PAGE = (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8")
-    BLOCK = re.compile(r"```bash\n((?:(?!```).)*)```\n\nAnswer: (\d+)\n\n```(json|text)\n(.*?)```", re.DOTALL)
+    BLOCK = re.compile(r"```bash\n((?:(?!```).)*)```\n\nAnswer: (\d+)\n\n```(json|text|csv)\n(.*?)```", re.DOTALL)
     NO_MODEL = "<!-- daemon: without a model -->"
 
     def blocks(self) -> Iterator[Block]:
@@ -147,8 +147,11 @@ class TestCurlPage:
             assert int(status) == block.status, f"{place}: {answer}"
             if block.language == "json":
                 assert_is_like(json.loads(answer), json.loads(block.answer), place=place)
-            else:
+            elif block.language == "text":
                 assert_has_metrics(answer, block.answer, place=place)
+            else:
+                missing = set(block.answer.strip(",…\n").split(",")) - set(answer.splitlines()[0].split(","))
+                assert not missing, f"{place}: {missing}"
 
     def test_every_curl_command_has_an_answer(self) -> None:
         commands = re.findall(r"^curl ", self.PAGE, re.MULTILINE)

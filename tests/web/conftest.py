@@ -21,6 +21,7 @@ from nordiq_watch.forecast.window import Window
 from nordiq_watch.live.published import Live
 from nordiq_watch.quality.bookkeeper import Bookkeeper
 from nordiq_watch.storage.accuracy import AccuracyStore
+from nordiq_watch.storage.history import HistoryStore
 from nordiq_watch.storage.journal import Journal
 from nordiq_watch.web.app import create_app
 from nordiq_watch.web.services import Services
@@ -32,7 +33,7 @@ BuildWorld = Callable[..., World]
 def build_world(tmp_path: Path) -> Iterator[BuildWorld]:
     """Makes an app whose ingest runs in a thread of its own; `sections` replace those of the config."""
     running: list[tuple[Ingest, threading.Thread, Journal]] = []
-    stores: list[AccuracyStore] = []
+    stores: list[AccuracyStore | HistoryStore] = []
 
     def build(**sections: Any) -> World:
         small = WindowSection(length=4, max_servers=3)
@@ -51,7 +52,8 @@ def build_world(tmp_path: Path) -> Iterator[BuildWorld]:
         running.append((ingest, thread, journal))
         store = AccuracyStore(tmp_path / "state" / "accuracy.sqlite3", interval_seconds=300)
         bookkeeper = Bookkeeper(store, measured=window.measured, horizons_seconds=(300,), max_servers=10)
-        stores.append(store)
+        history = HistoryStore(tmp_path / "state" / "history.sqlite3", slot_seconds=300)
+        stores.extend((store, history))
         services = Services(
             config=config,
             keys=OneKey(),
@@ -60,6 +62,7 @@ def build_world(tmp_path: Path) -> Iterator[BuildWorld]:
             ingest=ingest,
             board=board,
             accuracy=bookkeeper,
+            history=history,
             alerts=AlertBook(config.alerts, forget_seconds=3600),
             reloads=desk,
             catalogue=desk,

@@ -21,6 +21,12 @@ CONTRACT = {
     ("GET", "/predictions/<path:server>"),
     ("GET", "/alerts/active"),
     ("GET", "/admin/accuracy"),
+    ("GET", "/historical/summary"),
+    ("GET", "/historical/alerts"),
+    ("GET", "/historical/environment"),
+    ("GET", "/historical/server/<path:server>"),
+    ("GET", "/historical/export/alerts"),
+    ("GET", "/historical/export/environment"),
 }
 
 

@@ -1,0 +1,214 @@
+"""What was: every alert with its changes, the state of the fleet, and each server's risk, slot by slot.
+
+One row a slot for the fleet: the last answer of that slot. Risks of a slot are one BLOB: uint16 little-endian,
+hundredths of a point, 65535 where nothing was scored, in the order of a roster of servers, compressed; most servers are
+calm, so that ten thousand of them take a few kilobytes. One thread writes; readers have connections of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from nordiq_watch.records import Alert, AlertChange, DoubleArray
+from nordiq_watch.storage.database import storage_errors, transaction
+from nordiq_watch.storage.schema import open_store
+
+SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE alerts (id INTEGER PRIMARY KEY, server TEXT NOT NULL, kind TEXT NOT NULL, raised_at REAL NOT NULL,
+                     ended_at REAL, state BLOB NOT NULL);
+CREATE UNIQUE INDEX open_alerts ON alerts (server, kind) WHERE ended_at IS NULL;
+CREATE INDEX alerts_by_time ON alerts (raised_at);
+CREATE TABLE changes (id INTEGER PRIMARY KEY, alert INTEGER NOT NULL REFERENCES alerts, at REAL NOT NULL,
+                      change TEXT NOT NULL, previous_level TEXT NOT NULL, level TEXT NOT NULL, risk_score REAL,
+                      message TEXT NOT NULL);
+CREATE INDEX changes_by_alert ON changes (alert);
+CREATE TABLE rosters (id INTEGER PRIMARY KEY, servers TEXT NOT NULL UNIQUE);
+CREATE TABLE moments (slot INTEGER PRIMARY KEY, at REAL NOT NULL, environment TEXT NOT NULL, summary TEXT NOT NULL,
+                      roster INTEGER NOT NULL REFERENCES rosters, risks BLOB NOT NULL);
+"""
+
+_RISK, _UNSCORED, _PER_POINT = np.dtype("<u2"), 65535, 100
+_TIMEOUT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class PastChange:
+    at: float
+    change: str
+    previous_level: str
+    level: str
+    risk_score: float | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class PastAlert:
+    """An alert as it was left, or as it is, and what happened to it, oldest first."""
+
+    alert: Alert
+    changes: tuple[PastChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The state of the fleet at the end of a slot."""
+
+    at: float
+    environment: Mapping[str, Any]
+    summary: Mapping[str, Any]
+
+
+class HistoryStore:
+    """Opening raises StorageError. `slot_seconds`: of so long a time one moment is kept."""
+
+    def __init__(self, path: Path, *, slot_seconds: int, clock: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._slot_seconds = slot_seconds
+        self._connection = open_store(path, schema=_SCHEMA, version=SCHEMA_VERSION, clock=clock)
+
+    # --- writing: one thread only ---
+
+    def add_changes(self, changes: Sequence[AlertChange]) -> None:
+        """All of them or none."""
+        with storage_errors(self._path), transaction(self._connection):
+            for change in changes:
+                self._add_change(change)
+
+    def add_moment(
+        self, at: float, environment: Mapping[str, Any], summary: Mapping[str, Any], *,
+        servers: Sequence[str], scores: DoubleArray,
+    ) -> None:  # fmt: skip
+        """Keeps the state of the fleet; a later one of the same slot replaces it. scores (servers,): NaN for none."""
+        risks = np.where(np.isnan(scores), _UNSCORED, np.round(scores * _PER_POINT)).astype(_RISK)
+        counts = {name: value for name, value in summary.items() if not name.startswith("top_")}
+        with storage_errors(self._path), transaction(self._connection):
+            roster = self._roster(json.dumps(servers))
+            self._connection.execute(
+                "INSERT OR REPLACE INTO moments VALUES (?, ?, ?, ?, ?, ?)",
+                (int(at // self._slot_seconds), at, json.dumps(dict(environment)), json.dumps(counts), roster,
+                 zlib.compress(risks.tobytes(), 1)),
+            )  # fmt: skip
+
+    def prune(self, before: float) -> None:
+        """Deletes what is older; alerts that are still open stay."""
+        with storage_errors(self._path), transaction(self._connection):
+            old = "SELECT id FROM alerts WHERE ended_at < ?"
+            self._connection.execute(f"DELETE FROM changes WHERE alert IN ({old})", (before,))
+            self._connection.execute("DELETE FROM alerts WHERE ended_at < ?", (before,))
+            self._connection.execute("DELETE FROM moments WHERE at < ?", (before,))
+            self._connection.execute("DELETE FROM rosters WHERE id NOT IN (SELECT roster FROM moments)")
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _add_change(self, change: AlertChange) -> None:
+        alert = change.alert
+        state = msgspec.json.encode(alert)
+        open_one = self._connection.execute(
+            "SELECT id FROM alerts WHERE server = ? AND kind = ? AND ended_at IS NULL", (alert.server_name, alert.kind)
+        ).fetchone()
+        if open_one is None:
+            number = self._connection.execute(
+                "INSERT INTO alerts (server, kind, raised_at, ended_at, state) VALUES (?, ?, ?, ?, ?)",
+                (alert.server_name, alert.kind, alert.raised_at, alert.ended_at, state),
+            ).lastrowid
+        else:
+            (number,) = open_one
+            self._connection.execute(
+                "UPDATE alerts SET ended_at = ?, state = ? WHERE id = ?", (alert.ended_at, state, number)
+            )
+        self._connection.execute(
+            "INSERT INTO changes (alert, at, change, previous_level, level, risk_score, message) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (number, change.at, change.change, change.previous_level, alert.level, alert.risk_score, alert.message),
+        )
+
+    def _roster(self, servers: str) -> int:
+        self._connection.execute("INSERT OR IGNORE INTO rosters (servers) VALUES (?)", (servers,))
+        (number,) = self._connection.execute("SELECT id FROM rosters WHERE servers = ?", (servers,)).fetchone()
+        return int(number)
+
+    # --- reading: from any thread ---
+
+    def unfinished(self) -> tuple[Alert, ...]:
+        """The alerts that were active when the last change was written."""
+        with self._reading() as connection:
+            rows = connection.execute("SELECT state FROM alerts WHERE ended_at IS NULL ORDER BY id").fetchall()
+        return tuple(msgspec.json.decode(state, type=Alert) for (state,) in rows)
+
+    def newest(self) -> float | None:
+        """When the newest thing in here was; None while it is empty."""
+        with self._reading() as connection:
+            (moment,) = connection.execute("SELECT max(at) FROM moments").fetchone()
+            (change,) = connection.execute("SELECT max(at) FROM changes").fetchone()
+        return max((at for at in (moment, change) if at is not None), default=None)
+
+    def alerts(self, since: float, *, server: str | None = None) -> tuple[PastAlert, ...]:
+        """The alerts that were active at `since` or were raised later, newest first."""
+        where, values = "(ended_at IS NULL OR ended_at >= ?)", [since, *([server] if server is not None else [])]
+        if server is not None:
+            where += " AND server = ?"
+        with self._reading() as connection:
+            rows = connection.execute(
+                f"SELECT id, state FROM alerts WHERE {where} ORDER BY raised_at DESC, id DESC", values
+            ).fetchall()
+            changes: dict[int, list[PastChange]] = {number: [] for number, _ in rows}
+            for number, *fields in connection.execute(
+                "SELECT alert, at, change, previous_level, level, risk_score, message FROM changes WHERE alert IN "
+                f"(SELECT id FROM alerts WHERE {where}) ORDER BY id",
+                values,
+            ):
+                changes.setdefault(number, []).append(PastChange(*fields))
+        return tuple(
+            PastAlert(msgspec.json.decode(state, type=Alert), tuple(changes[number])) for number, state in rows
+        )
+
+    def moments(self, since: float) -> tuple[Moment, ...]:
+        """The state of the fleet from `since` on, oldest first."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT at, environment, summary FROM moments WHERE at >= ? ORDER BY slot", (since,)
+            ).fetchall()
+        return tuple(Moment(at, json.loads(environment), json.loads(summary)) for at, environment, summary in rows)
+
+    def risks(self, server: str, since: float) -> tuple[tuple[float, float | None], ...]:
+        """Times and risks of one server from `since` on, oldest first; None where it was not scored."""
+        with self._reading() as connection:
+            positions = {
+                number: position
+                for number, servers in connection.execute("SELECT id, servers FROM rosters")
+                if (position := _position(json.loads(servers), server)) is not None
+            }
+            rows = connection.execute("SELECT at, roster, risks FROM moments WHERE at >= ? ORDER BY slot", (since,))
+            found = [(at, _read_risk(risks, positions[roster])) for at, roster, risks in rows if roster in positions]
+        return tuple(found)
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with (
+            storage_errors(self._path),
+            closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, timeout=_TIMEOUT_SECONDS))
+            as connection,
+        ):  # fmt: skip
+            yield connection
+
+
+def _position(servers: Sequence[str], server: str) -> int | None:
+    return servers.index(server) if server in servers else None
+
+
+def _read_risk(risks: bytes, position: int) -> float | None:
+    stored = int(np.frombuffer(zlib.decompress(risks), _RISK)[position])
+    return None if stored == _UNSCORED else stored / _PER_POINT

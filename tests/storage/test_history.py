@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.alerts import ALERT, ENDED, LIFE
+
+from nordiq_watch.records import AlertChange
+from nordiq_watch.storage.history import HistoryStore
+
+NAN = float("nan")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[HistoryStore]:
+    opened = HistoryStore(tmp_path / "history.sqlite3", slot_seconds=300)
+    yield opened
+    opened.close()
+
+
+def add_moment(store: HistoryStore, at: float, scores: dict[str, float], **environment: Any) -> None:
+    store.add_moment(
+        at, environment, {"avg_risk_score": 1.0, "top_5_risks": []},
+        servers=tuple(scores), scores=np.array(list(scores.values())),
+    )  # fmt: skip
+
+
+def test_an_alert_s_life_is_one_row_with_its_changes(store: HistoryStore) -> None:
+    for change in LIFE:
+        store.add_changes([change])
+    (past,) = store.alerts(since=0)
+    assert past.alert == ENDED
+    assert [(change.change, change.previous_level, change.level) for change in past.changes] == [
+        ("raised", "healthy", "warning"),
+        ("escalated", "warning", "critical"),
+        ("resolved", "critical", "critical"),
+    ]
+
+
+def test_the_same_server_may_be_an_alert_again_and_in_two_ways(store: HistoryStore) -> None:
+    silent = replace(ALERT, kind="silent", raised_at=1100.0)
+    store.add_changes([*LIFE, AlertChange("raised", "healthy", silent, 1100.0)])
+    again = replace(ALERT, raised_at=3000.0)
+    store.add_changes([AlertChange("raised", "healthy", again, 3000.0)])
+    assert [(past.alert.kind, past.alert.raised_at, past.alert.ended_at) for past in store.alerts(since=0)] == [
+        ("risk", 3000, None),
+        ("silent", 1100, None),
+        ("risk", 1000, 2000),
+    ]
+    assert set(store.unfinished()) == {again, silent}
+
+
+def test_a_range_has_what_was_active_in_it(store: HistoryStore) -> None:
+    store.add_changes(LIFE)
+    store.add_changes([AlertChange("raised", "healthy", replace(ALERT, server_name="other", raised_at=500), 500)])
+    assert [past.alert.server_name for past in store.alerts(since=2001)] == ["other"]
+    assert [past.alert.server_name for past in store.alerts(since=1999)] == ["ppdb001", "other"]
+    assert [past.alert.server_name for past in store.alerts(since=0, server="ppdb001")] == ["ppdb001"]
+
+
+def test_changes_are_kept_together_or_not_at_all(store: HistoryStore) -> None:
+    broken: Any = replace(ALERT, server_name=None)  # type: ignore[arg-type]
+    with pytest.raises(Exception, match="NOT NULL"):
+        store.add_changes([LIFE[0], AlertChange("raised", "healthy", broken, 1.0)])
+    assert store.alerts(since=0) == ()
+
+
+def test_one_moment_a_slot_the_last_one(store: HistoryStore) -> None:
+    add_moment(store, 600, {"a": 1}, prob_30m=0.1)
+    add_moment(store, 650, {"a": 2}, prob_30m=0.2)
+    add_moment(store, 900, {"a": 3}, prob_30m=0.3)
+    assert [(moment.at, moment.environment["prob_30m"]) for moment in store.moments(since=0)] == [
+        (650, 0.2),
+        (900, 0.3),
+    ]
+    assert store.moments(since=651)[0].at == 900
+    assert store.moments(since=0)[0].summary == {"avg_risk_score": 1.0}
+
+
+def test_each_server_s_risk_is_found_in_a_fleet_that_changes(store: HistoryStore) -> None:
+    add_moment(store, 300, {"a": 12.3, "b": 99.99})
+    add_moment(store, 600, {"b": 100.0, "a": NAN})
+    add_moment(store, 900, {"b": 0.0})
+    assert store.risks("a", since=0) == ((300, 12.3), (600, None))
+    assert store.risks("b", since=301) == ((600, 100.0), (900, 0.0))
+    assert store.risks("nobody", since=0) == ()
+
+
+def test_ten_thousand_servers_take_kilobytes(store: HistoryStore, tmp_path: Path) -> None:
+    chance = np.random.default_rng(0)
+    scores = np.where(chance.uniform(size=10_000) < 0.05, chance.uniform(0, 100, 10_000).round(1), 0.0)
+    servers = [f"vm-{number:05}" for number in range(10_000)]
+    for slot in range(20):
+        store.add_moment(slot * 300.0, {}, {}, servers=servers, scores=scores)
+    (size,) = store._connection.execute("SELECT max(length(risks)) FROM moments").fetchone()
+    assert size < 5_000
+    assert store.risks("vm-00007", since=0)[3] == (900, float(scores[7]))
+
+
+def test_what_is_too_old_is_deleted_but_not_what_is_still_open(store: HistoryStore) -> None:
+    store.add_changes([*LIFE, AlertChange("raised", "healthy", replace(ALERT, server_name="open"), 1000.0)])
+    add_moment(store, 1500, {"a": 1})
+    add_moment(store, 3000, {"b": 1})
+    store.prune(before=2500)
+    assert [past.alert.server_name for past in store.alerts(since=0)] == ["open"]
+    assert [moment.at for moment in store.moments(since=0)] == [3000]
+    assert store.risks("a", since=0) == ()
+
+
+def test_the_newest_thing(store: HistoryStore) -> None:
+    assert store.newest() is None
+    add_moment(store, 1500, {"a": 1})
+    store.add_changes(LIFE)
+    assert store.newest() == 2000
+
+
+def test_readers_see_whole_alerts_while_the_writer_writes(store: HistoryStore) -> None:
+    """Each transaction raises and ends an alert: nobody may see one that is open."""
+    problems: list[str] = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            if any(past.alert.ended_at is None or len(past.changes) != 3 for past in store.alerts(since=0)):
+                problems.append("half an alert")
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(50):
+        store.add_changes(LIFE)
+    done.set()
+    reader.join(60)
+    assert problems == [] and not reader.is_alive()
