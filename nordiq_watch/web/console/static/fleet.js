@@ -263,7 +263,8 @@ function showRows(anew = false) {
   const top = body.getBoundingClientRect().top;
   const few = order.length <= FEW_ROWS;
   const from = few ? 0 : Math.max(0, Math.floor(-top / ROW_PIXELS) - SPARE_ROWS);
-  const to = few ? order.length : Math.min(order.length, Math.ceil((window.innerHeight - top) / ROW_PIXELS) + SPARE_ROWS);
+  const inSight = Math.ceil((window.innerHeight - top) / ROW_PIXELS);
+  const to = few ? order.length : Math.min(order.length, Math.max(from, inSight) + SPARE_ROWS);
   if (!anew && from === drawnFrom && to === drawnTo) return;
   [drawnFrom, drawnTo] = [from, to];
   const places = [];
