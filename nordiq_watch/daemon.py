@@ -345,19 +345,28 @@ def prepare_models_dir(path: Path) -> None:
 
 def _log_live(event: ModelWentLive) -> None:
     log.info(
-        "%s is live: generation %d, sha256 %s, trigger %s, replaced %s, %.3f s since it was seen",
+        "reload %d: %s is live: generation %d, sha256 %s, trigger %s, replaced %s, %.3f s since it was seen (%s)",
+        event.reload_id,
         event.version,
         event.generation,
         event.sha256[:12],
         event.trigger,
         event.replaced or "nothing",
         event.seconds,
+        ", ".join(f"{stage.name} {stage.seconds:.3f}" for stage in event.stages),
     )
 
 
 def _log_rejected(event: ModelRejectedEvent) -> None:
     still = f"{event.still_live} goes on serving" if event.still_live else "no model is live"
-    log.error("%s was not loaded: %s (trigger %s). %s.", event.version, event.reason, event.trigger, still)
+    log.error(
+        "reload %d: %s was not loaded: %s (trigger %s). %s.",
+        event.reload_id,
+        event.version,
+        event.reason,
+        event.trigger,
+        still,
+    )
 
 
 def _log_quarantined(event: ModelQuarantined) -> None:

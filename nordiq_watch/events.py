@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from nordiq_watch.records import AlertChange, DoubleArray, Forecasting
+from nordiq_watch.records import AlertChange, DoubleArray, Forecasting, Stage
 
 log = logging.getLogger(__name__)
 
@@ -18,14 +18,23 @@ class Event(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ModelWentLive:
-    """`version` answers from now on. `replaced` is the version before it, if there was one."""
+    """`version` answers from now on. `replaced` is the version before it, if there was one.
+
+    reload_id: what GET /admin/reloads/ID has more of. stages: what it went through, from seen to live.
+    """
 
     version: str
     generation: int
     sha256: str
     trigger: str
     replaced: str | None
-    seconds: float
+    reload_id: int
+    stages: tuple[Stage, ...]
+
+    @property
+    def seconds(self) -> float:
+        """From the first sight of it to its first answer."""
+        return sum(stage.seconds for stage in self.stages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,7 @@ class ModelRejectedEvent:
     check: str
     reason: str
     still_live: str | None
+    reload_id: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ from nordiq_watch.records import Verdict, Version
 log = logging.getLogger(__name__)
 
 _MODEL_FILES = (*REQUIRED_FILES, INFO_FILE)
+_UNREADABLE = "unreadable"
+"""The fingerprint of a directory that is there, but that the file system says nothing about at the moment."""
 
 
 class Catalogue:
@@ -48,6 +50,8 @@ class Catalogue:
 
     def judge(self, version: Version) -> Verdict:
         """Whether the version is complete; a machine that fails is a reason, not an error."""
+        if version.fingerprint == _UNREADABLE:
+            return Verdict(complete=False, unreadable=True, reason="cannot be looked at now")
         with self._lock:
             fingerprint, verdict = self._whole.get(version.name, ("", None))
         if verdict is not None and fingerprint == version.fingerprint:
@@ -85,8 +89,10 @@ class Catalogue:
             if not stat.S_ISDIR(own.st_mode):
                 return None
             files = [(file, status) for file in _MODEL_FILES if (status := _stat(path / file))]
+        except (FileNotFoundError, NotADirectoryError):
+            return None  # it went away between the listing and here
         except OSError:
-            return None  # it went away between the listing and here, or cannot be looked at: the next scan tells
+            return Version(name, path, timestamp_of(name), fingerprint=_UNREADABLE, size_bytes=0, modified=0.0)
         seen = [(file, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for file, s in files]
         return Version(
             name=name,

@@ -273,9 +273,16 @@ class ReloadWorker:
     def _announce(self, servable: Servable, attempt: Attempt, *, replaced: str | None) -> None:
         self._finish(attempt, "loaded")
         identity, record = servable.identity, attempt.record
-        seconds = sum(stage.seconds for stage in record.stages)
         self._events.publish(
-            ModelWentLive(identity.name, identity.generation, identity.sha256, record.trigger, replaced, seconds)
+            ModelWentLive(
+                identity.name,
+                identity.generation,
+                identity.sha256,
+                record.trigger,
+                replaced,
+                reload_id=record.id,
+                stages=record.stages,
+            )
         )
 
     def _remember(self, version: Version, error: ModelRejected) -> None:
@@ -312,8 +319,12 @@ class ReloadWorker:
 
     def _reject(self, attempt: Attempt, version: Version, *, check: str, reason: str) -> None:
         self._finish(attempt, "rejected", reason)
-        trigger = attempt.record.trigger
-        self._events.publish(ModelRejectedEvent(version.name, trigger, check, reason, still_live=self._live_name))
+        record = attempt.record
+        self._events.publish(
+            ModelRejectedEvent(
+                version.name, record.trigger, check, reason, still_live=self._live_name, reload_id=record.id
+            )
+        )
 
     @property
     def _live_name(self) -> str | None:

@@ -48,13 +48,14 @@ def limit_waiting(app: Flask, *, threads: int) -> None:
 
 @routes.get("/models")
 def list_models() -> Body:
-    catalogue, live = services().catalogue, services().live.peek()
+    catalogue, live, pinned = services().catalogue, services().live.peek(), services().reloads.pinned
     models = [_describe_version(status) for status in catalogue.statuses()]
     return {
         "models": models,
         "count": len(models),
         "models_dir": catalogue.shown("").rstrip("/"),
         "current_model": live and catalogue.shown(live.name),
+        "pinned_model": pinned and catalogue.shown(pinned),
     }
 
 

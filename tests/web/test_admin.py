@@ -328,6 +328,7 @@ def status_of(name: str, state: str, world, **fields: Any) -> VersionStatus:
 
 def test_models_are_listed_with_what_is_thought_of_them(world):
     world.put_live(generation=4)
+    world.desk.pinned = VERSION
     info = TrainingInfo(epochs=20, training_time=7200.0, servers_trained=50, validation={"mae": 1.5})
     world.desk.versions = (
         status_of("tft_model_20250131_000000", "rejected", world, reason="weights: truncated"),
@@ -335,6 +336,7 @@ def test_models_are_listed_with_what_is_thought_of_them(world):
     )
     answer = world.client.get("/admin/models").json
     assert (answer["count"], answer["models_dir"], answer["current_model"]) == (2, "models", f"models/{VERSION}")
+    assert answer["pinned_model"] == f"models/{VERSION}"
     refused, live = answer["models"]
     assert live == {
         "path": f"models/{VERSION}",
@@ -356,7 +358,13 @@ def test_models_are_listed_with_what_is_thought_of_them(world):
 def test_an_empty_models_directory_is_an_empty_list(world):
     answer = world.client.get("/admin/models")
     assert answer.status_code == 200
-    assert answer.json == {"models": [], "count": 0, "models_dir": "models", "current_model": None}
+    assert answer.json == {
+        "models": [],
+        "count": 0,
+        "models_dir": "models",
+        "current_model": None,
+        "pinned_model": None,
+    }
 
 
 def test_model_info_without_a_model(world):

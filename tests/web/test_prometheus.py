@@ -14,6 +14,7 @@ from nordiq_watch.events import (
     ModelRejectedEvent,
     ModelWentLive,
 )
+from nordiq_watch.records import Stage
 
 
 @pytest.fixture
@@ -73,11 +74,16 @@ def test_only_the_live_version_is_named(world, scrape):
     assert named == [VERSION]
 
 
+def went_live(*, generation: int, seconds: float) -> ModelWentLive:
+    stages = (Stage("seen", 0.0), Stage("verified", seconds))
+    return ModelWentLive(VERSION, generation, "ab", "watcher", None, reload_id=generation, stages=stages)
+
+
 def test_reloads_are_counted_by_trigger_and_outcome(world, value):
     events = world.services.events
-    events.publish(ModelWentLive(VERSION, 1, "ab", "watcher", None, 0.7))
-    events.publish(ModelWentLive(VERSION, 2, "ab", "watcher", None, 0.9))
-    events.publish(ModelRejectedEvent(VERSION, "api", "canary", "p50 is NaN", None))
+    events.publish(went_live(generation=1, seconds=0.7))
+    events.publish(went_live(generation=2, seconds=0.9))
+    events.publish(ModelRejectedEvent(VERSION, "api", "canary", "p50 is NaN", None, reload_id=3))
     assert value("reloads_total", trigger="watcher", outcome="loaded") == 2
     assert value("reloads_total", trigger="api", outcome="rejected") == 1
     assert value("reload_duration_seconds_count") == 2
