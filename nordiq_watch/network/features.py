@@ -7,7 +7,7 @@ The tests compare them: equal bit for bit where scaling is by fitted tables, wit
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -94,7 +94,46 @@ class Features:
 
     def build(self, snapshot: WindowSnapshot, rows: IntArray) -> Inputs:
         """The inputs for these rows of the snapshot, all of them warm; at least one."""
-        history = self._history(snapshot, rows)
+        return self._build(self._history(snapshot, rows))
+
+    @property
+    def calendar(self) -> tuple[str, ...]:
+        """The calendar inputs that the network reads."""
+        return tuple(name for name in self._spec.network.x_reals if name in CALENDAR)
+
+    def history_of(self, snapshot: WindowSnapshot, row: int) -> Tensor:
+        """(past, metrics): what the network gets to see of one warm server, gaps filled, the newest slot last."""
+        history = self._history(snapshot, np.array([row]))
+        return history.values[0, : int(history.lengths[0])]
+
+    def rehearse(self, snapshot: WindowSnapshot, row: int, histories: Tensor, *, calendar_shares: Tensor) -> Inputs:
+        """The inputs for one server as if its past had been otherwise, differentiable in both tensors.
+
+        histories (versions, past, metrics). calendar_shares (versions, len(self.calendar)): 1 leaves an input as it is,
+        0 puts it into the middle of its circle.
+        """
+        known = self._history(snapshot, np.array([row]))
+        versions = len(histories)
+        inputs = self._build(
+            replace(
+                known,
+                servers=list(known.servers) * versions,
+                profiles=list(known.profiles) * versions,
+                lengths=known.lengths.repeat(versions),
+                slots=known.slots.repeat(versions, axis=0),
+                values=histories,
+                statuses=known.statuses.repeat(versions, axis=0),
+                measured=known.measured.repeat(versions, axis=0),
+            )
+        )
+        columns = [self._spec.network.x_reals.index(name) for name in self.calendar]
+        middles = torch.tensor([float(self._scaled(name, torch.zeros(1))) for name in self.calendar])
+        shares = calendar_shares[:, None]  # (versions, 1, calendar)
+        for reals in (inputs.encoder_cont, inputs.decoder_cont):
+            reals[..., columns] = middles + shares * (reals[..., columns] - middles)
+        return inputs
+
+    def _build(self, history: _History) -> Inputs:
         targets = self._normalize_targets(history)
         encoder_cat, decoder_cat = self._categoricals(history)
         encoder_cont, decoder_cont = self._reals(history, targets)

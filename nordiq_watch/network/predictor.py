@@ -11,6 +11,7 @@ import torch
 
 from nordiq_watch.errors import ConfigError
 from nordiq_watch.network.checks import check_spec
+from nordiq_watch.network.explainer import Explainer, Explanation
 from nordiq_watch.network.features import Features, Inputs
 from nordiq_watch.network.normalizers import restore
 from nordiq_watch.network.weights import build_network, move_network
@@ -53,6 +54,12 @@ class Predictor:
         with _memory_errors():
             moved._network = move_network(self._network, device)
         return moved
+
+    def explain(self, snapshot: WindowSnapshot, row: int, *, target: str, step: int) -> Explanation:
+        """Why the p50 of one target of one warm server is what it is at one step; see network.explainer."""
+        explainer = Explainer(self._spec, self._features, self._network, device=self._device)
+        with _memory_errors():
+            return explainer.explain(snapshot, row, target=target, step=step)
 
     def predict(self, snapshot: WindowSnapshot) -> Prediction:
         """The quantiles of every warm server. ValueError for a window that lacks what the model reads; MemoryError."""
