@@ -1,6 +1,6 @@
 """Talks to a daemon with requests alone: lists the models, asks for a reload, prints the forecast of some servers.
 
-export NORDIQ_API_KEY=$(cat .nordiq_key)
+export NORDIQ_API_KEY=$(head -n 1 .nordiq_key)
 python examples/client.py                              # all three
 python examples/client.py --url http://127.0.0.1:8000 --servers 5 --no-reload
 """
@@ -21,7 +21,7 @@ def main() -> None:
     args = parse_arguments()
     key = os.environ.get("NORDIQ_API_KEY")
     if not key:
-        sys.exit("error: put the daemon's API key into NORDIQ_API_KEY, for example with $(cat .nordiq_key)")
+        sys.exit("error: put the daemon's API key into NORDIQ_API_KEY, for example with $(head -n 1 .nordiq_key)")
     with requests.Session() as session:
         session.headers["X-API-Key"] = key
         try:

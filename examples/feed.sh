@@ -2,7 +2,7 @@
 # The smallest feeder: a few metrics of this Linux host from /proc to POST /feed/data, once a minute or, with --once, once.
 # `nordiq-watch agent` measures more and keeps samples while the daemon is away.
 #
-#   NORDIQ_API_KEY=$(cat .nordiq_key) examples/feed.sh [--once]
+#   NORDIQ_API_KEY=$(head -n 1 .nordiq_key) examples/feed.sh [--once]
 set -euo pipefail
 
 : "${NORDIQ_URL:=http://127.0.0.1:8000}" "${NORDIQ_API_KEY:?put the API key of the daemon into NORDIQ_API_KEY}"

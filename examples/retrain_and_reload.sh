@@ -4,7 +4,7 @@
 #   examples/retrain_and_reload.sh DATASET [EPOCHS]
 #
 # Every night at three, from cron:
-#   0 3 * * * cd /opt/nordiq_watch && NORDIQ_API_KEY=$(cat .nordiq_key) examples/retrain_and_reload.sh /srv/metrics 20 >> logs/retrain.log 2>&1
+#   0 3 * * * cd /opt/nordiq_watch && NORDIQ_API_KEY=$(head -n 1 .nordiq_key) examples/retrain_and_reload.sh /srv/metrics 20 >> logs/retrain.log 2>&1
 #
 # Environment:
 #   NORDIQ_API_KEY   the daemon's API key (else the first line of .nordiq_key)

@@ -35,7 +35,7 @@ from nordiq_watch.forecast.judge import Judge
 from nordiq_watch.forecast.thresholds import ThresholdTable
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.host.http import HttpServer
-from nordiq_watch.host.keys import Keyring, ensure_key
+from nordiq_watch.host.keys import Keyring, ensure_keys
 from nordiq_watch.host.logs import read_tail
 from nordiq_watch.host.memory import free_host_bytes
 from nordiq_watch.host.threads import lower_priority
@@ -94,7 +94,7 @@ class Daemon:
     def _build(self, settings: Settings) -> None:
         config = settings.config
         prepare_models_dir(settings.models_dir)
-        self._keyring = Keyring(ensure_key(settings))
+        self._keyring = Keyring(ensure_keys(settings))
         self._events = EventBus()
         self._subscribe_log()
         self._live = Live()
@@ -275,7 +275,7 @@ class Daemon:
             return
         try:
             settings = load_settings(self._config_file)
-            self._keyring.replace(ensure_key(settings))
+            self._keyring.replace(ensure_keys(settings))
         except NordiqError as error:
             log.error("the configuration was not read again, the old one stays: %s", error)
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,17 @@ DoubleArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 CodeArray = NDArray[np.uint8]
 BoolArray = NDArray[np.bool_]
+
+Role = Literal["read", "feed", "admin"]
+"""What a key allows: to see everything; to send data; everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyHolder:
+    """Who showed a key, as far as that can be known: the key's id, and what it allows."""
+
+    id: str
+    role: Role
 
 
 @dataclass(frozen=True, slots=True)

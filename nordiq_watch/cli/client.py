@@ -13,11 +13,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import requests
 
-from nordiq_watch.config import API_KEY_VARIABLE, URL_VARIABLE, Config, Remote, Settings, find_remote, find_settings
+from nordiq_watch.config import (
+    API_KEY_VARIABLE,
+    URL_VARIABLE,
+    Auth,
+    Config,
+    Remote,
+    Settings,
+    find_remote,
+    find_settings,
+)
 from nordiq_watch.errors import ClientError, DaemonAway, DaemonRefused
-from nordiq_watch.host.keys import ApiKey, find_key, read_key_file
+from nordiq_watch.host.keys import ApiKey, find_key
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
@@ -158,7 +168,7 @@ def connect(
     elif key_file is not None:
         key = _read_named(key_file)
     else:
-        key = read_key_file(settings().key_file)
+        key = find_key(msgspec.structs.replace(settings(), api_key=None))
     return Client(url or remote.url or address_of(settings().config), key=key, answer_seconds=answer_seconds)
 
 
@@ -172,9 +182,11 @@ def address_of(config: Config) -> str:
 
 
 def _read_named(key_file: Path) -> ApiKey:
-    key = read_key_file(key_file)
-    if key is None:
+    if not key_file.exists():
         raise ClientError(f"{key_file}: there is no such key file")
+    key = find_key(Settings(config=Config(auth=Auth(key_file=key_file.name)), root=key_file.parent))
+    if key is None:
+        raise ClientError(f"{key_file}: holds only hashes of keys; put a key itself into {API_KEY_VARIABLE}")
     return key
 
 

@@ -1,22 +1,22 @@
-"""The API key: NORDIQ_API_KEY, else the key file, else a new one that is written there."""
+"""The API keys in force: NORDIQ_API_KEY, else the key file's own; and the hashed ones of the key file beside it."""
 
 from __future__ import annotations
 
-import hashlib
 import hmac
+import ipaddress
 import logging
-import os
-import secrets
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from nordiq_watch.config import API_KEY_VARIABLE, Settings
 from nordiq_watch.errors import ConfigError
+from nordiq_watch.host.key_file import LOCAL_ID, KeyFile, checked_key, hash_key, new_key, read_key_file, write_key_file
+from nordiq_watch.records import KeyHolder
 
 log = logging.getLogger(__name__)
 
-_KEY_BYTES = 32
-_OTHERS_MAY = 0o077
+_ENVIRONMENT_ID = "environment"
+_SHORT_KEY = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,81 +27,92 @@ class ApiKey:
     source: str
 
 
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    """The SHA-256 of a key, and whose it is."""
+
+    sha256: bytes
+    holder: KeyHolder
+
+
 class Keyring:
-    """The key that requests must show. `replace` may run while other threads ask."""
+    """The keys that requests may show. `replace` may run while other threads ask."""
 
-    def __init__(self, key: ApiKey) -> None:
-        self._digest = _digest(key.value)
+    def __init__(self, keys: Sequence[KnownKey]) -> None:
+        self._keys = tuple(keys)
 
-    def replace(self, key: ApiKey) -> None:
-        self._digest = _digest(key.value)
+    def replace(self, keys: Sequence[KnownKey]) -> None:
+        self._keys = tuple(keys)
 
-    def accepts(self, presented: str) -> bool:
-        """Whether `presented` is the key. Takes equally long for every wrong one, whatever its length."""
-        return hmac.compare_digest(_digest(presented), self._digest)
+    def identify(self, presented: str) -> KeyHolder | None:
+        """Whose key this is; None for a wrong one. Takes equally long for every one, right or wrong, of any length."""
+        sha256 = hash_key(presented)
+        holder = None
+        for key in self._keys:
+            if hmac.compare_digest(sha256, key.sha256):
+                holder = key.holder
+        return holder
 
 
 def find_key(settings: Settings) -> ApiKey | None:
-    """The key in force; None when neither the environment nor a file has one. ConfigError as `read_key_file` says."""
+    """The key that commands on this machine send; None when neither the environment nor a file has one.
+
+    ConfigError as `read_key_file` says.
+    """
     if settings.api_key is not None:
-        return ApiKey(_usable(settings.api_key, API_KEY_VARIABLE), API_KEY_VARIABLE)
-    return read_key_file(settings.key_file)
-
-
-def read_key_file(file: Path) -> ApiKey | None:
-    """The key in a file; None when there is no such file.
-
-    ConfigError when the file cannot be read or holds no usable key. Warns of a file that others may read.
-    """
-    try:
-        text = file.read_text(encoding="utf-8")
-        mode = file.stat().st_mode
-    except FileNotFoundError:
+        return ApiKey(checked_key(settings.api_key, API_KEY_VARIABLE), API_KEY_VARIABLE)
+    content = read_key_file(settings.key_file)
+    if content is None or content.plain is None:
         return None
-    except OSError as error:
-        raise ConfigError(f"{file}: the key cannot be read ({error.strerror}). See auth.key_file.") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{file}: is not a key file: its first line must be the API key, as text") from None
-    if mode & _OTHERS_MAY:
-        log.warning("%s holds the API key and other users may read or change it; run: chmod 600 %s", file, file)
-    return ApiKey(_usable(text, str(file)), str(file))
+    return ApiKey(content.plain, str(settings.key_file))
 
 
-def ensure_key(settings: Settings) -> ApiKey:
-    """The key in force, made and written to the key file (mode 0600) when there is none.
+def ensure_keys(settings: Settings) -> tuple[KnownKey, ...]:
+    """The keys in force. Where none is an admin's, one is made and written to the key file (mode 0600).
 
-    ConfigError when the file holds no usable key or cannot be written.
+    The key in the environment takes the place of the file's own; the hashed ones hold beside it. ConfigError when a
+    file or the variable holds no usable key, when the file cannot be written, and when there is no admin's and
+    `server.host` lets other machines in: a key that nobody chose must not be what stands between them and the fleet.
     """
-    key = find_key(settings)
-    if key is None:
-        key = _create_key(settings.key_file)
-        log.warning("there was no API key: a new one is in %s; send it as X-API-Key", key.source)
-    return key
+    content = read_key_file(settings.key_file) or KeyFile()
+    has_admin = content.plain is not None or any(entry.role == "admin" for entry in content.entries)
+    if settings.api_key is None and not has_admin:
+        content = _make_first_key(settings, content)
+    keys = [KnownKey(bytes.fromhex(entry.sha256), KeyHolder(entry.id, entry.role)) for entry in content.entries]
+    if settings.api_key is not None:
+        key = checked_key(settings.api_key, API_KEY_VARIABLE)
+        _warn_of_short_key(key, API_KEY_VARIABLE, settings)
+        keys.append(KnownKey(hash_key(key), KeyHolder(_ENVIRONMENT_ID, "admin")))
+    elif content.plain is not None:
+        _warn_of_short_key(content.plain, str(settings.key_file), settings)
+        keys.append(KnownKey(hash_key(content.plain), KeyHolder(LOCAL_ID, "admin")))
+    return tuple(keys)
 
 
-def _create_key(file: Path) -> ApiKey:
-    value = secrets.token_urlsafe(_KEY_BYTES)
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens there. A name other than localhost counts as a network."""
     try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-            stream.write(value + "\n")
-    except OSError as error:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _make_first_key(settings: Settings, content: KeyFile) -> KeyFile:
+    host = settings.config.server.host
+    if not is_loopback(host):
         raise ConfigError(
-            f"{file}: a new API key cannot be written there ({error.strerror}). "
-            f"Set {API_KEY_VARIABLE}, or name a writable place in auth.key_file."
-        ) from None
-    return ApiKey(value, str(file))
+            f"server.host is {host}, which other machines can reach, and there is no API key. Set {API_KEY_VARIABLE}, "
+            f"or make one with `nordiq-watch key add admin --role admin` (it goes into {settings.key_file})."
+        )
+    content = replace(content, plain=new_key())
+    write_key_file(settings.key_file, content)
+    log.warning("there was no API key: a new one is in %s; send it as X-API-Key", settings.key_file)
+    return content
 
 
-def _usable(text: str, source: str) -> str:
-    """The first line of `text` that is not empty, if a header can carry it."""
-    value = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    if not value:
-        raise ConfigError(f"{source}: holds no API key. Write one on its first line, or remove it to get a new one.")
-    if not (value.isascii() and value.isprintable() and " " not in value):
-        raise ConfigError(f"{source}: the API key must be letters, digits and signs of ASCII, without spaces")
-    return value
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+def _warn_of_short_key(key: str, source: str, settings: Settings) -> None:
+    if len(key) < _SHORT_KEY and not is_loopback(settings.config.server.host):
+        log.warning(
+            "the API key from %s has only %d characters and server.host lets other machines in: it can be guessed. "
+            "`nordiq-watch key add` makes one that cannot.", source, len(key),
+        )  # fmt: skip

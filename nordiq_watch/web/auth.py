@@ -1,4 +1,5 @@
-"""One guard in front of all routes, known and unknown: without the key, only the public list answers.
+"""One guard in front of all routes, known and unknown: without a key, only the public list answers; with one, what its
+role allows.
 
 The key comes in a header, or stands behind the cookie of a console session. A cookie is sent by the browser whoever
 made it send the request: so a request that changes something by it must also show that a page of the console made it.
@@ -10,9 +11,11 @@ import logging
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
-from flask import Flask, request
+from flask import Flask, g, request
 
 from nordiq_watch.errors import ConfigError, Forbidden, Unauthorized
+from nordiq_watch.records import KeyHolder
+from nordiq_watch.web.access import is_allowed, needed_role
 from nordiq_watch.web.services import KeyCheck
 from nordiq_watch.web.sessions import Sessions
 
@@ -29,7 +32,9 @@ _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 def guard_requests(
     app: Flask, keys: KeyCheck, *, public: Collection[str], sessions: Sessions, open_routes: Collection[str] = ()
 ) -> None:
-    """Lets a request pass if its route is public or it shows the key; else 401, whether the route exists or not.
+    """Lets a request pass if its route is public or it shows a key whose role is enough.
+
+    401 without a right key, whether the route exists or not; 403 for a key that may not do this.
 
     Decides by the route that was matched, never by the text of the URL: one that is written in another way cannot
     slip through. Call it when all routes are there: ConfigError if a public path is none of them. `open_routes` are
@@ -51,9 +56,20 @@ def guard_requests(
                 require_console_page()
         if presented is None:
             raise Unauthorized(f"no key was sent. Send the daemon's API key in the header {KEY_HEADER}.")
-        if not keys.accepts(presented):
+        holder = keys.identify(presented)
+        if holder is None:
             log.warning("wrong API key from %s: %s %s", request.remote_addr, request.method, request.path)
             raise Unauthorized(f"the key in {KEY_HEADER} is not this daemon's")
+        g.holder = holder
+        if request.url_rule is not None:
+            require_role(holder, request.method, request.url_rule.rule)
+
+
+def require_role(holder: KeyHolder, method: str, rule: str) -> None:
+    """Forbidden unless this key allows it."""
+    role = needed_role(method, rule)
+    if not is_allowed(holder, role):
+        raise Forbidden(f"this needs a key of the role {role}; yours ({holder.id}) has the role {holder.role}")
 
 
 def require_console_page() -> None:

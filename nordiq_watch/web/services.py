@@ -19,7 +19,7 @@ from nordiq_watch.forecast.ingest import Ingest
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.live.published import Live
 from nordiq_watch.quality.bookkeeper import Bookkeeper
-from nordiq_watch.records import ReloadRecord, VersionStatus
+from nordiq_watch.records import KeyHolder, ReloadRecord, VersionStatus
 from nordiq_watch.reload.jobs import Job
 from nordiq_watch.storage.history import HistoryStore
 from nordiq_watch.web.sessions import Sessions
@@ -29,10 +29,10 @@ EXTENSION = "nordiq_watch"
 
 
 class KeyCheck(Protocol):
-    """Knows the key in force."""
+    """Knows the keys in force."""
 
-    def accepts(self, presented: str) -> bool:
-        """Whether this is it; takes equally long for every wrong one."""
+    def identify(self, presented: str) -> KeyHolder | None:
+        """Whose key this is; None for a wrong one. Takes equally long for every one."""
 
 
 class Ticket(Protocol):

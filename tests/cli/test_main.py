@@ -15,7 +15,7 @@ from nordiq_watch.errors import ConfigError
 COMMANDS = [
     *("serve", "train", "verify"),
     *("models", "info", "reload", "rollback", "unpin", "reloads"),
-    *("agent", "demo"),
+    *("key", "agent", "demo"),
 ]
 
 

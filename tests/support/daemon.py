@@ -67,7 +67,8 @@ class DaemonProcess:
 
     @property
     def key(self) -> str:
-        return (self.root / ".nordiq_key").read_text().strip()
+        """The one on the first line of the key file."""
+        return (self.root / ".nordiq_key").read_text().split()[0]
 
     @property
     def log(self) -> str:

@@ -14,7 +14,7 @@ from nordiq_watch.forecast.answer import Answer
 from nordiq_watch.forecast.judge import Judge
 from nordiq_watch.forecast.thresholds import ThresholdTable
 from nordiq_watch.live.servable import Servable
-from nordiq_watch.records import ModelIdentity, ReloadRecord, Version, VersionStatus
+from nordiq_watch.records import KeyHolder, ModelIdentity, ReloadRecord, Version, VersionStatus
 from nordiq_watch.reload.catalogue import Catalogue
 from nordiq_watch.reload.jobs import Job, LoadVersion
 from nordiq_watch.reload.queue import Ticket
@@ -28,9 +28,20 @@ VERSION = "tft_model_20250130_143000"
 METRICS = ("cpu_user_pct", "mem_used_pct")
 
 
-class OneKey:
-    def accepts(self, presented: str) -> bool:
-        return presented == KEY
+READ_KEY = "the-reading-key"
+FEED_KEY = "the-feeding-key"
+
+
+class FixedKeys:
+    """An admin's key and one of each weaker role."""
+
+    def identify(self, presented: str) -> KeyHolder | None:
+        holders = {
+            KEY: KeyHolder("boss", "admin"),
+            READ_KEY: KeyHolder("reader", "read"),
+            FEED_KEY: KeyHolder("feeder", "feed"),
+        }
+        return holders.get(presented)
 
 
 class ScriptedDesk:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.web_world import METRICS, NOW, OneKey, ScriptedDesk, World
+from support.web_world import METRICS, NOW, FixedKeys, ScriptedDesk, World
 
 from nordiq_watch.config import Auth, Config, Server
 from nordiq_watch.config import Window as WindowSection
@@ -56,7 +56,7 @@ def build_world(tmp_path: Path) -> Iterator[BuildWorld]:
         stores.extend((store, history))
         services = Services(
             config=config,
-            keys=OneKey(),
+            keys=FixedKeys(),
             live=live,
             window=window,
             ingest=ingest,

@@ -3,11 +3,12 @@ from __future__ import annotations
 import re
 
 import pytest
-from support.web_world import KEY
+from support.web_world import FEED_KEY, KEY, READ_KEY
 from werkzeug.routing import Rule
 
 from nordiq_watch.config import Auth
 from nordiq_watch.errors import ConfigError
+from nordiq_watch.web.access import ROLE_OF
 from nordiq_watch.web.console.pages import OPEN_ROUTES
 
 PUBLIC = {"/health", "/ready", "/status", "/metrics"}
@@ -53,6 +54,48 @@ def test_with_the_key_every_route_is_reached(world):
         if rule is not None and method not in rule.methods:
             expected_miss = {405}
         assert status not in {401, 404, 405, 500} - expected_miss, (method, path, status)
+
+
+def declared_routes(world):
+    """`METHOD rule` of all that the app answers. HEAD is GET without a body; OPTIONS only lists methods."""
+    return {
+        f"{method} {rule.rule}"
+        for rule in world.app.url_map.iter_rules()
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+    }
+
+
+def test_every_route_has_its_role_in_the_table(world):
+    assert set(ROLE_OF) == declared_routes(world)
+
+
+@pytest.mark.parametrize(("key", "role"), [(READ_KEY, "read"), (FEED_KEY, "feed")])
+def test_a_key_does_what_its_role_allows_and_nothing_else(world, key, role):
+    world.desk.outcome = {"outcome": "unpinned"}
+    refused = set()
+    for method, path, rule in every_request(world):
+        if rule is None or method not in rule.methods or rule.rule in PUBLIC | set(OPEN_ROUTES):
+            continue
+        answer = world.stranger.open(path, method=method, headers={"X-API-Key": key})
+        needed = ROLE_OF.get(f"{'GET' if method == 'HEAD' else method} {rule.rule}", "admin")
+        assert (answer.status_code == 403) == (needed != role), (method, path, answer.status_code)
+        if needed != role:
+            refused.add(f"{method} {rule.rule}")
+    assert {"POST /admin/reload-model", "POST /admin/rollback", "POST /admin/unpin"} <= refused
+    assert ("POST /feed/data" in refused) == (role == "read")
+    assert world.desk.jobs == []
+
+
+def test_a_refusal_names_both_roles_and_no_key(world):
+    answer = world.stranger.post("/admin/rollback", headers={"X-API-Key": READ_KEY})
+    assert answer.status_code == 403
+    assert answer.json["detail"] == "this needs a key of the role admin; yours (reader) has the role read"
+    assert answer.json["success"] is False
+
+
+def test_a_key_that_sees_nothing_cannot_sign_in(world):
+    assert world.stranger.post("/sign-in", data={"key": FEED_KEY}).status_code == 403
+    assert world.stranger.post("/sign-in", data={"key": READ_KEY}).status_code == 303
 
 
 def test_no_key_says_how_to_send_one_and_a_wrong_key_does_not_say_which_is_right(world):

@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from nordiq_watch import __version__
 from nordiq_watch.errors import NotFound, Unauthorized
+from nordiq_watch.web.access import is_allowed
 from nordiq_watch.web.auth import SESSION_COOKIE, require_own_origin
 from nordiq_watch.web.console.headers import protect
 from nordiq_watch.web.services import services
@@ -87,9 +88,12 @@ def sign_in() -> AnyResponse:
     """Takes the API key in a form, never in a URL, and answers with a cookie that scripts cannot read."""
     require_own_origin()
     key = request.form.get("key", "").strip()[:_LONGEST_KEY]
-    if not key or not services().keys.accepts(key):
+    holder = services().keys.identify(key) if key else None
+    if holder is None:
         log.warning("wrong API key from %s: sign-in to the console", request.remote_addr)
         return make_response(render_template("sign_in.html", error="This is not a key of this daemon."), 401)
+    if not is_allowed(holder, "read"):
+        return make_response(render_template("sign_in.html", error="This key may send data and see nothing."), 403)
     response = redirect(_place_to_go(request.args.get("next", _HOME)), 303)
     response.set_cookie(
         SESSION_COOKIE,
