@@ -97,9 +97,16 @@ class Promotion:
         """In host memory first: what a broken model does to a GPU can end the whole process."""
         first = self._canary.check(candidate, against=self._live.peek())
         placed = self._room.place(candidate)
-        if placed is not candidate:
-            first = self._canary.check(placed, against=self._live.peek())
-        return Proven(placed, first)
+        if placed is candidate:
+            return Proven(candidate, first)
+        try:
+            return Proven(placed, self._canary.check(placed, against=self._live.peek()))
+        except (ModelRejected, MemoryError) as error:
+            failure = error.with_traceback(None)  # its frames hold the weights, where the live ones may need the room
+            failure.__context__ = None
+        del placed
+        self._room.bring_back()
+        raise failure
 
     def put_live(self, proven: Proven, attempt: Attempt, *, keep_previous: bool = True) -> Servable | None:
         """The swap, and the first answer. Returns the model that was live before."""
@@ -109,6 +116,10 @@ class Promotion:
             self._answers.wake()
             self._answers.wait_for_generation(proven.generation, _FIRST_ANSWER_SECONDS)
         return replaced
+
+    def bring_back(self) -> None:
+        """After a rollback: the version before may have waited in host memory, and answers from there so far."""
+        self._room.bring_back()
 
     @staticmethod
     def revive(servable: Servable, generation: int) -> Proven:

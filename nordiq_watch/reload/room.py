@@ -75,15 +75,16 @@ class Room:
         try:
             return candidate.on(self._device)
         except MemoryError as error:
-            if unloads:
-                self._move_back()
-            raise TransientModelError(
-                candidate.name, check="memory", found=f"{self._device}: {error}", remedy="It is tried again."
-            ) from None
+            found = f"{self._device}: {error}"
+        # Not above: an error that is being handled keeps alive whatever was moved before it.
+        self.bring_back()
+        raise TransientModelError(candidate.name, check="memory", found=found, remedy="It is tried again.")
 
-    def _move_back(self) -> None:
+    def bring_back(self) -> None:
+        """Puts a live model that answers from host memory on the daemon's device again, if there is room."""
         live = self._live.peek()
-        assert live is not None  # it was moved to the host a moment ago, by this thread
+        if live is None or self._device == "cpu" or live.predictor.device == self._device:
+            return
         try:
             self._live.move(live.on(self._device))
         except MemoryError:

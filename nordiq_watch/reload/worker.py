@@ -110,6 +110,7 @@ class ReloadWorker:
                     self._load_named(job.name, attempt)
                 case RollBack():
                     self._roll_back(attempt)
+                    self._promotion.bring_back()
                 case Unpin():
                     self._unpin(attempt)
         except StorageError as error:  # the models directory cannot be listed: ask again

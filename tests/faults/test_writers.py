@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import tempfile
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from support import writers
 from support.daemon import wait_until
-from support.drop_site import check_goes_live
+from support.drop_site import SETTLE_SECONDS, Reader, check_goes_live, make_site
 from support.writers import ORDERS, Writer
 
 pytestmark = pytest.mark.slow
@@ -83,6 +84,35 @@ def test_a_version_moved_in_from_another_file_system(site, reader) -> None:
         shutil.move(made.path, elsewhere)
         source = Path(elsewhere) / made.name
         check_goes_live(site, reader, made, lambda _, target, pause: writers.move_across(source, target, pause))
+
+
+def test_a_linked_models_directory_and_one_that_is_linked_anew(tmp_path: Path) -> None:
+    site = make_site(tmp_path, watch={"settle_seconds": SETTLE_SECONDS, "rescan_seconds": 3600})
+    models, moved, other = site.daemon.models, tmp_path / "moved", tmp_path / "other"
+    models.rename(moved)
+    models.symlink_to(moved)
+    with site, Reader(site.daemon) as reader:
+        check_goes_live(site, reader, site.shelf.make(), writers.in_order(*ORDERS["weights last"]))
+
+        def link_anew(source: Path, *_: object) -> None:
+            other.mkdir()
+            source.rename(other / source.name)
+            (tmp_path / "link").symlink_to(other)
+            (tmp_path / "link").rename(models)
+
+        check_goes_live(site, reader, site.shelf.make(), link_anew)
+
+
+def test_the_log_leads_from_a_drop_to_its_reload_and_all_its_stages(site) -> None:
+    made, last = site.shelf.make(), site.last_reload()
+    site.drop(made)
+    site.go_live(made)
+    [reload] = site.reloads_since(last)
+    stages = ["seen", "complete", "queued", "verified", "loaded", "canary", "live"]
+    assert [stage["name"] for stage in reload["stages"]] == stages
+    told = f"reload {reload['id']}: {made.name} is live: "
+    [line] = [line for line in site.daemon.log.splitlines() if told in line]
+    assert re.search(r"\(" + ", ".join(rf"{stage} [0-9.]+" for stage in stages) + r"\)$", line)
 
 
 def test_of_ten_at_once_only_the_newest_is_loaded(site, reader) -> None:

@@ -1,18 +1,28 @@
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 
 import pytest
 from support.fake_model import fake_servable
+from support.yard import Answered
 
-from nordiq_watch.errors import TransientModelError
+from nordiq_watch.errors import ModelRejected, TransientModelError
 from nordiq_watch.live.published import Live
+from nordiq_watch.live.servable import Servable
+from nordiq_watch.records import Version
+from nordiq_watch.reload.attempt import Attempt
+from nordiq_watch.reload.jobs import LookAgain
+from nordiq_watch.reload.promotion import Promotion
+from nordiq_watch.reload.queue import ReloadQueue
 from nordiq_watch.reload.room import Room
 
 A = "tft_model_20250101_000000"
 B = "tft_model_20250102_000000"
 C = "tft_model_20250103_000000"
 MB = 1_000_000
+NOT_FINITE = ModelRejected(B, check="canary", found="p50 is NaN", remedy="")
 
 
 class TestHostMemory:
@@ -67,24 +77,25 @@ class Device:
 
 
 class Placeable:
+    """Weights that take a place on a GPU for as long as anything refers to them there."""
+
     weight_bytes = 10 * MB
 
-    def __init__(self, name: str, device: Device, where: str = "cpu") -> None:
-        self.name, self.device, self.where = name, device, where
-        if where != "cpu":
-            if len(device.taken) >= device.places:
+    def __init__(self, name: str, gpu: Device, device: str = "cpu") -> None:
+        self.name, self.gpu, self.device = name, gpu, device
+        if device != "cpu":
+            if len(gpu.taken) >= gpu.places:
                 raise MemoryError("out of memory")
-            device.taken.append(name)
+            gpu.taken.append(name)
+            weakref.finalize(self, gpu.taken.remove, name)
 
-    def on(self, where: str) -> Placeable:
-        if self.where != "cpu" and where == "cpu":
-            self.device.taken.remove(self.name)  # as the last reference to it goes
-        return Placeable(self.name, self.device, where)
+    def on(self, device: str) -> Placeable:
+        return self if device == self.device else Placeable(self.name, self.gpu, device)
 
 
-def servable_on(device: Device, name: str, where: str = "cpu"):
+def servable_on(gpu: Device, name: str, device: str = "cpu"):
     servable, _ = fake_servable(name=name)
-    return replace(servable, predictor=Placeable(name, device, where))
+    return replace(servable, predictor=Placeable(name, gpu, device))
 
 
 def room_on(device: Device, live: Live, policy: str = "auto") -> Room:
@@ -102,21 +113,74 @@ class TestGpu:
         device, live = Device(places=2), Live()
         live.swap(servable_on(device, A, "cuda"), keep_previous=False)
         placed = room_on(device, live).place(servable_on(device, B))
-        assert placed.predictor.where == "cuda"
-        assert live.peek().predictor.where == "cuda"
+        assert placed.predictor.device == "cuda"
+        assert live.peek().predictor.device == "cuda"
 
     def test_without_it_the_live_model_answers_from_the_host(self) -> None:
         device, live = Device(places=1), Live()
         live.swap(servable_on(device, A, "cuda"), keep_previous=False)
         placed = room_on(device, live).place(servable_on(device, B))
-        assert placed.predictor.where == "cuda"
-        assert (live.peek().name, live.peek().predictor.where) == (A, "cpu")
+        assert placed.predictor.device == "cuda"
+        assert (live.peek().name, live.peek().predictor.device) == (A, "cpu")
 
     def test_if_the_new_one_does_not_fit_even_then_the_old_one_comes_back(self) -> None:
         device, live = Device(places=1), Live()
         live.swap(servable_on(device, A, "cuda"), keep_previous=False)
         huge = servable_on(device, B)
-        huge.predictor.on = lambda where: (_ for _ in ()).throw(MemoryError("out of memory"))
+        huge.predictor.on = lambda device: (_ for _ in ()).throw(MemoryError("out of memory"))
         with pytest.raises(TransientModelError, match="out of memory"):
             room_on(device, live).place(huge)
-        assert (live.peek().name, live.peek().predictor.where) == (A, "cuda")
+        assert (live.peek().name, live.peek().predictor.device) == (A, "cuda")
+
+    @pytest.mark.parametrize("what", [NOT_FINITE, MemoryError("out of memory")], ids=["canary", "memory"])
+    def test_a_version_that_fails_only_there_gives_the_live_one_its_place_back(self, what: Exception) -> None:
+        gpu, live = Device(places=1), Live()
+        live.swap(servable_on(gpu, A, "cuda"), keep_previous=False)
+        promotion = Promotion(
+            ReadyLoader(gpu), FailingThere(what), live, room=room_on(gpu, live), answers=Answered(), keep_previous=True
+        )
+        with pytest.raises(ModelRejected) as raised:
+            promotion.prove(live.peek().version, begin_attempt(), generation=2, known_bad=None)
+        assert isinstance(raised.value, TransientModelError) is isinstance(what, MemoryError)
+        assert (live.peek().name, live.peek().predictor.device, gpu.taken) == (A, "cuda", [A])
+
+    def test_a_version_that_waited_in_host_memory_comes_back_as_soon_as_there_is_room(self, caplog) -> None:
+        gpu, live = Device(places=1), Live()
+        live.swap(servable_on(gpu, A), keep_previous=False)
+        in_the_way = Placeable(B, gpu, "cuda")
+        room_on(gpu, live).bring_back()
+        assert live.peek().predictor.device == "cpu"
+        assert f"{A} answers from host memory" in caplog.text
+        del in_the_way
+        room_on(gpu, live).bring_back()
+        assert live.peek().predictor.device == "cuda"
+
+
+class ReadyLoader:
+    """Has B in host memory at once."""
+
+    def __init__(self, gpu: Device) -> None:
+        self.gpu = gpu
+
+    def read(self, version: Version) -> SimpleNamespace:
+        return SimpleNamespace(content_sha256="ef" * 32)
+
+    def build(self, version: Version, files: SimpleNamespace, *, generation: int) -> Servable:
+        return servable_on(self.gpu, B)
+
+
+class FailingThere:
+    """A canary that dies on the GPU."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def check(self, candidate: Servable, *, against: Servable | None) -> None:
+        if candidate.predictor.device == "cuda":
+            raise self.error
+
+
+def begin_attempt() -> Attempt:
+    clock = lambda: 0.0  # noqa: E731
+    ticket = ReloadQueue(wall_clock=clock).new_ticket(LookAgain())
+    return Attempt(ticket, live=A, clock=clock, wall_clock=clock)
