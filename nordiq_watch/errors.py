@@ -14,7 +14,8 @@
     │   └── Busy                     503
     └── ClientError                  what the command line met when it talked to a daemon
         ├── DaemonAway               nothing answers at the address, or too late
-        └── DaemonRefused            the daemon answered, and said no
+        ├── DaemonRefused            the daemon answered, and said no
+        └── ReloadFailed             the daemon tried, and another version is live
 
 `str(error)` is one line that says what is wrong, where, and what to do about it.
 """
@@ -134,3 +135,18 @@ class DaemonRefused(ClientError):
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class ReloadFailed(ClientError):
+    """A reload, rollback or unpin that did not end as it was meant to; what was live before is live still.
+
+    `outcome`: rejected, not_found or held; `reason` says why, in the daemon's words; `current_model` is what is live.
+    """
+
+    def __init__(self, *, reload_id: int, outcome: str, reason: str, current_model: str | None) -> None:
+        after = f"{current_model} is still live" if current_model else "no model is live"
+        super().__init__(f"reload {reload_id} ended as {outcome}: {reason}; {after}")
+        self.reload_id = reload_id
+        self.outcome = outcome
+        self.reason = reason
+        self.current_model = current_model

@@ -15,7 +15,7 @@ LEVELS = (
     {"artifact", "network", "storage"},
     {"live"},
     {"reload", "forecast", "quality", "training"},
-    {"web", "host"},
+    {"web", "host", "client"},
     {"daemon", "cli", "__main__"},
 )
 FOUNDATION = LEVELS[0]  # plain values: these may use each other

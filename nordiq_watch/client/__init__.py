@@ -1,0 +1,43 @@
+"""A daemon from Python: typed answers, retries, reloads that are waited for.
+
+    from nordiq_watch.client import Client
+
+    with Client("http://127.0.0.1:8000", key=open(".nordiq_key").read().strip()) as watch:
+        watch.feed([{"timestamp": "2025-01-31T15:00:00", "server_name": "ppdb001", "cpu_user_pct": 25.3}])
+        print(watch.reload().current_model)
+        for name, server in watch.predictions().servers.items():
+            print(name, server.risk_score, server.metrics["cpu_user_pct"].p50[-1])
+
+It needs requests and msgspec alone: no torch, no numpy. docs/client.md has all of it.
+"""
+
+from nordiq_watch.client.answers import (
+    Alert,
+    Fed,
+    FleetForecast,
+    MetricForecast,
+    Model,
+    ModelInfo,
+    Reload,
+    ServerForecast,
+    Status,
+)
+from nordiq_watch.client.client import Client
+from nordiq_watch.errors import ClientError, DaemonAway, DaemonRefused, ReloadFailed
+
+__all__ = [
+    "Alert",
+    "Client",
+    "ClientError",
+    "DaemonAway",
+    "DaemonRefused",
+    "Fed",
+    "FleetForecast",
+    "MetricForecast",
+    "Model",
+    "ModelInfo",
+    "Reload",
+    "ReloadFailed",
+    "ServerForecast",
+    "Status",
+]

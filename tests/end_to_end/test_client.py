@@ -1,0 +1,106 @@
+"""`nordiq_watch.client` against the real daemon."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+from support.daemon import DaemonProcess, clean_environment, wait_until
+from support.models import ENCODER, HORIZON, METRICS, drop_model
+
+from nordiq_watch.client import Client, ClientError, DaemonRefused, Reload, ReloadFailed
+
+pytestmark = pytest.mark.slow
+
+FIRST, SECOND, BROKEN = "tft_model_20250130_143000", "tft_model_20250131_143000", "tft_model_20250201_143000"
+INTERVAL_SECONDS = 300
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+    with DaemonProcess(tmp_path_factory.mktemp("client"), metrics=METRICS, watch={"enabled": False}) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def client(daemon: DaemonProcess) -> Iterator[Client]:
+    with Client(daemon.url, key=daemon.key) as client:
+        yield client
+
+
+def test_before_the_first_model(client: Client) -> None:
+    assert not client.ready()
+    assert not client.status().model_loaded
+    assert not client.model_info().loaded
+    assert client.models() == []
+    assert client.predictions().error == "no_model"
+    with pytest.raises(ReloadFailed, match="not_found"):
+        client.reload()
+
+
+def test_samples_are_fed_and_bad_ones_named(client: Client) -> None:
+    now = int(time.time()) // INTERVAL_SECONDS * INTERVAL_SECONDS
+    whose = {"server_name": "ppdb001"}
+    good = [
+        whose | {"timestamp": now - back * INTERVAL_SECONDS, "cpu_user_pct": 50.0 + back, "mem_used_pct": 60.0}
+        for back in range(ENCODER)
+    ]
+    fed = client.feed([*good, whose | {"timestamp": now, "cpu_user_pct": 300}])
+    assert fed.records_received == ENCODER + 1
+    assert [(one.index, one.field) for one in fed.rejected] == [(ENCODER, "cpu_user_pct")]
+
+
+def test_a_reload_is_waited_for_and_told_stage_by_stage(client: Client, daemon: DaemonProcess) -> None:
+    drop_model(daemon.models, FIRST)
+    assert client.reload().current_model == f"models/{FIRST}"
+    drop_model(daemon.models, SECOND)
+    seen: list[Reload] = []
+    reload = client.wait_for_reload(client.reload(SECOND, wait=False).id, progress=seen.append)
+    assert (reload.outcome, reload.previous_model) == ("loaded", f"models/{FIRST}")
+    assert [stage.name for stage in reload.stages] == ["queued", "verified", "loaded", "canary", "live"]
+    assert seen[-1] == reload
+    info = client.wait_for_live(SECOND)
+    assert (info.pinned, info.generation) == (True, 2)
+    assert [(model.name, model.is_current) for model in client.models()] == [(SECOND, True), (FIRST, False)]
+
+
+def test_the_forecast_has_types(client: Client) -> None:
+    forecast = wait_until(lambda: client.predictions() if client.predictions().servers else None, what="a forecast")
+    cpu = forecast.servers["ppdb001"].metrics["cpu_user_pct"]
+    assert (cpu.current, len(cpu.p50)) == (50.0, HORIZON)
+    assert client.prediction("ppdb001").servers == forecast.servers
+    with pytest.raises(DaemonRefused) as caught:
+        client.prediction("nobody")
+    assert caught.value.status == 404
+
+
+def test_a_refused_version_says_why_and_what_is_live(client: Client, daemon: DaemonProcess) -> None:
+    drop_model(daemon.models, BROKEN, shift=500.0)
+    with pytest.raises(ReloadFailed, match=f"canary: .*models/{SECOND} is still live") as caught:
+        client.reload(BROKEN)
+    assert caught.value.outcome == "rejected"
+    with pytest.raises(ClientError, match=f"{BROKEN} was rejected: canary"):
+        client.wait_for_live(BROKEN)
+
+
+def test_back_and_unpinned(client: Client) -> None:
+    assert client.unpin().outcome == "unpinned"
+    assert client.rollback().current_model == f"models/{FIRST}"
+    assert client.reloads(limit=1)[0].trigger == "rollback"
+    assert client.alerts() == []
+
+
+def test_an_order_that_was_never_taken_is_refused(client: Client) -> None:
+    with pytest.raises(DaemonRefused, match="not a version in the models directory"):
+        client.reload("../elsewhere")
+
+
+def test_importing_it_brings_nothing_heavy() -> None:
+    heavy = "{'torch', 'numpy', 'flask', 'pandas'}"
+    code = f"import sys, nordiq_watch.client; print(sorted({heavy} & set(sys.modules)))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
