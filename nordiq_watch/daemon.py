@@ -29,6 +29,7 @@ from nordiq_watch.events import (
 )
 from nordiq_watch.forecast.alerts import AlertBook
 from nordiq_watch.forecast.board import AnswerBoard
+from nordiq_watch.forecast.explain import Explanations
 from nordiq_watch.forecast.forecaster import Forecaster
 from nordiq_watch.forecast.ingest import Ingest
 from nordiq_watch.forecast.judge import Judge
@@ -110,6 +111,7 @@ class Daemon:
             board=self._board,
             forecaster=self._forecaster,
             alerts=self._alerts,
+            explanations=Explanations(self._live, self._judge, latest=self._forecaster.latest, clock=time.time),
             accuracy=self._bookkeeper,
             history=self._history,
             reloads=self._desk,

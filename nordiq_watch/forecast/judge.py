@@ -14,9 +14,9 @@ from nordiq_watch.events import AlertsChanged, EventBus, FleetJudged
 from nordiq_watch.forecast.alerts import AlertBook
 from nordiq_watch.forecast.answer import Verdicts
 from nordiq_watch.forecast.environment import describe_environment, summarise
-from nordiq_watch.forecast.risk import FleetRisk, assess_fleet
+from nordiq_watch.forecast.risk import FleetRisk, assess_fleet, assess_rows
 from nordiq_watch.forecast.thresholds import LEVELS, ThresholdTable, level_of
-from nordiq_watch.records import Alert, Forecasting
+from nordiq_watch.records import Alert, Forecasting, IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +77,15 @@ class Judge:
             },
         )
 
-    def assess(self, made: Forecasting) -> FleetRisk:
-        """The risk of a forecast's servers, without any consequence. From any thread."""
-        return assess_fleet(made, self._table, current_weight=self._current_weight, silent_seconds=self._silent_seconds)
+    def assess(self, made: Forecasting, rows: IntArray | None = None) -> FleetRisk:
+        """The risk of a forecast's servers, without any consequence. From any thread.
+
+        rows: where in the snapshot they are; None: to be found by their names.
+        """
+        options = {"current_weight": self._current_weight, "silent_seconds": self._silent_seconds}
+        if rows is None:
+            return assess_fleet(made, self._table, **options)
+        return assess_rows(made, self._table, rows=rows, **options)
 
     def _time_of(self, made: Forecasting) -> float:
         """When the newest slot ended; while it is still running, now. Never goes back."""

@@ -37,6 +37,7 @@ class FleetRisk:
     scores (servers,): 0 to 100, rounded to one decimal, NaN where no metric is scored.
     worst (servers,): the metric that it comes from, as a position in `metrics`, -1 for none.
     by_metric, current, critical (servers, metrics): each metric's risk, its value now, its critical threshold.
+    falling (servers, metrics): low values are the bad ones.
     critical_now (servers, metrics): the value is at the threshold already, or beyond.
     likely_steps, possible_steps (servers, metrics): the first step at which p50 and p90 reach the critical threshold,
     counted from 0; for metrics where low is bad p90 stands for p10.
@@ -51,6 +52,7 @@ class FleetRisk:
     by_metric: DoubleArray
     current: DoubleArray
     critical: DoubleArray
+    falling: BoolArray
     critical_now: BoolArray
     likely_steps: DoubleArray
     possible_steps: DoubleArray
@@ -62,15 +64,28 @@ def assess_fleet(
     made: Forecasting, table: ThresholdTable, *, current_weight: float, silent_seconds: float
 ) -> FleetRisk:
     """The risk of every server of a forecast. `silent_seconds`: how old a measurement may be to count as current."""
-    forecast, snapshot = made.forecast, made.snapshot
-    row_by_name = {name: row for row, name in enumerate(snapshot.servers)}
-    rows = [row_by_name[name] for name in forecast.servers]
+    row_by_name = {name: row for row, name in enumerate(made.snapshot.servers)}
+    rows = np.array([row_by_name[name] for name in made.forecast.servers], dtype=np.int64)
+    return assess_rows(made, table, rows=rows, current_weight=current_weight, silent_seconds=silent_seconds)
+
+
+def assess_rows(
+    made: Forecasting, table: ThresholdTable, *, rows: IntArray, current_weight: float, silent_seconds: float
+) -> FleetRisk:
+    """The same where the forecast's servers are these rows of the snapshot: names may stand in it several times."""
+    snapshot = made.snapshot
     slots = int(silent_seconds // snapshot.interval_seconds) + 1
     columns = [snapshot.metrics.index(metric) for metric in table.metrics]
     current = last_measured(snapshot.values[rows, -slots:][..., columns]).astype(np.float64)
     profiles = tuple(snapshot.profiles[row] for row in rows)
-    return assess(forecast, current, thresholds=table.of(profiles), profiles=profiles, metrics=table.metrics,
-                  current_weight=current_weight)  # fmt: skip
+    return assess(
+        made.forecast,
+        current,
+        thresholds=table.of(profiles),
+        profiles=profiles,
+        metrics=table.metrics,
+        current_weight=current_weight,
+    )
 
 
 def assess(
@@ -106,6 +121,7 @@ def assess(
         by_metric=by_metric,
         current=current,
         critical=thresholds[..., CRITICAL],
+        falling=thresholds[..., CRITICAL] < thresholds[..., 0],
         critical_now=now >= FLOORS[-1],
         likely_steps=likely,
         possible_steps=possible,

@@ -20,6 +20,7 @@ ROLE_OF: Mapping[str, Role] = {
     "GET /predictions/current": "read",
     "GET /predictions/<path:server>": "read",
     "GET /alerts/active": "read",
+    "GET /explain/<path:server>": "read",
     "GET /admin/models": "read",
     "GET /admin/model-info": "read",
     "GET /admin/reloads": "read",

@@ -14,6 +14,7 @@ from nordiq_watch.config import Config
 from nordiq_watch.events import EventBus
 from nordiq_watch.forecast.alerts import AlertBook
 from nordiq_watch.forecast.board import AnswerBoard
+from nordiq_watch.forecast.explain import Explanations
 from nordiq_watch.forecast.forecaster import Forecaster
 from nordiq_watch.forecast.ingest import Ingest
 from nordiq_watch.forecast.window import Window
@@ -85,6 +86,7 @@ class Services:
     board: AnswerBoard
     forecaster: Forecaster
     alerts: AlertBook
+    explanations: Explanations
     accuracy: Bookkeeper
     history: HistoryStore
     reloads: ReloadDesk

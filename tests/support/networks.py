@@ -9,6 +9,7 @@ Predictor(spec, raw_tensors(tensors), device="cpu").predict(snapshot_of(values))
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,10 +18,12 @@ import safetensors
 import safetensors.torch
 import torch
 
+from nordiq_watch.live.servable import Servable
 from nordiq_watch.metrics import DEFAULT_PROFILE
 from nordiq_watch.network.calendar import CALENDAR
+from nordiq_watch.network.predictor import Predictor
 from nordiq_watch.network.tft import TemporalFusionTransformer
-from nordiq_watch.records import RawTensor, WindowSnapshot
+from nordiq_watch.records import ModelIdentity, RawTensor, Version, WindowSnapshot
 from nordiq_watch.spec import (
     FORMAT_VERSION,
     MODEL_TYPE,
@@ -154,3 +157,17 @@ def busy_values(servers: int, slots: int, metrics: int = 2, *, seed: int = 0) ->
     rhythm = 8 * np.sin(np.arange(slots) * 2 * np.pi / 288 + chance.uniform(0, 6, size=(servers, 1)))[..., None]
     walk = chance.normal(size=(servers, slots, metrics)).cumsum(axis=1)
     return (level + rhythm + walk).clip(0.5, 99.5).astype(np.float32)
+
+
+def servable_of(spec: ModelSpec | None = None, *, seed: int = 0, generation: int = 1) -> Servable:
+    """A whole model with random weights, as the loader makes it."""
+    spec = spec or network_spec()
+    name = f"tft_model_20250130_14300{generation}"
+    return Servable(
+        version=Version(name, Path("models") / name, None, "fingerprint", 1, 0.0),
+        identity=ModelIdentity(name, generation, f"{seed:064x}"),
+        content_sha256="cd" * 32,
+        spec=spec,
+        known_servers=frozenset(),
+        predictor=Predictor(spec, raw_tensors(random_weights(spec, seed=seed)), device="cpu"),
+    )

@@ -15,8 +15,11 @@ from nordiq_watch.config import Window as WindowSection
 from nordiq_watch.events import EventBus
 from nordiq_watch.forecast.alerts import AlertBook
 from nordiq_watch.forecast.board import AnswerBoard
+from nordiq_watch.forecast.explain import Explanations
 from nordiq_watch.forecast.forecaster import Forecaster
 from nordiq_watch.forecast.ingest import Ingest
+from nordiq_watch.forecast.judge import Judge
+from nordiq_watch.forecast.thresholds import ThresholdTable
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.live.published import Live
 from nordiq_watch.quality.bookkeeper import Bookkeeper
@@ -54,6 +57,9 @@ def build_world(tmp_path: Path) -> Iterator[BuildWorld]:
         bookkeeper = Bookkeeper(store, measured=window.measured, horizons_seconds=(300,), max_servers=10)
         history = HistoryStore(tmp_path / "state" / "history.sqlite3", slot_seconds=300)
         stores.extend((store, history))
+        alerts = AlertBook(config.alerts, forget_seconds=3600)
+        judge = Judge(config.risk, ThresholdTable(config.risk, METRICS), alerts, events, silent_seconds=300)
+        forecaster = Forecaster(live, window, board, events)
         services = Services(
             config=config,
             keys=FixedKeys(),
@@ -63,10 +69,11 @@ def build_world(tmp_path: Path) -> Iterator[BuildWorld]:
             board=board,
             accuracy=bookkeeper,
             history=history,
-            alerts=AlertBook(config.alerts, forget_seconds=3600),
+            alerts=alerts,
+            explanations=Explanations(live, judge, latest=forecaster.latest, clock=lambda: NOW, patience_seconds=0.01),
             reloads=desk,
             catalogue=desk,
-            forecaster=Forecaster(live, window, board, events),
+            forecaster=forecaster,
             events=events,
             clock=lambda: NOW,
             started_at=NOW - 90,

@@ -21,6 +21,7 @@ CONTRACT = {
     ("GET", "/predictions/<path:server>"),
     ("GET", "/alerts/active"),
     ("GET", "/admin/accuracy"),
+    ("GET", "/explain/<path:server>"),
     ("GET", "/historical/summary"),
     ("GET", "/historical/alerts"),
     ("GET", "/historical/environment"),
