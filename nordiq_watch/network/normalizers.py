@@ -94,7 +94,9 @@ def _newest(y: Tensor, length: int | None) -> Tensor:
 def _deviation(y: Tensor) -> Tensor:
     """Each row's unbiased standard deviation, as torch.std of one row: its mean in float32, all else in float64."""
     distance = y.double() - y.mean(dim=1, keepdim=True).double()
-    return (distance.square().sum(dim=1) / (y.shape[1] - 1)).sqrt().to(y.dtype)
+    variance = distance.square().sum(dim=1) / (y.shape[1] - 1)
+    flat = variance == 0  # a root has no gradient there, and explanations need one
+    return torch.where(flat, variance, torch.where(flat, 1.0, variance).sqrt()).to(y.dtype)
 
 
 # pytorch_forecasting.data.encoders.TransformMixIn.TRANSFORMATIONS, whose `reverse` is not always the inverse of

@@ -68,6 +68,16 @@ def test_a_past_without_events_moves_nothing() -> None:
     assert all(np.abs(part).max() < 1e-4 for part in explained.contributions.values())
 
 
+def test_a_metric_that_lies_flat_for_as_long_as_its_scale_is_measured() -> None:
+    lengths = TargetNormalizer(kind="encoder", center_length=1, scale_length=4)
+    spec = network_spec(target_normalizers=dict.fromkeys(("cpu_user_pct", "mem_used_pct"), lengths))
+    values = busy_values(3, 12)
+    values[1, -4:, 0] = 33.3
+    explained = explain(values, predictor=make_predictor(spec))
+    assert explained.completeness_error <= COMPLETENESS
+    assert all(np.isfinite(part).all() for part in explained.contributions.values())
+
+
 def test_an_event_is_found_where_it_is() -> None:
     """With a fixed scale the network sees the jump itself: the contribution lies where the jump is."""
     spec = network_spec(target_normalizers=dict.fromkeys(("cpu_user_pct", "mem_used_pct"), NORMALIZERS["one for all"]))
