@@ -1,4 +1,4 @@
-"""The body of `POST /feed/data` becomes a Batch, record by record: a bad record is refused and named, never repaired.
+"""Rows become a Batch, column by column: a bad record is refused and named, never repaired.
 
 The rules of time: a timestamp without a zone is UTC; a sample belongs to slot floor(timestamp / interval); one that is
 further ahead of this machine's clock than `future_seconds`, or older than the window, is refused. Zones are resolved
@@ -7,31 +7,32 @@ before the slot is chosen, so a change to or from daylight saving time neither d
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import compress
 from typing import Any
 
 import numpy as np
-import orjson
 
-from nordiq_watch.errors import RequestError
-from nordiq_watch.metrics import describe, status_code
-from nordiq_watch.records import Batch, BoolArray
+from nordiq_watch.forecast.rows import (
+    MAX_LABEL_LENGTH,
+    Range,
+    Rejection,
+    Rows,
+    Schema,
+    has_control_characters,
+    schema_of,
+    show,
+)
+from nordiq_watch.metrics import status_code
+from nordiq_watch.records import Batch, BoolArray, DoubleArray, FloatArray, IntArray
 
 MAX_NAME_LENGTH = 255
-MAX_LABEL_LENGTH = 64
-MAX_UNKNOWN_FIELDS = 50
 
-_EXPECTED = 'send {"records": [{"timestamp": …, "server_name": …, METRIC: number, …}, …]}'
-_OWN_FIELDS = ("timestamp", "server_name", "status", "profile")
-_LARGEST = float(np.finfo(np.float32).max)
-_NOT_MEASURED = float("nan")
 _MILLISECONDS_FROM = 1e11  # as seconds, the year 5138
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_NAMES_REMEMBERED = 1 << 15  # a fleet sends the same names again and again
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +44,6 @@ class FeedRules:
     future_seconds: float
     window_length: int
     newest_slot: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """Why the record at `index` of the request was not taken."""
-
-    index: int
-    field: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +60,41 @@ class ParsedFeed:
     rejected: tuple[Rejection, ...]
     clipped: int
     unknown_fields: tuple[str, ...]
-    indices: tuple[int, ...] = ()
+    indices: Sequence[int] = ()
 
 
 def parse_feed(body: bytes, rules: FeedRules, *, now: float) -> ParsedFeed:
     """The samples in a request's body. `now` is Unix time. RequestError if the body as a whole cannot be read."""
-    records = _read_records(body)
-    reader = _Reader(rules, now=now)
-    for index, record in enumerate(records):
-        reader.read(index, record)
-    return reader.finish(len(records))
+    schema = schema_of(rules.metrics)
+    return judge_rows(schema.read(body), rules, schema=schema, now=now)
+
+
+def judge_rows(rows: Rows, rules: FeedRules, *, schema: Schema, now: float) -> ParsedFeed:
+    """The rows that are true to the rules, as one batch, and why the others are not in it. `now` is Unix time."""
+    verdicts = _Verdicts(rows.indices)
+    names = [record.server_name for record in rows.records]
+    profiles = [record.profile for record in rows.records]
+    verdicts.judge("server_name", names, _judge_name)
+    slots = verdicts.judge("timestamp", [record.timestamp for record in rows.records], _Clock(rules, now).place)
+    statuses = verdicts.judge("status", [record.status for record in rows.records], _judge_status)
+    verdicts.judge("profile", profiles, _judge_label)
+    values, clips = _judge_values(verdicts, np.array(schema.values_of(rows.records), dtype=np.float64), rules.metrics)
+    _refuse_old(verdicts, slots, rules)
+    keep = verdicts.keep
+    return ParsedFeed(
+        batch=_build_batch(
+            list(compress(names, keep)),
+            list(compress(profiles, keep)),
+            slots=slots[keep],
+            statuses=statuses[keep],
+            values=values[keep],
+        ),
+        received=rows.received,
+        rejected=_in_order((*rows.rejected, *verdicts.rejected)),
+        clipped=int(clips[keep].sum()),
+        unknown_fields=rows.unknown_fields,
+        indices=tuple(compress(rows.indices, keep)),
+    )
 
 
 def select_rows(batch: Batch, keep: BoolArray) -> Batch | None:
@@ -104,7 +121,7 @@ def reject_servers(feed: ParsedFeed, servers: Collection[str]) -> ParsedFeed:
         Rejection(
             index,
             "server_name",
-            f"is {_show(feed.batch.servers[row])}, a new server, but the window is full: raise window.max_servers, "
+            f"is {show(feed.batch.servers[row])}, a new server, but the window is full: raise window.max_servers, "
             "or wait until servers that are silent age out",
         )
         for index, row in compress(zip(feed.indices, feed.batch.rows, strict=True), ~keep)
@@ -125,278 +142,176 @@ def keep_rows(batch: Batch, *, without: Collection[str]) -> BoolArray:
     return kept[batch.rows]
 
 
-# --- the body -----------------------------------------------------------------------------------------------------
-
-
-def _read_records(body: bytes) -> list[Any]:
-    tree = _read_json(body)
-    if not isinstance(tree, dict):
-        raise RequestError(f"the body is {_kind(tree)}, not an object: {_EXPECTED}")
-    if "records" not in tree:
-        raise RequestError(f"the body has no field `records`: {_EXPECTED}")
-    records = tree["records"]
-    if not isinstance(records, list):
-        raise RequestError(f"`records` is {_kind(records)}, not a list: {_EXPECTED}")
-    return records
-
-
-def _read_json(body: bytes) -> Any:
-    """JSON, and what Python clients send in its place: NaN, Infinity, 1e999 and lone surrogates.
-
-    orjson refuses the whole body for one of these; json reads them, so that only their records are refused.
-    """
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        return json.loads(body.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise RequestError(f"the body is not UTF-8 (byte {error.start}): {_EXPECTED}") from None
-    except RecursionError:
-        raise RequestError(f"the body is nested too deep: {_EXPECTED}") from None
-    except ValueError as error:
-        raise RequestError(f"the body is not JSON ({error}): {_EXPECTED}") from None
-
-
-# --- the records --------------------------------------------------------------------------------------------------
-
-
-class _Refused(Exception):
-    """One record cannot be taken."""
-
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(field, reason)
-        self.field = field
-        self.reason = reason
+# --- one column after the other ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class _Range:
-    """What a metric may be. Nothing passes that is not finite: NaN fails every comparison, `high` fits a float32."""
+class _Fault:
+    """What is wrong with a value."""
 
-    name: str
-    low: float
-    high: float
-    accepted_high: float
-
-    @classmethod
-    def of(cls, name: str) -> _Range:
-        metric = describe(name)
-        return cls(name, metric.low, min(metric.high, _LARGEST), min(metric.accepted_high, _LARGEST))
-
-    def allowed(self) -> str:
-        if self.high == _LARGEST:
-            return f"a finite number from {self.low:g} upwards"
-        overshoot = (
-            f" (up to {self.accepted_high:g} is kept as {self.high:g})" if self.accepted_high > self.high else ""
-        )
-        return f"a number from {self.low:g} to {self.high:g}{overshoot}"
+    reason: str
 
 
-class _Reader:
-    """Collects the columns of one request."""
+class _Verdicts:
+    """Which rows are still good, and why the others are not; a row is refused for the first fault found."""
 
-    def __init__(self, rules: FeedRules, *, now: float) -> None:
+    def __init__(self, indices: Sequence[int]) -> None:
+        self._indices = indices
+        self.keep: BoolArray = np.ones(len(indices), dtype=np.bool_)
+        self.rejected: list[Rejection] = []
+
+    def refuse(self, row: int, field: str, reason: str) -> None:
+        if self.keep[row]:
+            self.keep[row] = False
+            self.rejected.append(Rejection(self._indices[row], field, reason))
+
+    def judge(self, field: str, column: Sequence[Any], judge: Callable[[Any], int | _Fault]) -> IntArray:
+        """(rows,): what `judge` makes of each value, -1 for a fault. The rows of a request share most values."""
+        verdicts = {value: judge(value) for value in dict.fromkeys(column)}
+        faults = {value: verdict for value, verdict in verdicts.items() if isinstance(verdict, _Fault)}
+        if faults:
+            for row, value in enumerate(column):
+                if value in faults:
+                    self.refuse(row, field, faults[value].reason)
+        codes = {value: -1 if isinstance(verdict, _Fault) else verdict for value, verdict in verdicts.items()}
+        return np.fromiter(map(codes.__getitem__, column), np.int64, len(column))
+
+
+class _Clock:
+    """Places moments on the grid."""
+
+    def __init__(self, rules: FeedRules, now: float) -> None:
         self._rules = rules
         self._now = now
-        self._ranges = tuple(_Range.of(name) for name in rules.metrics)
-        self._fields = frozenset((*_OWN_FIELDS, *rules.metrics))
-        self._slot_by_text: dict[str, int] = {}  # the records of a request share few timestamps
-        self._row_by_server: dict[str, int] = {}
-        self._profiles: list[str | None] = []
-        self._indices: list[int] = []
-        self._rows: list[int] = []
-        self._slots: list[int] = []
-        self._statuses: list[int] = []
-        self._values: list[float] = []
-        self._clips: list[int] = []
-        self._rejected: list[Rejection] = []
-        self._unknown: set[str] = set()
 
-    def read(self, index: int, record: Any) -> None:
-        """Takes the record whole or refuses it whole."""
-        try:
-            self._take(index, record)
-        except _Refused as refused:
-            self._rejected.append(Rejection(index, refused.field, refused.reason))
-
-    def finish(self, received: int) -> ParsedFeed:
-        keep = self._refuse_old()
-        batch = self._batch()
-        return ParsedFeed(
-            batch=select_rows(batch, keep),
-            received=received,
-            rejected=_in_order(self._rejected),
-            clipped=sum(compress(self._clips, keep)),
-            unknown_fields=_printable_names(self._unknown),
-            indices=tuple(compress(self._indices, keep)),
-        )
-
-    def _take(self, index: int, record: Any) -> None:
-        if not isinstance(record, dict):
-            raise _Refused("record", f"is {_kind(record)}; must be an object")
-        if not self._fields.issuperset(record):
-            self._unknown.update(record.keys() - self._fields)
-        server = _read_name(record.get("server_name"))
-        slot = self._read_slot(record.get("timestamp"))
-        status = _read_label(record, "status")
-        profile = _read_label(record, "profile")
-        values, clips = self._read_values(record)
-        self._rows.append(self._row_of(server, profile))
-        self._indices.append(index)
-        self._slots.append(slot)
-        self._statuses.append(status_code(status))
-        self._values += values
-        self._clips.append(clips)
-
-    def _row_of(self, server: str, profile: str | None) -> int:
-        row = self._row_by_server.setdefault(server, len(self._profiles))
-        if row == len(self._profiles):
-            self._profiles.append(profile)
-        elif profile is not None:
-            self._profiles[row] = profile
-        return row
-
-    def _read_slot(self, stamp: Any) -> int:
-        if isinstance(stamp, str):
-            slot = self._slot_by_text.get(stamp)
-            if slot is None:
-                slot = self._slot_by_text[stamp] = self._place(stamp, _seconds_of(stamp))
-            return slot
-        if stamp is None:
-            raise _Refused("timestamp", "is missing; must be ISO 8601 or Unix seconds")
-        if isinstance(stamp, bool) or not isinstance(stamp, int | float):
-            raise _Refused("timestamp", f"is {_show(stamp)}; must be ISO 8601 or Unix seconds")
-        return self._place(stamp, stamp)
-
-    def _place(self, stamp: Any, seconds: float) -> int:
+    def place(self, stamp: str | int | float) -> int | _Fault:
         """The slot of a moment. Comparisons are written so that NaN fails them."""
+        seconds = _seconds_of(stamp) if isinstance(stamp, str) else stamp
+        if isinstance(seconds, _Fault):
+            return seconds
         if not seconds >= 0:
-            raise _Refused("timestamp", f"is {_show(stamp)}; must be a time since 1970")
+            return _Fault(f"is {show(stamp)}; must be a time since 1970")
         if not seconds <= self._now + self._rules.future_seconds:
-            raise _Refused("timestamp", self._why_future(stamp, seconds))
+            return _Fault(self._why_future(stamp, seconds))
         return int(seconds // self._rules.interval_seconds)
 
     def _why_future(self, stamp: Any, seconds: float) -> str:
         if seconds > _MILLISECONDS_FROM and not isinstance(stamp, str):
-            return f"is {_show(stamp)}; Unix times must be in seconds"
+            return f"is {show(stamp)}; Unix times must be in seconds"
         return (
-            f"is {_show(stamp)}, {seconds - self._now:.0f} s ahead of this machine's clock; must be at most "
+            f"is {show(stamp)}, {seconds - self._now:.0f} s ahead of this machine's clock; must be at most "
             f"{self._rules.future_seconds:g} s ahead (times without a zone are UTC)"
         )
 
-    def _read_values(self, record: dict[str, Any]) -> tuple[list[float], int]:
-        """The metrics in the order of the rules, and how many of them were clipped."""
-        values: list[float] = []
-        clips = measured = 0
-        for bounds in self._ranges:
-            value = record.get(bounds.name)
-            if value is None:
-                values.append(_NOT_MEASURED)
-                continue
-            if type(value) is not float and type(value) is not int:  # not isinstance: a bool is an int
-                raise _Refused(bounds.name, f"is {_show(value)}; must be {bounds.allowed()}")
-            measured += 1
-            if bounds.low <= value <= bounds.high:
-                values.append(value)
-            elif bounds.high < value <= bounds.accepted_high:
-                values.append(bounds.high)
-                clips += 1
-            else:
-                raise _Refused(bounds.name, f"is {_show(value)}; must be {bounds.allowed()}")
-        if not measured:
-            raise _Refused("metrics", f"none was measured; must have at least one of {_some(self._rules.metrics)}")
-        return values, clips
 
-    def _refuse_old(self) -> BoolArray:
-        """Which rows are in the window as it will be with the newest sample of the request."""
-        slots = np.array(self._slots, dtype=np.int64)
-        newest = max((*self._slots, self._rules.newest_slot or 0))
-        oldest = newest - self._rules.window_length + 1
-        keep: BoolArray = slots >= oldest
-        since = datetime.fromtimestamp(max(oldest, 0) * self._rules.interval_seconds, UTC).isoformat()
-        for index in compress(self._indices, ~keep):
-            self._rejected.append(Rejection(index, "timestamp", f"is older than the window; must be from {since} on"))
-        return keep
-
-    def _batch(self) -> Batch:
-        return Batch(
-            servers=tuple(self._row_by_server),
-            profiles=tuple(self._profiles),
-            rows=np.array(self._rows, dtype=np.int64),
-            slots=np.array(self._slots, dtype=np.int64),
-            statuses=np.array(self._statuses, dtype=np.uint8),
-            values=np.array(self._values, dtype=np.float32).reshape(len(self._rows), len(self._ranges)),
-        )
-
-
-def _seconds_of(text: str) -> float:
+def _seconds_of(text: str) -> float | _Fault:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise _Refused(
-            "timestamp", f"is {_show(text)}; must be ISO 8601, such as 2025-01-15T10:00:00Z, or Unix seconds"
-        ) from None
+        return _Fault(f"is {show(text)}; must be ISO 8601, such as 2025-01-15T10:00:00Z, or Unix seconds")
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return moment.timestamp()
 
 
-def _read_name(name: Any) -> str:
-    if name is None:
-        raise _Refused("server_name", "is missing; must be a text")
-    if not isinstance(name, str) or not name.strip():
-        raise _Refused("server_name", f"is {_show(name)}; must be a text that is not empty")
-    _check_text("server_name", name, max_length=MAX_NAME_LENGTH)
-    return name
+@lru_cache(maxsize=_NAMES_REMEMBERED)
+def _judge_name(name: str) -> int | _Fault:
+    if not name.strip():
+        return _Fault(f"is {show(name)}; must be a text that is not empty")
+    return _judge_text(name, max_length=MAX_NAME_LENGTH)
 
 
-def _read_label(record: dict[str, Any], field: str) -> str | None:
-    label = record.get(field)
-    if label is None:
-        return None
-    if not isinstance(label, str):
-        raise _Refused(field, f"is {_show(label)}; must be a text")
-    _check_text(field, label, max_length=MAX_LABEL_LENGTH)
-    return label or None
+def _judge_status(label: str | None) -> int | _Fault:
+    fault = _judge_label(label)
+    return fault if isinstance(fault, _Fault) else status_code(label)
 
 
-def _check_text(field: str, text: str, *, max_length: int) -> None:
+def _judge_label(label: str | None) -> int | _Fault:
+    return 0 if label is None else _judge_text(label, max_length=MAX_LABEL_LENGTH)
+
+
+def _judge_text(text: str, *, max_length: int) -> int | _Fault:
     if len(text) > max_length:
-        raise _Refused(field, f"has {len(text)} characters; must have at most {max_length}")
-    if _UNPRINTABLE.search(text):
-        raise _Refused(field, f"is {_show(text)}; must be without control characters")
+        return _Fault(f"has {len(text)} characters; must have at most {max_length}")
+    if has_control_characters(text):
+        return _Fault(f"is {show(text)}; must be without control characters")
+    return 0
+
+
+def _judge_values(verdicts: _Verdicts, values: DoubleArray, metrics: Sequence[str]) -> tuple[FloatArray, IntArray]:
+    """values (rows, metrics), NaN where not measured → the same with overshooting percentages as 100, and (rows,): how
+    many of them there are. Refuses rows with an impossible value, and those without any.
+    """
+    values = values.reshape(len(verdicts.keep), len(metrics))
+    bounds = _bounds_of(tuple(metrics))
+    impossible = (values < bounds.low) | (values > bounds.accepted_high)
+    for row, column in np.argwhere(impossible).tolist():
+        allowed = Range.of(metrics[column]).allowed()
+        verdicts.refuse(row, metrics[column], f"is {_show_number(values[row, column])}; must be {allowed}")
+    for row in np.flatnonzero(np.isnan(values).all(axis=1)).tolist():
+        verdicts.refuse(row, "metrics", f"none was measured; must have at least one of {_some(metrics)}")
+    clips = np.count_nonzero(values > bounds.high, axis=1)
+    return np.minimum(values, bounds.high).astype(np.float32), clips
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """The ranges of all metrics, (metrics,) each."""
+
+    low: DoubleArray
+    high: DoubleArray
+    accepted_high: DoubleArray
+
+
+@lru_cache(maxsize=8)
+def _bounds_of(metrics: tuple[str, ...]) -> _Bounds:
+    ranges = [Range.of(name) for name in metrics]
+    return _Bounds(
+        low=np.array([bounds.low for bounds in ranges]),
+        high=np.array([bounds.high for bounds in ranges]),
+        accepted_high=np.array([bounds.accepted_high for bounds in ranges]),
+    )
+
+
+def _refuse_old(verdicts: _Verdicts, slots: IntArray, rules: FeedRules) -> None:
+    """Keeps what is in the window as it will be with the newest sample of the request."""
+    newest = max(int(slots[verdicts.keep].max(initial=0)), rules.newest_slot or 0)
+    oldest = newest - rules.window_length + 1
+    if slots.min(initial=oldest) >= oldest:
+        return
+    since = datetime.fromtimestamp(max(oldest, 0) * rules.interval_seconds, UTC).isoformat()
+    for row in np.flatnonzero(slots < oldest).tolist():
+        verdicts.refuse(row, "timestamp", f"is older than the window; must be from {since} on")
+
+
+def _build_batch(
+    names: Sequence[str], profiles: Sequence[str | None], *, slots: IntArray, statuses: IntArray, values: FloatArray
+) -> Batch | None:
+    """One row a name; a server's profile is the last one given."""
+    if not names:
+        return None
+    row_of = {name: row for row, name in enumerate(dict.fromkeys(names))}
+    given = {name: profile for name, profile in zip(names, profiles, strict=True) if profile}
+    return Batch(
+        servers=tuple(row_of),
+        profiles=tuple(map(given.get, row_of)),
+        rows=np.fromiter(map(row_of.__getitem__, names), np.int64, len(names)),
+        slots=slots,
+        statuses=statuses.astype(np.uint8),
+        values=values,
+    )
 
 
 # --- words --------------------------------------------------------------------------------------------------------
 
 
-def _kind(value: Any) -> str:
-    """What a JSON value is."""
-    if value is None:
-        return "null"
-    names = {dict: "an object", list: "a list", str: "a text", bool: "true/false"}
-    return names.get(type(value), "a number")
-
-
-def _show(value: Any) -> str:
-    """A JSON value in a short line: scalars as they came, containers by their kind."""
-    if isinstance(value, dict | list):
-        return _kind(value)
-    if isinstance(value, str):
-        return repr(value if len(value) <= 40 else value[:40] + "…")
-    return json.dumps(value)[:40]
+def _show_number(number: float) -> str:
+    """As it was sent: a whole number without a point."""
+    return show(int(number) if float(number).is_integer() and abs(number) < 2**53 else float(number))
 
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
-
-
-def _printable_names(names: set[str]) -> tuple[str, ...]:
-    """Field names as an answer can carry them: short, and without what is not UTF-8."""
-    shortened = {name[:MAX_LABEL_LENGTH].encode("utf-8", "replace").decode() for name in names}
-    return tuple(sorted(shortened)[:MAX_UNKNOWN_FIELDS])
 
 
 def _in_order(rejections: Sequence[Rejection]) -> tuple[Rejection, ...]:

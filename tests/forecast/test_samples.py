@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from support.batches import METRICS, Sample, make_batch, samples_of
 
 from nordiq_watch.errors import RequestError
+from nordiq_watch.forecast.rows import MAX_UNKNOWN_FIELDS, Rows, schema_of
 from nordiq_watch.forecast.samples import (
-    MAX_UNKNOWN_FIELDS,
     FeedRules,
     ParsedFeed,
+    judge_rows,
     keep_rows,
     parse_feed,
     reject_servers,
@@ -349,6 +350,41 @@ def test_every_record_is_either_taken_or_named(records: list[Any]) -> None:
     if feed.batch is not None:
         assert len(feed.batch.rows) == len(feed.indices)
         assert np.isfinite(feed.batch.values).any(axis=1).all()
+
+
+@given(st.lists(st.dictionaries(FIELDS, JSON).map(lambda changes: record() | changes), max_size=6))
+def test_one_pass_and_record_by_record_come_to_the_same(records: list[dict[str, Any]]) -> None:
+    """The good rows of a body that was read record by record are those that one pass reads when they come alone."""
+    feed = parse(*records, {"server_name": 1})
+    alone = parse(*[records[index] for index in feed.indices])
+    assert alone.rejected == ()
+    assert alone.clipped == feed.clipped
+    assert (alone.batch is None) == (feed.batch is None)
+    if feed.batch is not None and alone.batch is not None:
+        assert alone.batch.servers == feed.batch.servers and alone.batch.profiles == feed.batch.profiles
+        for column in ("rows", "slots", "statuses", "values"):
+            np.testing.assert_array_equal(getattr(alone.batch, column), getattr(feed.batch, column))
+
+
+def test_a_field_that_was_unknown_before_is_read_over_and_still_named() -> None:
+    metrics = ("cpu_user_pct", "class")  # a word of Python
+    rules = FeedRules(metrics=metrics, interval_seconds=300, future_seconds=300, window_length=12)
+    for _ in range(3):
+        feed = parse(record(strange={"deep": [1, "x"]}, **{"class": 2}), record(), rules=rules)
+        assert feed.unknown_fields == ("strange",)
+        assert feed.batch is not None and feed.batch.values[0].tolist() == [np.float32(25.3), 2.0]
+    assert parse(record(), rules=rules).unknown_fields == ()
+
+
+def test_rows_that_were_no_json_are_judged_alike() -> None:
+    schema = schema_of(RULES.metrics)
+    rows = [
+        schema.make(server="a", timestamp=NOW, values={"cpu_user_pct": 101.0}),
+        schema.make(server="b", timestamp=NOW, values={"cpu_user_pct": -1.0}),
+    ]
+    feed = judge_rows(Rows(rows, range(2), 2), RULES, schema=schema, now=NOW)
+    assert (feed.indices, feed.clipped) == ((0,), 1)
+    assert feed.rejected[0].field == "cpu_user_pct"
 
 
 # --- what the window has no room for ---
