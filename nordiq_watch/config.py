@@ -99,6 +99,10 @@ class State(_Section, frozen=True):
     dir: str = "state"
 
 
+class Archive(_Section, frozen=True):
+    days: Count = 30
+
+
 class Logs(_Section, frozen=True):
     dir: str = "logs"
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -194,6 +198,7 @@ class Config(_Section, frozen=True):
     window: Window = Window()
     metrics: Annotated[tuple[MetricName, ...], Meta(min_length=1)] = DEFAULT_METRICS
     state: State = State()
+    archive: Archive = Archive()
     logs: Logs = Logs()
     device: Annotated[str, Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     risk: Risk = msgspec.field(default_factory=Risk)
@@ -217,6 +222,10 @@ class Settings(Struct, frozen=True):
     @property
     def state_dir(self) -> Path:
         return self.root / self.config.state.dir
+
+    @property
+    def archive_dir(self) -> Path:
+        return self.state_dir / "archive"
 
     @property
     def log_file(self) -> Path:

@@ -33,6 +33,7 @@ from nordiq_watch.forecast.explain import Explanations
 from nordiq_watch.forecast.forecaster import Forecaster
 from nordiq_watch.forecast.ingest import Ingest
 from nordiq_watch.forecast.judge import Judge
+from nordiq_watch.forecast.ledger import Ledger
 from nordiq_watch.forecast.thresholds import ThresholdTable
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.host.http import HttpServer
@@ -58,6 +59,7 @@ from nordiq_watch.reload.room import Room
 from nordiq_watch.reload.watcher import Watcher
 from nordiq_watch.reload.worker import ReloadWorker
 from nordiq_watch.storage.accuracy import AccuracyStore
+from nordiq_watch.storage.archive import Archive, days_of_window
 from nordiq_watch.storage.decisions import DecisionStore
 from nordiq_watch.storage.historian import Historian
 from nordiq_watch.storage.history import HistoryStore
@@ -132,17 +134,26 @@ class Daemon:
             max_servers=config.window.max_servers,
             silent_seconds=config.window.silent_seconds,
         )
-        self._journal = Journal(
-            settings.state_dir / "journal.sqlite3",
-            metrics=config.metrics,
-            interval_seconds=config.window.interval_seconds,
-        )
         self._board = AnswerBoard()
         self._build_judge(settings)
         self._forecaster = Forecaster(self._live, self._window, self._board, self._events, judge=self._judge)
         self._ingest = Ingest(
-            self._journal, self._window, self._events, live=self._live, on_accepted=self._forecaster.wake
+            self._build_ledger(settings), self._window, self._events, live=self._live, on_accepted=self._forecaster.wake
         )
+
+    def _build_ledger(self, settings: Settings) -> Ledger:
+        window = settings.config.window
+        metrics, interval_seconds = settings.config.metrics, window.interval_seconds
+        self._journal = Journal(
+            settings.state_dir / "journal.sqlite3", metrics=metrics, interval_seconds=interval_seconds
+        )
+        archive = Archive(
+            settings.archive_dir,
+            metrics=metrics,
+            interval_seconds=interval_seconds,
+            days=max(settings.config.archive.days, days_of_window(window.length, interval_seconds)),
+        )
+        return Ledger(self._journal, archive, self._window, future_seconds=window.future_seconds)
 
     def _build_judge(self, settings: Settings) -> None:
         config = settings.config

@@ -83,7 +83,7 @@ class Batch:
     values: FloatArray
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class WindowSnapshot:
     """A copy of the newest `slots` of every server; column -1 is `last_slot`, the newest slot of the whole fleet.
 

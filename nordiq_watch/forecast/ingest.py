@@ -1,7 +1,7 @@
 """Batches on their way in: journal, then window, then the answer to whoever sent them.
 
-Requests wait in a bounded queue. One thread takes all that wait, writes them in one transaction (one fsync for many
-requests), applies them to the window and only then lets the requests go: `accepted` means durable.
+Requests wait in a bounded queue. One thread takes all that wait, makes one batch of them, writes it in one transaction
+(one fsync for many requests), applies it to the window and only then lets the requests go: `accepted` means durable.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from dataclasses import dataclass, field, replace
 
 from nordiq_watch.errors import Busy, StorageError
 from nordiq_watch.events import BatchAccepted, EventBus
-from nordiq_watch.forecast.samples import keep_rows, select_rows
+from nordiq_watch.forecast.ledger import RETRY_SECONDS, Ledger, Trouble
+from nordiq_watch.forecast.samples import keep_rows, merge_batches, select_rows
 from nordiq_watch.forecast.warmup import Warmup, count_ready, measure_warmup, requirement_of
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.live.published import Live
 from nordiq_watch.records import Batch
-from nordiq_watch.storage.journal import Journal
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,6 @@ QUEUE_SIZE = 64
 
 TIMEOUT_SECONDS = 10.0
 """How long a request waits for its turn, and once more for the disk."""
-
-_PRUNINGS_A_WINDOW = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +69,11 @@ class _Admitted:
 
 
 class Ingest:
-    """The only writer of journal and window. `on_accepted` is called in its thread, after the window has the data."""
+    """The only user of the ledger. `on_accepted` is called in its thread, after the window has the data."""
 
     def __init__(
         self,
-        journal: Journal,
+        ledger: Ledger,
         window: Window,
         events: EventBus,
         *,
@@ -84,7 +82,7 @@ class Ingest:
         queue_size: int = QUEUE_SIZE,
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
-        self._journal = journal
+        self._ledger = ledger
         self._window = window
         self._events = events
         self._live = live
@@ -93,24 +91,20 @@ class Ingest:
         self._waiting: queue.Queue[_Request | None] = queue.Queue(queue_size)
         self._stopping = threading.Event()
         self._tick = 0
-        self._pruned_before: int | None = None
 
     @property
     def tick(self) -> int:
         """Batches accepted since the daemon started."""
         return self._tick
 
+    @property
+    def troubles(self) -> tuple[Trouble, ...]:
+        """What of the storage does not work; while that is the journal, no batch is taken."""
+        return self._ledger.troubles
+
     def restore(self) -> None:
-        """Fills the window from the journal. Call it once, before the thread starts."""
-        newest = self._journal.newest_slot()
-        if newest is None:
-            return
-        refused: set[str] = set()
-        for batch in self._journal.replay(newest - self._window.length + 1):
-            refused.update(self._window.apply(batch))
-        if refused:
-            log.warning("%d servers of the journal have no room: window.max_servers was lowered", len(refused))
-        log.info("window restored: %d servers, %d samples", self._window.servers_tracked, self._window.size)
+        """Fills the window with what was accepted before. Call it once, before the thread starts."""
+        self._ledger.restore()
 
     def submit(self, batch: Batch, *, rejected: int = 0, clipped: int = 0) -> IngestResult:
         """Blocks until the batch is durable and in the window. From any thread.
@@ -145,9 +139,11 @@ class Ingest:
         """Takes batches until `stop()`, and those that waited then."""
         while not self._stopping.is_set() or not self._waiting.empty():
             try:
-                self.step(timeout_seconds=None)
+                self.step(timeout_seconds=RETRY_SECONDS)
+                self._ledger.tend()
             except Exception:
                 log.exception("a group of batches was not taken")
+        self._ledger.settle()
 
     def stop(self) -> None:
         """Lets `run()` finish what waits and return. From any thread."""
@@ -159,13 +155,14 @@ class Ingest:
         """Takes all batches that wait, as one group; returns how many. Waits for the first one, with None for ever."""
         requests = self._take_waiting(timeout_seconds)
         try:
-            self._accept(self._admit(requests))
+            if requests:
+                self._ledger.follow_clock()
+                self._accept(self._admit(requests))
         except StorageError as error:
-            log.error("%d batches were not taken: %s", len(requests), error)
+            log.debug("%d batches were not taken: %s", len(requests), error)  # the ledger says it once
             _fail(requests, error)
         finally:
             _fail(requests, StorageError("the batch was not taken because of a fault of the daemon; see its log"))
-        self._prune()
         return len(requests)
 
     def _await(self, done: Future[IngestResult]) -> IngestResult:
@@ -196,13 +193,15 @@ class Ingest:
         newcomers: set[str] = set()
         admitted = []
         for request in requests:
-            refused = tuple(name for name in request.batch.servers if not self._has_room(name, newcomers))
-            keep = keep_rows(request.batch, without=refused)
-            admitted.append(_Admitted(request, select_rows(request.batch, keep) if refused else request.batch, refused))
+            fresh = self._window.untracked(request.batch.servers)
+            refused = tuple(name for name in fresh if not self._has_room(name, newcomers))
+            keep = keep_rows(request.batch, without=refused) if refused else None
+            batch = request.batch if keep is None else select_rows(request.batch, keep)
+            admitted.append(_Admitted(request, batch, refused))
         return admitted
 
     def _has_room(self, server: str, newcomers: set[str]) -> bool:
-        if self._window.tracks(server) or server in newcomers:
+        if server in newcomers:
             return True
         if len(newcomers) >= self._window.room:
             return False
@@ -210,15 +209,11 @@ class Ingest:
         return True
 
     def _accept(self, group: Sequence[_Admitted]) -> None:
-        if not group:
-            return
         taken = [entry.batch for entry in group if entry.batch is not None]
         if taken:
-            self._journal.append(taken)
+            self._ledger.take(merge_batches(taken))
         first_tick = self._tick
-        for batch in taken:
-            self._window.apply(batch)
-            self._tick += 1
+        self._tick += len(taken)
         self._announce(group)
         self._release(group, tick=first_tick)
         if taken:
@@ -238,20 +233,6 @@ class Ingest:
         for entry in group:
             tick += entry.batch is not None
             entry.request.done.set_result(replace(standing, tick=tick, refused=entry.refused))
-
-    def _prune(self) -> None:
-        """Deletes what left the window, a few times in the time that the window covers."""
-        newest = self._window.newest_slot
-        if newest is None:
-            return
-        oldest = newest - self._window.length + 1
-        if self._pruned_before is not None and oldest < self._pruned_before + self._window.length // _PRUNINGS_A_WINDOW:
-            return
-        try:
-            self._journal.prune(oldest)
-        except StorageError as error:
-            log.warning("old batches stay in the journal for now: %s", error)
-        self._pruned_before = oldest
 
 
 def _fail(requests: Sequence[_Request], error: StorageError) -> None:

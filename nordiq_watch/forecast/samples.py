@@ -112,6 +112,27 @@ def select_rows(batch: Batch, keep: BoolArray) -> Batch | None:
     )
 
 
+def merge_batches(batches: Sequence[Batch]) -> Batch:
+    """All samples as one batch, in order; at least one batch. A server's profile is the last one given."""
+    if len(batches) == 1:
+        return batches[0]
+    row_of: dict[str, int] = {}
+    profiles: dict[str, str | None] = {}
+    for batch in batches:
+        for name, profile in zip(batch.servers, batch.profiles, strict=True):
+            row_of.setdefault(name, len(row_of))
+            profiles[name] = profile or profiles.get(name)
+    rows = [np.fromiter(map(row_of.__getitem__, batch.servers), np.int64)[batch.rows] for batch in batches]
+    return Batch(
+        servers=tuple(row_of),
+        profiles=tuple(map(profiles.get, row_of)),
+        rows=np.concatenate(rows),
+        slots=np.concatenate([batch.slots for batch in batches]),
+        statuses=np.concatenate([batch.statuses for batch in batches]),
+        values=np.concatenate([batch.values for batch in batches]),
+    )
+
+
 def reject_servers(feed: ParsedFeed, servers: Collection[str]) -> ParsedFeed:
     """The feed after the window had no room for `servers`: their records move from the batch to `rejected`."""
     if feed.batch is None or not servers:

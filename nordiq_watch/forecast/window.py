@@ -15,7 +15,8 @@ The rules of time:
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+import weakref
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,9 @@ class Window:
         self._statuses: CodeArray = np.empty((0, length), dtype=np.uint8)
         self._present = np.empty((0, length), dtype=np.bool_)
         self._last_seen: IntArray = np.empty(0, dtype=np.int64)
+        self._size = 0
+        self._tally = _Tally(slots=length, metrics=self.metrics, length=length)
+        self._last_copy: weakref.ref[WindowSnapshot] | None = None
 
     # --- reading ---
 
@@ -69,8 +73,7 @@ class Window:
     @property
     def size(self) -> int:
         """Slots with a sample, over all servers."""
-        with self._lock:
-            return int(np.count_nonzero(self._present))
+        return self._size
 
     @property
     def room(self) -> int:
@@ -80,24 +83,36 @@ class Window:
     def tracks(self, server: str) -> bool:
         return server in self._row_by_name
 
+    def untracked(self, servers: Iterable[str]) -> list[str]:
+        """Those of the servers that have no sample in the window."""
+        return [name for name in servers if name not in self._row_by_name]
+
     def samples_within(self, slots: int, metrics: Collection[str] | None = None) -> IntArray:
         """(servers,): in how many of the newest `slots` any of `metrics` was measured, without silent servers.
 
-        None stands for all metrics of the window.
+        None stands for all metrics of the window. The counts of one question are kept up to date with every write: only
+        another question than the one before costs a look at the whole window.
         """
         with self._lock:
             if self._newest is None:
                 return np.empty(0, dtype=np.int64)
-            columns = np.arange(self._newest - min(slots, self.length) + 1, self._newest + 1) % self.length
-            measured = self._measured(np.ix_(self._audible_rows(), columns), metrics)
-            samples: IntArray = np.count_nonzero(measured, axis=1)
-            return samples
+            slots, wanted = min(slots, self.length), self.metrics if metrics is None else tuple(metrics)
+            if (slots, wanted) != (self._tally.slots, self._tally.metrics):
+                self._count_anew(slots, wanted)
+            return self._tally.counts[self._audible_rows()]
 
     def snapshot(self) -> WindowSnapshot:
-        """A copy of the whole ring, oldest slot first, without silent servers; no servers while it is empty."""
+        """A copy of the whole ring, oldest slot first, without silent servers; no servers while it is empty.
+
+        While somebody holds the last copy and nothing was written since, it is the answer: a fleet of 20,000 servers is
+        more than 300 MB.
+        """
         with self._lock:
+            held = self._last_copy() if self._last_copy is not None else None
+            if held is not None:
+                return held
             rows = self._audible_rows()
-            return WindowSnapshot(
+            copy = WindowSnapshot(
                 servers=tuple(self._names[row] for row in rows),
                 profiles=tuple(self._profiles[row] or profile_of(self._names[row]) for row in rows),
                 metrics=self.metrics,
@@ -106,6 +121,8 @@ class Window:
                 values=self._unroll(self._values, rows),
                 statuses=self._unroll(self._statuses, rows),
             )
+            self._last_copy = weakref.ref(copy)
+            return copy
 
     def history(self, server: str) -> tuple[int, str, FloatArray] | None:
         """The newest slot of the fleet, the server's profile, and (length, metrics) of it, oldest slot first.
@@ -127,7 +144,38 @@ class Window:
             rows = list(self._row_by_name.values())
             return Measured(tuple(self._row_by_name), self.metrics, self._values[rows, slot % self.length])
 
+    def slice(self, slot: int) -> Batch | None:
+        """One slot of all servers as a batch that would bring it back; None if it holds no sample."""
+        with self._lock:
+            if self._newest is None or not self._newest - self.length < slot <= self._newest:
+                return None
+            column = slot % self.length
+            rows = np.flatnonzero(self._present[:, column])
+            if not len(rows):
+                return None
+            return Batch(
+                servers=tuple(self._names[row] for row in rows),
+                profiles=tuple(self._profiles[row] for row in rows),
+                rows=np.arange(len(rows)),
+                slots=np.full(len(rows), slot, dtype=np.int64),
+                statuses=self._statuses[rows, column],
+                values=self._values[rows, column],
+            )
+
     # --- writing: one thread only ---
+
+    def clear(self) -> None:
+        """Forgets everything; the memory stays for what comes next."""
+        with self._lock:
+            self._last_copy = None
+            self._newest = None
+            self._row_by_name.clear()
+            self._names.clear()
+            self._profiles.clear()
+            self._free.clear()
+            self._size = 0
+            for array, empty in self._columns():
+                array[:] = empty
 
     def apply(self, batch: Batch) -> tuple[str, ...]:
         """Takes the samples; returns the servers that there was no room for, whose samples were left out."""
@@ -135,9 +183,11 @@ class Window:
         if not measured.any():
             return ()
         with self._lock:
+            self._last_copy = None
             self._advance(int(batch.slots[measured].max()))
-            rows, refused = self._place(batch, np.unique(batch.rows[measured & self._reaches(batch.slots)]))
-            taken = measured & self._reaches(batch.slots) & (rows[batch.rows] >= 0)
+            in_time = measured & self._reaches(batch.slots)
+            rows, refused = self._place(batch, np.flatnonzero(np.bincount(batch.rows[in_time])))
+            taken = in_time & (rows[batch.rows] >= 0)
             self._write(
                 rows[batch.rows[taken]], batch.slots[taken], values=batch.values[taken], statuses=batch.statuses[taken]
             )
@@ -154,9 +204,12 @@ class Window:
         if slot <= self._newest:
             return
         columns = np.arange(max(self._newest + 1, slot - self.length + 1), slot + 1) % self.length
+        self._tally.advance(self._newest, slot)
+        self._size -= int(np.count_nonzero(self._present[:, columns]))
         self._values[:, columns] = np.nan
         self._statuses[:, columns] = UNKNOWN_STATUS
         self._present[:, columns] = False
+        self._tally.measured[:, columns] = False
         self._newest = slot
         self._forget_servers_without_samples()
 
@@ -170,18 +223,18 @@ class Window:
 
     def _place(self, batch: Batch, used: IntArray) -> tuple[IntArray, tuple[str, ...]]:
         """(batch servers,): the ring's row of each server in `used`, -1 for the rest; and the names without room."""
-        rows = np.full(len(batch.servers), -1, dtype=np.int64)
+        known = map(self._row_by_name.get, batch.servers)
+        rows = np.fromiter((-1 if row is None else row for row in known), np.int64, len(batch.servers))
         refused = []
-        for server in used.tolist():
-            name, profile = batch.servers[server], batch.profiles[server]
-            row = self._row_by_name.get(name)
+        for server in used[rows[used] < 0].tolist():
+            row = self._claim_row(batch.servers[server])
             if row is None:
-                row = self._claim_row(name)
-            if row is None:
-                refused.append(name)
-                continue
-            self._profiles[row] = profile or self._profiles[row]
-            rows[server] = row
+                refused.append(batch.servers[server])
+            else:
+                rows[server] = row
+        if any(batch.profiles):
+            for server in used[rows[used] >= 0].tolist():
+                self._profiles[rows[server]] = batch.profiles[server] or self._profiles[rows[server]]
         return rows, tuple(refused)
 
     def _claim_row(self, name: str) -> int | None:
@@ -200,14 +253,14 @@ class Window:
         return row
 
     def _make_room(self, rows: int) -> None:
-        """Grows by an eighth. ndarray.resize reallocates in place: large arrays move by page tables, not by bytes.
+        """Grows by a sixteenth. ndarray.resize reallocates in place: large arrays move by page tables, not by bytes.
 
         refcheck=False is safe because no view of these arrays ever leaves the lock.
         """
         before = len(self._last_seen)
         if rows <= before:
             return
-        capacity = min(max(rows, before + before // 8, _SMALLEST_CAPACITY), max(rows, self.max_servers))
+        capacity = min(max(rows, before + before // 16, _SMALLEST_CAPACITY), max(rows, self.max_servers))
         for array, empty in self._columns():
             array.resize((capacity, *array.shape[1:]), refcheck=False)
             array[before:] = empty
@@ -219,6 +272,8 @@ class Window:
             (self._statuses, UNKNOWN_STATUS),
             (self._present, False),
             (self._last_seen, _NEVER),
+            (self._tally.measured, False),
+            (self._tally.counts, 0),
         )
 
     def _write(self, rows: IntArray, slots: IntArray, *, values: FloatArray, statuses: CodeArray) -> None:
@@ -229,23 +284,34 @@ class Window:
         row, column = np.divmod(cells, self.length)
         self._values[row, column] = np.where(np.isnan(values), self._values[row, column], values)
         self._statuses[row, column] = np.where(statuses == UNKNOWN_STATUS, self._statuses[row, column], statuses)
+        self._size += int(np.count_nonzero(~self._present[row, column]))
         self._present[row, column] = True
+        self._tally_cells(row, column)
+
+    def _tally_cells(self, row: IntArray, column: IntArray) -> None:
+        assert self._newest is not None  # _advance came before
+        if self._tally.metrics != self.metrics:
+            counted = [self.metrics.index(metric) for metric in self._tally.metrics]
+            measured = ~np.isnan(self._values[row[:, None], column[:, None], counted]).all(axis=1)
+            row, column = row[measured], column[measured]
+        self._tally.add(row, column, newest=self._newest)
+
+    def _count_anew(self, slots: int, metrics: tuple[str, ...]) -> None:
+        """One metric at a time: the whole fleet's window is not copied."""
+        assert self._newest is not None
+        tally = _Tally(slots=slots, metrics=metrics, length=self.length)
+        tally.measured = np.zeros_like(self._present)
+        for metric in metrics:
+            tally.measured |= ~np.isnan(self._values[..., self.metrics.index(metric)])
+        columns = np.arange(self._newest - slots + 1, self._newest + 1) % self.length
+        tally.counts = np.count_nonzero(tally.measured[:, columns], axis=1)
+        self._tally = tally
 
     def _audible_rows(self) -> IntArray:
         """The rows of the servers that are not silent."""
         if self._newest is None:
             return np.empty(0, dtype=np.int64)
         return np.flatnonzero(self._last_seen >= self._newest - self._silent_slots)
-
-    def _measured(self, cells: tuple[NDArray[Any], ...], metrics: Collection[str] | None) -> BoolArray:
-        """Which of the cells hold a measurement of any of these metrics."""
-        present: BoolArray = self._present[cells]
-        if metrics is None or set(metrics) >= set(self.metrics):
-            return present
-        measured = np.zeros_like(present)
-        for metric in metrics:  # one by one: the whole fleet's window is not copied
-            measured |= ~np.isnan(self._values[..., self.metrics.index(metric)][cells])
-        return measured
 
     def _unroll(self, ring: NDArray[Any], rows: IntArray) -> NDArray[Any]:
         """A copy of some rows of the ring, (rows, length, …), oldest slot first."""
@@ -255,6 +321,32 @@ class Window:
         copy[:, : self.length - oldest] = ring[chosen, oldest:]
         copy[:, self.length - oldest :] = ring[chosen, :oldest]
         return copy
+
+
+class _Tally:
+    """In how many of the newest `slots` each row has any of `metrics` measured, kept up to date write by write.
+
+    measured (rows, length): the same for each cell of the ring. counts (rows,).
+    """
+
+    def __init__(self, *, slots: int, metrics: tuple[str, ...], length: int) -> None:
+        self.slots = slots
+        self.metrics = metrics
+        self.measured = np.zeros((0, length), dtype=np.bool_)
+        self.counts: IntArray = np.zeros(0, dtype=np.int64)
+
+    def add(self, rows: IntArray, columns: IntArray, *, newest: int) -> None:
+        """These cells, each once, are measured; those that were before are not counted again."""
+        length = self.measured.shape[1]
+        fresh = ~self.measured[rows, columns] & ((newest - columns) % length < self.slots)
+        np.add.at(self.counts, rows[fresh], 1)
+        self.measured[rows, columns] = True
+
+    def advance(self, newest: int, slot: int) -> None:
+        """`slot` becomes the newest one after `newest`: what it leaves behind no longer counts."""
+        length = self.measured.shape[1]
+        left = np.arange(newest - self.slots + 1, min(slot, newest + self.slots) - self.slots + 1) % length
+        self.counts -= np.count_nonzero(self.measured[:, left], axis=1)
 
 
 def _merge_doubles(cells: IntArray, values: FloatArray, statuses: CodeArray) -> tuple[IntArray, FloatArray, CodeArray]:

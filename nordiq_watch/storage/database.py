@@ -31,21 +31,31 @@ class CorruptDatabase(StorageError):
     """The file's content is not a sound SQLite database."""
 
 
-def open_database(path: Path) -> sqlite3.Connection:
-    """A connection in autocommit mode, to a file that was checked. CorruptDatabase, or StorageError if it cannot be."""
+def open_database(path: Path, *, in_log: bool = True) -> sqlite3.Connection:
+    """A connection in autocommit mode, to a file that was checked. CorruptDatabase, or StorageError if it cannot be.
+
+    in_log=False: without WAL and unchecked, for large files whose content carries its own checksums; a reader then
+    makes the writer wait, for as long as it reads.
+    """
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            if in_log:
+                connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
-            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if verdict != "ok":
-                raise CorruptDatabase(f"{path}: {verdict}")
+            if in_log:
+                _check(connection, path)
         except BaseException:
             connection.close()
             raise
     return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise CorruptDatabase(f"{path}: {verdict}")
 
 
 def move_aside(path: Path, *, clock: Callable[[], float] = time.time) -> Path:
@@ -56,7 +66,7 @@ def move_aside(path: Path, *, clock: Callable[[], float] = time.time) -> Path:
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(clock()))
     aside = _free_name(path.with_name(f"{path.name}.corrupt-{stamp}"))
     with storage_errors(path):
-        for suffix in ("-wal", "-shm", ""):
+        for suffix in ("-wal", "-shm", "-journal", ""):
             part = path.with_name(path.name + suffix)
             if part.exists():
                 part.rename(aside.with_name(aside.name + suffix))

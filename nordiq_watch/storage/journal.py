@@ -1,88 +1,31 @@
-"""The journal of samples: what `accepted` promised is here before the answer leaves.
+"""The journal: what `accepted` promised is here before the answer leaves, until the archive has it.
 
-One row a batch, in the order of arrival. Its samples are packed into one BLOB, little-endian, one column after the
-other, n samples of m metrics:
-
-    server ids   n × uint32    ids of the table `servers`
-    slots        n × int64     floor(timestamp / interval)
-    statuses     n × uint8     codes of metrics.STATUSES
-    values       n × m × float32, row by row, NaN where not measured
-
-`layouts` says which m metrics, in which order and on which interval, so that a batch stays readable after the config's
-list of metrics changed: columns are found by name. A batch of another interval cannot be placed on the grid; it is left
-alone and said so. `crc` is the CRC-32 of layout, n and BLOB.
+It opens its file when it is first needed, and again after every trouble: a disk that was full, read-only or away needs
+no restart of the daemon. A file that is damaged, or that is not the journal's, is moved aside under another name.
 
 One thread at a time may use a Journal: the ingest thread, or, before that one starts, whoever restores the window.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import struct
 import time
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from nordiq_watch.errors import StorageError
-from nordiq_watch.records import Batch, CodeArray, FloatArray, IntArray
-from nordiq_watch.storage.database import CorruptDatabase, move_aside, open_database, storage_errors, transaction
+from nordiq_watch.records import Batch
+from nordiq_watch.storage.database import CorruptDatabase, move_aside
+from nordiq_watch.storage.sample_file import SampleFile
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
-
-_SCHEMA = """
-CREATE TABLE servers (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, profile TEXT);
-CREATE TABLE layouts (id INTEGER PRIMARY KEY, metrics TEXT NOT NULL, interval_seconds INTEGER NOT NULL,
-                      UNIQUE (metrics, interval_seconds));
-CREATE TABLE batches (id INTEGER PRIMARY KEY, layout INTEGER NOT NULL REFERENCES layouts,
-                      newest_slot INTEGER NOT NULL, samples INTEGER NOT NULL, crc INTEGER NOT NULL,
-                      body BLOB NOT NULL);
-CREATE INDEX batches_by_slot ON batches (layout, newest_slot);
-"""
-
-_ID, _SLOT, _STATUS, _VALUE = np.dtype("<u4"), np.dtype("<i8"), np.dtype("u1"), np.dtype("<f4")
-
-
-class _Server(NamedTuple):
-    id: int
-    profile: str | None
-
-
-class _Layout(NamedTuple):
-    id: int
-    metrics: tuple[str, ...]
-    interval_seconds: int
-
-
-class _Row(NamedTuple):
-    """A row of `batches` as it was read, not yet trusted."""
-
-    layout: _Layout
-    samples: int
-    crc: int
-    body: bytes
-
-    def is_sound(self) -> bool:
-        return _checksum(self.layout, self.samples, self.body) == self.crc
-
-    def columns(self) -> tuple[NDArray[np.uint32], IntArray, CodeArray, FloatArray]:
-        """Server ids, slots, statuses and values, without copying."""
-        ids, at = np.frombuffer(self.body, _ID, self.samples), self.samples * _ID.itemsize
-        slots, at = np.frombuffer(self.body, _SLOT, self.samples, at), at + self.samples * _SLOT.itemsize
-        statuses, at = np.frombuffer(self.body, _STATUS, self.samples, at), at + self.samples * _STATUS.itemsize
-        values = np.frombuffer(self.body, _VALUE, offset=at).reshape(self.samples, len(self.layout.metrics))
-        return ids, slots, statuses, values
-
 
 class Journal:
-    """Batches on disk. Opening raises StorageError; a corrupt file is moved aside and a fresh one is begun."""
+    """Batches in the order of arrival. Every method raises StorageError where the disk fails, and may work again later.
+
+    batches and bytes: what was appended since the last `clear`, as far as this process knows.
+    """
 
     def __init__(
         self, path: Path, *, metrics: Sequence[str], interval_seconds: int, clock: Callable[[], float] = time.time
@@ -91,230 +34,98 @@ class Journal:
         self._metrics = tuple(metrics)
         self._interval_seconds = interval_seconds
         self._clock = clock
-        try:
-            self._open()
-        except CorruptDatabase as error:
-            self._start_afresh(error)
+        self._file: SampleFile | None = None
+        self._inode = 0
+        self.batches = 0
+        self.bytes = 0
+
+    @property
+    def directory(self) -> Path:
+        return self._path.parent
 
     def append(self, batches: Sequence[Batch]) -> None:
         """Stores all batches in one transaction. When it returns they survive a crash and a power cut.
 
         StorageError: none of them was stored; the same call may succeed later.
         """
-        try:
-            self._append(batches)
-        except CorruptDatabase as error:
-            self.close()
-            self._start_afresh(error)
-            self._append(batches)
+        self._run(lambda file: file.append(batches))
+        self.batches += len(batches)
+        self.bytes += sum(batch.values.nbytes for batch in batches)
 
     def replay(self, oldest_slot: int) -> Iterator[Batch]:
         """The batches with a sample in `oldest_slot` or later, in the order of arrival, in today's metrics.
 
-        Damaged batches are skipped and counted in the log.
+        Damaged batches are skipped and counted in the log; a damaged file ends it, and is moved aside.
         """
-        names = {server.id: name for name, server in self._servers.items()}
-        damaged = 0
         try:
-            for row in self._rows_since(oldest_slot):
-                batch = self._decode(row, names)
-                damaged += batch is None
-                if batch is not None and not np.isnan(batch.values).all():
-                    yield batch
+            yield from self._open().replay(oldest_slot)
         except CorruptDatabase as error:
+            self._set_aside(error)
+        except StorageError:
             self.close()
-            self._start_afresh(error)
-        if damaged:
-            log.error(
-                "%s: %d damaged batches were skipped (wrong checksum); their samples are lost", self._path, damaged
-            )
-
-    def newest_slot(self) -> int | None:
-        """The newest slot of all batches on this interval; None without one."""
-        with storage_errors(self._path):
-            newest = [
-                self._connection.execute(
-                    "SELECT max(newest_slot) FROM batches WHERE layout = ?", (layout.id,)
-                ).fetchone()
-                for layout in self._layouts.values()
-                if self._is_readable(layout)
-            ]
-        return max((slot for (slot,) in newest if slot is not None), default=None)
-
-    def prune(self, before_slot: int) -> int:
-        """Deletes the batches whose samples are all older than `before_slot`; returns how many."""
-        deleted = 0
-        with storage_errors(self._path), transaction(self._connection):
-            for layout in self._layouts.values():
-                before = before_slot * self._interval_seconds // layout.interval_seconds
-                deleted += self._connection.execute(
-                    "DELETE FROM batches WHERE layout = ? AND newest_slot < ?", (layout.id, before)
-                ).rowcount
-        return deleted
-
-    def close(self) -> None:
-        self._connection.close()
-
-    # --- opening ---
-
-    def _open(self) -> None:
-        self._connection = open_database(self._path)
-        try:
-            with storage_errors(self._path):
-                self._prepare_schema()
-                self._servers = self._read_servers()
-                self._layouts = self._read_layouts()
-                self._layout = self._own_layout()
-                self._mention_other_intervals()
-        except BaseException:
-            self._connection.close()
             raise
 
-    def _start_afresh(self, cause: CorruptDatabase) -> None:
-        """The file moves aside; its connection must be closed."""
+    def clear(self) -> None:
+        """Deletes all batches on this interval: they are in the archive."""
+        self._run(lambda file: file.clear())
+        self.batches = self.bytes = 0
+
+    def touch(self) -> None:
+        """Opens the file if need be, and proves that it can be written."""
+        self._run(lambda file: file.touch())
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _run(self, use: Callable[[SampleFile], None]) -> None:
+        """On a fresh file if this one turns out to be damaged. After any other failure it is opened anew next time."""
+        try:
+            use(self._open())
+        except CorruptDatabase as error:
+            self._set_aside(error)
+            use(self._open())
+        except StorageError:
+            self.close()
+            raise
+
+    def _open(self) -> SampleFile:
+        if self._file is not None and not self._is_there():
+            log.error("%s was deleted or replaced while it was open: a fresh one is begun", self._path)
+            self.close()
+        if self._file is None:
+            try:
+                self._file = self._open_file()
+            except CorruptDatabase as error:
+                self._set_aside(error)
+                self._file = self._open_file()
+            self._inode = self._path.stat().st_ino
+            self._mention_other_intervals(self._file)
+        return self._file
+
+    def _open_file(self) -> SampleFile:
+        return SampleFile(self._path, metrics=self._metrics, interval_seconds=self._interval_seconds)
+
+    def _is_there(self) -> bool:
+        try:
+            return self._path.stat().st_ino == self._inode
+        except OSError:
+            return False
+
+    def _set_aside(self, cause: CorruptDatabase) -> None:
+        self.close()
         aside = move_aside(self._path, clock=self._clock)
         log.error(
             "%s; it is kept as %s, and a fresh journal was begun: the samples in it are not read", cause, aside.name
         )
-        self._open()
 
-    def _prepare_schema(self) -> None:
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
-            raise StorageError(
-                f"{self._path}: was written by a newer nordiq_watch (schema {version}, this one knows up to "
-                f"{SCHEMA_VERSION}). Run that one, or move the file away to begin without its samples."
+    def _mention_other_intervals(self, file: SampleFile) -> None:
+        for interval_seconds, count in file.other_intervals().items():
+            log.warning(
+                "%s: %d batches on an interval of %d s are not read: window.interval_seconds is %d s now",
+                self._path,
+                count,
+                interval_seconds,
+                self._interval_seconds,
             )
-        if version == SCHEMA_VERSION:
-            return
-        with transaction(self._connection):
-            for statement in _SCHEMA.split(";"):
-                self._connection.execute(statement)
-            self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-    def _read_servers(self) -> dict[str, _Server]:
-        rows = self._connection.execute("SELECT name, id, profile FROM servers")
-        return {name: _Server(row_id, profile) for name, row_id, profile in rows}
-
-    def _read_layouts(self) -> dict[int, _Layout]:
-        rows = self._connection.execute("SELECT id, metrics, interval_seconds FROM layouts")
-        return {row_id: _Layout(row_id, tuple(json.loads(metrics)), interval) for row_id, metrics, interval in rows}
-
-    def _own_layout(self) -> _Layout:
-        for layout in self._layouts.values():
-            if (layout.metrics, layout.interval_seconds) == (self._metrics, self._interval_seconds):
-                return layout
-        row_id = self._connection.execute(
-            "INSERT INTO layouts (metrics, interval_seconds) VALUES (?, ?)",
-            (json.dumps(self._metrics), self._interval_seconds),
-        ).lastrowid
-        assert row_id is not None  # an INSERT always has one
-        layout = _Layout(row_id, self._metrics, self._interval_seconds)
-        self._layouts[row_id] = layout
-        return layout
-
-    # --- writing ---
-
-    def _append(self, batches: Sequence[Batch]) -> None:
-        with storage_errors(self._path), transaction(self._connection):
-            changed = self._register(batches)
-            for batch in batches:
-                self._insert(batch, changed)
-        self._servers |= changed  # only now: a transaction that failed gave no ids
-
-    def _register(self, batches: Sequence[Batch]) -> dict[str, _Server]:
-        """Writes the servers that are new or have another profile; returns them."""
-        changed: dict[str, _Server] = {}
-        for batch in batches:
-            for name, profile in zip(batch.servers, batch.profiles, strict=True):
-                known = changed.get(name) or self._servers.get(name)
-                if known is None or profile not in (None, known.profile):
-                    changed[name] = self._write_server(name, profile)
-        return changed
-
-    def _write_server(self, name: str, profile: str | None) -> _Server:
-        row = self._connection.execute(
-            "INSERT INTO servers (name, profile) VALUES (?, ?) "
-            "ON CONFLICT (name) DO UPDATE SET profile = excluded.profile RETURNING id",
-            (name, profile),
-        ).fetchone()
-        return _Server(row[0], profile)
-
-    def _insert(self, batch: Batch, changed: Mapping[str, _Server]) -> None:
-        ids = np.array([(changed.get(name) or self._servers[name]).id for name in batch.servers])
-        body = _pack(ids[batch.rows], batch)
-        samples = len(batch.rows)
-        self._connection.execute(
-            "INSERT INTO batches (layout, newest_slot, samples, crc, body) VALUES (?, ?, ?, ?, ?)",
-            (self._layout.id, int(batch.slots.max()), samples, _checksum(self._layout, samples, body), body),
-        )
-
-    # --- reading ---
-
-    def _is_readable(self, layout: _Layout) -> bool:
-        return layout.interval_seconds == self._interval_seconds
-
-    def _rows_since(self, oldest_slot: int) -> Iterator[_Row]:
-        with storage_errors(self._path):
-            rows = self._connection.execute(
-                "SELECT layout, samples, crc, body FROM batches WHERE newest_slot >= ? ORDER BY id", (oldest_slot,)
-            )
-            for layout_id, samples, crc, body in rows:
-                layout = self._layouts.get(layout_id)
-                if layout is not None and self._is_readable(layout):
-                    yield _Row(layout, samples, crc, body)
-
-    def _decode(self, row: _Row, names: Mapping[int, str]) -> Batch | None:
-        """The batch in today's metrics; None if it is damaged."""
-        if not row.is_sound():
-            return None
-        ids, slots, statuses, values = row.columns()
-        used, rows = np.unique(ids, return_inverse=True)
-        if not names.keys() >= set(used.tolist()):
-            return None
-        servers = tuple(names[server_id] for server_id in used.tolist())
-        return Batch(
-            servers=servers,
-            profiles=tuple(self._servers[name].profile for name in servers),
-            rows=rows,
-            slots=slots,
-            statuses=statuses,
-            values=_rearrange(values, row.layout.metrics, self._metrics),
-        )
-
-    def _mention_other_intervals(self) -> None:
-        for layout in self._layouts.values():
-            count = 0 if self._is_readable(layout) else self._count(layout)
-            if count:
-                log.warning(
-                    "%s: %d batches on an interval of %d s are not read: window.interval_seconds is %d s now",
-                    self._path,
-                    count,
-                    layout.interval_seconds,
-                    self._interval_seconds,
-                )
-
-    def _count(self, layout: _Layout) -> int:
-        count: int
-        (count,) = self._connection.execute("SELECT count(*) FROM batches WHERE layout = ?", (layout.id,)).fetchone()
-        return count
-
-
-def _pack(ids: IntArray, batch: Batch) -> bytes:
-    columns = (ids.astype(_ID), batch.slots.astype(_SLOT), batch.statuses.astype(_STATUS), batch.values.astype(_VALUE))
-    return b"".join(column.tobytes() for column in columns)
-
-
-def _checksum(layout: _Layout, samples: int, body: bytes) -> int:
-    return zlib.crc32(body, zlib.crc32(struct.pack("<qq", layout.id, samples)))
-
-
-def _rearrange(values: FloatArray, have: Sequence[str], want: Sequence[str]) -> FloatArray:
-    """(n, have) → (n, want), by name; NaN for what was not journaled."""
-    if tuple(have) == tuple(want):
-        return values
-    arranged = np.full((len(values), len(want)), np.nan, dtype=np.float32)
-    for column, name in enumerate(want):
-        if name in have:
-            arranged[:, column] = values[:, have.index(name)]
-    return arranged

@@ -172,6 +172,7 @@ class Snapshot(Collector):
         yield from self._describe_model()
         yield from self._describe_window()
         yield from self._describe_forecasts()
+        yield self._describe_storage()
         yield self._count_alerts()
         yield from self._describe_accuracy()
         yield _gauge("start_time_seconds", "When the daemon started, in Unix time.", self._services.started_at)
@@ -215,6 +216,15 @@ class Snapshot(Collector):
         expired = CounterMetricFamily("nordiq_watch_accuracy_expired", "Claims whose slot left the window unseen.")
         expired.add_metric((), self._services.accuracy.expired)
         yield expired
+
+    def _describe_storage(self) -> Metric:
+        troubled = {trouble.part for trouble in self._services.ingest.troubles}
+        healthy = GaugeMetricFamily(
+            "nordiq_watch_storage_healthy", "1 while samples can be written there.", labels=("part",)
+        )
+        for part in ("journal", "archive"):
+            healthy.add_metric((part,), float(part not in troubled))
+        return healthy
 
     def _describe_forecasts(self) -> Iterable[Metric]:
         forecaster = self._services.forecaster

@@ -46,6 +46,18 @@ def show_status() -> Body:
         "last_prediction": write_time(daemon.forecaster.last_prediction),
         "stale": daemon.board.peek().stale,
         "warmup": asdict(standing.warmup),
+        "storage": _show_storage(),
+    }
+
+
+def _show_storage() -> Body:
+    """While the journal does not work, no batch is accepted; without the archive, the journal grows."""
+    troubles = services().ingest.troubles
+    return {
+        "healthy": not troubles,
+        "troubles": [
+            {"part": trouble.part, "reason": trouble.reason, "since": write_time(trouble.since)} for trouble in troubles
+        ],
     }
 
 

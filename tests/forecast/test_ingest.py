@@ -16,16 +16,18 @@ from support.fake_model import fake_servable
 from nordiq_watch.errors import Busy, StorageError
 from nordiq_watch.events import BatchAccepted, EventBus
 from nordiq_watch.forecast.ingest import Ingest, IngestResult
+from nordiq_watch.forecast.ledger import Ledger
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.live.published import Live
 from nordiq_watch.records import Batch
+from nordiq_watch.storage.archive import Archive
 from nordiq_watch.storage.journal import Journal
 
 LENGTH = 12
 
 
 class WatchedJournal(Journal):
-    """A real journal that counts its transactions and can be told to fail or to wait."""
+    """A real journal that counts the samples of its transactions and can be told to fail or to wait."""
 
     groups: list[int]
     failure: StorageError | None = None
@@ -36,7 +38,7 @@ class WatchedJournal(Journal):
         if self.failure is not None:
             raise self.failure
         super().append(batches)
-        self.groups = [*getattr(self, "groups", []), len(batches)]
+        self.groups = [*getattr(self, "groups", []), sum(len(batch.rows) for batch in batches)]
 
 
 @dataclass
@@ -62,8 +64,10 @@ class Entrance:
         self.window = Window(
             METRICS, interval_seconds=300, length=LENGTH, max_servers=self.max_servers, silent_seconds=900
         )
+        archive = Archive(self.path.parent / "archive", metrics=METRICS, interval_seconds=300, days=2)
+        self.ledger = Ledger(self.journal, archive, self.window, future_seconds=300)
         self.ingest = Ingest(
-            self.journal,
+            self.ledger,
             self.window,
             events,
             live=self.live,
@@ -131,7 +135,7 @@ def test_all_that_wait_share_one_transaction_in_the_order_of_arrival(entrance: E
     batches = [make_batch([Sample("a", slot, {"cpu_user_pct": float(slot)})]) for slot in (3, 1, 2)]
     results = entrance.feed_all(batches)
     assert entrance.journal.groups == [3]
-    assert entrance.slots() == [[("a", 3)], [("a", 1)], [("a", 2)]]
+    assert entrance.slots() == [[("a", 3), ("a", 1), ("a", 2)]]
     assert [result.tick for result in results] == [1, 2, 3]
     assert {result.window_size for result in results} == {3}
     assert entrance.wakes == 1
@@ -197,7 +201,7 @@ def test_servers_beyond_the_limit_are_refused_over_the_whole_group(tmp_path: Pat
     results = entrance.feed_all([first, second, third])
     assert [result.refused for result in results] == [(), ("c",), ("c", "d")]
     assert [result.tick for result in results] == [1, 2, 2]
-    assert entrance.slots() == [[("a", 1), ("b", 1)], [("a", 2)]], "what was refused is not stored"
+    assert entrance.slots() == [[("a", 1), ("b", 1), ("a", 2)]], "what was refused is not stored"
     assert [(event.records, event.rejected) for event in entrance.accepted] == [(2, 0), (1, 1), (0, 2)]
 
 
@@ -237,7 +241,8 @@ def test_a_disk_that_hangs_is_busy_and_the_batch_is_whole_in_the_end(tmp_path: P
         with pytest.raises(Busy, match="may still be taken"):
             entrance.ingest.submit(make_batch([Sample("a", 1)]))
         open_gate.set()
-    assert entrance.slots() == [[("a", 1)]]
+    assert entrance.slots() == [], "a stop leaves all of it in the archive"
+    entrance.open()
     assert entrance.window.tracks("a")
 
 
@@ -264,7 +269,7 @@ def test_many_feeders_at_once_lose_and_double_nothing(entrance: Entrance) -> Non
     with running(entrance.ingest), ThreadPoolExecutor(feeders) as pool:
         ticks = [tick for ticks in pool.map(feed, range(feeders)) for tick in ticks]
     assert sorted(ticks) == list(range(1, feeders * batches + 1))
-    assert sum(entrance.journal.groups) == feeders * batches
+    assert sum(entrance.journal.groups) == 2 * feeders * batches
     assert len(entrance.journal.groups) < feeders * batches, "some shared a transaction"
     assert sum(event.records for event in entrance.accepted) == 2 * feeders * batches
     assert entrance.window.size == (feeders + 1) * LENGTH
@@ -309,24 +314,6 @@ def test_a_restart_brings_the_window_back(
     assert after.statuses[order].tobytes() == before.statuses.tobytes()
     assert entrance.ingest.tick == 0, "ticks count from the start of the daemon"
     entrance.journal.close()
-
-
-def test_old_batches_are_pruned_now_and_then(entrance: Entrance) -> None:
-    for slot in range(3 * LENGTH):
-        entrance.feed(Sample("a", slot))
-    newest = 3 * LENGTH - 1
-    assert entrance.slots() == [[("a", slot)] for slot in range(newest - LENGTH + 1, newest + 1)]
-
-
-def test_a_prune_that_fails_costs_nothing(
-    entrance: Entrance, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fail(before_slot: int) -> int:
-        raise StorageError("journal.db: disk I/O error")
-
-    monkeypatch.setattr(entrance.journal, "prune", fail)
-    assert entrance.feed(Sample("a", 1)).tick == 1
-    assert "old batches stay in the journal for now: journal.db: disk I/O error" in caplog.text
 
 
 def test_a_lowered_limit_keeps_as_many_servers_as_fit(entrance: Entrance, caplog: pytest.LogCaptureFixture) -> None:

@@ -87,8 +87,39 @@ def test_samples_are_counted_as_the_slow_one_does(
     for batch in batches:
         window.apply(make_batch(batch))
         slow.apply(batch)
-    counts = dict(zip(window.snapshot().servers, window.samples_within(slots, metrics).tolist(), strict=True))
-    assert counts == (slow.samples_within(slots, metrics) if slow.newest is not None else {})
+        counts = dict(zip(window.snapshot().servers, window.samples_within(slots, metrics).tolist(), strict=True))
+        assert counts == (slow.samples_within(slots, metrics) if slow.newest is not None else {})
+    all_of_it = dict(zip(window.snapshot().servers, window.samples_within(LENGTH).tolist(), strict=True))
+    assert all_of_it == (slow.samples_within(LENGTH, METRICS) if slow.newest is not None else {})
+
+
+def test_a_snapshot_is_copied_once_while_nothing_was_written() -> None:
+    window = make_window()
+    window.apply(make_batch([Sample("a", 0)]))
+    first = window.snapshot()
+    assert window.snapshot() is first
+    window.apply(make_batch([Sample("a", 1)]))
+    assert window.snapshot() is not first
+
+
+@settings(max_examples=50)
+@given(BATCHES)
+def test_a_slice_of_each_slot_brings_the_window_back(batches: list[list[Sample]]) -> None:
+    window, again = make_window(), make_window()
+    for batch in batches:
+        window.apply(make_batch(batch))
+    newest = window.newest_slot
+    for slot in range(0 if newest is None else newest - LENGTH + 1, 0 if newest is None else newest + 1):
+        piece = window.slice(slot)
+        if piece is not None:
+            again.apply(piece)
+    assert shown(again.snapshot()) == shown(window.snapshot())
+    assert again.size == window.size
+    window.clear()
+    assert (window.size, window.servers_tracked, window.newest_slot) == (0, 0, None)
+    for batch in batches:
+        window.apply(make_batch(batch))
+    assert shown(again.snapshot()) == shown(window.snapshot())
 
 
 @settings(max_examples=80)

@@ -16,7 +16,8 @@ from support.batches import METRICS, Sample, make_batch, samples_of
 
 from nordiq_watch.errors import StorageError
 from nordiq_watch.storage.database import move_aside
-from nordiq_watch.storage.journal import SCHEMA_VERSION, Journal
+from nordiq_watch.storage.journal import Journal
+from nordiq_watch.storage.sample_file import SCHEMA_VERSION
 
 NOON = 1_736_942_400.0  # 2025-01-15T12:00:00Z
 
@@ -32,6 +33,12 @@ def replayed(journal: Journal, oldest_slot: int = 0, metrics: Sequence[str] = ME
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "state" / "journal.db"
+
+
+def connection_of(journal: Journal) -> sqlite3.Connection:
+    journal.touch()
+    assert journal._file is not None
+    return journal._file._connection
 
 
 def corrupt_files(path: Path) -> list[str]:
@@ -51,12 +58,10 @@ def test_what_was_appended_is_replayed_in_order(path: Path) -> None:
     reopened = open_journal(path)
     known = Sample("a", 8, profile="Database")  # a server's profile is the last that was given, wherever
     assert replayed(reopened) == [[first[0], known], second, third]
-    assert reopened.newest_slot() == 9
 
 
 def test_a_fresh_journal_is_empty(path: Path) -> None:
     journal = open_journal(path)
-    assert journal.newest_slot() is None
     assert replayed(journal) == []
 
 
@@ -96,13 +101,15 @@ def test_profiles_change_and_stay(path: Path) -> None:
     assert {sample.profile for batch in replayed(open_journal(path)) for sample in batch} == {"Y"}
 
 
-def test_pruning_deletes_what_is_wholly_older(path: Path) -> None:
+def test_clearing_deletes_all_and_what_comes_next_is_as_in_a_fresh_one(path: Path) -> None:
     journal = open_journal(path)
-    mixed = [Sample("a", 1), Sample("b", 9)]
-    journal.append([make_batch([Sample("a", 4)]), make_batch(mixed), make_batch([Sample("a", 5)])])
-    assert journal.prune(5) == 1
-    assert replayed(journal) == [mixed, [Sample("a", 5)]]
-    assert journal.prune(5) == 0
+    journal.append([make_batch([Sample("a", 4), Sample("b", 9)])])
+    assert (journal.batches, journal.bytes) == (1, 16)
+    journal.clear()
+    assert (journal.batches, journal.bytes, replayed(journal)) == (0, 0, [])
+    journal.append([make_batch([Sample("b", 5)])])
+    journal.close()
+    assert replayed(open_journal(path)) == [[Sample("b", 5)]]
 
 
 # --- crashes ---
@@ -145,12 +152,12 @@ def test_a_failed_append_leaves_nothing_behind_and_the_next_one_works(path: Path
     journal.append([make_batch([Sample("a", 1)])])
     other = sqlite3.connect(path, timeout=0, isolation_level=None)
     page_count = other.execute("PRAGMA page_count").fetchone()[0]
-    journal._connection.execute(f"PRAGMA max_page_count = {page_count}")  # a disk that is full
+    connection_of(journal).execute(f"PRAGMA max_page_count = {page_count}")  # a disk that is full
     many = make_batch([Sample(f"new{number}", 2) for number in range(500)])
     with pytest.raises(StorageError, match=r"journal\.db: database or disk is full\. Free some space"):
         journal.append([make_batch([Sample("b", 2)]), many])
     assert replayed(journal) == [[Sample("a", 1)]]
-    journal._connection.execute("PRAGMA max_page_count = 1000000")
+    connection_of(journal).execute("PRAGMA max_page_count = 1000000")
     journal.append([make_batch([Sample("b", 3)])])
     journal.close()
     assert replayed(open_journal(path)) == [[Sample("a", 1)], [Sample("b", 3)]]
@@ -158,7 +165,7 @@ def test_a_failed_append_leaves_nothing_behind_and_the_next_one_works(path: Path
 
 def test_another_writer_in_the_way_is_named(path: Path) -> None:
     journal = open_journal(path)
-    journal._connection.execute("PRAGMA busy_timeout = 1")
+    connection_of(journal).execute("PRAGMA busy_timeout = 1")
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StorageError, match="another daemon"):
@@ -202,7 +209,9 @@ def test_two_damaged_files_of_one_second_keep_both(path: Path) -> None:
     for content in (b"first " * 1000, b"second " * 1000):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
-        open_journal(path).close()
+        journal = open_journal(path)
+        journal.touch()
+        journal.close()
     assert corrupt_files(path) == ["journal.db.corrupt-20250115T120000", "journal.db.corrupt-20250115T120000-2"]
 
 
@@ -222,7 +231,7 @@ def test_the_log_of_a_damaged_file_goes_with_it(path: Path) -> None:
 def test_damage_that_shows_while_appending_begins_a_fresh_file(path: Path) -> None:
     fill(path)
     journal = open_journal(path)
-    journal._connection.execute("PRAGMA cache_size = 0")
+    connection_of(journal).execute("PRAGMA cache_size = 0")
     with path.open("r+b") as file:  # behind SQLite's back, all pages but the first
         file.seek(4096)
         file.write(b"\xff" * (path.stat().st_size - 4096))
@@ -234,7 +243,7 @@ def test_damage_that_shows_while_appending_begins_a_fresh_file(path: Path) -> No
 def test_damage_that_shows_while_replaying_begins_a_fresh_file(path: Path) -> None:
     fill(path)
     journal = open_journal(path)
-    journal._connection.execute("PRAGMA cache_size = 0")
+    connection_of(journal).execute("PRAGMA cache_size = 0")
     with path.open("r+b") as file:
         file.seek(4096)
         file.write(b"\xff" * (path.stat().st_size - 4096))
@@ -267,16 +276,66 @@ def test_a_damaged_batch_is_skipped_and_counted(path: Path, damage: str, caplog:
     assert corrupt_files(path) == []
 
 
+# --- trouble that ends ---
+
+
+def test_a_newer_schema_is_refused_until_it_is_moved_away(path: Path) -> None:
+    journal = open_journal(path)
+    journal.touch()
+    journal.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    connection.close()
+    for _ in range(2):
+        with pytest.raises(StorageError, match="written by a newer"):
+            journal.append([make_batch([Sample("a", 1)])])
+    path.rename(path.with_name("elsewhere"))
+    journal.append([make_batch([Sample("a", 1)])])
+    assert replayed(journal) == [[Sample("a", 1)]]
+
+
+def test_a_file_that_was_deleted_under_the_daemon_is_begun_anew(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    journal = open_journal(path)
+    journal.append([make_batch([Sample("a", 1)])])
+    for file in path.parent.iterdir():
+        file.unlink()
+    journal.append([make_batch([Sample("a", 2)])])
+    journal.close()
+    assert replayed(open_journal(path)) == [[Sample("a", 2)]]
+    assert "journal.db was deleted or replaced while it was open" in caplog.text
+
+
+def test_a_directory_that_comes_late_is_used_then(path: Path) -> None:
+    path.parent.write_text("in the way")
+    journal = open_journal(path)
+    with pytest.raises(StorageError):
+        journal.append([make_batch([Sample("a", 1)])])
+    path.parent.unlink()
+    journal.append([make_batch([Sample("a", 1)])])
+    assert replayed(journal) == [[Sample("a", 1)]]
+
+
 # --- other versions, other settings ---
 
 
+def test_a_database_of_an_unknown_schema_is_moved_aside(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path.parent.mkdir()
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE samples (server TEXT, at REAL)")
+    connection.close()
+    journal = open_journal(path)
+    journal.append([make_batch([Sample("a", 1)])])
+    assert corrupt_files(path) == ["journal.db.corrupt-20250115T120000"]
+    assert "has the schema 0, which this nordiq_watch cannot read" in caplog.text
+
+
 def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:
-    open_journal(path).close()
+    open_journal(path).touch()
     with sqlite3.connect(path) as connection:
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     connection.close()
     with pytest.raises(StorageError, match=r"journal\.db: was written by a newer nordiq_watch \(schema 2"):
-        open_journal(path)
+        open_journal(path).touch()
     assert corrupt_files(path) == []
 
 
@@ -304,23 +363,23 @@ def test_batches_of_another_interval_are_left_alone_and_mentioned(path: Path, ca
     journal.close()
     assert caplog.text == ""
     minutes = open_journal(path, interval_seconds=60)
+    minutes.touch()
     assert "1 batches on an interval of 300 s are not read: window.interval_seconds is 60 s now" in caplog.text
-    assert minutes.newest_slot() is None
     minutes.append([make_batch([Sample("a", 55)])])
     assert replayed(minutes) == [[Sample("a", 55)]]
-    assert minutes.prune(50) == 0, "slot 10 of 300 s is as old as slot 50 of 60 s"
-    assert minutes.prune(55) == 1
+    minutes.clear()
+    assert replayed(minutes) == []
     minutes.close()
-    assert replayed(open_journal(path)) == []
+    assert replayed(open_journal(path)) == [[Sample("a", 10)]], "what is on another interval is left alone"
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=r"file/journal\.db"):
-        open_journal(tmp_path / "file" / "journal.db")
+        open_journal(tmp_path / "file" / "journal.db").touch()
     (tmp_path / "directory.db").mkdir()
     with pytest.raises(StorageError, match=r"directory\.db: unable to open database file"):
-        open_journal(tmp_path / "directory.db")
+        open_journal(tmp_path / "directory.db").touch()
 
 
 def test_samples_are_packed_as_documented(path: Path) -> None:
@@ -338,5 +397,5 @@ def test_samples_are_packed_as_documented(path: Path) -> None:
 
 def test_a_commit_is_synced(path: Path) -> None:
     journal = open_journal(path)
-    assert journal._connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
-    assert journal._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert connection_of(journal).execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+    assert connection_of(journal).execute("PRAGMA journal_mode").fetchone() == ("wal",)

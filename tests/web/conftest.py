@@ -19,11 +19,13 @@ from nordiq_watch.forecast.explain import Explanations
 from nordiq_watch.forecast.forecaster import Forecaster
 from nordiq_watch.forecast.ingest import Ingest
 from nordiq_watch.forecast.judge import Judge
+from nordiq_watch.forecast.ledger import Ledger
 from nordiq_watch.forecast.thresholds import ThresholdTable
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.live.published import Live
 from nordiq_watch.quality.bookkeeper import Bookkeeper
 from nordiq_watch.storage.accuracy import AccuracyStore
+from nordiq_watch.storage.archive import Archive
 from nordiq_watch.storage.history import HistoryStore
 from nordiq_watch.storage.journal import Journal
 from nordiq_watch.web.app import create_app
@@ -49,7 +51,9 @@ def build_world(tmp_path: Path) -> Iterator[BuildWorld]:
         )
         board = AnswerBoard()
         journal = Journal(tmp_path / "state" / "samples.sqlite", metrics=METRICS, interval_seconds=300)
-        ingest = Ingest(journal, window, events, live=live, on_accepted=lambda: None)
+        archive = Archive(tmp_path / "state" / "archive", metrics=METRICS, interval_seconds=300, days=2)
+        ledger = Ledger(journal, archive, window, future_seconds=300, clock=lambda: NOW)
+        ingest = Ingest(ledger, window, events, live=live, on_accepted=lambda: None)
         thread = threading.Thread(target=ingest.run)
         thread.start()
         running.append((ingest, thread, journal))

@@ -1,0 +1,237 @@
+"""Journal, window and archive in step: a batch is durable, then in the window, then, slot by slot, in the archive.
+
+The journal keeps what is not in the archive yet. Now and then the slots that changed are written from the window to the
+archive, and the journal is emptied: a restart reads a few hundred slots instead of every batch of a day.
+
+Time comes from senders, and is held against the daemon's own clock. When the window's newest slot is further ahead of
+it than `future_seconds`, the clock itself was ahead and went back: the window is filled anew with what is not ahead.
+Samples from ahead are not deleted, they wait in the archive; so a clock that was only wrong while the machine booted
+costs nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from nordiq_watch.errors import StorageError
+from nordiq_watch.forecast.samples import select_rows
+from nordiq_watch.forecast.window import Window
+from nordiq_watch.records import Batch
+from nordiq_watch.storage.archive import Archive
+from nordiq_watch.storage.journal import Journal
+
+log = logging.getLogger(__name__)
+
+SETTLE_SLOTS = 12
+SETTLE_BATCHES = 10_000
+SETTLE_BYTES = 64 * 1024**2
+"""Whichever comes first: so many slots, batches or bytes of values after the last time, the journal is emptied."""
+
+RETRY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What of the storage does not work. part: journal or archive. since: Unix time."""
+
+    part: str
+    reason: str
+    since: float
+
+
+class Ledger:
+    """The only writer of all three. One thread at a time; `troubles` from any. clock: Unix time."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        archive: Archive,
+        window: Window,
+        *,
+        future_seconds: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._journal = journal
+        self._archive = archive
+        self._window = window
+        self._future_seconds = future_seconds
+        self._clock = clock
+        self._unsettled: set[int] = set()
+        self._settled_at: int | None = None
+        self._is_restored = False
+        self._archive_unread = True
+        self._held_from: int | None = None
+        self._journal_holds_future = False
+        self._troubles: dict[str, Trouble] = {}
+        self._retry_at = 0.0
+
+    @property
+    def troubles(self) -> tuple[Trouble, ...]:
+        """What does not work at this moment."""
+        return tuple(self._troubles.values())
+
+    def restore(self) -> None:
+        """Fills the window from the archive and the journal. Where one cannot be read, it is tried again later."""
+        limit = self._newest_allowed()
+        self._archive_unread = not self._attempt("archive", lambda: self._read_archive(limit))
+        self._is_restored = self._attempt("journal", lambda: self._read_journal(limit))
+        log.info("window restored: %d servers, %d samples", self._window.servers_tracked, self._window.size)
+
+    def take(self, batch: Batch) -> None:
+        """The batch is in the journal and in the window when this returns. StorageError: it is in neither."""
+        if not self._is_restored:
+            self._restore_again()
+        self._settle_before(int(batch.slots.max()))
+        self._keep(batch)
+        self._apply(batch)
+        if self._is_due():
+            self.settle()
+
+    def follow_clock(self) -> None:
+        """Looks whether the daemon's clock went back, or came to samples that were ahead of it."""
+        limit, newest = self._newest_allowed(), self._window.newest_slot
+        went_back = newest is not None and newest > limit
+        came_there = self._held_from is not None and self._held_from <= limit
+        if not (went_back or came_there):
+            return
+        if went_back:
+            log.warning("the clock went back: samples from ahead of it leave the window until their time comes")
+        if self.settle():
+            self._begin_anew()
+
+    def tend(self) -> None:
+        """Tries again what did not work a moment ago. For when nothing else is to be done."""
+        if not self._troubles or self._clock() < self._retry_at:
+            return
+        if not self._is_restored:
+            self.restore()
+        elif "journal" in self._troubles:
+            self._attempt("journal", self._journal.touch)
+        if "archive" in self._troubles:
+            self.settle()
+
+    def settle(self) -> bool:
+        """Writes the slots that changed to the archive and empties the journal. False if that was not possible now.
+
+        A window that was never filled from the archive must not be written over it: it is filled first.
+        """
+        if self._archive_unread:
+            self._begin_anew()
+        if self._archive_unread or not self._is_restored:
+            return False
+        slices = [batch for slot in sorted(self._unsettled) if (batch := self._window.slice(slot)) is not None]
+        if not self._attempt("archive", lambda: self._archive.write(slices)):
+            return False
+        self._unsettled.clear()
+        self._settled_at = self._window.newest_slot
+        if self._journal_holds_future:
+            log.warning("the journal is not emptied: it has samples from ahead of this machine's clock")
+            return True
+        return self._attempt("journal", self._journal.clear)
+
+    def _newest_allowed(self) -> int:
+        return int((self._clock() + self._future_seconds) // self._window.interval_seconds)
+
+    def _restore_again(self) -> None:
+        """StorageError if that is not possible, or was not a moment ago."""
+        if self._clock() >= self._retry_at:
+            self.restore()
+        if not self._is_restored:
+            raise StorageError(self._troubles["journal"].reason)
+
+    def _begin_anew(self) -> None:
+        self._window.clear()
+        self._unsettled.clear()
+        self.restore()
+
+    def _read_archive(self, limit: int) -> None:
+        refused: set[str] = set()
+        newest = self._archive.newest_slot(limit)
+        if newest is not None:
+            for batch in self._archive.replay(newest - self._window.length + 1, newest):
+                refused.update(self._window.apply(batch))
+        self._held_from = self._archive.oldest_slot(limit)
+        _warn_of_refused(refused)
+
+    def _read_journal(self, limit: int) -> None:
+        """After the archive: what is in the journal came later, and of doubles the later one wins."""
+        refused: set[str] = set()
+        self._journal_holds_future = False
+        for batch in self._journaled_up_to(limit):
+            refused.update(self._apply(batch))
+        _warn_of_refused(refused)
+
+    def _journaled_up_to(self, limit: int) -> Iterator[Batch]:
+        for batch in self._journal.replay(0):
+            ahead = batch.slots > limit
+            if ahead.any():
+                self._journal_holds_future = True
+                first = int(batch.slots[ahead].min())
+                self._held_from = first if self._held_from is None else min(first, self._held_from)
+            past = select_rows(batch, ~ahead)
+            if past is not None:
+                yield past
+
+    def _apply(self, batch: Batch) -> tuple[str, ...]:
+        refused = self._window.apply(batch)
+        self._unsettled.update(np.unique(batch.slots).tolist())
+        return refused
+
+    def _keep(self, batch: Batch) -> None:
+        try:
+            self._journal.append([batch])
+        except StorageError as error:
+            self._note("journal", error)
+            raise
+        self._forget("journal")
+
+    def _settle_before(self, slot: int) -> None:
+        """What is about to leave the window goes to the archive first."""
+        if self._unsettled and min(self._unsettled) <= slot - self._window.length:
+            self.settle()
+
+    def _is_due(self) -> bool:
+        newest = self._window.newest_slot or 0
+        if self._settled_at is None:
+            self._settled_at = newest
+        due = (
+            newest >= self._settled_at + SETTLE_SLOTS
+            or self._journal.batches >= SETTLE_BATCHES
+            or self._journal.bytes >= SETTLE_BYTES
+        )
+        return due and not ("archive" in self._troubles and self._clock() < self._retry_at)
+
+    # --- what does not work ---
+
+    def _attempt(self, part: str, act: Callable[[], None]) -> bool:
+        try:
+            act()
+        except StorageError as error:
+            self._note(part, error)
+            return False
+        self._forget(part)
+        return True
+
+    def _note(self, part: str, error: StorageError) -> None:
+        """Says it once, not with every batch."""
+        reason = str(error).replace(f"{self._journal.directory}/", "")  # whoever asks for /status need not know where
+        known = self._troubles.get(part)
+        if known is None or known.reason != reason:
+            log.error("the %s does not work, and is tried again every %g s: %s", part, RETRY_SECONDS, error)
+        self._troubles[part] = Trouble(part, reason, self._clock() if known is None else known.since)
+        self._retry_at = self._clock() + RETRY_SECONDS
+
+    def _forget(self, part: str) -> None:
+        trouble = self._troubles.pop(part, None)
+        if trouble is not None:
+            log.info("the %s works again, after %.0f s", part, self._clock() - trouble.since)
+
+
+def _warn_of_refused(servers: set[str]) -> None:
+    if servers:
+        log.warning("%d servers of the journal have no room: window.max_servers was lowered", len(servers))

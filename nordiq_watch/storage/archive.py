@@ -1,0 +1,135 @@
+"""The archive: every slot of the fleet as the window saw it last, one file a day, for restarts and for training.
+
+`state/archive/2025-01-15.sqlite3` holds the slots that begin on that day (UTC), one row a slot. A file a day makes
+retention one unlink, which takes no time and frees the disk at once, and keeps damage to its day.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from math import ceil
+from pathlib import Path
+
+from nordiq_watch.records import Batch
+from nordiq_watch.storage.database import CorruptDatabase, move_aside, storage_errors
+from nordiq_watch.storage.sample_file import SampleFile
+
+log = logging.getLogger(__name__)
+
+SECONDS_A_DAY = 86_400
+_DAY = "%Y-%m-%d"
+_SUFFIX = ".sqlite3"
+
+
+class Archive:
+    """Slots on disk, by day. Methods raise StorageError where the disk fails. One thread at a time may write."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        metrics: Sequence[str],
+        interval_seconds: int,
+        days: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._directory = directory
+        self._metrics = tuple(metrics)
+        self._interval_seconds = interval_seconds
+        self._days = days
+        self._clock = clock
+
+    def write(self, slices: Sequence[Batch]) -> None:
+        """Keeps batches of one slot each, in the place of what was known of these slots. Durable when it returns."""
+        for path, of_day in groupby(slices, key=lambda batch: self._path_of(int(batch.slots[0]))):
+            with storage_errors(path):
+                fresh = not path.exists()
+            self._put(path, list(of_day))
+            if fresh:
+                self._forget_old_days()
+
+    def replay(self, oldest_slot: int, newest_slot: int) -> Iterator[Batch]:
+        """One batch a slot, from the oldest on. A damaged day is moved aside, said so, and left out."""
+        for path in self._days_between(oldest_slot, newest_slot):
+            try:
+                file = self._open(path)
+                try:
+                    yield from file.replay(oldest_slot, newest_slot)
+                finally:
+                    file.close()
+            except CorruptDatabase as error:
+                self._set_aside(path, error)
+
+    def newest_slot(self, no_later_than: int) -> int | None:
+        """The newest slot that it has, of those up to this one; None without one."""
+        days = reversed(self._days_between(0, no_later_than))
+        return self._first(days, lambda file: file.newest_slot(no_later_than))
+
+    def oldest_slot(self, after: int) -> int | None:
+        """The oldest slot that it has, of those after this one; None without one."""
+        return self._first(self._days_between(after, None), lambda file: file.oldest_slot(after))
+
+    def _first(self, days: Iterable[Path], ask: Callable[[SampleFile], int | None]) -> int | None:
+        for path in days:
+            try:
+                file = self._open(path)
+            except CorruptDatabase as error:
+                self._set_aside(path, error)
+                continue
+            found = ask(file)
+            file.close()
+            if found is not None:
+                return found
+        return None
+
+    def files(self) -> Mapping[str, Path]:
+        """Day → its file, oldest first."""
+        found = sorted(self._directory.glob(f"????-??-??{_SUFFIX}"))
+        return {path.name.removesuffix(_SUFFIX): path for path in found}
+
+    def _put(self, path: Path, slices: Sequence[Batch]) -> None:
+        try:
+            self._put_into(path, slices)
+        except CorruptDatabase as error:
+            self._set_aside(path, error)
+            self._put_into(path, slices)
+
+    def _put_into(self, path: Path, slices: Sequence[Batch]) -> None:
+        file = self._open(path)
+        try:
+            file.put(slices)
+        finally:
+            file.close()
+
+    def _open(self, path: Path) -> SampleFile:
+        return SampleFile(path, metrics=self._metrics, interval_seconds=self._interval_seconds, in_log=False)
+
+    def _forget_old_days(self) -> None:
+        """Keeps the newest days that have data, however the clock jumped in between; never fewer than a window has."""
+        for day, path in list(self.files().items())[: -self._days]:
+            with storage_errors(path):
+                path.unlink()
+            log.info("%s of the archive was deleted: the newest %d days are kept", day, self._days)
+
+    def _set_aside(self, path: Path, cause: CorruptDatabase) -> None:
+        aside = move_aside(path, clock=self._clock)
+        log.error("%s; it is kept as %s, and that day is not read", cause, aside.name)
+
+    def _path_of(self, slot: int) -> Path:
+        return self._directory / f"{self._day_of(slot)}{_SUFFIX}"
+
+    def _day_of(self, slot: int) -> str:
+        return time.strftime(_DAY, time.gmtime(slot * self._interval_seconds))
+
+    def _days_between(self, oldest_slot: int, newest_slot: int | None) -> list[Path]:
+        begin = self._day_of(max(0, oldest_slot))
+        end = None if newest_slot is None else self._day_of(newest_slot)
+        return [path for day, path in self.files().items() if begin <= day and (end is None or day <= end)]
+
+
+def days_of_window(length: int, interval_seconds: int) -> int:
+    """How many days of a calendar a window can touch."""
+    return ceil(length * interval_seconds / SECONDS_A_DAY) + 1

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.batches import METRICS, Sample, make_batch, samples_of
+from support.slow_window import SlowWindow
+
+from nordiq_watch.errors import StorageError
+from nordiq_watch.forecast import ledger as module
+from nordiq_watch.forecast.ledger import Ledger
+from nordiq_watch.forecast.window import Window
+from nordiq_watch.storage.archive import Archive
+from nordiq_watch.storage.journal import Journal
+
+LENGTH = 12
+START = 5_000_000  # a slot
+
+
+@dataclass
+class State:
+    """A ledger on real files, with a clock of its own."""
+
+    root: Path
+    now: float = START * 300.0
+
+    def __post_init__(self) -> None:
+        self.open()
+
+    def open(self) -> None:
+        """Starts over on the same files, as after kill -9."""
+        self.window = Window(METRICS, interval_seconds=300, length=LENGTH, max_servers=99, silent_seconds=10**6)
+        self.journal = Journal(self.root / "journal.db", metrics=METRICS, interval_seconds=300)
+        self.archive = Archive(self.root / "archive", metrics=METRICS, interval_seconds=300, days=30)
+        self.ledger = Ledger(self.journal, self.archive, self.window, future_seconds=300, clock=lambda: self.now)
+        self.ledger.restore()
+
+    def restart(self) -> None:
+        self.journal.close()
+        self.open()
+
+    def take(self, *samples: Sample) -> None:
+        self.ledger.follow_clock()
+        self.ledger.take(make_batch(samples))
+
+    def slots_of(self, server: str) -> list[int]:
+        snapshot = self.window.snapshot()
+        there = ~np.isnan(snapshot.values[snapshot.servers.index(server)]).all(axis=1)
+        return (snapshot.last_slot - LENGTH + 1 + np.flatnonzero(there)).tolist()
+
+    def archive_slots(self) -> list[int]:
+        return [samples_of(batch)[0].slot for batch in self.archive.replay(0, 10 * START)]
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> State:
+    return State(tmp_path)
+
+
+SAMPLES = st.builds(
+    Sample,
+    server=st.sampled_from("abc"),
+    slot=st.integers(0, 40).map(lambda slot: START + slot),
+    values=st.dictionaries(st.sampled_from(METRICS), st.integers(0, 9).map(float), min_size=1),
+    status=st.integers(0, 3),
+)
+STEPS = st.lists(
+    st.one_of(st.lists(SAMPLES, min_size=1, max_size=5), st.sampled_from(["restart", "settle", "settle, then killed"])),
+    max_size=14,
+)
+
+
+@settings(max_examples=60)
+@given(steps=STEPS)
+def test_whatever_happens_the_window_is_the_slow_one(
+    steps: list[list[Sample] | str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    state = State(tmp_path_factory.mktemp("state"), now=(START + 50) * 300.0)
+    slow = SlowWindow(length=LENGTH, silent_slots=10**6)
+    for step in steps:
+        if isinstance(step, list):
+            state.take(*step)
+            slow.apply(step)
+        elif step == "restart":
+            state.restart()
+        elif step == "settle":
+            state.ledger.settle()
+        else:  # between the archive and the emptying of the journal
+            state.journal.clear = lambda: None  # type: ignore[method-assign]
+            state.ledger.settle()
+            state.restart()
+        assert state.window.newest_slot == slow.newest
+        assert state.window.size == slow.size()
+    state.restart()
+    shown = (
+        {
+            server: {slot: (cell.values, cell.status) for slot, cell in cells.items()}
+            for server, (_, cells) in slow.shown().items()
+        }
+        if slow.newest is not None
+        else {}
+    )
+    snapshot, found = state.window.snapshot(), {}
+    for row, server in enumerate(snapshot.servers):
+        found[server] = {
+            snapshot.last_slot - LENGTH + 1 + column: (
+                {name: float(v) for name, v in zip(METRICS, snapshot.values[row, column], strict=True) if v == v},
+                int(snapshot.statuses[row, column]),
+            )
+            for column in range(LENGTH)
+            if not np.isnan(snapshot.values[row, column]).all()
+        }
+    assert found == shown
+
+
+def test_the_archive_keeps_what_left_the_window(state: State) -> None:
+    state.now += 100 * 300
+    for slot in range(3 * LENGTH):
+        state.take(Sample("a", START + slot))
+    state.ledger.settle()
+    assert state.archive_slots() == [START + slot for slot in range(3 * LENGTH)]
+    assert list(state.journal.replay(0)) == []
+
+
+def test_a_jump_forward_writes_what_it_clears_to_the_archive_first(state: State) -> None:
+    state.now += 1000 * 300
+    state.take(Sample("a", START))
+    state.take(Sample("a", START + 1000))
+    assert state.archive_slots()[0] == START
+
+
+@pytest.mark.parametrize("limit", ["SETTLE_BATCHES", "SETTLE_BYTES"])
+def test_the_journal_stays_small(state: State, limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, limit, 3)
+    for _ in range(10):
+        state.take(Sample("a", START))
+    assert len(list(state.journal.replay(0))) < 3
+    state.restart()
+    assert state.slots_of("a") == [START]
+
+
+# --- the daemon's clock ---
+
+
+def test_a_clock_that_was_ahead_and_went_back(state: State, caplog: pytest.LogCaptureFixture) -> None:
+    state.take(Sample("a", START - 1), Sample("a", START))
+    true_time, state.now = state.now, state.now + 10 * 365 * 86400
+    ahead = int(state.now // 300)
+    state.take(Sample("a", ahead))
+    assert state.slots_of("a") == [ahead]
+    state.now = true_time + 300
+    state.take(Sample("a", START + 1))
+    assert state.slots_of("a") == [START - 1, START, START + 1]
+    assert "the clock went back" in caplog.text
+    state.restart()
+    assert state.slots_of("a") == [START - 1, START, START + 1]
+    assert ahead in state.archive_slots(), "what came with a wrong clock is not deleted"
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_a_machine_that_boots_in_1970_has_its_window_when_the_clock_is_set(state: State, settled: bool) -> None:
+    state.take(Sample("a", START))
+    if settled:
+        state.ledger.settle()
+    true_time, state.now = state.now, 100.0
+    state.restart()
+    assert state.window.newest_slot is None
+    state.now = true_time + 300
+    state.take(Sample("a", START + 1))
+    assert state.slots_of("a") == [START, START + 1]
+    state.ledger.settle()
+    state.restart()
+    assert state.slots_of("a") == [START, START + 1]
+
+
+# --- trouble ---
+
+
+def block(path: Path) -> None:
+    """Nothing can be opened or made there, not even by root."""
+    path.rename(path.with_name(f"{path.name}-away"))
+    path.write_text("in the way")
+
+
+def unblock(path: Path) -> None:
+    path.unlink()
+    path.with_name(f"{path.name}-away").rename(path)
+
+
+def test_a_journal_that_fails_is_said_once_and_comes_back_by_itself(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "state"
+    state = State(root)
+    state.take(Sample("a", START))
+    block(root)
+    for _ in range(3):
+        with pytest.raises(StorageError):
+            state.take(Sample("a", START + 1))
+    (trouble,) = state.ledger.troubles
+    assert (trouble.part, trouble.since) == ("journal", state.now)
+    assert "journal.db: " in trouble.reason and str(root) not in trouble.reason
+    assert caplog.text.count("the journal does not work") == 1
+    assert state.slots_of("a") == [START], "what is there goes on being forecast"
+    unblock(root)
+    state.now += module.RETRY_SECONDS
+    state.ledger.tend()
+    assert state.ledger.troubles == ()
+    state.take(Sample("a", START + 1))
+    state.restart()
+    assert state.slots_of("a") == [START, START + 1]
+
+
+def test_a_start_without_a_disk_goes_on_when_it_is_there(tmp_path: Path) -> None:
+    root = tmp_path / "state"
+    state = State(root)
+    state.take(Sample("a", START))
+    state.journal.close()
+    block(root)
+    state.open()
+    assert {trouble.part for trouble in state.ledger.troubles} >= {"journal"}
+    with pytest.raises(StorageError):
+        state.take(Sample("a", START + 1))
+    unblock(root)
+    state.now += module.RETRY_SECONDS
+    state.take(Sample("a", START + 1))
+    assert state.ledger.troubles == ()
+    assert state.slots_of("a") == [START, START + 1]
+
+
+def test_a_archive_that_cannot_be_read_is_not_written_over(state: State, tmp_path: Path) -> None:
+    state.take(Sample("a", START), Sample("b", START))
+    state.ledger.settle()
+    state.journal.close()
+    day = next(iter(state.archive.files().values()))
+    shutil.copy(day, tmp_path / "copy")
+    day.unlink()
+    day.mkdir()
+    state.open()
+    assert [trouble.part for trouble in state.ledger.troubles] == ["archive"]
+    state.take(Sample("a", START))
+    assert not state.ledger.settle()
+    day.rmdir()
+    shutil.copy(tmp_path / "copy", day)
+    state.now += module.RETRY_SECONDS
+    state.ledger.tend()
+    assert state.ledger.troubles == ()
+    assert (state.slots_of("a"), state.slots_of("b")) == ([START], [START])
+    state.restart()
+    assert state.slots_of("b") == [START]
