@@ -5,6 +5,7 @@ The sections are the one table of settings: type, default and allowed range of e
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -56,6 +57,8 @@ class Server(_Section, frozen=True):
     port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     threads: Annotated[int, Meta(ge=1, le=256)] = 8
     max_body_mb: Annotated[float, Meta(gt=0, le=1024)] = 16
+    request_seconds: Seconds = 60
+    trusted_proxy: Annotated[str, Meta(pattern=r"^[0-9a-fA-F.:]+$")] | None = None
 
 
 class Auth(_Section, frozen=True):
@@ -63,9 +66,19 @@ class Auth(_Section, frozen=True):
     public: tuple[Annotated[str, Meta(pattern="^/")], ...] = ("/health", "/ready", "/status", "/metrics")
 
 
+class Limits(_Section, frozen=True):
+    mode: Literal["auto", "always", "never"] = "auto"
+    read_per_minute: Count = 600
+    feed_per_minute: Count = 60_000
+    admin_per_minute: Count = 120
+    refused_per_minute: Count = 60
+
+
 class Models(_Section, frozen=True):
     dir: str = "models"
     keep: Count | None = None
+    allow_world_writable: bool = False
+    trusted_keys: tuple[Annotated[str, Meta(pattern="^[A-Za-z0-9+/]{43}=$")], ...] = ()
 
 
 class Watch(_Section, frozen=True):
@@ -108,6 +121,7 @@ class Logs(_Section, frozen=True):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     max_mb: Annotated[float, Meta(gt=0)] = 10
     keep: Annotated[int, Meta(ge=0)] = 5
+    format: Literal["text", "json"] = "text"
 
 
 class Threshold(_Section, frozen=True):
@@ -192,6 +206,7 @@ class Config(_Section, frozen=True):
 
     server: Server = Server()
     auth: Auth = Auth()
+    limits: Limits = Limits()
     models: Models = Models()
     watch: Watch = Watch()
     reload: Reload = Reload()
@@ -216,6 +231,15 @@ class Settings(Struct, frozen=True):
     api_key: str | None = None
 
     @property
+    def other_machines(self) -> bool:
+        """Whether they can reach `server.host`. A name other than localhost counts as such."""
+        host = self.config.server.host
+        try:
+            return not ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host != "localhost"
+
+    @property
     def models_dir(self) -> Path:
         return self.root / self.config.models.dir
 
@@ -230,6 +254,10 @@ class Settings(Struct, frozen=True):
     @property
     def log_file(self) -> Path:
         return self.root / self.config.logs.dir / "inference_daemon.log"
+
+    @property
+    def audit_file(self) -> Path:
+        return self.root / self.config.logs.dir / "audit.jsonl"
 
     @property
     def key_file(self) -> Path:

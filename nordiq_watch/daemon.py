@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -36,6 +37,7 @@ from nordiq_watch.forecast.judge import Judge
 from nordiq_watch.forecast.ledger import Ledger
 from nordiq_watch.forecast.thresholds import ThresholdTable
 from nordiq_watch.forecast.window import Window
+from nordiq_watch.host.audit import AuditLog
 from nordiq_watch.host.http import HttpServer
 from nordiq_watch.host.keys import Keyring, ensure_keys
 from nordiq_watch.host.logs import read_tail
@@ -66,6 +68,7 @@ from nordiq_watch.storage.history import HistoryStore
 from nordiq_watch.storage.journal import Journal
 from nordiq_watch.web.app import create_app
 from nordiq_watch.web.services import Services
+from nordiq_watch.web.throttle import Throttle, limits_in_force
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +99,9 @@ class Daemon:
 
     def _build(self, settings: Settings) -> None:
         config = settings.config
-        prepare_models_dir(settings.models_dir)
+        prepare_models_dir(settings.models_dir, allow_world_writable=config.models.allow_world_writable)
+        self._audit = AuditLog(settings.audit_file)
+        self._throttle = Throttle(limits_in_force(config.limits, other_machines=settings.other_machines))
         self._keyring = Keyring(ensure_keys(settings))
         self._events = EventBus()
         self._subscribe_log()
@@ -119,6 +124,8 @@ class Daemon:
             reloads=self._desk,
             catalogue=self._desk,
             events=self._events,
+            audit=self._audit,
+            throttle=self._throttle,
             clock=time.time,
             started_at=time.time(),
             read_log=partial(read_tail, settings.log_file),
@@ -344,8 +351,10 @@ class Daemon:
         self._events.subscribe(AlertsChanged, _log_alerts)
 
 
-def prepare_models_dir(path: Path) -> None:
-    """Makes the models directory if it is missing. ConfigError if it is a file, or cannot be written or read."""
+def prepare_models_dir(path: Path, *, allow_world_writable: bool = False) -> None:
+    """Makes the models directory if it is missing. ConfigError if it is a file, cannot be made or read, or is open to
+    every user of this machine: who can write there decides what the daemon says.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
@@ -354,6 +363,11 @@ def prepare_models_dir(path: Path) -> None:
         raise ConfigError(f"models.dir {path} cannot be made ({error.strerror}). Make it, or name another.") from None
     if not os.access(path, os.R_OK | os.X_OK):
         raise ConfigError(f"models.dir {path} cannot be read by this user. Change its permissions.")
+    if path.stat().st_mode & stat.S_IWOTH and not allow_world_writable:
+        raise ConfigError(
+            f"models.dir {path} can be written by every user of this machine, and so what the daemon says. Run "
+            f"`chmod o-w {path}`, or set models.allow_world_writable."
+        )
 
 
 def _log_live(event: ModelWentLive) -> None:

@@ -11,6 +11,7 @@
     │   ├── Forbidden                403
     │   ├── NotFound                 404
     │   ├── BodyTooLarge             413
+    │   ├── TooManyRequests          429
     │   └── Busy                     503
     └── ClientError                  what the command line met when it talked to a daemon
         ├── DaemonAway               nothing answers at the address, or too late
@@ -110,6 +111,17 @@ class BodyTooLarge(RequestError):
 
     http_status = 413
     title = "Body too large"
+
+
+class TooManyRequests(RequestError):
+    """One key, or one address without a key, asks more often than `limits` allows; `retry_after` is in seconds."""
+
+    http_status = 429
+    title = "Too many requests"
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Busy(RequestError):

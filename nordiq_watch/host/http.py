@@ -30,6 +30,9 @@ _READ_BEYOND_LIMIT = 2
 """Bodies up to this many times the limit are read to their end, so that their sender gets to read the app's 413: a
 connection that is cut while a body is still coming in loses the answer on its way. Above it, it is cut."""
 
+_MAX_HEADER_BYTES = 16 * 1024
+"""Of the request line and all headers: this bounds the URL too."""
+
 _CONNECTION_LIMIT = 500
 _IDLE_SECONDS = 60
 _POLL_SECONDS = 1.0
@@ -45,7 +48,10 @@ _WHY_NOT_BOUND = {
     errno.EADDRNOTAVAIL: "this machine has no such address. Set server.host to one of its own, or 127.0.0.1.",
 }
 
-_IN_OWN_WORDS = {413: "the body is far above server.max_body_mb; send smaller batches"}
+_IN_OWN_WORDS = {
+    413: "the body is far above server.max_body_mb; send smaller batches",
+    431: f"the URL and the headers together may have {_MAX_HEADER_BYTES:,} bytes",
+}
 
 
 class _JsonErrorTask(ErrorTask):  # type: ignore[misc]  # waitress ships no types
@@ -63,6 +69,20 @@ class _JsonErrorTask(ErrorTask):  # type: ignore[misc]  # waitress ships no type
 
 class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
     error_task_class = _JsonErrorTask
+    request_began: float | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.request_began = time.monotonic()  # the first one is due from now on
+
+    def received(self, data: bytes) -> bool:
+        """Notes when the request that is half read began; None while none is."""
+        goes_on: bool = super().received(data)
+        if self.request is None:
+            self.request_began = None
+        elif self.request_began is None:
+            self.request_began = time.monotonic()
+        return goes_on
 
 
 class _Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress ships no types
@@ -103,9 +123,11 @@ class HttpServer:
         self.host = settings.host
         self.port: int = listener.getsockname()[1]
         self._grace_seconds = grace_seconds
+        self._request_seconds = settings.request_seconds
         self._stopping = False
         self._closed = False
         self._closing = threading.Lock()
+        self._look_at_senders = 0.0
         self._map: dict[int, Any] = {}
         adjustments = Adjustments(
             sockets=[listener],
@@ -114,6 +136,8 @@ class HttpServer:
             max_request_body_size=int(settings.max_body_mb * _MEGABYTE * _READ_BEYOND_LIMIT) + 1,
             connection_limit=_CONNECTION_LIMIT,
             channel_timeout=_IDLE_SECONDS,
+            max_request_header_size=_MAX_HEADER_BYTES,
+            **_proxy_settings(settings.trusted_proxy),
         )
         address = (listener.family, listener.type, listener.proto, listener.getsockname())
         self._server = _Listener(app, self._map, True, listener, adj=adjustments, sockinfo=address, bind_socket=False)
@@ -128,6 +152,7 @@ class HttpServer:
         """Answers requests until `stop`. Returns when those in flight are answered, or the grace period is over."""
         while not self._stopping:
             self._poll(_POLL_SECONDS)
+            self._cut_off_slow_senders()
         self._drain()
         self._close()
 
@@ -142,6 +167,17 @@ class HttpServer:
 
     def _poll(self, timeout_seconds: float) -> None:
         wasyncore.poll2(timeout_seconds, self._map)
+
+    def _cut_off_slow_senders(self) -> None:
+        """A byte now and then keeps waitress waiting for ever. No thread waits with it, but connections are limited."""
+        now = time.monotonic()
+        if now < self._look_at_senders:
+            return
+        self._look_at_senders = now + _POLL_SECONDS
+        began_before = now - self._request_seconds
+        for channel in list(self._server.active_channels.values()):
+            if channel.request_began is not None and channel.request_began < began_before and not channel.requests:
+                channel.will_close = True
 
     def _drain(self) -> None:
         """Takes no more connections, reads what has arrived, answers it, and hangs up on those who have nothing due."""
@@ -179,6 +215,18 @@ def _is_idle(channel: HTTPChannel) -> bool:
     silent = channel.last_activity == channel.creation_time
     fresh = silent and time.time() < channel.creation_time + _FRESH_SECONDS
     return not (fresh or channel.request or channel.requests or channel.total_outbufs_len)
+
+
+def _proxy_settings(trusted_proxy: str | None) -> dict[str, Any]:
+    """Waitress drops X-Forwarded-* of all others, so that nobody can claim to come from elsewhere."""
+    if trusted_proxy is None:
+        return {"clear_untrusted_proxy_headers": True}
+    return {
+        "trusted_proxy": trusted_proxy,
+        "trusted_proxy_count": 1,
+        "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"},
+        "clear_untrusted_proxy_headers": True,
+    }
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -89,17 +88,9 @@ def ensure_keys(settings: Settings) -> tuple[KnownKey, ...]:
     return tuple(keys)
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach what listens there. A name other than localhost counts as a network."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _make_first_key(settings: Settings, content: KeyFile) -> KeyFile:
     host = settings.config.server.host
-    if not is_loopback(host):
+    if settings.other_machines:
         raise ConfigError(
             f"server.host is {host}, which other machines can reach, and there is no API key. Set {API_KEY_VARIABLE}, "
             f"or make one with `nordiq-watch key add admin --role admin` (it goes into {settings.key_file})."
@@ -111,7 +102,7 @@ def _make_first_key(settings: Settings, content: KeyFile) -> KeyFile:
 
 
 def _warn_of_short_key(key: str, source: str, settings: Settings) -> None:
-    if len(key) < _SHORT_KEY and not is_loopback(settings.config.server.host):
+    if len(key) < _SHORT_KEY and settings.other_machines:
         log.warning(
             "the API key from %s has only %d characters and server.host lets other machines in: it can be guessed. "
             "`nordiq-watch key add` makes one that cannot.", source, len(key),

@@ -6,6 +6,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from nordiq_watch.artifact.manifest import BrokenManifest
 from nordiq_watch.artifact.reader import HashMismatch, ModelFiles, read_model
@@ -130,7 +131,7 @@ def _refusals(name: str) -> Iterator[None]:
     except ValueError as error:
         raise ModelRejected(name, check="network", found=str(error), remedy=VERIFY_HINT) from None
     except OSError as error:
-        found = f"{error.filename or 'a file'} cannot be read ({error.strerror})"
+        found = f"{Path(error.filename).name if error.filename else 'a file'} cannot be read ({error.strerror})"
         if error.errno in _ABOUT_THE_MODEL:
             raise ModelRejected(name, check="layout", found=found, remedy=VERIFY_HINT) from None
         raise TransientModelError(name, check="read", found=found, remedy="It is tried again.") from None

@@ -51,7 +51,7 @@ ROLE_OF: Mapping[str, Role] = {
 }
 
 
-def needed_role(method: str, rule: str) -> Role:
+def needed_role(method: str, rule: str | None) -> Role:
     """What a request to a route needs; a route that nobody thought of is for admins."""
     return ROLE_OF.get(f"{'GET' if method == 'HEAD' else method} {rule}", "admin")
 

@@ -15,6 +15,7 @@ from nordiq_watch.web.console import pages, views
 from nordiq_watch.web.errors import register_error_answers
 from nordiq_watch.web.prometheus import Instruments
 from nordiq_watch.web.services import EXTENSION, Services
+from nordiq_watch.web.trail import keep_trail
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +37,14 @@ def create_app(services: Services) -> Flask:
         app.register_blueprint(part.routes)
     _observe_requests(app, Instruments(services))
     views.keep_views(app, services)
+    keep_trail(app, services.audit)
     answer_conditionally(app)
     guard_requests(
         app,
         services.keys,
         public=services.config.auth.public,
         sessions=services.sessions,
+        throttle=services.throttle,
         open_routes=pages.OPEN_ROUTES,
     )
     return app

@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 from flask import Flask, g, request
 
 from nordiq_watch.errors import ConfigError, Forbidden, Unauthorized
-from nordiq_watch.records import KeyHolder
+from nordiq_watch.records import KeyHolder, Role
 from nordiq_watch.web.access import is_allowed, needed_role
 from nordiq_watch.web.services import KeyCheck
 from nordiq_watch.web.sessions import Sessions
+from nordiq_watch.web.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +31,18 @@ _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 def guard_requests(
-    app: Flask, keys: KeyCheck, *, public: Collection[str], sessions: Sessions, open_routes: Collection[str] = ()
+    app: Flask,
+    keys: KeyCheck,
+    *,
+    public: Collection[str],
+    sessions: Sessions,
+    throttle: Throttle,
+    open_routes: Collection[str] = (),
 ) -> None:
     """Lets a request pass if its route is public or it shows a key whose role is enough.
 
-    401 without a right key, whether the route exists or not; 403 for a key that may not do this.
+    401 without a right key, whether the route exists or not; 403 for a key that may not do this; 429 for whoever asks
+    more often than `throttle` allows.
 
     Decides by the route that was matched, never by the text of the URL: one that is written in another way cannot
     slip through. Call it when all routes are there: ConfigError if a public path is none of them. `open_routes` are
@@ -47,27 +55,35 @@ def guard_requests(
 
     @app.before_request
     def require_key() -> None:
-        if request.url_rule is not None and request.url_rule.rule in unguarded:
+        rule = request.url_rule.rule if request.url_rule is not None else None
+        if rule in unguarded:
+            role: Role = "read" if request.method in _SAFE_METHODS else "admin"
+            throttle.count_allowed(request.remote_addr or "", role, rule or "")
             return
+        g.holder = identify_caller()
+        role = needed_role(request.method, rule)
+        throttle.count_allowed(g.holder.id, role, rule or "")
+        if rule is not None:
+            require_role(g.holder, role)
+
+    def identify_caller() -> KeyHolder:
         presented = request.headers.get(KEY_HEADER)
         if presented is None:
             presented = sessions.key_of(request.cookies.get(SESSION_COOKIE))
             if presented is not None and request.method not in _SAFE_METHODS:
                 require_console_page()
+        holder = keys.identify(presented) if presented is not None else None
+        if holder is not None:
+            return holder
+        throttle.count_refused(request.remote_addr or "")
         if presented is None:
             raise Unauthorized(f"no key was sent. Send the daemon's API key in the header {KEY_HEADER}.")
-        holder = keys.identify(presented)
-        if holder is None:
-            log.warning("wrong API key from %s: %s %s", request.remote_addr, request.method, request.path)
-            raise Unauthorized(f"the key in {KEY_HEADER} is not this daemon's")
-        g.holder = holder
-        if request.url_rule is not None:
-            require_role(holder, request.method, request.url_rule.rule)
+        log.warning("wrong API key from %s: %s %s", request.remote_addr, request.method, request.path)
+        raise Unauthorized(f"the key in {KEY_HEADER} is not this daemon's")
 
 
-def require_role(holder: KeyHolder, method: str, rule: str) -> None:
+def require_role(holder: KeyHolder, role: Role) -> None:
     """Forbidden unless this key allows it."""
-    role = needed_role(method, rule)
     if not is_allowed(holder, role):
         raise Forbidden(f"this needs a key of the role {role}; yours ({holder.id}) has the role {holder.role}")
 

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from nordiq_watch.errors import ModelRejected, NordiqError, RequestError, Unauthorized
+from nordiq_watch.errors import ModelRejected, NordiqError, RequestError, TooManyRequests, Unauthorized
 from nordiq_watch.web.answers import make_error
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,8 @@ def _answer_own(error: NordiqError) -> Response:
     response = make_error(error.title, detail, status=error.http_status, **_mark_of_reloads())
     if isinstance(error, Unauthorized):
         response.headers["WWW-Authenticate"] = 'ApiKey header="X-API-Key"'
+    if isinstance(error, TooManyRequests):
+        response.headers["Retry-After"] = str(error.retry_after)
     if error.http_status == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = "1"
     return response

@@ -24,6 +24,8 @@ from nordiq_watch.records import KeyHolder, ReloadRecord, VersionStatus
 from nordiq_watch.reload.jobs import Job
 from nordiq_watch.storage.history import HistoryStore
 from nordiq_watch.web.sessions import Sessions
+from nordiq_watch.web.throttle import Throttle
+from nordiq_watch.web.trail import Audit
 
 EXTENSION = "nordiq_watch"
 """Under this name the app holds its Services."""
@@ -92,10 +94,12 @@ class Services:
     reloads: ReloadDesk
     catalogue: Catalogue
     events: EventBus
+    audit: Audit
     clock: Callable[[], float]
     started_at: float
     read_log: Callable[[int], list[str]] = lambda lines: []
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    throttle: Throttle = field(default_factory=Throttle)
     sessions: Sessions = field(default_factory=lambda: Sessions(clock=time.monotonic))
 
 

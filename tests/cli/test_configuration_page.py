@@ -35,6 +35,8 @@ PATTERNS = {
     "^[a-zA-Z][a-zA-Z0-9_]*$": "metric name",
     r"^(auto|cpu|cuda(:\d+)?)$": "`auto`, `cpu`, `cuda`, `cuda:N`",
     "^https?://": "text from `http://`, `https://`",
+    r"^[0-9a-fA-F.:]+$": "IP address",
+    "^[A-Za-z0-9+/]{43}=$": "ed25519 public key in base64",
 }
 
 SETTINGS = {key: (default, kind) for key, default, kind in settings(Config)}

@@ -140,3 +140,15 @@ class TestVerify:
 
     def test_no_directory(self, tmp_path: Path) -> None:
         assert "is not a directory" in run(tmp_path, "verify", "nowhere")
+
+
+def test_a_models_directory_that_everybody_may_write_to(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models").chmod(0o777)
+    error = serve(tmp_path, "server: {port: 0}")
+    assert "can be written by every user of this machine" in error
+    assert "chmod o-w" in error
+
+
+def test_other_machines_without_a_key(tmp_path: Path) -> None:
+    assert "there is no API key. Set NORDIQ_API_KEY" in serve(tmp_path, "server: {host: 0.0.0.0, port: 0}")

@@ -41,8 +41,8 @@ class SlowApp:
 class Running:
     """A server in a thread of its own."""
 
-    def __init__(self, app: Callable[..., Any], **options: Any) -> None:
-        self.server = HttpServer(app, ANY_PORT, **options)
+    def __init__(self, app: Callable[..., Any], settings: Server = ANY_PORT, **options: Any) -> None:
+        self.server = HttpServer(app, settings, **options)
         self.thread = threading.Thread(target=self.server.run)
         self.thread.start()
 
@@ -58,8 +58,8 @@ class Running:
 def start() -> Iterator[Callable[..., Running]]:
     servers: list[Running] = []
 
-    def start_one(app: Callable[..., Any] = echo_app, **options: Any) -> Running:
-        servers.append(Running(app, **options))
+    def start_one(app: Callable[..., Any] = echo_app, settings: Server = ANY_PORT, **options: Any) -> Running:
+        servers.append(Running(app, settings, **options))
         return servers[-1]
 
     yield start_one
@@ -257,3 +257,58 @@ def read_to_end(sock: socket.socket) -> bytes:
 def parse_answer(answer: bytes) -> tuple[int, dict[str, str]]:
     head, _, body = answer.partition(b"\r\n\r\n")
     return int(head.split()[1]), json.loads(body)
+
+
+def test_headers_and_url_are_bounded_in_json(start):
+    running = start(echo_app)
+    for path, headers in (("/" + "x" * 17_000, {}), ("/", {"X-Filler": "x" * 17_000})):
+        connection = running.connect()
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        assert answer.status == 431
+        assert "16,384 bytes" in json.loads(answer.read())["detail"]
+
+
+def read_until_closed(connection: socket.socket) -> bytes:
+    connection.settimeout(WAIT_SECONDS)
+    return b"".join(iter(lambda: connection.recv(1000), b""))
+
+
+@pytest.mark.parametrize("begin", [b"", b"GET / HTTP/1.1\r\nX-A: ", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n"])
+def test_who_sends_a_byte_now_and_then_is_cut_off(start, begin):
+    running = start(echo_app, Server(port=0, threads=1, request_seconds=0.5))
+    with socket.create_connection(("127.0.0.1", running.server.port)) as slow:
+        slow.sendall(begin)
+        assert read_until_closed(slow) == b""
+
+
+def test_who_waits_for_a_long_answer_is_not_cut_off(start):
+    app = SlowApp()
+    running = start(app, Server(port=0, threads=1, request_seconds=0.3))
+    connection = running.connect()
+    connection.request("GET", "/")
+    assert app.entered.wait(WAIT_SECONDS)
+    with socket.create_connection(("127.0.0.1", running.server.port)) as slow:
+        assert read_until_closed(slow) == b""  # by then the first would have been cut off as well
+    app.finish.set()
+    assert connection.getresponse().read() == b"done"
+
+
+def where_from(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    seen = {key: environ.get(key) for key in ("REMOTE_ADDR", "wsgi.url_scheme", "HTTP_HOST", "HTTP_X_FORWARDED_FOR")}
+    body = json.dumps(seen).encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+
+
+@pytest.mark.parametrize(
+    ("trusted", "seen"),
+    [(None, ("127.0.0.1", "http")), ("10.1.1.1", ("127.0.0.1", "http")), ("127.0.0.1", ("192.0.2.7", "https"))],
+)
+def test_forwarded_headers_are_believed_from_the_trusted_proxy_alone(start, trusted, seen):
+    running = start(where_from, Server(port=0, trusted_proxy=trusted))
+    connection = running.connect()
+    connection.request("GET", "/", headers={"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"})
+    environ = json.loads(connection.getresponse().read())
+    assert (environ["REMOTE_ADDR"], environ["wsgi.url_scheme"]) == seen
+    assert environ["HTTP_X_FORWARDED_FOR"] is None or trusted == "127.0.0.1"

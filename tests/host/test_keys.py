@@ -8,7 +8,7 @@ import pytest
 
 from nordiq_watch.errors import ConfigError
 from nordiq_watch.host.key_file import add_entry, hash_key
-from nordiq_watch.host.keys import ApiKey, Keyring, KnownKey, ensure_keys, find_key, is_loopback
+from nordiq_watch.host.keys import ApiKey, Keyring, KnownKey, ensure_keys, find_key
 from nordiq_watch.records import KeyHolder, Role
 
 LOCAL = KeyHolder("local", "admin")
@@ -113,8 +113,8 @@ class TestOtherMachines:
         [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("", False), ("0.0.0.0", False),
          ("::", False), ("watch.example.net", False)],
     )  # fmt: skip
-    def test_which_hosts_those_are(self, host, loopback):
-        assert is_loopback(host) is loopback
+    def test_which_hosts_those_are(self, make_settings, host, loopback):
+        assert make_settings(host=host).other_machines is not loopback
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o622])

@@ -22,6 +22,7 @@ from nordiq_watch.forecast.judge import Judge
 from nordiq_watch.forecast.ledger import Ledger
 from nordiq_watch.forecast.thresholds import ThresholdTable
 from nordiq_watch.forecast.window import Window
+from nordiq_watch.host.audit import AuditLog
 from nordiq_watch.live.published import Live
 from nordiq_watch.quality.bookkeeper import Bookkeeper
 from nordiq_watch.storage.accuracy import AccuracyStore
@@ -79,6 +80,7 @@ def build_world(tmp_path: Path) -> Iterator[BuildWorld]:
             catalogue=desk,
             forecaster=forecaster,
             events=events,
+            audit=AuditLog(tmp_path / "audit.jsonl"),
             clock=lambda: NOW,
             started_at=NOW - 90,
         )

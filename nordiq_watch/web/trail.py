@@ -1,0 +1,60 @@
+"""What the audit log gets from the API: each request that changes something, and each that was refused.
+
+Data that is fed is not in it: the journal has it. Nor is any key: who it was is the id of the key.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from flask import Flask, Response, g, request
+
+_CHANGING = ("POST", "PUT", "PATCH", "DELETE")
+_REFUSED = (401, 403, 429)
+_LONGEST_TEXT = 200
+_NOT_AUDITED = "/feed/data"
+
+
+class Audit(Protocol):
+    """Where the lines go."""
+
+    def write(self, **facts: object) -> None: ...
+
+    def write_refusal(self, **facts: object) -> None: ...
+
+
+def keep_trail(app: Flask, audit: Audit) -> None:
+    """Call it before the guard is put up: what the guard refuses belongs in it."""
+
+    @app.after_request
+    def note(response: Response) -> Response:
+        if response.status_code in _REFUSED:
+            audit.write_refusal(**_describe(response))
+        elif request.method in _CHANGING and request.path != _NOT_AUDITED:
+            audit.write(**_describe(response))
+        return response
+
+
+def _describe(response: Response) -> dict[str, object]:
+    holder = g.get("holder")
+    facts: dict[str, object] = {
+        "action": f"{request.method} {request.path}"[:_LONGEST_TEXT],
+        "query": request.query_string.decode("ascii", "replace")[:_LONGEST_TEXT],
+        "key": holder.id if holder else None,
+        "role": holder.role if holder else None,
+        "from": request.remote_addr,
+        "status": response.status_code,
+    }
+    return facts | _outcome(response)
+
+
+def _outcome(response: Response) -> dict[str, object]:
+    """What a reload's answer says of itself."""
+    body = response.get_json(silent=True) if response.is_json else None
+    if not isinstance(body, dict):
+        return {}
+    return {
+        name: body[name]
+        for name in ("success", "id", "message", "error", "reason", "new_model", "previous_model")
+        if body.get(name) is not None
+    }

@@ -1,0 +1,141 @@
+"""Clients that mean harm, on the real daemon: others are answered all the same, nothing is lost and nobody is in."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from support.daemon import wait_until
+from support.drop_site import Reader, Site, make_site, warm_fleet
+
+SLOW_CLIENTS = 200
+GARBAGE_SENDERS = 4
+GARBAGE = 3000
+"""Pieces of garbage that each sender sends."""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    server = {"port": 0, "threads": 4, "request_seconds": 8}
+    with make_site(tmp_path_factory.mktemp("hostile"), server=server) as site:
+        yield site
+
+
+def address(site: Site) -> tuple[str, int]:
+    host, _, port = site.daemon.url.removeprefix("http://").partition(":")
+    return host, int(port)
+
+
+def check_alive(site: Site) -> None:
+    """It reads, feeds, reloads, and knows its key."""
+    assert site.daemon.feed(warm_fleet())["status"] == "accepted"
+    made = site.shelf.make()
+    site.drop(made)
+    site.go_live(made)
+    assert requests.get(f"{site.daemon.url}/admin/models", timeout=20).status_code == 401
+
+
+class SlowClients:
+    """Connections that send a header byte by byte and never end it."""
+
+    def __init__(self, site: Site, number: int) -> None:
+        self._sockets = [socket.create_connection(address(site), timeout=20) for _ in range(number)]
+        self.cut_off = 0
+        for connection in self._sockets:
+            connection.sendall(b"POST /feed/data HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+
+    def dribble(self) -> None:
+        """One more byte from each; notes who was cut off."""
+        for connection in list(self._sockets):
+            try:
+                connection.sendall(b"a")
+            except OSError:
+                self.cut_off += 1
+                self._sockets.remove(connection)
+                connection.close()
+
+    def close(self) -> None:
+        for connection in self._sockets:
+            connection.close()
+
+
+def test_slow_senders_hold_no_thread_and_are_cut_off(site: Site) -> None:
+    slow = SlowClients(site, SLOW_CLIENTS)
+    try:
+        with Reader(site.daemon) as reader:
+            slow.dribble()
+            assert slow.cut_off == 0
+            check_alive(site)
+            answered = reader.answers
+
+            def all_cut_off() -> bool:
+                slow.dribble()
+                return slow.cut_off == SLOW_CLIENTS
+
+            wait_until(all_cut_off, what="the slow ones to be cut off")
+            assert reader.answers > answered
+            assert reader.failures == []
+    finally:
+        slow.close()
+
+
+def garbage(chance: random.Random) -> bytes:
+    """Something that is no good request: noise, broken HTTP, good HTTP with nonsense in it."""
+    noise = chance.randbytes(chance.randrange(1, 400))
+    path = "/" + noise.hex()[: chance.randrange(1, 80)]
+    return chance.choice(
+        [
+            noise,
+            b"GET / HTTP/9.9\r\n\r\n",
+            b"GET " + noise.replace(b"\n", b"") + b" HTTP/1.1\r\n\r\n",
+            f"GET {path} HTTP/1.1\r\nHost: x\r\nX-API-Key: {noise.hex()[:40]}\r\n\r\n".encode(),
+            b"POST /feed/data HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+            b"POST /feed/data HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
+            b"POST /admin/rollback HTTP/1.1\r\nContent-Length: 3\r\n\r\n{}}",
+            b"GET /predictions/%00%ff%c0%ae HTTP/1.1\r\nHost: x\r\n\r\n",
+        ]
+    )
+
+
+def send_garbage(site: Site, seed: int) -> None:
+    """A new connection for each piece: the daemon hangs up on most of them."""
+    chance = random.Random(seed)
+    for _ in range(GARBAGE):
+        with contextlib.suppress(OSError), socket.create_connection(address(site), timeout=20) as connection:
+            connection.sendall(garbage(chance))
+
+
+def test_a_flood_of_garbage_gets_nobody_in_and_loses_nothing(site: Site) -> None:
+    with Reader(site.daemon) as reader:
+        generation = reader.begin().generation
+        ticks = site.daemon.get("/status")["tick_count"]
+        senders = [threading.Thread(target=send_garbage, args=(site, seed)) for seed in range(GARBAGE_SENDERS)]
+        for sender in senders:
+            sender.start()
+        fed = 0
+        while any(sender.is_alive() for sender in senders):
+            assert site.daemon.feed(warm_fleet())["status"] == "accepted"
+            fed += 1
+        for sender in senders:
+            sender.join()
+        assert site.daemon.get("/status")["tick_count"] == ticks + fed
+        assert site.daemon.model_info()["generation"] == generation
+        check_alive(site)
+        assert reader.failures == []
+    assert "Traceback" not in site.daemon.log
+    check_audit(site.daemon.root / "logs" / "audit.jsonl", site)
+
+
+def check_audit(path: Path, site: Site) -> None:
+    """Of thousands of refusals a bounded number is written, none of them with a key, and nobody got in."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert 0 < len(lines) < GARBAGE
+    assert all(line.get("status", 401) == 401 and line.get("key") is None for line in lines)
+    assert site.daemon.key not in path.read_text()

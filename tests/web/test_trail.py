@@ -1,0 +1,67 @@
+"""The audit log's lines: who changed what, who was refused, and nothing else."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from support.web_world import KEY, READ_KEY, VERSION
+
+
+@pytest.fixture
+def trail(tmp_path):
+    """The lines so far."""
+
+    def read():
+        file = tmp_path / "audit.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    return read
+
+
+def test_a_change_is_written_with_who_what_where_and_outcome(world, trail):
+    world.desk.outcome = {"outcome": "rejected", "reason": "canary: p50 is NaN", "version": VERSION}
+    world.client.post("/admin/reload-model", query_string={"model_path": VERSION})
+    (line,) = trail()
+    assert line.pop("time").endswith("+00:00")
+    assert line == {
+        "action": "POST /admin/reload-model",
+        "query": f"model_path={VERSION}",
+        "key": "boss",
+        "role": "admin",
+        "from": "127.0.0.1",
+        "status": 422,
+        "success": False,
+        "id": 1,
+        "error": "Failed to load new model, and there is no previous one",
+        "reason": "canary: p50 is NaN",
+    }
+
+
+def test_who_was_refused_is_written_without_the_key(world, trail):
+    world.stranger.get("/admin/models", headers={"X-API-Key": "guessed-secret"})
+    world.stranger.post("/admin/rollback", headers={"X-API-Key": READ_KEY})
+    wrong, weak = trail()
+    assert (wrong["status"], wrong["key"]) == (401, None)
+    assert (weak["status"], weak["key"], weak["role"]) == (403, "reader", "read")
+    assert not any(secret in json.dumps([wrong, weak]) for secret in ("guessed-secret", READ_KEY, KEY))
+
+
+def test_reading_and_feeding_leave_no_line(world, trail):
+    world.client.get("/admin/models")
+    world.client.post("/feed/data", json={"records": []})
+    world.stranger.get("/health")
+    assert trail() == []
+
+
+def test_signing_in_leaves_one(world, trail):
+    world.stranger.post("/sign-in", data={"key": KEY})
+    world.stranger.post("/sign-in", data={"key": "guess"})
+    assert [(line["action"], line["status"]) for line in trail()] == [("POST /sign-in", 303), ("POST /sign-in", 401)]
+
+
+def test_what_was_sent_cannot_begin_a_line(world, trail):
+    world.client.post("/admin/nothing%0a%7b%22key%22:%22boss%22%7d")
+    (line,) = trail()
+    assert line["status"] == 404
+    assert "\n" in line["action"]
