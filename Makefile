@@ -9,7 +9,7 @@ TORCH := $(shell grep '^torch==' requirements.txt)
 .PHONY: all run test lint types format bench clean
 all: lint types test
 
-$(VENV)/.runtime: requirements.txt pyproject.toml
+$(VENV)/.runtime: requirements.txt pyproject.toml setup.py nordiq_watch/network/native.cpp
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	$(BIN)/python -m pip install --quiet -r requirements.txt

@@ -83,6 +83,7 @@ class ModelInfo(Struct, frozen=True):
     model_timestamp: str | None = None
     generation: int | None = None
     sha256: str | None = None
+    compute: str | None = None
     config: dict[str, Any] | None = None
     servers: dict[str, int] | None = None
 

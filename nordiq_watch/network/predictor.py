@@ -13,13 +13,11 @@ from nordiq_watch.errors import ConfigError
 from nordiq_watch.network.checks import check_spec
 from nordiq_watch.network.explainer import Explainer, Explanation
 from nordiq_watch.network.features import Features, Inputs
+from nordiq_watch.network.forward import Way, choose_forward
 from nordiq_watch.network.normalizers import restore
 from nordiq_watch.network.weights import build_network, move_network
 from nordiq_watch.records import FloatArray, Prediction, RawTensor, WindowSnapshot
 from nordiq_watch.spec import ModelSpec
-
-_CHUNK_SERVERS = 32
-"""Servers per forward pass. pytorch-forecasting took 1.55 times as long with 128 and 1.15 times with 8 (two cores)."""
 
 _OUT_OF_MEMORY = ("can't allocate memory", "std::bad_alloc")
 
@@ -27,16 +25,27 @@ _OUT_OF_MEMORY = ("can't allocate memory", "std::bad_alloc")
 class Predictor:
     """Immutable once built: `predict` may be called from any thread and gives the same for the same window."""
 
-    def __init__(self, spec: ModelSpec, tensors: Mapping[str, RawTensor], *, device: str) -> None:
+    def __init__(
+        self, spec: ModelSpec, tensors: Mapping[str, RawTensor], *, device: str, prefer: Way = "native"
+    ) -> None:
         """Raises checks.UnusableSpec or weights.WeightsMismatch, both ValueErrors, and MemoryError. On the CPU the
         tensors' buffers are used as they are: nobody may write to them any more.
+
+        prefer: the best way to compute that may be taken, to compute as a machine without the better ones does.
         """
         check_spec(spec)
         self._spec = spec
         self._device = device
+        self._prefer: Way = prefer
         self._features = Features(spec)
         with _memory_errors():
             self._network = build_network(spec.network, tensors, device=device)
+            self._forward = choose_forward(self._network, device=device, prefer=prefer)
+
+    @property
+    def compute(self) -> str:
+        """How forecasts are computed: native-avx512, native-avx2, native-baseline, folded or plain; network.forward."""
+        return self._forward.name
 
     @property
     def device(self) -> str:
@@ -53,6 +62,7 @@ class Predictor:
         moved._device = device
         with _memory_errors():
             moved._network = move_network(self._network, device)
+            moved._forward = choose_forward(moved._network, device=device, prefer=self._prefer)
         return moved
 
     def explain(self, snapshot: WindowSnapshot, row: int, *, target: str, step: int) -> Explanation:
@@ -66,8 +76,8 @@ class Predictor:
         rows = self._features.warm_rows(snapshot)
         horizon, quantiles = self._spec.max_prediction_length, len(self._spec.quantiles)
         values = np.empty((len(rows), len(self._spec.targets), horizon, quantiles), dtype=np.float32)
-        for start in range(0, len(rows), _CHUNK_SERVERS):
-            chunk = slice(start, start + _CHUNK_SERVERS)
+        for start in range(0, len(rows), self._forward.servers_at_once):
+            chunk = slice(start, start + self._forward.servers_at_once)
             with _memory_errors():
                 values[chunk] = self._forecast(self._features.build(snapshot, rows[chunk]))
         return Prediction(rows=rows, values=values)
@@ -75,13 +85,7 @@ class Predictor:
     @torch.inference_mode()
     def _forecast(self, inputs: Inputs) -> FloatArray:
         """(servers, targets, horizon, quantiles), NaN where a target was never measured."""
-        scaled = self._network(
-            inputs.encoder_cat.to(self._device),
-            inputs.encoder_cont.to(self._device),
-            inputs.encoder_lengths,
-            inputs.decoder_cat.to(self._device),
-            inputs.decoder_cont.to(self._device),
-        ).cpu()
+        scaled = self._forward.run(inputs)
         targets = zip(self._spec.targets, scaled.unbind(dim=1), inputs.output_scales, strict=True)
         restored = [
             restore(self._spec.target_normalizers[target], output, output_scale=scale)

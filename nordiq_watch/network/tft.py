@@ -279,13 +279,15 @@ class TemporalFusionTransformer(nn.Module):
         selected_future, future_weights = self.decoder_variable_selection(future, context.expand(-1, horizon, -1))
         selected = torch.cat([selected_past, selected_future], dim=1)  # (servers, encoder + horizon, hidden)
 
-        remembered = self._remember(selected_past, selected_future, static, encoder_lengths)
+        hidden = self.static_context_initial_hidden_lstm(static)
+        cell = self.static_context_initial_cell_lstm(static)
+        remembered = self.remember(selected_past, selected_future, hidden, cell, encoder_lengths)
         temporal = self.post_lstm_add_norm_encoder(self.post_lstm_gate_encoder(remembered), selected)
 
         enrichment = self.static_context_enrichment(static).unsqueeze(1)
         enriched = self.static_enrichment(temporal, enrichment)
         queries = enriched[:, encoder:]  # only the horizon asks
-        forbidden = self._forbidden(encoder_lengths, encoder, horizon).to(enriched.device)
+        forbidden = self.forbidden(encoder_lengths, encoder, horizon).to(enriched.device)
         attended, attention = self.multihead_attn(queries, enriched, forbidden)
         attended = self.post_attn_gate_norm(attended, queries)
 
@@ -303,18 +305,19 @@ class TemporalFusionTransformer(nn.Module):
         numbers = {name: cont[..., i].unsqueeze(-1) for i, name in enumerate(self.spec.x_reals)}
         return labels | numbers
 
-    def _remember(self, past: Tensor, future: Tensor, static: Tensor, encoder_lengths: Tensor) -> Tensor:
-        """The LSTM's outputs over past and future, (servers, encoder + horizon, hidden)."""
-        layers = self.spec.lstm_layers
-        hidden = self.static_context_initial_hidden_lstm(static).expand(layers, -1, -1).contiguous()
-        cell = self.static_context_initial_cell_lstm(static).expand(layers, -1, -1).contiguous()
+    def remember(self, past: Tensor, future: Tensor, hidden: Tensor, cell: Tensor, encoder_lengths: Tensor) -> Tensor:
+        """The LSTM's outputs over past and future, (servers, encoder + horizon, hidden).
+
+        hidden and cell (servers, hidden): what every layer begins with.
+        """
+        begin = tuple(part.expand(self.spec.lstm_layers, -1, -1).contiguous() for part in (hidden, cell))
         packed = pack_padded_sequence(past, encoder_lengths, batch_first=True, enforce_sorted=False)
-        encoded, state = self.lstm_encoder(packed, (hidden, cell))
+        encoded, state = self.lstm_encoder(packed, begin)
         encoded, _ = pad_packed_sequence(encoded, batch_first=True, total_length=past.shape[1])
         decoded, _ = self.lstm_decoder(future, state)
         return torch.cat([encoded, decoded], dim=1)
 
-    def _forbidden(self, encoder_lengths: Tensor, encoder: int, horizon: int) -> Tensor:
+    def forbidden(self, encoder_lengths: Tensor, encoder: int, horizon: int) -> Tensor:
         """(servers, horizon, encoder + horizon): True for padding and, in causal attention, for itself and later."""
         padding = torch.arange(encoder) >= encoder_lengths[:, None]  # (servers, encoder)
         ahead = torch.zeros(horizon, horizon, dtype=torch.bool)

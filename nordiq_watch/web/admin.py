@@ -208,6 +208,7 @@ def _describe_live(live: Servable) -> Body:
         "model_timestamp": live.version.timestamp,
         "generation": live.identity.generation,
         "sha256": live.identity.sha256,
+        "compute": live.predictor.compute,
         "config": {
             "max_prediction_length": spec.max_prediction_length,
             "max_encoder_length": spec.max_encoder_length,

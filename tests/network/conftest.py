@@ -14,6 +14,7 @@ from sklearn.preprocessing import RobustScaler
 from support.library import ENCODER, METRICS, Fleet, Reference, live_fleet, open_encoders, reference
 from support.networks import INTERVAL_SECONDS, parse_weights, weights_file
 
+from nordiq_watch.network.forward import Way
 from nordiq_watch.network.predictor import Predictor
 from nordiq_watch.spec import ModelSpec
 from nordiq_watch.training.export import export_model
@@ -74,7 +75,10 @@ class Case:
 
     @cached_property
     def predictor(self) -> Predictor:
-        return Predictor(self.spec, parse_weights(self.files[1]), device="cpu")
+        return self.make_predictor("native")
+
+    def make_predictor(self, prefer: Way) -> Predictor:
+        return Predictor(self.spec, parse_weights(self.files[1]), device="cpu", prefer=prefer)
 
 
 CASES = {

@@ -8,13 +8,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support.networks import busy_values, network_spec, random_weights, raw_tensors, snapshot_of, with_network
+from support.networks import (
+    A_MONDAY,
+    INTERVAL_SECONDS,
+    busy_values,
+    network_spec,
+    random_weights,
+    raw_tensors,
+    snapshot_of,
+    with_network,
+)
 
 from nordiq_watch.errors import ConfigError
+from nordiq_watch.forecast.window import Window
 from nordiq_watch.network.checks import UnusableSpec
 from nordiq_watch.network.predictor import Predictor, resolve_device
 from nordiq_watch.network.weights import WeightsMismatch
-from nordiq_watch.records import Prediction, WindowSnapshot
+from nordiq_watch.records import Batch, Prediction, WindowSnapshot
 
 ABSOLUTE = 1e-4
 
@@ -29,10 +39,11 @@ def by_server(prediction: Prediction, snapshot: WindowSnapshot) -> dict[str, np.
     return dict(zip(names, prediction.values, strict=True))
 
 
-def test_it_forecasts_what_the_library_forecasts(case) -> None:
+@pytest.mark.parametrize("prefer", ["native", "folded", "plain"])
+def test_it_forecasts_what_the_library_forecasts(case, prefer) -> None:
     """At most 1e-4 from its `predict`; where the library's own float32 is further from float64, at most that."""
     snapshot = case.fleet.window()
-    ours = by_server(case.predictor.predict(snapshot), snapshot)
+    ours = by_server(case.make_predictor(prefer).predict(snapshot), snapshot)
     library, exact = case.reference.predict(case.fleet), case.reference.predict_exactly(case.fleet)
     assert ours.keys() == library.keys()
     for server in ours.keys() - set(case.unrepeatable):
@@ -142,3 +153,30 @@ def test_a_gpu_that_is_not_there_is_refused(
 def pretend_gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+
+
+def test_tick_by_tick_over_a_ring_that_wraps() -> None:
+    """What is forecast from the window's ring is what the network says, unfolded, of the same values in a row."""
+    spec = network_spec()
+    tensors = random_weights(spec, seed=5)
+    served = Predictor(spec, raw_tensors(tensors), device="cpu")
+    plain = Predictor(spec, raw_tensors(tensors), device="cpu", prefer="plain")
+    values, first = busy_values(3, 40, seed=6), A_MONDAY - 40
+    window = Window(spec.metrics, interval_seconds=INTERVAL_SECONDS, length=12, max_servers=3, silent_seconds=3600)
+    for tick in range(40):
+        batch = Batch(
+            servers=("ppdb000", "ppdb001", "ppdb002"),
+            profiles=(None,) * 3,
+            rows=np.arange(3),
+            slots=np.full(3, first + tick),
+            statuses=np.ones(3, dtype=np.uint8),
+            values=values[:, tick],
+        )
+        window.apply(batch)
+        if tick < 5:
+            continue
+        newest = values[:, max(0, tick - 11) : tick + 1]
+        row = snapshot_of(newest, profiles=["Database"] * 3, statuses=np.ones(newest.shape[:2]), last_slot=first + tick)
+        np.testing.assert_allclose(
+            served.predict(window.snapshot()).values, plain.predict(row).values, rtol=0, atol=ABSOLUTE
+        )

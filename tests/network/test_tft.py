@@ -10,38 +10,11 @@ import torch
 from pytorch_forecasting import QuantileLoss
 from pytorch_forecasting import TemporalFusionTransformer as Library
 from pytorch_forecasting.metrics import MultiLoss
-from support.networks import network_spec, random_weights, with_network
+from support.networks import network_spec, random_weights
+from support.variety import ENCODER, HORIZON, LENGTHS, SERVERS, SPECS, build, inputs_of
 
 from nordiq_watch.network.tft import TemporalFusionTransformer
 from nordiq_watch.spec import ModelSpec
-
-ENCODER, HORIZON, SERVERS = 12, 4, 5
-LENGTHS = torch.tensor([12, 7, 1, 12, 9])
-
-
-def inputs_of(spec: ModelSpec, *, seed: int = 0) -> dict[str, torch.Tensor]:
-    chance = torch.Generator().manual_seed(seed)
-    reals, labels = len(spec.network.x_reals), spec.network.x_categoricals
-
-    def codes(steps: int) -> torch.Tensor:
-        columns = [
-            torch.randint(spec.network.embedding_sizes[name][0], (SERVERS, steps), generator=chance) for name in labels
-        ]
-        return torch.stack(columns, dim=-1) if columns else torch.empty(SERVERS, steps, 0, dtype=torch.int64)
-
-    return {
-        "encoder_cat": codes(ENCODER),
-        "encoder_cont": torch.randn(SERVERS, ENCODER, reals, generator=chance),
-        "encoder_lengths": LENGTHS,
-        "decoder_cat": codes(HORIZON),
-        "decoder_cont": torch.randn(SERVERS, HORIZON, reals, generator=chance),
-    }
-
-
-def build(spec: ModelSpec, weights: dict[str, torch.Tensor]) -> TemporalFusionTransformer:
-    network = TemporalFusionTransformer(spec.network)
-    network.load_state_dict(weights, strict=True)
-    return network.eval()
 
 
 def library_network(spec: ModelSpec) -> Library:
@@ -72,37 +45,6 @@ def library_output(model: Library, inputs: dict[str, torch.Tensor], targets: int
     """(servers, targets, horizon, quantiles)."""
     output = ask_library(model, inputs)["prediction"]
     return torch.stack(output if targets > 1 else [output], dim=1)
-
-
-SPECS = {
-    "the trainer's": network_spec(),
-    "one target": network_spec(targets=["cpu_user_pct"]),
-    "two LSTM layers": with_network(network_spec(), lstm_layers=2),
-    "one head": with_network(network_spec(), attention_head_size=1),
-    "sizes that do not divide": with_network(
-        network_spec(), hidden_size=10, attention_head_size=3, hidden_continuous_size=12
-    ),
-    "embeddings of the hidden size": with_network(
-        network_spec(), embedding_sizes={"profile": (3, 8), "status": (4, 8)}, hidden_continuous_size=8
-    ),
-    "looking ahead": with_network(network_spec(), causal_attention=False),
-    "shared networks": with_network(network_spec(), share_single_variable_networks=True),
-    "sizes by name": with_network(network_spec(), hidden_continuous_sizes={"hour_cos": 3, "cpu_user_pct": 16}),
-    "one variable of each kind": with_network(
-        network_spec(),
-        static_categoricals=("profile",),
-        static_reals=(),
-        time_varying_categoricals_encoder=(),
-        time_varying_reals_encoder=("cpu_user_pct",),
-        time_varying_reals_decoder=("hour_sin",),
-    ),
-    "nothing known": with_network(
-        network_spec(), static_categoricals=(), static_reals=(), time_varying_reals_decoder=()
-    ),
-    "scalars as wide as one": with_network(
-        network_spec(), hidden_continuous_size=1, static_categoricals=(), time_varying_categoricals_encoder=()
-    ),
-}
 
 
 @pytest.mark.parametrize("name", SPECS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from flask import Flask
@@ -137,7 +138,7 @@ def make_servable(name: str, *, generation: int, known: frozenset[str], models_d
         content_sha256="cd" * 32,
         spec=spec,
         known_servers=known,
-        predictor=None,  # type: ignore[arg-type]
+        predictor=SimpleNamespace(compute="plain"),  # type: ignore[arg-type]
     )
 
 

@@ -1,0 +1,196 @@
+"""The Temporal Fusion Transformer's forward pass on folded weights: the same outputs as `tft`, several times sooner.
+
+`folds` says what is folded. What is left is written here in torch, for any device; `native` is the same for the CPU in
+C++. Labels of servers and scales of targets go through the original, unfolded static part: it sees each server once.
+
+Sizes in comments: servers, steps (encoder, horizon or both), hidden, head = hidden // heads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nordiq_watch.network.features import Inputs
+from nordiq_watch.network.folds import Dense, Folds, Gate, Norm, Numbers, Residual, Selection, fold
+from nordiq_watch.network.tft import TemporalFusionTransformer
+
+
+@dataclass(frozen=True, slots=True)
+class Contexts:
+    """What the static part says of each server. (servers, flat) for the two selections, else (servers, hidden)."""
+
+    encoder: Tensor
+    decoder: Tensor
+    hidden: Tensor
+    cell: Tensor
+    enrichment: Tensor
+
+
+@torch.inference_mode()
+def read_static(network: TemporalFusionTransformer, folds: Folds, cat: Tensor, cont: Tensor) -> Contexts:
+    """cat (servers, labels) and cont (servers, numbers): any step of the encoder, all say the same."""
+    inputs = network._variables(cat, cont)
+    nothing = cont.new_zeros(len(cont), network.spec.hidden_size)
+    static, _ = network.static_variable_selection(inputs, nothing)  # (servers, hidden)
+    selecting = network.static_context_variable_selection(static)
+    return Contexts(
+        encoder=_add_context(folds.encoder, selecting),
+        decoder=_add_context(folds.decoder, selecting),
+        hidden=network.static_context_initial_hidden_lstm(static),
+        cell=network.static_context_initial_cell_lstm(static),
+        enrichment=F.linear(network.static_context_enrichment(static), folds.enrichment_context),
+    )
+
+
+def _add_context(selection: Selection, context: Tensor) -> Tensor:
+    return context[:, :0] if selection.weighing is None else F.linear(context, selection.weighing.context)
+
+
+class FoldedForward:
+    """Immutable. Calls from several threads at once are safe. A `forward.Forward`."""
+
+    name = "folded"
+
+    def __init__(self, network: TemporalFusionTransformer, folds: Folds | None = None) -> None:
+        """`network` in host memory or on a GPU: the forward runs where it is."""
+        self._network = network
+        self._folds = folds or fold(network)
+        self._device = next(network.parameters()).device
+
+    @property
+    def servers_at_once(self) -> int:
+        """So many that what lies between two layers stays in a core's cache."""
+        return max(4, min(16, 1024 // self._network.spec.hidden_size))
+
+    @torch.inference_mode()
+    def run(self, inputs: Inputs) -> Tensor:
+        """The scaled quantiles, (servers, targets, horizon, quantiles), in host memory."""
+        folds, network, lengths = self._folds, self._network, inputs.encoder_lengths
+        encoder_cat, encoder_cont, decoder_cat, decoder_cont = (
+            part.to(self._device)
+            for part in (inputs.encoder_cat, inputs.encoder_cont, inputs.decoder_cat, inputs.decoder_cont)
+        )
+        encoder, longest = encoder_cont.shape[1], int(lengths.argmax())
+        contexts = read_static(network, folds, encoder_cat[:, 0], encoder_cont[:, 0])
+        places = _places(lengths, encoder).to(self._device)
+        shared_past = vectors_of_shared(folds.encoder, encoder_cont[longest])
+        shared_future = vectors_of_shared(folds.decoder, decoder_cont[longest])
+        past = _select(folds.encoder, encoder_cat, encoder_cont, contexts.encoder, shared_past[places])
+        future = _select(folds.decoder, decoder_cat, decoder_cont, contexts.decoder, shared_future[None])
+        remembered = network.remember(past, future, contexts.hidden, contexts.cell, lengths)
+        temporal = _pass_gate(folds.post_lstm, remembered, torch.cat([past, future], dim=1))  # (servers, steps, hidden)
+        enriched = _pass_residual(folds.enrichment, temporal, contexts.enrichment[:, None])
+        queries = enriched[:, encoder:]  # only the horizon asks
+        attended = self._attend(queries, enriched, network.forbidden(lengths, encoder, queries.shape[1]))
+        attended = _pass_gate(folds.post_attention, attended, queries)
+        fed = _pass_residual(folds.feed_forward, attended)
+        output = _dense(folds.output, _pass_gate(folds.pre_output, fed, temporal[:, encoder:]))
+        return by_target(output, len(network.spec.output_size)).cpu()
+
+    def _attend(self, queries: Tensor, enriched: Tensor, forbidden: Tensor) -> Tensor:
+        """(servers, horizon, head): the values, weighted by the sum of the heads' attention: they share the values."""
+        folds, heads = self._folds, self._network.spec.attention_head_size
+        asked = _dense(folds.queries, queries).reshape(*queries.shape[:2], heads, -1)
+        keys = _dense(folds.keys, enriched).reshape(*enriched.shape[:2], heads, -1)
+        scores = asked.transpose(1, 2) @ keys.permute(0, 2, 3, 1)  # (servers, heads, horizon, steps)
+        scores = scores.masked_fill_(forbidden[:, None].to(scores.device), -torch.inf)
+        attention = F.softmax(scores, dim=-1).sum(dim=1)  # (servers, horizon, steps)
+        return attention @ _dense(folds.values, enriched)
+
+
+def by_target(output: Tensor, targets: int) -> Tensor:
+    """(servers, horizon, targets * quantiles) → (servers, targets, horizon, quantiles)."""
+    return output.reshape(*output.shape[:2], targets, -1).transpose(1, 2)
+
+
+def _places(lengths: Tensor, encoder: int) -> Tensor:
+    """(servers, encoder): where each server's steps stand in the longest encoder: all end at one slot. (1, encoder) if
+    all are as long. Behind a server's length: any.
+    """
+    steps = torch.arange(encoder)[None]
+    if bool((lengths == encoder).all()):
+        return steps
+    return (steps + (encoder - lengths)[:, None]).clamp(max=encoder - 1)
+
+
+def _dense(dense: Dense, x: Tensor) -> Tensor:
+    return F.linear(x, dense.weight, dense.bias)
+
+
+def _normalise(norm: Norm, x: Tensor) -> Tensor:
+    return F.layer_norm(x, x.shape[-1:], norm.gain, norm.offset)
+
+
+def _pass_gate(gate: Gate, x: Tensor, skip: Tensor) -> Tensor:
+    return _normalise(gate.norm, F.glu(_dense(gate.dense, x), dim=-1).add_(skip))
+
+
+def _pass_residual(residual: Residual, x: Tensor, context: Tensor | None = None) -> Tensor:
+    inside = _dense(residual.first, x)
+    return _pass_gate(residual.gate, F.elu_(inside if context is None else inside.add_(context)), x)
+
+
+# --- variable selection -------------------------------------------------------------------------------------------
+
+
+def _select(selection: Selection, cat: Tensor, cont: Tensor, context: Tensor, shared: Tensor) -> Tensor:
+    """(servers, steps, hidden): the variables' vectors, added up with the weights that they have together.
+
+    shared (servers or 1, steps, shared numbers, hidden): their vectors.
+    """
+    own, hidden = len(selection.own), selection.own.u.shape[1]
+    numbers = cont[..., list(selection.columns)]  # (servers, steps, numbers)
+    rows = [
+        F.embedding(cat[..., column], table)
+        for column, table in zip(selection.label_columns, selection.tables, strict=True)
+    ]
+    weights = _weigh(selection, numbers, rows, context)  # (servers, steps, variables)
+    selected = cont.new_zeros(*cont.shape[:2], hidden)
+    for index in range(own):
+        vector = _number(selection.own, index, numbers[..., index, None])
+        selected.addcmul_(weights[..., index, None], vector)
+    for index, vector in enumerate(shared.unbind(dim=2), start=own):
+        selected.addcmul_(weights[..., index, None], vector)
+    for index, row in enumerate(rows, start=len(selection.columns)):
+        selected.addcmul_(weights[..., index, None], row[..., :hidden])
+    return selected
+
+
+def vectors_of_shared(selection: Selection, cont: Tensor) -> Tensor:
+    """(steps, shared numbers, hidden). cont (steps, numbers): of a server whose encoder is the longest."""
+    own, shared = len(selection.own), selection.shared
+    vectors = [_number(shared, index, cont[:, column, None]) for index, column in enumerate(selection.columns[own:])]
+    return torch.stack(vectors, dim=1) if vectors else cont.new_zeros(len(cont), 0, shared.u.shape[1])
+
+
+def _weigh(selection: Selection, numbers: Tensor, rows: list[Tensor], context: Tensor) -> Tensor:
+    """(servers, steps, variables), positive, adding up to 1."""
+    weighing = selection.weighing
+    if weighing is None:
+        return numbers.new_ones(*numbers.shape[:2], selection.variables)
+    hidden, flat = selection.own.u.shape[1], len(weighing.first.bias)
+    inside = _dense(weighing.first, numbers).add_(context[:, None])
+    skip = _dense(weighing.skip, numbers)
+    for row in rows:
+        inside += row[..., hidden : hidden + flat]
+        skip += row[..., hidden + flat :]
+    if weighing.resampled:
+        skip = _normalise(weighing.residual_norm, skip)
+    return F.softmax(_pass_gate(weighing.gate, F.elu_(inside), skip), dim=-1)
+
+
+def _number(numbers: Numbers, index: int, x: Tensor) -> Tensor:
+    """The vector of one real variable. x (…, 1) → (…, hidden)."""
+    inside = F.elu_(torch.addcmul(numbers.c[index], x, numbers.a[index]))
+    skip = torch.addcmul(numbers.d[index], x, numbers.u[index])
+    if numbers.resampled[index]:
+        norm = numbers.residual_norm
+        skip = _normalise(Norm(norm.gain[index], norm.offset[index]), skip)
+    gate = Gate(
+        Dense(numbers.matrix[index], numbers.bias[index]), Norm(numbers.norm.gain[index], numbers.norm.offset[index])
+    )
+    return _pass_gate(gate, inside, skip)

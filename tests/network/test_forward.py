@@ -1,0 +1,188 @@
+"""All ways of computing a forward pass, against a float64 run of the network, which tests/network/test_tft.py holds
+against pytorch-forecasting's. test_predictor.py compares the whole way with the library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from support.networks import busy_values, network_spec, random_weights, raw_tensors, shake, snapshot_of, with_network
+from support.variety import SPECS, build, inputs_of
+
+from nordiq_watch.network import forward as forward_module
+from nordiq_watch.network.features import Inputs
+from nordiq_watch.network.folded import FoldedForward
+from nordiq_watch.network.forward import Forward, choose_forward
+from nordiq_watch.network.native import LANES, NativeForward, load_library
+from nordiq_watch.network.predictor import Predictor
+from nordiq_watch.network.tft import TemporalFusionTransformer
+from nordiq_watch.spec import ModelSpec
+
+ROUNDING = 1e-6
+"""Where float32 is this near to float64, in scaled units, neither way is worse than the other."""
+
+SEEDS = range(3)
+
+LARGER = {
+    f"hidden {hidden}, {layers} layers, {targets} targets": with_network(
+        network_spec(targets=[f"metric_{number}" for number in range(targets)]),
+        hidden_size=hidden,
+        hidden_continuous_size=max(1, hidden // 2),
+        lstm_layers=layers,
+        attention_head_size=heads,
+    )
+    for hidden, layers, targets, heads in ((8, 3, 14, 2), (20, 1, 3, 3), (64, 2, 1, 4), (128, 1, 14, 8), (256, 3, 2, 4))
+}
+
+Make = Callable[[TemporalFusionTransformer], Forward]
+
+
+def native(lanes: int, network: TemporalFusionTransformer) -> Forward:
+    library = load_library()
+    if library is None:
+        pytest.skip("no native kernel is built: there was no C++ compiler at the installation")
+    if library.nordiq_lanes() < lanes:
+        pytest.skip(f"this processor has no {LANES[lanes]}")
+    return NativeForward(network, library, lanes=lanes)
+
+
+WAYS: dict[str, Make] = {
+    "folded": FoldedForward,
+    **{f"native-{name}": partial(native, lanes) for lanes, name in LANES.items()},
+}
+
+
+@pytest.fixture(params=WAYS)
+def make(request: pytest.FixtureRequest) -> Make:
+    return WAYS[request.param]
+
+
+def as_inputs(inputs: dict[str, torch.Tensor]) -> Inputs:
+    return Inputs(**inputs, output_scales=(), measured=np.ones((len(inputs["encoder_lengths"]), 1), dtype=np.bool_))
+
+
+@torch.no_grad()
+def exactly(network: TemporalFusionTransformer, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    doubled = {name: part.double() if part.is_floating_point() else part for name, part in inputs.items()}
+    output = network.double()(**doubled)
+    network.float()  # what was float32 before is so again, bit for bit
+    return output
+
+
+@pytest.mark.parametrize("sharpness", [0.0, 0.2])
+@pytest.mark.parametrize("name", [*SPECS, *LARGER])
+def test_it_is_no_further_from_float64_than_the_network_itself(make: Make, name: str, sharpness: float) -> None:
+    """Root mean square over some networks: the largest single error is as much chance as it is the way's."""
+    spec = {**SPECS, **LARGER}[name]
+    own_errors, errors = [], []
+    for seed in SEEDS:
+        network, inputs = build(spec, random_weights(spec, seed=seed)), inputs_of(spec, seed=seed)
+        shake(network, deviation=sharpness)
+        exact = exactly(network, inputs)
+        output = make(network).run(as_inputs(inputs))
+        assert output.shape == exact.shape
+        with torch.no_grad():
+            own_errors.append((network(**inputs) - exact).flatten())
+        errors.append((output - exact).flatten())
+    assert root_mean_square(errors) <= max(ROUNDING, root_mean_square(own_errors))
+
+
+def root_mean_square(errors: list[torch.Tensor]) -> float:
+    return float(torch.cat(errors).square().mean().sqrt())
+
+
+def test_the_network_is_left_as_it_was(make: Make) -> None:
+    spec = network_spec()
+    weights = random_weights(spec)
+    network = build(spec, {name: tensor.clone() for name, tensor in weights.items()})
+    make(network).run(as_inputs(inputs_of(spec)))
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in network.state_dict().items())
+
+
+def test_what_stands_behind_a_short_history_has_no_effect(make: Make) -> None:
+    spec = network_spec()
+    way, inputs = make(build(spec, random_weights(spec))), inputs_of(spec)
+    before = way.run(as_inputs(inputs))
+    behind = torch.arange(inputs["encoder_cont"].shape[1]) >= inputs["encoder_lengths"][:, None]
+    inputs["encoder_cont"][behind] = 1e6
+    assert torch.equal(way.run(as_inputs(inputs)), before)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def fleet(servers: int, *, seed: int = 0) -> np.ndarray:
+    values = busy_values(servers, 12, seed=seed)
+    for row in range(0, servers, 3):
+        values[row, : row % 7] = np.nan
+    return values
+
+
+def predictor(prefer: forward_module.Way, spec: ModelSpec | None = None) -> Predictor:
+    spec = spec or network_spec()
+    return Predictor(spec, raw_tensors(random_weights(spec, seed=1)), device="cpu", prefer=prefer)
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("prefer", ["native", "folded"])
+def test_a_fleet_of_many_blocks_is_forecast_the_same_by_two_threads_and_by_two_callers(
+    prefer: forward_module.Way,
+) -> None:
+    snapshot = snapshot_of(fleet(1100))
+    expected, way = predictor("plain").predict(snapshot), predictor(prefer)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: way.predict(snapshot), range(2))
+    np.testing.assert_array_equal(first.values, second.values)
+    np.testing.assert_array_equal(first.rows, expected.rows)
+    np.testing.assert_allclose(first.values, expected.values, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("servers", [1, 3, 4, 5, 16, 17])
+@pytest.mark.parametrize("prefer", ["native", "folded"])
+def test_however_full_the_last_block_is(prefer: forward_module.Way, servers: int) -> None:
+    snapshot = snapshot_of(fleet(servers, seed=2))
+    np.testing.assert_allclose(
+        predictor(prefer).predict(snapshot).values, predictor("plain").predict(snapshot).values, rtol=0, atol=1e-4
+    )
+
+
+class TestWhichWay:
+    def test_native_where_it_was_built_else_folded(self) -> None:
+        built = load_library() is not None
+        assert predictor("native").compute.startswith("native-" if built else "folded")
+        assert predictor("folded").compute == "folded"
+        assert predictor("plain").compute == "plain"
+
+    def test_without_a_kernel_it_is_folded_and_the_log_says_so_once(
+        self, tmp_path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(forward_module, "load_library", partial(load_library, tmp_path))
+        with caplog.at_level("INFO"):
+            assert [predictor("native").compute for _ in range(2)] == ["folded", "folded"]
+        assert caplog.text.count("no native kernel is built") == 1
+
+    def test_a_kernel_that_cannot_be_loaded_is_done_without(
+        self, tmp_path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (tmp_path / "_native.so").write_bytes(b"not for this machine")
+        monkeypatch.setattr(forward_module, "load_library", partial(load_library, tmp_path))
+        assert predictor("native").compute == "folded"
+        assert "the native kernel cannot be loaded" in caplog.text
+
+    def test_a_large_network_stays_as_it_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        network = build(network_spec(), random_weights(network_spec()))
+        size = sum(parameter.nbytes for parameter in network.parameters())
+        monkeypatch.setattr(forward_module, "FOLDED_UP_TO_BYTES", size)
+        assert choose_forward(network, device="cpu", prefer="folded").name == "folded"
+        monkeypatch.setattr(forward_module, "FOLDED_UP_TO_BYTES", size - 1)
+        assert choose_forward(network, device="cpu", prefer="folded").name == "plain"
