@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from nordiq_watch import __version__
+from nordiq_watch.artifact.signature import trust_in
 from nordiq_watch.config import Settings, load_settings
 from nordiq_watch.errors import ConfigError, NordiqError
 from nordiq_watch.events import (
@@ -214,7 +215,10 @@ class Daemon:
             catalogue=catalogue,
             lookout=lookout,
             promotion=Promotion(
-                Loader(Requirements(config.metrics, config.window.interval_seconds, config.window.length)),
+                Loader(
+                    Requirements(config.metrics, config.window.interval_seconds, config.window.length),
+                    check_trust=trust_in(config.models.trusted_keys),
+                ),
                 Canary(config.reload.canary, snapshot=self._window.snapshot, latest=self._forecaster.latest),
                 self._live,
                 room=Room(

@@ -53,7 +53,7 @@ class StorageError(NordiqError):
 class ModelRejected(NordiqError):
     """A version that must not go live. The live model was not touched.
 
-    `check` is the step that refused it: layout, manifest, sha256, weights, network, metrics, window or canary.
+    `check` is the step that refused it: layout, manifest, sha256, signature, weights, network, metrics, window, canary.
     `content_sha256` identifies the bytes that were refused, once they have been read whole.
     """
 

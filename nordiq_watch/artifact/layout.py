@@ -9,6 +9,7 @@ WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 MAPPING_FILE = "server_mapping.json"
 INFO_FILE = "training_info.json"
+SIGNATURE_FILE = "signature.json"
 REQUIRED_FILES = (WEIGHTS_FILE, CONFIG_FILE, MAPPING_FILE)
 
 _PREFIX = "tft_model_"

@@ -60,10 +60,19 @@ def decode_mapping(content: bytes) -> ServerMapping:
 
 def read_info(directory: Path) -> TrainingInfo | None:
     """training_info.json, or None where there is none. Raises BrokenManifest, OSError."""
+    content = read_info_content(directory)
+    return None if content is None else decode_info(content)
+
+
+def read_info_content(directory: Path) -> bytes | None:
+    """The bytes of training_info.json, or None where there is none. Raises OSError."""
     try:
-        content = read_bounded(directory / INFO_FILE)
+        return read_bounded(directory / INFO_FILE)
     except FileNotFoundError:
         return None
+
+
+def decode_info(content: bytes) -> TrainingInfo:
     return _decode(content, TrainingInfo, INFO_FILE)
 
 

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from nordiq_watch.artifact.files import read_bounded
-from nordiq_watch.artifact.layout import CONFIG_FILE, MAPPING_FILE, WEIGHTS_FILE
-from nordiq_watch.artifact.manifest import decode_mapping, decode_spec, read_info
+from nordiq_watch.artifact.layout import CONFIG_FILE, INFO_FILE, MAPPING_FILE, WEIGHTS_FILE
+from nordiq_watch.artifact.manifest import decode_info, decode_mapping, decode_spec, read_info_content
 from nordiq_watch.artifact.weights_file import WeightsFile, read_weights
 from nordiq_watch.spec import ModelSpec, ServerMapping, TrainingInfo
 
 
 class HashMismatch(ValueError):
     """A file's bytes are not those that training_info.json lists: still being written, or damaged."""
+
+
+class UntrustedModel(ValueError):
+    """Nobody whom this daemon trusts vouches for the bytes that were read."""
+
+
+CheckTrust = Callable[[Path, Mapping[str, str]], None]
+"""Gets the directory and the SHA-256 of each file of it that was read; raises UntrustedModel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +37,13 @@ class ModelFiles:
     content_sha256: str
 
 
-def read_model(directory: Path) -> ModelFiles:
-    """Reads, and compares with the directory's own hashes. HashMismatch, BrokenManifest, BrokenWeights, OSError."""
-    info = read_info(directory)
+def read_model(directory: Path, check_trust: CheckTrust | None = None) -> ModelFiles:
+    """Reads, and compares with the directory's own hashes, and, if asked to, with those that somebody signed.
+
+    HashMismatch, UntrustedModel, BrokenManifest, BrokenWeights, OSError.
+    """
+    info_content = read_info_content(directory)
+    info = None if info_content is None else decode_info(info_content)
     config = read_bounded(directory / CONFIG_FILE)
     mapping = read_bounded(directory / MAPPING_FILE)
     spec = decode_spec(config)
@@ -39,6 +51,8 @@ def read_model(directory: Path) -> ModelFiles:
     weights = read_weights(directory / WEIGHTS_FILE)
     hashes = {WEIGHTS_FILE: weights.sha256, CONFIG_FILE: _sha256(config), MAPPING_FILE: _sha256(mapping)}
     _compare(hashes, info.sha256 if info else {})
+    if check_trust is not None:
+        check_trust(directory, hashes if info_content is None else {**hashes, INFO_FILE: _sha256(info_content)})
     content = _sha256("".join(hashes[name] for name in sorted(hashes)).encode())
     return ModelFiles(spec=spec, mapping=servers, info=info, weights=weights, content_sha256=content)
 

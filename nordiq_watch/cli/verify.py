@@ -58,6 +58,7 @@ def _look_at(path: Path) -> Version:
 def _prove(version: Version, config: Config | None) -> Servable:
     """Completeness, hashes, manifest, names and shapes, and a forecast of a made-up fleet."""
     from nordiq_watch.artifact.completeness import judge
+    from nordiq_watch.artifact.signature import trust_in
     from nordiq_watch.config import CanaryLimits
     from nordiq_watch.reload.canary import Canary
     from nordiq_watch.reload.loader import Loader, Requirements, memory_errors
@@ -70,7 +71,7 @@ def _prove(version: Version, config: Config | None) -> Servable:
     requirements = None
     if config is not None:
         requirements = Requirements(config.metrics, config.window.interval_seconds, config.window.length)
-    loader = Loader(requirements)
+    loader = Loader(requirements, check_trust=trust_in(config.models.trusted_keys) if config else None)
     limits = config.reload.canary if config else CanaryLimits()
     with memory_errors(version.name):
         servable = loader.build(version, loader.read(version), generation=0)

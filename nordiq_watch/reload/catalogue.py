@@ -11,13 +11,13 @@ import threading
 from pathlib import Path
 
 from nordiq_watch.artifact.completeness import judge
-from nordiq_watch.artifact.layout import INFO_FILE, REQUIRED_FILES, age_key, is_candidate, timestamp_of
+from nordiq_watch.artifact.layout import INFO_FILE, REQUIRED_FILES, SIGNATURE_FILE, age_key, is_candidate, timestamp_of
 from nordiq_watch.errors import RequestError, StorageError
 from nordiq_watch.records import Verdict, Version
 
 log = logging.getLogger(__name__)
 
-_MODEL_FILES = (*REQUIRED_FILES, INFO_FILE)
+_MODEL_FILES = (*REQUIRED_FILES, INFO_FILE, SIGNATURE_FILE)
 _UNREADABLE = "unreadable"
 """The fingerprint of a directory that is there, but that the file system says nothing about at the moment."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nordiq_watch.artifact.manifest import BrokenManifest
-from nordiq_watch.artifact.reader import HashMismatch, ModelFiles, read_model
+from nordiq_watch.artifact.reader import CheckTrust, HashMismatch, ModelFiles, UntrustedModel, read_model
 from nordiq_watch.artifact.weights_file import BrokenWeights
 from nordiq_watch.errors import ModelRejected, TransientModelError
 from nordiq_watch.live.servable import Servable
@@ -18,6 +18,7 @@ from nordiq_watch.records import ModelIdentity, Version
 from nordiq_watch.spec import ModelSpec
 
 SERVED_QUANTILES = (0.1, 0.5, 0.9)
+SIGN_HINT = "Sign it with `nordiq-watch sign DIR --key FILE`, with a key of models.trusted_keys."
 VERIFY_HINT = "Run `nordiq-watch verify DIR` and write the directory again."
 
 _ABOUT_THE_MODEL = {errno.ENOENT, errno.ELOOP, errno.EINVAL, errno.EFBIG, errno.ENOTDIR, errno.EISDIR}
@@ -40,13 +41,14 @@ class Requirements:
 class Loader:
     """Reads and builds. Used from the reload worker's thread, and, without requirements, by `nordiq-watch verify`."""
 
-    def __init__(self, requirements: Requirements | None) -> None:
+    def __init__(self, requirements: Requirements | None, *, check_trust: CheckTrust | None = None) -> None:
         self._requirements = requirements
+        self._check_trust = check_trust
 
     def read(self, version: Version) -> ModelFiles:
         """The directory's bytes, read once, hashed and parsed. Raises ModelRejected, MemoryError."""
         with _refusals(version.name):
-            return read_model(version.path)
+            return read_model(version.path, self._check_trust)
 
     def build(self, version: Version, files: ModelFiles, *, generation: int) -> Servable:
         """The network with these weights, in host memory. MemoryError; ModelRejected if it cannot be fed or used."""
@@ -124,6 +126,8 @@ def _refusals(name: str) -> Iterator[None]:
         yield
     except HashMismatch as error:
         raise NotWholeYet(name, check="sha256", found=str(error), remedy=VERIFY_HINT) from None
+    except UntrustedModel as error:
+        raise ModelRejected(name, check="signature", found=str(error), remedy=SIGN_HINT) from None
     except BrokenManifest as error:
         raise ModelRejected(name, check="manifest", found=str(error), remedy=VERIFY_HINT) from None
     except BrokenWeights as error:

@@ -13,7 +13,7 @@ from nordiq_watch.cli.main import build_parser, main
 from nordiq_watch.errors import ConfigError
 
 COMMANDS = [
-    *("serve", "train", "verify"),
+    *("serve", "train", "verify", "sign"),
     *("models", "info", "reload", "rollback", "unpin", "reloads"),
     *("key", "agent", "demo"),
 ]

@@ -204,7 +204,7 @@ class SlowDisk:
         self._back = threading.Event()
         self.asked = threading.Event()
 
-    def read(self, directory: Path) -> ModelFiles:
+    def read(self, directory: Path, *_: object) -> ModelFiles:
         self.asked.set()
         assert self._back.wait(PATIENCE_SECONDS)
         return read_model(directory)

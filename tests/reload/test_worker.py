@@ -331,7 +331,7 @@ def test_what_the_machine_does_is_tried_again_later_and_later(yard, monkeypatch,
     failures = [3]
     real = loader_module.read_model
 
-    def read(path: Path) -> ModelFiles:
+    def read(path: Path, *_: object) -> ModelFiles:
         if failures[0]:
             failures[0] -= 1
             raise OSError(number, os.strerror(number), "model.safetensors")
