@@ -26,6 +26,7 @@ from nordiq_watch.artifact.reader import CheckTrust, UntrustedModel
 from nordiq_watch.errors import ConfigError
 
 _LONGEST_SIGNATURE = 64 * 1024
+_CHUNK_BYTES = 2**20
 _RAW = (serialization.Encoding.Raw, serialization.PublicFormat.Raw)
 
 
@@ -113,5 +114,8 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
 
 
 def _hash_file(path: Path) -> str:
+    digest = hashlib.sha256()
     with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
