@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.browser import PATIENCE_MILLISECONDS, collect_errors, find_faults, open_browser, sign_in
-from support.daemon import DaemonProcess
+from support.daemon import DaemonProcess, wait_until
 from support.models import ENCODER, METRICS, drop_model
+
+from nordiq_watch.host.key_file import add_entry
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -204,6 +207,24 @@ def test_the_system_shows_what_came_in_and_the_log(page: Page, daemon: DaemonPro
     page.get_by_label("only warnings and errors").check()
     page.locator("#log li", has_text="watching").wait_for(state="detached")
     page.get_by_text("2 of 2 servers ready").wait_for()
+
+
+def test_a_reading_key_sees_everything_and_is_offered_nothing_to_change(
+    browser: Browser, daemon: DaemonProcess
+) -> None:
+    key = add_entry(daemon.root / ".nordiq_key", "dashboard", "read", created="now")
+    daemon.signal(signal.SIGHUP)
+    wait_until(lambda: "keys and log level read again" in daemon.log, what="the new key to hold")
+    with browser.new_context() as context:
+        reader = context.new_page()
+        errors = collect_errors(reader)
+        sign_in(reader, daemon, "/models", key=key)
+        row(reader, FIRST).get_by_text("live", exact=True).wait_for()
+        assert reader.get_by_role("button", name="Roll back").count() == 0
+        assert reader.get_by_role("button", name="Load").count() == 0
+        reader.goto(daemon.url + "/system")
+        reader.get_by_text("2 of 2 servers ready").wait_for()
+        assert errors == []
 
 
 def test_the_page_says_that_the_daemon_is_away(browser: Browser, daemon: DaemonProcess, page: Page) -> None:

@@ -30,10 +30,10 @@ def open_browser() -> Iterator[Browser]:
         browser.close()
 
 
-def sign_in(page: Page, daemon: DaemonProcess, path: str = "/") -> None:
-    """Opens a page as a stranger, who is asked for the key, and lands on that page."""
+def sign_in(page: Page, daemon: DaemonProcess, path: str = "/", *, key: str | None = None) -> None:
+    """Opens a page as a stranger, who is asked for the key (else the daemon's own), and lands on that page."""
     page.goto(daemon.url + path)
-    page.get_by_label("API key").fill(daemon.key)
+    page.get_by_label("API key").fill(key or daemon.key)
     page.keyboard.press("Enter")
     page.wait_for_url(daemon.url + path)
 

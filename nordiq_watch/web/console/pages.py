@@ -10,7 +10,7 @@ import logging
 from pathlib import Path
 from urllib.parse import quote
 
-from flask import Blueprint, Response, current_app, make_response, redirect, render_template, request
+from flask import Blueprint, Response, current_app, g, make_response, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from nordiq_watch import __version__
@@ -37,7 +37,10 @@ _CHARTS = "plotly"
 @routes.context_processor
 def _offer_to_templates() -> dict[str, object]:
     config = services().config
+    holder = g.get("holder")
     return {
+        "holder": holder,
+        "may_act": holder is not None and is_allowed(holder, "admin"),
         "version": __version__,
         "interval_seconds": config.window.interval_seconds,
         "models_dir": config.models.dir,

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from flask.testing import FlaskClient
-from support.web_world import KEY, World
+from support.web_world import FEED_KEY, KEY, READ_KEY, World
 
 from nordiq_watch.web.auth import CONSOLE_HEADER, SESSION_COOKIE
 
@@ -117,3 +117,20 @@ def test_the_charts_come_from_the_installed_package(visitor: FlaskClient, world:
     assert "immutable" in answer.headers["Cache-Control"]
     assert visitor.get("/charts/0.0.0.js").status_code == 404
     assert world.stranger.get(match[1]).status_code == 303
+
+
+def test_a_reading_key_sees_and_is_offered_nothing_to_change(world: World) -> None:
+    reader = world.app.test_client()
+    assert reader.post("/sign-in", data={"key": READ_KEY}).status_code == 303
+    page = reader.get("/models").text
+    assert "Your key (reader) sees and does not change" in page
+    assert 'data-order="rollback"' not in page
+    assert 'id="log"' not in reader.get("/system").text
+    assert reader.post("/admin/rollback", headers=OWN).status_code == 403
+    assert reader.get("/view/log").status_code == 403
+
+
+def test_a_feeding_key_does_not_get_in(world: World) -> None:
+    answer = world.stranger.post("/sign-in", data={"key": FEED_KEY})
+    assert answer.status_code == 403
+    assert "Set-Cookie" not in answer.headers

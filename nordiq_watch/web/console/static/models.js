@@ -25,6 +25,7 @@ let info = null;
 let reloads = [];
 let busyUntil = 0;
 
+const mayAct = byId("orders") !== null;
 const isBusy = () => Date.now() < busyUntil || reloads.some((reload) => reload.state !== "finished");
 
 // --- live now ---
@@ -32,6 +33,7 @@ const isBusy = () => Date.now() < busyUntil || reloads.some((reload) => reload.s
 function showLive() {
   if (!info) return;
   fill(byId("live"), [info, models?.models.find((model) => model.is_current)], () => info.loaded ? describeLive() : describeNone());
+  if (!mayAct) return;
   const pinned = Boolean(info.pinned);
   document.querySelector('[data-order="unpin"]').hidden = !pinned;
   document.querySelector('[data-order="rollback"]').disabled = !info.loaded;
@@ -139,7 +141,7 @@ function describeVersion(model) {
     h("td", { "data-label": "Error in validation" }, describeValidation(training.validation)),
     h("td", { "data-label": "Error live" }, describeAccuracy(model.accuracy)),
     h("td", { "data-label": "Size", class: "number" }, megabytes(model.size_mb)),
-    h("td", { class: "actions" }, model.is_current ? null
+    h("td", { class: "actions" }, model.is_current || !mayAct ? null
       : h("button", {
         type: "button", "data-action": `load ${model.name}`, "data-name": model.name,
         "aria-label": `Load ${shortName(model.name)}`, disabled: model.state === "incomplete",
@@ -228,7 +230,7 @@ async function order(question) {
   }
 }
 
-byId("orders").addEventListener("click", (event) => {
+byId("orders")?.addEventListener("click", (event) => {
   const name = event.target.dataset.order;
   if (name) order(ORDERS[name]());
 });

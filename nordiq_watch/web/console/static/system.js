@@ -102,8 +102,10 @@ async function showDrift() {
 }
 
 follow("/view/system", () => FOLLOW_SECONDS, (body) => { system = body; show(); });
-follow("/view/log", () => FOLLOW_SECONDS, (body) => { log = body; showLog(); });
-byId("log-calm").addEventListener("change", showLog);
+if (byId("log")) { // for admins
+  follow("/view/log", () => FOLLOW_SECONDS, (body) => { log = body; showLog(); });
+  byId("log-calm").addEventListener("change", showLog);
+}
 document.addEventListener("theme", show);
 addEventListener("resize", show);
 showDrift();
