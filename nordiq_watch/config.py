@@ -184,9 +184,23 @@ class History(_Section, frozen=True):
     keep_days: Annotated[float, Meta(gt=0)] = 31
 
 
+class Drift(_Section, frozen=True):
+    error_rate: Annotated[float, Meta(gt=0, le=1)] = 0.4
+    anomaly_rate: Annotated[float, Meta(gt=0, le=1)] = 0.05
+    psi_moderate: Annotated[float, Meta(gt=0)] = 0.1
+    psi: Annotated[float, Meta(gt=0)] = 0.25
+
+
+class Cascade(_Section, frozen=True):
+    share: Annotated[float, Meta(gt=0, le=1)] = 0.3
+    servers: Count = 3
+
+
 class Quality(_Section, frozen=True):
     horizons_seconds: Annotated[tuple[Count, ...], Meta(min_length=1)] = (1800, 7200, 28800)
     max_servers: Count = 1000
+    drift: Drift = Drift()
+    cascade: Cascade = Cascade()
 
 
 class Training(_Section, frozen=True):

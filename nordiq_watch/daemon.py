@@ -11,9 +11,10 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from nordiq_watch import __version__
 from nordiq_watch.artifact.signature import trust_in
@@ -48,6 +49,10 @@ from nordiq_watch.host.webhook import Webhook
 from nordiq_watch.live.published import Live
 from nordiq_watch.network.predictor import free_device_bytes, limit_threads, resolve_device
 from nordiq_watch.quality.bookkeeper import Bookkeeper
+from nordiq_watch.quality.cascade import CascadeWatch
+from nordiq_watch.quality.drift import DriftWatch
+from nordiq_watch.quality.surprise import Expectations
+from nordiq_watch.quality.watch import QualityWatch
 from nordiq_watch.reload.canary import Canary
 from nordiq_watch.reload.catalogue import Catalogue
 from nordiq_watch.reload.desk import ReloadDesk
@@ -121,6 +126,8 @@ class Daemon:
             alerts=self._alerts,
             explanations=Explanations(self._live, self._judge, latest=self._forecaster.latest, clock=time.time),
             accuracy=self._bookkeeper,
+            drift=self._drift,
+            cascade=self._cascade,
             history=self._history,
             reloads=self._desk,
             catalogue=self._desk,
@@ -202,6 +209,17 @@ class Daemon:
             max_servers=quality.max_servers,
         )
         self._events.subscribe(FleetForecast, self._bookkeeper.note)
+        interval = settings.config.window.interval_seconds
+        self._drift = DriftWatch(quality.drift, statistics=self._training_statistics, interval_seconds=interval)
+        self._cascade = CascadeWatch(quality.cascade, interval_seconds=interval)
+        watch = QualityWatch(Expectations(self._window.measured), self._drift, self._cascade)
+        self._events.subscribe(FleetForecast, watch.note)
+
+    def _training_statistics(self) -> Mapping[str, Any]:
+        """What the live model says of its training data; nothing for one whose trainer did not write it."""
+        live = self._live.peek()
+        statistics = live.spec.training_config.get("statistics") if live else None
+        return statistics if isinstance(statistics, dict) else {}
 
     def _build_reload(self, settings: Settings) -> None:
         config = settings.config

@@ -30,6 +30,7 @@ from nordiq_watch.training.forecaster import Forecaster, build_forecaster, start
 from nordiq_watch.training.incremental import Predecessor, check_fit, find_newest, take_weights
 from nordiq_watch.training.loop import Clock, Fitted, Plan, fit
 from nordiq_watch.training.progress import ProgressReport
+from nordiq_watch.training.statistics import describe_values
 from nordiq_watch.training.timeseries import Split, split_by_time
 
 EPOCH_WINDOWS = 500
@@ -81,7 +82,7 @@ class TrainingRun:
         forecaster = self._build(split, predecessor)
         fitted = self._fit(forecaster, split)
         evaluation = self._evaluate(forecaster, split)
-        return self._write(split, forecaster, fitted, evaluation, predecessor)
+        return self._write(split, forecaster, fitted, evaluation, predecessor, statistics=describe_values(data))
 
     def _report(self, line: str) -> None:
         self._console.print(line, soft_wrap=True)
@@ -187,8 +188,11 @@ class TrainingRun:
         fitted: Fitted,
         evaluation: Evaluation,
         predecessor: Predecessor | None,
+        *,
+        statistics: dict[str, Any],
     ) -> Path:
-        spec, tensors = self._export(split, forecaster, self._describe(fitted, predecessor))
+        described = self._describe(fitted, predecessor) | {"statistics": statistics}
+        spec, tensors = self._export(split, forecaster, described)
         info = TrainingInfo(
             epochs=fitted.epochs,
             training_time=round(fitted.seconds, 1),

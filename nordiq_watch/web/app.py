@@ -8,7 +8,19 @@ import time
 from flask import Flask, Response, g, request
 from flask.json.provider import DefaultJSONProvider
 
-from nordiq_watch.web import accuracy, admin, alerts, explain, feed, historical, predictions, prometheus, status
+from nordiq_watch.web import (
+    accuracy,
+    admin,
+    alerts,
+    cascade,
+    drift,
+    explain,
+    feed,
+    historical,
+    predictions,
+    prometheus,
+    status,
+)
 from nordiq_watch.web.auth import guard_requests
 from nordiq_watch.web.conditional import answer_conditionally
 from nordiq_watch.web.console import pages, views
@@ -20,6 +32,21 @@ from nordiq_watch.web.trail import keep_trail
 log = logging.getLogger(__name__)
 
 _MEGABYTE = 1_000_000
+_PARTS = (
+    status,
+    feed,
+    predictions,
+    alerts,
+    explain,
+    historical,
+    accuracy,
+    drift,
+    cascade,
+    admin,
+    prometheus,
+    pages,
+    views,
+)
 _NO_ROUTE = "unmatched"
 """The label of requests to what does not exist: their paths have no bound."""
 
@@ -33,7 +60,21 @@ def create_app(services: Services) -> Flask:
     app.extensions[EXTENSION] = services
     admin.limit_waiting(app, threads=services.config.server.threads)
     register_error_answers(app)
-    for part in (status, feed, predictions, alerts, explain, historical, accuracy, admin, prometheus, pages, views):
+    for part in (
+        status,
+        feed,
+        predictions,
+        alerts,
+        explain,
+        historical,
+        accuracy,
+        drift,
+        cascade,
+        admin,
+        prometheus,
+        pages,
+        views,
+    ):
         app.register_blueprint(part.routes)
     _observe_requests(app, Instruments(services))
     views.keep_views(app, services)

@@ -175,6 +175,7 @@ class Snapshot(Collector):
         yield self._describe_storage()
         yield self._count_alerts()
         yield from self._describe_accuracy()
+        yield from self._describe_fleet()
         yield _gauge("start_time_seconds", "When the daemon started, in Unix time.", self._services.started_at)
 
     def _describe_model(self) -> Iterable[Metric]:
@@ -200,6 +201,22 @@ class Snapshot(Collector):
             for kind in (RISK, SILENT):
                 family.add_metric((level, kind), active.count((level, kind)))
         return family
+
+    def _describe_fleet(self) -> Iterable[Metric]:
+        drift, cascade = self._services.drift.report, self._services.cascade.report
+        figures = {
+            "prediction_error_rate": drift.prediction_error_rate,
+            "anomaly_rate": drift.anomaly_rate,
+            "distribution_shift": drift.distribution_shift,
+            "feature_drift": drift.feature_drift,
+        }
+        family = GaugeMetricFamily("nordiq_watch_drift", "The figures of /drift/status.", labels=("figure",))
+        for name, figure in figures.items():
+            if figure is not None:
+                family.add_metric((name,), figure)
+        yield family
+        if cascade.health is not None:
+            yield _gauge("cascade_health", "0 to 100, as /cascade/health has it.", cascade.health)
 
     def _describe_accuracy(self) -> Iterable[Metric]:
         """Of the live version and of those that were compared with what came most recently."""

@@ -20,6 +20,8 @@ from nordiq_watch.forecast.ingest import Ingest
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.live.published import Live
 from nordiq_watch.quality.bookkeeper import Bookkeeper
+from nordiq_watch.quality.cascade import CascadeWatch
+from nordiq_watch.quality.drift import DriftWatch
 from nordiq_watch.records import KeyHolder, ReloadRecord, VersionStatus
 from nordiq_watch.reload.jobs import Job
 from nordiq_watch.storage.history import HistoryStore
@@ -90,6 +92,8 @@ class Services:
     alerts: AlertBook
     explanations: Explanations
     accuracy: Bookkeeper
+    drift: DriftWatch
+    cascade: CascadeWatch
     history: HistoryStore
     reloads: ReloadDesk
     catalogue: Catalogue

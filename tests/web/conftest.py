@@ -25,6 +25,8 @@ from nordiq_watch.forecast.window import Window
 from nordiq_watch.host.audit import AuditLog
 from nordiq_watch.live.published import Live
 from nordiq_watch.quality.bookkeeper import Bookkeeper
+from nordiq_watch.quality.cascade import CascadeWatch
+from nordiq_watch.quality.drift import DriftWatch
 from nordiq_watch.storage.accuracy import AccuracyStore
 from nordiq_watch.storage.archive import Archive
 from nordiq_watch.storage.history import HistoryStore
@@ -74,6 +76,8 @@ def build_world(tmp_path: Path) -> Iterator[BuildWorld]:
             board=board,
             accuracy=bookkeeper,
             history=history,
+            drift=DriftWatch(config.quality.drift, statistics=dict, interval_seconds=300),
+            cascade=CascadeWatch(config.quality.cascade, interval_seconds=300),
             alerts=alerts,
             explanations=Explanations(live, judge, latest=forecaster.latest, clock=lambda: NOW, patience_seconds=0.01),
             reloads=desk,
