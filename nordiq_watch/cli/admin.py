@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,9 @@ LOOK_AGAIN_SECONDS = 0.1
 GOOD_OUTCOMES = ("loaded", "unchanged", "unpinned")
 
 _JSON_HELP = "print the daemon's answer as it came, for scripts"
+_FOLLOW_HELP = (
+    "with --json: one line each time that the reload gets further. Without --json its stages are always shown"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,8 @@ def add_parser(subparsers: Subparsers) -> None:
         parser = add_command(subparsers, name, command.summary, command.examples)
         parser.add_argument("--json", action="store_true", help=_JSON_HELP)
         add_connection(parser)
+        if command.show is _follow:
+            parser.add_argument("--follow", action="store_true", help=_FOLLOW_HELP)
         if name == "reload":
             parser.add_argument("name", nargs="?", metavar="NAME", help="load this version and pin it; else the latest")
         if name == "reloads":
@@ -48,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
     client = connect(args.url, key_file=args.key_file, config=args.config)
     command = COMMANDS[args.command]
     answer = command.ask(client, args)
+    if args.json and getattr(args, "follow", False):
+        return _follow_in_json(client, answer)
     if args.json:
         print(answer.text.strip())
         return 0 if answer.body.get("success", True) else 1
@@ -116,20 +123,37 @@ def _show_reload(_: Client, answer: Answer) -> None:
 
 def _follow(client: Client, answer: Answer) -> None:
     """Shows a reload's stages as they pass, and its outcome. ClientError when it did not succeed."""
-    if not answer.body.get("success"):
-        raise ClientError(str(answer.body.get("reason") or answer.body.get("detail") or answer.body.get("error")))
     shown = 0
-    while True:
-        reload = client.reloads(answer.body["id"]).body
+    for look in _looks(client, answer):
+        reload = look.body
         for stage in reload["stages"][shown:]:
             print(f"  {stage['name']:<10} {stage['seconds']:8.3f} s", flush=True)
         shown = len(reload["stages"])
-        if reload["state"] == "finished":
-            break
-        time.sleep(LOOK_AGAIN_SECONDS)
     if reload["outcome"] not in GOOD_OUTCOMES:
         raise ClientError(_describe_failure(reload))
     print(_describe_success(reload))
+
+
+def _follow_in_json(client: Client, answer: Answer) -> int:
+    """One line each time that the reload got further; the last is its end. 1 when it did not succeed."""
+    told = ""
+    for look in _looks(client, answer):
+        if look.text != told:
+            told = look.text
+            print(told.strip(), flush=True)
+    return 0 if look.body["outcome"] in GOOD_OUTCOMES else 1
+
+
+def _looks(client: Client, answer: Answer) -> Iterator[Answer]:
+    """The reload that `answer` tells of, again and again until it is over. ClientError when there is none."""
+    if not answer.body.get("success"):
+        raise ClientError(str(answer.body.get("reason") or answer.body.get("detail") or answer.body.get("error")))
+    while True:
+        look = client.reloads(answer.body["id"])
+        yield look
+        if look.body["state"] == "finished":
+            return
+        time.sleep(LOOK_AGAIN_SECONDS)
 
 
 def _describe_success(reload: JsonObject) -> str:
@@ -163,21 +187,22 @@ COMMANDS = {
     ),
     "reload": Command(
         summary="load the latest version and end a pin, or load NAME and pin it; shows the stages",
-        examples="examples:\n  nordiq-watch reload\n  nordiq-watch reload tft_model_20250130_143000\n\n"
+        examples="examples:\n  nordiq-watch reload\n  nordiq-watch reload tft_model_20250130_143000\n"
+        "  nordiq-watch reload --follow --json | jq -c .stages\n\n"
         "Exit code 1 when the version could not be loaded; the one before it is then still live.",
-        ask=lambda client, args: client.reload(args.name, wait=args.json),
+        ask=lambda client, args: client.reload(args.name, wait=args.json and not args.follow),
         show=_follow,
     ),
     "rollback": Command(
         summary="go back to the version that was live before; the one left is not loaded again by itself",
         examples="examples:\n  nordiq-watch rollback",
-        ask=lambda client, args: client.rollback(wait=args.json),
+        ask=lambda client, args: client.rollback(wait=args.json and not args.follow),
         show=_follow,
     ),
     "unpin": Command(
         summary="let the newest version go live by itself again",
         examples="examples:\n  nordiq-watch unpin",
-        ask=lambda client, args: client.unpin(wait=args.json),
+        ask=lambda client, args: client.unpin(wait=args.json and not args.follow),
         show=_follow,
     ),
     "reloads": Command(

@@ -221,3 +221,19 @@ def test_a_daemon_that_is_away_is_one_line(capsys: pytest.CaptureFixture[str]) -
     assert captured.out == ""
     assert captured.err.startswith("error: no daemon answers at http://127.0.0.1:1 (connection refused)")
     assert captured.err.count("\n") == 1
+
+
+def test_a_followed_reload_is_one_line_a_step_for_scripts(stub: StubDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+    running = LOADED | {"state": "running", "outcome": None, "stages": LOADED["stages"][:1]}
+    stub.answers["POST", "/admin/reload-model?wait=false"] = ACCEPTED
+    stub.answers["GET", "/admin/reloads/7"] = [(200, running), (200, running), (200, LOADED)]
+    assert main(["reload", "--follow", "--json", "--url", stub.url]) == 0
+    steps = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(len(step["stages"]), step["outcome"]) for step in steps] == [(1, None), (2, "loaded")]
+
+
+def test_a_followed_reload_that_failed_is_an_exit_code(stub: StubDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+    stub.answers["POST", "/admin/rollback?wait=false"] = ACCEPTED
+    stub.answers["GET", "/admin/reloads/7"] = (200, REJECTED)
+    assert main(["rollback", "--follow", "--json", "--url", stub.url]) == 1
+    assert json.loads(capsys.readouterr().out)["reason"] == "canary: p50 is NaN"

@@ -15,7 +15,7 @@ from nordiq_watch.errors import ConfigError
 COMMANDS = [
     *("serve", "train", "verify", "sign"),
     *("models", "info", "reload", "rollback", "unpin", "reloads"),
-    *("key", "agent", "demo"),
+    *("watch", "key", "agent", "demo", "completion"),
 ]
 
 
@@ -41,7 +41,7 @@ def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -
 def test_every_example_in_help_can_be_typed(command: str) -> None:
     parser, owners = build_parser()
     (subparsers,) = (action for action in parser._actions if action.dest == "command")
-    examples = re.findall(r"^  nordiq-watch (.+?)(?: {2,}.*| \|.*)?$", subparsers.choices[command].epilog, re.M)  # type: ignore[index]
+    examples = re.findall(r"^  nordiq-watch (.+?)(?: {2,}.*| [|>].*)?$", subparsers.choices[command].epilog, re.M)  # type: ignore[index]
     for example in examples:
         assert parser.parse_args(example.split()).command in owners
 
