@@ -102,6 +102,11 @@ class Ingest:
         """What of the storage does not work; while that is the journal, no batch is taken."""
         return self._ledger.troubles
 
+    @property
+    def waiting(self) -> int:
+        """Batches that nobody has taken yet."""
+        return self._waiting.qsize()
+
     def restore(self) -> None:
         """Fills the window with what was accepted before. Call it once, before the thread starts."""
         self._ledger.restore()

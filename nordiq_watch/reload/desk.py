@@ -73,6 +73,11 @@ class ReloadDesk:
         """Every version on disk and what is thought of it, newest first."""
         return tuple(self._describe(version) for version in self._catalogue.scan())
 
+    def newest(self) -> VersionStatus | None:
+        """The newest version on disk and what is thought of it; None without one."""
+        version = next(iter(self._catalogue.scan()), None)
+        return None if version is None else self._describe(version)
+
     def _describe(self, version: Version) -> VersionStatus:
         state, reason = self._state_of(version)
         live = self._live.peek()

@@ -48,6 +48,15 @@ _ACCURACY: dict[str, tuple[str, Callable[[Tally], float]]] = {
 }
 
 
+_CHECKS = (
+    *("layout", "manifest", "sha256", "signature", "weights", "network", "metrics", "window", "canary"),
+    *("memory", "read"),
+)
+
+_NOT_WAITING = ("live", "previous", "quarantined")
+"""States of a newest version that is live, or that the operator left on purpose."""
+
+
 @routes.get("/metrics")
 def expose() -> Response:
     return Response(generate_latest(services().registry), content_type=CONTENT_TYPE_LATEST)
@@ -69,6 +78,25 @@ class Instruments:
             "From the begin of a reload to its model answering.",
             buckets=_RELOAD_BUCKETS,
             registry=registry,
+        )
+        self._stage_seconds = Histogram(
+            "nordiq_watch_reload_stage_duration_seconds",
+            "What each step of a reload that went live took.",
+            ("stage",),
+            buckets=_RELOAD_BUCKETS,
+            registry=registry,
+        )
+        self._rejections = Counter(
+            "nordiq_watch_model_rejections",
+            "Versions that were not loaded, by the check.",
+            ("check",),
+            registry=registry,
+        )
+        for check in _CHECKS:
+            self._rejections.labels(check)  # at zero: a rule sees a series grow only if it was there before
+        self._interval_seconds = services.config.window.interval_seconds
+        self._overruns = Counter(
+            "nordiq_watch_forecast_overruns", "Forecasts that took longer than one interval.", registry=registry
         )
         self._forecast_seconds = Histogram(
             "nordiq_watch_forecast_duration_seconds",
@@ -129,9 +157,12 @@ class Instruments:
     def _on_live(self, event: ModelWentLive) -> None:
         self._reloads.labels(event.trigger, "loaded").inc()
         self._reload_seconds.observe(event.seconds)
+        for stage in event.stages:
+            self._stage_seconds.labels(stage.name).observe(stage.seconds)
 
     def _on_rejected(self, event: ModelRejectedEvent) -> None:
         self._reloads.labels(event.trigger, "rejected").inc()
+        self._rejections.labels(event.check).inc()
 
     def _on_batch(self, event: BatchAccepted) -> None:
         self._batches.inc(event.records > 0)
@@ -141,6 +172,7 @@ class Instruments:
 
     def _on_forecast(self, event: ForecastPublished) -> None:
         self._forecast_seconds.observe(event.seconds)
+        self._overruns.inc(event.seconds > self._interval_seconds)
 
     def _on_judged(self, event: FleetJudged) -> None:
         for horizon in ("30m", "8h"):
@@ -170,6 +202,7 @@ class Snapshot(Collector):
     def collect(self) -> Iterable[Metric]:
         yield InfoMetricFamily("nordiq_watch_build", "The program that runs.", {"version": __version__})
         yield from self._describe_model()
+        yield from self._describe_reloads()
         yield from self._describe_window()
         yield from self._describe_forecasts()
         yield self._describe_storage()
@@ -187,9 +220,21 @@ class Snapshot(Collector):
         yield _gauge("model_pinned", "1 while the watcher may not change the model.", pinned is not None)
         yield _gauge("model_generation", "Grows by one with every swap.", live.identity.generation if live else 0)
 
+    def _describe_reloads(self) -> Iterable[Metric]:
+        newest = self._services.reloads.newest()
+        waits = newest is not None and newest.state not in _NOT_WAITING
+        age = max(0.0, self._services.clock() - newest.version.modified) if newest is not None and waits else 0.0
+        yield _gauge("newest_version_waiting_seconds", "Since the newest version came and is not live; else 0.", age)
+        yield _gauge("reload_jobs_waiting", "Reloads that nobody has begun.", self._services.reloads.waiting)
+
     def _describe_window(self) -> Iterable[Metric]:
         status = self._services.ingest.standing()
         yield _gauge("window_samples", "Samples in the window, over all servers.", status.window_size)
+        room = status.servers_tracked * self._services.config.window.length
+        yield _gauge(
+            "window_fill_ratio", "Samples of those that its servers could have.", status.window_size / max(1, room)
+        )
+        yield _gauge("feed_batches_waiting", "Batches that wait for the journal.", self._services.ingest.waiting)
         yield _gauge("servers_tracked", "Servers with a sample in the window.", status.servers_tracked)
         yield _gauge("servers_ready", "Servers with samples enough for a forecast.", status.servers_ready)
 

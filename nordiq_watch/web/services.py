@@ -57,6 +57,13 @@ class ReloadDesk(Protocol):
     def pinned(self) -> str | None:
         """The version that the operator pinned."""
 
+    @property
+    def waiting(self) -> int:
+        """How many jobs nobody has begun."""
+
+    def newest(self) -> VersionStatus | None:
+        """The newest version on disk; None without one."""
+
     def submit(self, job: Job) -> Ticket: ...
 
     def recent(self, limit: int) -> tuple[ReloadRecord, ...]:

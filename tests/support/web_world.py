@@ -70,6 +70,13 @@ class ScriptedDesk:
             replace(ticket.record, **{"state": "finished", "started_at": NOW, "finished_at": NOW + 1.5, **outcome})
         )
 
+    @property
+    def waiting(self) -> int:
+        return sum(ticket.record.state == "waiting" for ticket in self.tickets)
+
+    def newest(self) -> VersionStatus | None:
+        return next(iter(self.versions), None)
+
     def recent(self, limit: int) -> tuple[ReloadRecord, ...]:
         return tuple(ticket.record for ticket in reversed(self.tickets))[:limit]
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.web_world import NOW, VERSION, judge_memory
 
+import nordiq_watch
 from nordiq_watch import __version__
 from nordiq_watch.events import (
     AlertDeliveryFailed,
@@ -14,7 +17,7 @@ from nordiq_watch.events import (
     ModelRejectedEvent,
     ModelWentLive,
 )
-from nordiq_watch.records import Stage
+from nordiq_watch.records import Stage, Version, VersionStatus
 
 
 @pytest.fixture
@@ -90,6 +93,45 @@ def test_reloads_are_counted_by_trigger_and_outcome(world, value):
     assert value("reload_duration_seconds_sum") == pytest.approx(1.6)
 
 
+def test_every_check_is_there_before_a_version_fails_it(value):
+    package = Path(nordiq_watch.__file__).parent
+    checks = set(re.findall(r'check="([a-z0-9]+)"', "".join(file.read_text() for file in package.rglob("*.py"))))
+    assert len(checks) > 8
+    assert {check for check in checks if value("model_rejections_total", check=check) != 0} == set()
+
+
+def test_stages_and_checks_are_counted(world, value):
+    events = world.services.events
+    events.publish(went_live(generation=1, seconds=0.7))
+    events.publish(ModelRejectedEvent(VERSION, "api", "canary", "p50 is NaN", None, reload_id=3))
+    assert value("reload_stage_duration_seconds_sum", stage="verified") == 0.7
+    assert value("model_rejections_total", check="canary") == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "seconds"), [("available", 60), ("incomplete", 60), ("rejected", 60), ("live", 0), ("quarantined", 0)]
+)
+def test_how_long_the_newest_version_has_been_waiting(world, value, state, seconds):
+    assert value("newest_version_waiting_seconds") == 0
+    version = Version(VERSION, world.models_dir / VERSION, "20250130_143000", "print", 1, NOW - 60)
+    world.desk.versions = (VersionStatus(version, state),)
+    assert value("newest_version_waiting_seconds") == seconds
+
+
+def test_what_waits(world, value):
+    assert value("reload_jobs_waiting") == 0
+    world.client.post("/admin/rollback?wait=false")
+    assert value("reload_jobs_waiting") == 1
+    assert value("feed_batches_waiting") == 0
+
+
+def test_a_forecast_that_takes_longer_than_an_interval_is_an_overrun(world, value):
+    world.services.events.publish(ForecastPublished(VERSION, 1, 5, 299.0))
+    assert value("forecast_overruns_total") == 0
+    world.services.events.publish(ForecastPublished(VERSION, 1, 5, 301.0))
+    assert value("forecast_overruns_total") == 1
+
+
 def test_what_was_fed_is_counted(world, value):
     def record(**fields):
         return {"timestamp": NOW, "server_name": "ppdb001", "cpu_user_pct": 1, **fields}
@@ -101,6 +143,7 @@ def test_what_was_fed_is_counted(world, value):
     assert value("feed_records_rejected_total") == 2
     assert value("feed_values_clipped_total") == 1
     assert value("window_samples") == 1
+    assert value("window_fill_ratio") == 1 / world.services.config.window.length
     assert value("servers_tracked") == 1
 
 

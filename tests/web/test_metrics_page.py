@@ -1,0 +1,121 @@
+"""docs/metrics.md, docs/alerts.yml and docs/grafana.json speak of the metrics that there are, and of no others."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from support.web_world import KEY, NOW, VERSION, World
+
+from nordiq_watch.events import ForecastPublished, ModelRejectedEvent, ModelWentLive
+from nordiq_watch.records import Stage
+from nordiq_watch.web import prometheus
+
+DOCS = Path(__file__).parents[2] / "docs"
+ROW = re.compile(r"^\| `(?P<name>[a-z_0-9]+)` \| (?P<kind>[a-z]+) \| (?P<labels>[^|]*) \| [^|]+ \|$", re.M)
+PROCESS = "process_"
+promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool (Debian: prometheus) is not here")
+
+
+@pytest.fixture
+def text(world: World) -> str:
+    """A scrape in which every metric has a value."""
+    world.put_live()
+    world.services.forecaster.last_prediction = NOW
+    events = world.services.events
+    events.publish(ModelWentLive(VERSION, 1, "ab", "watcher", None, reload_id=1, stages=(Stage("seen", 0.0),)))
+    events.publish(ModelRejectedEvent(VERSION, "api", "canary", "p50 is NaN", None, reload_id=2))
+    events.publish(ForecastPublished(VERSION, 1, 5, 0.2))
+    world.client.get("/status")
+    return world.client.get("/metrics", headers={"X-API-Key": KEY}).text
+
+
+@pytest.fixture
+def families(text: str) -> dict[str, Metric]:
+    return {sample_name(family): family for family in text_string_to_metric_families(text)}
+
+
+def sample_name(family: Metric) -> str:
+    """As it is written in a query: counters end in _total, infos in _info."""
+    suffix = {"counter": "_total"}.get(family.type, "")
+    return family.name if family.name.endswith(suffix) else family.name + suffix
+
+
+def documented() -> dict[str, re.Match[str]]:
+    return {match["name"]: match for match in ROW.finditer((DOCS / "metrics.md").read_text())}
+
+
+def test_the_page_has_every_metric_and_no_other(families: dict[str, Metric]) -> None:
+    own = {name for name in families if not name.startswith(PROCESS) and not name.endswith("_created")}
+    source = Path(prometheus.__file__).read_text()
+    assert own <= set(documented())
+    for name in set(documented()) - own:  # what is absent until there is something to say
+        assert f'"{name.removeprefix("nordiq_watch_")}"' in source
+
+
+def test_type_and_labels_are_those_of_the_page(families: dict[str, Metric]) -> None:
+    for name, family in families.items():
+        row = documented().get(name)
+        if row is None:
+            continue  # of the process, or when a series was created
+        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+        said = set(re.findall(r"`([a-z_0-9]+)`", row["labels"]))
+        assert row["kind"] == family.type, name
+        assert said == labels or not family.samples, name
+
+
+@promtool
+def test_names_follow_the_conventions(text: str) -> None:
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@promtool
+def test_the_rules_are_rules() -> None:
+    done = subprocess.run(
+        ["promtool", "check", "rules", str(DOCS / "alerts.yml")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "SUCCESS" in done.stdout
+
+
+def expressions() -> list[str]:
+    rules = yaml.safe_load((DOCS / "alerts.yml").read_text())
+    board = json.loads((DOCS / "grafana.json").read_text())
+    return [
+        *(rule["expr"] for group in rules["groups"] for rule in group["rules"]),
+        *(target["expr"] for panel in board["panels"] for target in panel.get("targets", ())),
+    ]
+
+
+@pytest.mark.parametrize("expression", expressions())
+def test_what_is_asked_for_is_there(expression: str, families: dict[str, Metric]) -> None:
+    known = set(families) | {f"{name}{end}" for name in families for end in ("_bucket", "_count", "_sum")}
+    asked = set(re.findall(r"\b(?:nordiq_watch|process)_[a-z_0-9]+", expression))
+    assert asked <= known
+    assert asked or expression.startswith("up{")
+
+
+def test_every_alert_says_what_to_do() -> None:
+    rules = yaml.safe_load((DOCS / "alerts.yml").read_text())
+    for group in rules["groups"]:
+        for rule in group["rules"]:
+            assert rule["labels"]["severity"] in ("critical", "warning")
+            assert len(rule["annotations"]["summary"]) > 10
+            assert len(rule["annotations"]["description"]) > 20
+
+
+def test_the_dashboard_has_a_title_and_places_for_all() -> None:
+    board = json.loads((DOCS / "grafana.json").read_text())
+    assert board["title"] == "nordiq_watch"
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+    for panel in board["panels"]:
+        assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24
+        assert panel["type"] == "row" or panel["targets"]
