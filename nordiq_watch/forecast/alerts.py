@@ -52,7 +52,7 @@ class AlertBook:
         return self._active
 
     def update(self, risk: FleetRisk, snapshot: WindowSnapshot, *, at: float) -> tuple[AlertChange, ...]:
-        """What changed with this answer. `at` never goes back."""
+        """What changed with this answer, at the time `at` on the clock of the samples."""
         silent = find_silent(snapshot, self._silent_seconds)
         changes = [
             *self._update_silent(silent, snapshot, at=at),
@@ -101,14 +101,12 @@ class AlertBook:
 
     # --- silence ---
 
-    def _update_silent(self, silent: Collection[str], snapshot: WindowSnapshot, *, at: float) -> Iterator[AlertChange]:
-        profiles = dict(zip(snapshot.servers, snapshot.profiles, strict=True))
-        for server in profiles:
-            if server in silent:
-                if (SILENT, server) not in self._alerts:
-                    yield self._raise_silent(server, profiles[server], at=at)
-            elif (SILENT, server) in self._alerts:
-                yield self._end(self._alerts[SILENT, server], at=at)
+    def _update_silent(self, silent: frozenset[str], snapshot: WindowSnapshot, *, at: float) -> Iterator[AlertChange]:
+        known = {server for kind, server in self._alerts if kind == SILENT}
+        for server in sorted(silent - known):
+            yield self._raise_silent(server, snapshot.profiles[snapshot.servers.index(server)], at=at)
+        for server in sorted((known - silent).intersection(snapshot.servers)):
+            yield self._end(self._alerts[SILENT, server], at=at)
 
     def _raise_silent(self, server: str, profile: str, *, at: float) -> AlertChange:
         known = self._alerts.get((RISK, server))
@@ -135,7 +133,9 @@ class AlertBook:
             self._heard.clear()
             return
         present = concerned.intersection(snapshot.servers)
-        self._heard = {server: at if server in present else self._heard.get(server, at) for server in concerned}
+        self._heard = {
+            server: at if server in present else min(at, self._heard.get(server, at)) for server in concerned
+        }
         gone = {server for server, heard in self._heard.items() if at - heard >= self._forget_seconds}
         self._levels.forget(gone)
         for alert in [alert for alert in self._alerts.values() if alert.server_name in gone]:
@@ -149,7 +149,7 @@ class AlertBook:
 
     def _end(self, alert: Alert, *, at: float) -> AlertChange:
         del self._alerts[alert.kind, alert.server_name]
-        return AlertChange("resolved", alert.level, replace(alert, ended_at=at), at)
+        return AlertChange("resolved", alert.level, replace(alert, ended_at=max(at, alert.raised_at)), at)
 
 
 def find_silent(snapshot: WindowSnapshot, silent_seconds: float) -> frozenset[str]:

@@ -38,6 +38,7 @@ class Hysteresis:
         self._raise_seconds = raise_seconds
         self._hold_seconds = hold_seconds
         self._clear_seconds = clear_seconds
+        self._at = _NEVER
         self._servers: tuple[str, ...] = ()
         self._row_of: dict[str, int] = {}
         self._level: IntArray = np.empty(0, dtype=np.int64)
@@ -46,7 +47,14 @@ class Hysteresis:
         self._turned: DoubleArray = np.empty((0, len(FLOORS)))
 
     def step(self, servers: tuple[str, ...], scores: DoubleArray, *, at: float) -> Moves:
-        """One score a server, at the time `at` in seconds, which never goes back. A score of NaN changes nothing."""
+        """One score a server, at the time `at` in seconds. A score of NaN changes nothing.
+
+        Where time goes back (a clock was put right), what has lasted has lasted as long as before.
+        """
+        if at < self._at:
+            self._turned += at - self._at
+            self._level_since += at - self._at
+        self._at = at
         if servers != self._servers:
             self._arrange(servers)
         rows = scored = np.flatnonzero(~np.isnan(scores))

@@ -58,7 +58,6 @@ class Judge:
         self._events = events
         self._silent_seconds = silent_seconds
         self._clock = clock
-        self._at = -math.inf
 
     def __call__(self, made: Forecasting) -> Verdicts:
         risk = self.assess(made)
@@ -88,10 +87,8 @@ class Judge:
         return assess_rows(made, self._table, rows=rows, **options)
 
     def _time_of(self, made: Forecasting) -> float:
-        """When the newest slot ended; while it is still running, now. Never goes back."""
-        end = (made.snapshot.last_slot + 1) * made.snapshot.interval_seconds
-        self._at = max(self._at, min(self._clock(), end))
-        return self._at
+        """When the newest slot ended; while it is still running, now."""
+        return min(self._clock(), (made.snapshot.last_slot + 1) * made.snapshot.interval_seconds)
 
 
 def describe_servers(risk: FleetRisk) -> list[dict[str, Any]]:

@@ -12,11 +12,14 @@ routes = Blueprint("alerts", __name__, url_prefix="/alerts")
 
 
 @routes.get("/active")
-def list_active() -> Body:
-    """The worst first."""
-    alerts = services().alerts.active
-    return {
+def list_active() -> tuple[Body, dict[str, str]]:
+    """The worst first. The headers name the model of the newest answer."""
+    alerts, model = services().alerts.active, services().board.peek().model
+    body = {
         "timestamp": write_time(services().clock()),
         "count": len(alerts),
         "alerts": [describe_alert(alert) for alert in alerts],
     }
+    if model is None:
+        return body, {}
+    return body, {"X-Model-Version": model.name, "X-Model-Generation": str(model.generation)}

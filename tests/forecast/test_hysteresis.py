@@ -122,6 +122,15 @@ def test_who_is_forgotten_begins_anew() -> None:
     assert (moves.positions.tolist(), moves.before.tolist(), moves.after.tolist()) == ([0], [0], [2])
 
 
+def test_a_clock_that_is_put_right_does_not_stop_the_clearing() -> None:
+    hysteresis = Hysteresis(raise_seconds=0, hold_seconds=900, clear_seconds=600)
+    day = 86_400.0
+    hysteresis.step(("a",), np.array([85.0]), at=day)
+    hysteresis.step(("a",), np.array([10.0]), at=day + 300)
+    levels = [hysteresis.step(("a",), np.array([10.0]), at=at).after.tolist() for at in (0.0, 300.0, 600.0, 900.0)]
+    assert levels == [[], [], [0], []]  # 900 s after it was raised, without the jump
+
+
 @pytest.mark.parametrize("servers", [0, 1])
 def test_small_fleets(servers: int) -> None:
     hysteresis = Hysteresis(raise_seconds=0, hold_seconds=0, clear_seconds=0)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from support.web_world import World, judge_memory
+from support.web_world import VERSION, World, judge_memory, make_answer
 
 
 def test_nothing_is_wrong_yet(world: World) -> None:
@@ -23,3 +23,10 @@ def test_active_alerts_are_the_contract_s(world: World) -> None:
 
 def test_the_key_is_needed(world: World) -> None:
     assert world.stranger.get("/alerts/active").status_code == 401
+
+
+def test_the_answer_names_its_model(world: World) -> None:
+    assert "X-Model-Version" not in world.client.get("/alerts/active").headers
+    world.services.board.publish(make_answer(generation=3))
+    headers = world.client.get("/alerts/active").headers
+    assert (headers["X-Model-Version"], headers["X-Model-Generation"]) == (VERSION, "3")
