@@ -196,6 +196,35 @@ class Cascade(_Section, frozen=True):
     servers: Count = 3
 
 
+class SeriesRule(_Section, frozen=True):
+    """How a metric comes from series: the sum of those that `value` selects, in percent of those that `of` selects.
+
+    rate: of counters, a second. complement: 100 less that. age: the sample's time less the value. scale: at last.
+    """
+
+    value: str
+    of: str | None = None
+    rate: bool = False
+    complement: bool = False
+    age: bool = False
+    scale: float = 1.0
+
+
+class PrometheusFeeder(_Section, frozen=True):
+    server_label: str = "instance"
+    metrics: dict[MetricName, SeriesRule | None] = {}
+
+
+class TelegrafFeeder(_Section, frozen=True):
+    server_label: str = "host"
+    metrics: dict[MetricName, SeriesRule | None] = {}
+
+
+class Feeders(_Section, frozen=True):
+    prometheus: PrometheusFeeder = PrometheusFeeder()
+    telegraf: TelegrafFeeder = TelegrafFeeder()
+
+
 class Quality(_Section, frozen=True):
     horizons_seconds: Annotated[tuple[Count, ...], Meta(min_length=1)] = (1800, 7200, 28800)
     max_servers: Count = 1000
@@ -233,6 +262,7 @@ class Config(_Section, frozen=True):
     risk: Risk = msgspec.field(default_factory=Risk)
     alerts: Alerts = Alerts()
     history: History = History()
+    feeders: Feeders = Feeders()
     quality: Quality = Quality()
     training: Training = Training()
 
@@ -421,6 +451,11 @@ def _check_consistency(config: Config, path: Path) -> None:
     twice = {name for name in config.metrics if config.metrics.count(name) > 1}
     if twice:
         raise ConfigError(f"{path}: metrics names {', '.join(sorted(twice))} twice; name each once")
+    mapped = {*config.feeders.prometheus.metrics, *config.feeders.telegraf.metrics}
+    if mapped - set(config.metrics):
+        raise ConfigError(
+            f"{path}: feeders has a rule for {', '.join(sorted(mapped - set(config.metrics)))}, which is not in metrics"
+        )
     reserved = _RECORD_FIELDS.intersection(config.metrics)
     if reserved:
         raise ConfigError(

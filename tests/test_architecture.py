@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "nordiq_watch"
 LEVELS = (
     {"errors", "records", "metrics", "spec"},
     {"events", "config"},
-    {"artifact", "network", "storage"},
+    {"artifact", "network", "storage", "feeders"},
     {"live"},
     {"reload", "forecast", "quality", "training"},
     {"web", "host", "client"},

@@ -52,6 +52,12 @@ def open_database(path: Path, *, in_log: bool = True) -> sqlite3.Connection:
     return connection
 
 
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """A connection that never writes, not even to make the file. CorruptDatabase, or StorageError if it cannot be."""
+    with storage_errors(path):
+        return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
+
+
 def _check(connection: sqlite3.Connection, path: Path) -> None:
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":

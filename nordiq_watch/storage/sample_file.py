@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +29,7 @@ from numpy.typing import NDArray
 
 from nordiq_watch.errors import StorageError
 from nordiq_watch.records import Batch, CodeArray, FloatArray, IntArray
-from nordiq_watch.storage.database import CorruptDatabase, open_database, storage_errors, transaction
+from nordiq_watch.storage.database import CorruptDatabase, open_database, open_read_only, storage_errors, transaction
 
 log = logging.getLogger(__name__)
 
@@ -78,12 +80,28 @@ class _Row(NamedTuple):
         return ids, slots, statuses, values
 
 
+def read_samples(path: Path, *, metrics: Sequence[str]) -> Iterator[tuple[int, Batch]]:
+    """Every batch of a file with its interval in seconds, without writing to it; for others than the daemon.
+
+    StorageError if it is no such file. Damaged batches are skipped and counted in the log.
+    """
+    with storage_errors(path), closing(open_read_only(path)) as connection:
+        intervals = [row[0] for row in connection.execute("SELECT DISTINCT interval_seconds FROM layouts ORDER BY 1")]
+        for interval_seconds in intervals:
+            file = _ReadOnlyFile(connection, path, metrics=metrics, interval_seconds=interval_seconds)
+            for batch in file.replay(0):
+                yield interval_seconds, batch
+
+
 class SampleFile:
     """Batches in one SQLite file. Opening raises StorageError, CorruptDatabase for what is no file of samples.
 
     One thread at a time may use it. in_log: written through a log (WAL), for many small commits; a file without one is
     synced in place, which writes large commits once instead of twice.
     """
+
+    _servers: dict[str, _Server]
+    _layouts: dict[int, _Layout]
 
     def __init__(self, path: Path, *, metrics: Sequence[str], interval_seconds: int, in_log: bool = True) -> None:
         self._path = path
@@ -93,8 +111,7 @@ class SampleFile:
         try:
             with storage_errors(path):
                 self._prepare_schema()
-                self._servers = self._read_servers()
-                self._layouts = self._read_layouts()
+                self._read_index()
                 self._layout = self._own_layout()
         except BaseException:
             self._connection.close()
@@ -187,6 +204,10 @@ class SampleFile:
             for statement in _SCHEMA.split(";"):
                 self._connection.execute(statement)
             self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _read_index(self) -> None:
+        self._servers = self._read_servers()
+        self._layouts = self._read_layouts()
 
     def _read_servers(self) -> dict[str, _Server]:
         rows = self._connection.execute("SELECT name, id, profile FROM servers")
@@ -289,6 +310,19 @@ class SampleFile:
         count: int
         (count,) = self._connection.execute("SELECT count(*) FROM batches WHERE layout = ?", (layout.id,)).fetchone()
         return count
+
+
+class _ReadOnlyFile(SampleFile):
+    """On a connection of somebody else; for `replay` alone."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, *, metrics: Sequence[str], interval_seconds: int
+    ) -> None:
+        self._path = path
+        self._metrics = tuple(metrics)
+        self._interval_seconds = interval_seconds
+        self._connection = connection
+        self._read_index()
 
 
 def _pack(ids: IntArray, batch: Batch) -> bytes:

@@ -16,8 +16,10 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from nordiq_watch.errors import DatasetError
+from nordiq_watch.training.archive import read_archive
 
-SUFFIXES = (".parquet", ".csv")
+ARCHIVE_SUFFIX = ".sqlite3"
+SUFFIXES = (".parquet", ".csv", ARCHIVE_SUFFIX)
 
 _REQUIRED = ("timestamp", "server_name")
 _OPTIONAL = ("status", "profile")
@@ -32,7 +34,7 @@ def list_files(directory: Path) -> list[Path]:
         raise DatasetError(f"{directory}: {found}")
     files = sorted(path for path in directory.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
     if not files:
-        raise DatasetError(f"{directory}: holds no *.parquet or *.csv file")
+        raise DatasetError(f"{directory}: holds no *.parquet or *.csv file, and no *.sqlite3 of a daemon's archive")
     return files
 
 
@@ -43,6 +45,8 @@ def read_table(path: Path, metrics: Sequence[str]) -> pd.DataFrame:
     has are float64 with NaN for what was not measured; `status` and `profile`, where the file has them, are text with
     "" for none. Raises DatasetError.
     """
+    if path.suffix.lower() == ARCHIVE_SUFFIX:
+        return read_archive(path, metrics)
     found = _read_column_names(path)
     wanted = _choose_columns(path, found, metrics)
     raw = _read_columns(path, wanted)

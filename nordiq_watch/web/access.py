@@ -17,6 +17,8 @@ ROLE_OF: Mapping[str, Role] = {
     "GET /status": "read",
     "GET /metrics": "read",
     "POST /feed/data": "feed",
+    "POST /feed/prometheus": "feed",
+    "POST /feed/telegraf": "feed",
     "GET /predictions/current": "read",
     "GET /predictions/<path:server>": "read",
     "GET /alerts/active": "read",

@@ -58,6 +58,7 @@ def create_app(services: Services) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = int(services.config.server.max_body_mb * _MEGABYTE)
     app.json = _InOrder(app)
     app.extensions[EXTENSION] = services
+    app.extensions[feed.EXTENSION] = feed.build_translators(services.config)
     admin.limit_waiting(app, threads=services.config.server.threads)
     register_error_answers(app)
     for part in (

@@ -67,7 +67,7 @@ def guard_requests(
             require_role(g.holder, role)
 
     def identify_caller() -> KeyHolder:
-        presented = request.headers.get(KEY_HEADER)
+        presented = presented_key()
         if presented is None:
             presented = sessions.key_of(request.cookies.get(SESSION_COOKIE))
             if presented is not None and request.method not in _SAFE_METHODS:
@@ -80,6 +80,12 @@ def guard_requests(
             raise Unauthorized(f"no key was sent. Send the daemon's API key in the header {KEY_HEADER}.")
         log.warning("wrong API key from %s: %s %s", request.remote_addr, request.method, request.path)
         raise Unauthorized(f"the key in {KEY_HEADER} is not this daemon's")
+
+
+def presented_key() -> str | None:
+    """The key in X-API-Key, or, from programs that know only that way, such as Prometheus, `Authorization: Bearer`."""
+    bearer = request.authorization.token if request.authorization and request.authorization.type == "bearer" else None
+    return request.headers.get(KEY_HEADER, bearer)
 
 
 def require_role(holder: KeyHolder, role: Role) -> None:

@@ -12,12 +12,17 @@ from nordiq_watch.errors import BodyTooLarge, RequestError
 _GZIP = 16 + zlib.MAX_WBITS
 
 
-def read_body() -> bytes:
-    """The request's body, unpacked if it came as gzip. BodyTooLarge above the limit, RequestError if gzip is broken."""
+def read_packed() -> bytes:
+    """The request's body as it came. BodyTooLarge above the limit."""
     try:
-        packed = request.get_data(cache=False)
+        return request.get_data(cache=False)
     except RequestEntityTooLarge:
         raise _too_large() from None
+
+
+def read_body() -> bytes:
+    """The request's body, unpacked if it came as gzip. BodyTooLarge above the limit, RequestError if gzip is broken."""
+    packed = read_packed()
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding == "identity":
         return packed
@@ -28,7 +33,7 @@ def read_body() -> bytes:
 
 def _unpack(packed: bytes) -> bytes:
     """Never holds more than one byte above the limit, whatever the body claims to be."""
-    limit = _limit()
+    limit = limit_bytes()
     unpacker = zlib.decompressobj(_GZIP)
     try:
         body = unpacker.decompress(packed, limit + 1)
@@ -41,11 +46,13 @@ def _unpack(packed: bytes) -> bytes:
     return body
 
 
-def _limit() -> int:
+def limit_bytes() -> int:
     limit = current_app.config["MAX_CONTENT_LENGTH"]
     assert isinstance(limit, int)  # create_app sets it
     return limit
 
 
 def _too_large() -> BodyTooLarge:
-    return BodyTooLarge(f"bodies may have {_limit()} bytes (server.max_body_mb), also unpacked. Send smaller batches.")
+    return BodyTooLarge(
+        f"bodies may have {limit_bytes()} bytes (server.max_body_mb), also unpacked. Send smaller batches."
+    )

@@ -1,19 +1,48 @@
-"""`POST /feed/data`: metrics of the fleet come in."""
+"""Metrics of the fleet come in: our own JSON, Prometheus remote write, Telegraf's JSON."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from typing import cast
 
-from flask import Blueprint
+from flask import Blueprint, current_app, request
+from werkzeug.exceptions import UnsupportedMediaType
 
+from nordiq_watch.config import Config, PrometheusFeeder, SeriesRule, TelegrafFeeder
 from nordiq_watch.events import BatchAccepted
+from nordiq_watch.feeders.mappings import NODE_EXPORTER, TELEGRAF
+from nordiq_watch.feeders.remote_write import read_remote_write
+from nordiq_watch.feeders.telegraf import read_telegraf
+from nordiq_watch.feeders.translator import Reading, Translator
 from nordiq_watch.forecast.ingest import IngestResult
-from nordiq_watch.forecast.samples import FeedRules, ParsedFeed, parse_feed, reject_servers
+from nordiq_watch.forecast.rows import Rows, schema_of
+from nordiq_watch.forecast.samples import FeedRules, ParsedFeed, judge_rows, parse_feed, reject_servers
 from nordiq_watch.web.answers import Body, Reply
-from nordiq_watch.web.bodies import read_body
+from nordiq_watch.web.bodies import limit_bytes, read_body, read_packed
 from nordiq_watch.web.services import services
 
 routes = Blueprint("feed", __name__)
+
+
+EXTENSION = "nordiq_watch.translators"
+
+
+@dataclass(frozen=True, slots=True)
+class Translators:
+    """What the feeders' series mean. Under EXTENSION in the app."""
+
+    prometheus: Translator
+    telegraf: Translator
+
+
+def build_translators(config: Config) -> Translators:
+    """ConfigError for a rule that cannot be read."""
+    return Translators(
+        prometheus=_build_translator(config, "prometheus", config.feeders.prometheus, NODE_EXPORTER),
+        telegraf=_build_translator(config, "telegraf", config.feeders.telegraf, TELEGRAF),
+    )
 
 
 @routes.post("/feed/data")
@@ -23,7 +52,28 @@ def feed_data() -> Reply:
     200 when at least one record was taken: it is durable then. 422 when there were records and none was taken, so that
     a sender that looks at the status alone learns that nothing arrived. 400 when the body as a whole is no feed.
     """
-    feed = parse_feed(read_body(), _rules(), now=services().clock())
+    return _take(parse_feed(read_body(), _rules(), now=services().clock()))
+
+
+@routes.post("/feed/prometheus")
+def feed_prometheus() -> Reply:
+    """Takes remote write 0.1.0. Prometheus sends again what is answered with 5xx, and gives up what is 4xx."""
+    if request.headers.get("Content-Encoding") != "snappy" or "v2" in request.headers.get("Content-Type", ""):
+        raise UnsupportedMediaType("This takes remote write 0.1.0: protobuf prometheus.WriteRequest in snappy.")
+    series = read_remote_write(read_packed(), limit_bytes=limit_bytes())
+    return _take(_judge(_translators().prometheus.translate(series)))
+
+
+@routes.post("/feed/telegraf")
+def feed_telegraf() -> Reply:
+    """Takes Telegraf's JSON. Telegraf sends again, for ever, what is not answered with 2xx: what can never be taken is
+    named in an answer of 200.
+    """
+    body, status = _take(_judge(_translators().telegraf.translate(read_telegraf(read_body()))))
+    return body, 200 if status == HTTPStatus.UNPROCESSABLE_ENTITY else status
+
+
+def _take(feed: ParsedFeed) -> tuple[Body, int]:
     if feed.received == 0:
         return {"status": "ignored", "reason": "empty batch"}, 200
     if feed.batch is None:
@@ -32,6 +82,34 @@ def feed_data() -> Reply:
     result = services().ingest.submit(feed.batch, rejected=len(feed.rejected), clipped=feed.clipped)
     taken = reject_servers(feed, result.refused)
     return _refuse(taken) if taken.batch is None else (_accept(taken, result), 200)
+
+
+def _judge(readings: Sequence[Reading]) -> ParsedFeed:
+    """Readings are held against the same rules as records."""
+    rules = _rules()
+    schema = schema_of(rules.metrics)
+    rows = [
+        schema.make(server=reading.server, timestamp=reading.timestamp, values=reading.values) for reading in readings
+    ]
+    return judge_rows(Rows(rows, range(len(rows)), len(rows)), rules, schema=schema, now=services().clock())
+
+
+def _translators() -> Translators:
+    return cast(Translators, current_app.extensions[EXTENSION])
+
+
+def _build_translator(
+    config: Config, name: str, feeder: PrometheusFeeder | TelegrafFeeder, mapping: Mapping[str, SeriesRule]
+) -> Translator:
+    return Translator(
+        {**mapping, **feeder.metrics},
+        section=f"feeders.{name}",
+        server_label=feeder.server_label,
+        metrics=config.metrics,
+        interval_seconds=config.window.interval_seconds,
+        max_servers=config.window.max_servers,
+        forget_seconds=config.window.silent_seconds,
+    )
 
 
 def _rules() -> FeedRules:
@@ -61,7 +139,7 @@ def _accept(feed: ParsedFeed, result: IngestResult) -> Body:
     }
 
 
-def _refuse(feed: ParsedFeed) -> Reply:
+def _refuse(feed: ParsedFeed) -> tuple[Body, int]:
     first = feed.rejected[0]
     detail = f"none of {feed.received} records was taken; the first, {first.field}: {first.reason}"
     return {"error": "No valid record", "detail": detail, "records_received": feed.received, **_remarks(feed)}, 422

@@ -17,6 +17,8 @@ CONTRACT = {
     ("POST", "/admin/unpin"),
     ("GET", "/admin/model-info"),
     ("POST", "/feed/data"),
+    ("POST", "/feed/prometheus"),
+    ("POST", "/feed/telegraf"),
     ("GET", "/predictions/current"),
     ("GET", "/predictions/<path:server>"),
     ("GET", "/alerts/active"),

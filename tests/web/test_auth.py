@@ -86,6 +86,12 @@ def test_a_key_does_what_its_role_allows_and_nothing_else(world, key, role):
     assert world.desk.jobs == []
 
 
+def test_a_key_may_come_as_a_bearer_token(world):
+    assert world.stranger.get("/admin/models", headers={"Authorization": f"Bearer {READ_KEY}"}).status_code == 200
+    for wrong in ("Bearer guess", f"Basic {READ_KEY}", "Bearer"):
+        assert world.stranger.get("/admin/models", headers={"Authorization": wrong}).status_code == 401
+
+
 def test_a_refusal_names_both_roles_and_no_key(world):
     answer = world.stranger.post("/admin/rollback", headers={"X-API-Key": READ_KEY})
     assert answer.status_code == 403

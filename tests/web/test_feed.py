@@ -4,10 +4,12 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import cramjam
 import pytest
 from support.web_world import METRICS, NOW
 
 from nordiq_watch.events import BatchAccepted
+from nordiq_watch.feeders.remote_write import _message_type
 from nordiq_watch.storage.journal import Journal
 
 
@@ -151,3 +153,71 @@ def test_a_stopping_daemon_says_busy(world):
     world.services.ingest.stop()
     answer = feed(world, record())
     assert (answer.status_code, answer.json["error"]) == (503, "Busy")
+
+
+# --- what others send ---
+
+
+def remote_write(**series: float) -> bytes:
+    """Samples of this moment, packed as Prometheus packs them."""
+    message = _message_type()()
+    for name, value in series.items():
+        one = message.timeseries.add()
+        one.labels.add(name="__name__", value=name)
+        one.labels.add(name="instance", value="ppdb001:9100")
+        one.samples.add(value=value, timestamp=int(NOW * 1000))
+    return bytes(cramjam.snappy.compress_raw(message.SerializeToString()))
+
+
+def post_remote_write(world, body: bytes, **headers: str):
+    return world.client.post("/feed/prometheus", data=body, headers={"Content-Encoding": "snappy", **headers})
+
+
+def test_remote_write_is_taken_as_records_are(world):
+    body = remote_write(node_memory_MemAvailable_bytes=25.0, node_memory_MemTotal_bytes=100.0, other=3.0)
+    answer = post_remote_write(world, body)
+    assert (answer.status_code, answer.json["records_received"], answer.json["window_size"]) == (200, 1, 1)
+    snapshot = world.services.window.snapshot()
+    assert snapshot.servers == ("ppdb001",)
+    assert snapshot.values[0, -1, METRICS.index("mem_used_pct")] == 75.0
+    again = post_remote_write(world, body)
+    assert (again.status_code, again.json["window_size"]) == (200, 1)
+
+
+def test_remote_write_without_anything_for_us_is_ignored(world):
+    answer = post_remote_write(world, remote_write(other=3.0))
+    assert (answer.status_code, answer.json["status"]) == (200, "ignored")
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (b"no snappy", {}, 400),
+        (remote_write(a=1.0), {"Content-Encoding": "gzip"}, 415),
+        (remote_write(a=1.0), {"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"}, 415),
+        (bytes(cramjam.snappy.compress_raw(bytes(17_000_000))), {}, 413),
+    ],
+)
+def test_other_formats_of_remote_write_are_refused(world, body, headers, status):
+    assert post_remote_write(world, body, **headers).status_code == status
+
+
+def test_prometheus_keeps_what_a_daemon_cannot_take_now(world):
+    world.services.ingest.stop()
+    answer = post_remote_write(world, remote_write(node_memory_MemAvailable_bytes=1.0, node_memory_MemTotal_bytes=2.0))
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+
+
+def telegraf(world, timestamp: float):
+    fields = {"available_percent": 40.0, "used": 7}
+    metric = {"name": "mem", "tags": {"host": "web1"}, "fields": fields, "timestamp": timestamp}
+    return world.client.post("/feed/telegraf", json={"metrics": [metric]})
+
+
+def test_telegraf_is_taken_and_what_can_never_be_taken_is_not_sent_again(world):
+    assert telegraf(world, NOW).json["records_received"] == 1
+    assert world.services.window.snapshot().values[0, -1, METRICS.index("mem_used_pct")] == 60.0
+    refused = telegraf(world, NOW + 86_400)
+    assert refused.status_code == 200
+    assert refused.json["rejected"][0]["field"] == "timestamp"
+    assert world.client.post("/feed/telegraf", data=b"cpu usage=1").status_code == 400

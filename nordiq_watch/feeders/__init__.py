@@ -1,0 +1,1 @@
+"""What other programs send becomes rows of ours: Prometheus remote write and Telegraf."""

@@ -1,0 +1,67 @@
+"""Series: named numbers over time with labels, and the selectors that find them, in Prometheus' own notation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from nordiq_watch.errors import ConfigError
+
+NAME = "__name__"
+
+_SELECTOR = re.compile(r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)?\s*(?:\{(?P<matchers>.*)\})?", re.DOTALL)
+_MATCHER = re.compile(r'\s*(?P<label>[a-zA-Z_]\w*)\s*(?P<operator>=~|!~|!=|=)\s*"(?P<value>(?:[^"\\]|\\.)*)"\s*(?:,|$)')
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """labels: the name among them, as `__name__`. samples: (Unix seconds, value), oldest first; NaN ends a series."""
+
+    labels: Mapping[str, str]
+    samples: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """One condition on one label; a label that is not there is the empty text."""
+
+    label: str
+    pattern: re.Pattern[str]
+    wanted: bool
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        return (self.pattern.fullmatch(labels.get(self.label, "")) is not None) == self.wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    matchers: tuple[Matcher, ...]
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        return all(matcher.matches(labels) for matcher in self.matchers)
+
+
+def parse_selector(text: str) -> Selector:
+    """`name{label="value", label!="…", label=~"regex", label!~"regex"}`. ConfigError for anything else."""
+    whole = _SELECTOR.fullmatch(text.strip())
+    if whole is None or not (whole["name"] or whole["matchers"]):
+        raise ConfigError(f'{text!r} is no selector; write name{{label="value", other=~"regex"}}')
+    matchers = [Matcher(NAME, re.compile(re.escape(whole["name"])), wanted=True)] if whole["name"] else []
+    rest = whole["matchers"] or ""
+    while rest.strip():
+        found = _MATCHER.match(rest)
+        if found is None:
+            raise ConfigError(f'{text!r} is no selector: {rest!r} is not label="value", or =~, !=, !~')
+        matchers.append(_build_matcher(text, found))
+        rest = rest[found.end() :]
+    return Selector(tuple(matchers))
+
+
+def _build_matcher(text: str, found: re.Match[str]) -> Matcher:
+    value = re.sub(r"\\(.)", r"\1", found["value"]) if "~" not in found["operator"] else found["value"]
+    try:
+        pattern = re.compile(value if "~" in found["operator"] else re.escape(value))
+    except re.error as error:
+        raise ConfigError(f"{text!r} is no selector: {value!r} is no regular expression ({error})") from None
+    return Matcher(found["label"], pattern, wanted=not found["operator"].startswith("!"))

@@ -1,0 +1,51 @@
+"""Telegraf's JSON, as its HTTP output writes it: one metric, or `{"metrics": […]}`, times in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from nordiq_watch.errors import RequestError
+from nordiq_watch.feeders.series import NAME, Series
+
+_EXPECTED = 'set data_format = "json" and json_timestamp_units = "1s" in [[outputs.http]]'
+
+
+class _Metric(msgspec.Struct):
+    name: str
+    fields: dict[str, Any]
+    timestamp: float
+    tags: dict[str, str] = {}
+
+
+class _Batch(msgspec.Struct):
+    metrics: list[_Metric]
+
+
+_batch, _single = msgspec.json.Decoder(_Batch), msgspec.json.Decoder(_Metric)
+
+
+def read_telegraf(body: bytes) -> list[Series]:
+    """One series a numeric field, called plugin_field, labelled with the tags. RequestError if it is none of both."""
+    try:
+        metrics = _read(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise RequestError(f"the body is not Telegraf's JSON ({error}): {_EXPECTED}") from None
+    return [series for metric in metrics for series in _series_of(metric)]
+
+
+def _read(body: bytes) -> list[_Metric]:
+    try:
+        return _batch.decode(body).metrics
+    except msgspec.ValidationError as error:
+        if "required field `metrics`" not in str(error):
+            raise
+    return [_single.decode(body)]
+
+
+def _series_of(metric: _Metric) -> Iterator[Series]:
+    for name, value in metric.fields.items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            yield Series({**metric.tags, NAME: f"{metric.name}_{name}"}, [(metric.timestamp, float(value))])

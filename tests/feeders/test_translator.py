@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nordiq_watch.config import DEFAULT_METRICS, SeriesRule
+from nordiq_watch.errors import ConfigError
+from nordiq_watch.feeders.mappings import NODE_EXPORTER, TELEGRAF
+from nordiq_watch.feeders.series import NAME, Series
+from nordiq_watch.feeders.translator import GAP_SECONDS, Reading, Translator
+
+AT = 300.0 * 5_000_000  # the begin of a slot
+TRAFFIC = {"net_in_mb_s": SeriesRule(value="bytes_total", rate=True)}
+
+
+def make_translator(mapping: Mapping[str, SeriesRule | None] = NODE_EXPORTER, *, label: str = "instance") -> Translator:
+    return Translator(
+        mapping,
+        section="feeders.test",
+        server_label=label,
+        metrics=DEFAULT_METRICS,
+        interval_seconds=300,
+        max_servers=3,
+        forget_seconds=3600,
+    )
+
+
+def series(name: str, *samples: tuple[float, float], instance: str = "web1:9100", **labels: str) -> Series:
+    return Series({NAME: name, "instance": instance, **labels}, [(AT + at, value) for at, value in samples])
+
+
+def shown(readings: list[Reading]) -> list[tuple[str, float, dict[str, float]]]:
+    return [
+        (reading.server, reading.timestamp - AT, {name: round(value, 6) for name, value in reading.values.items()})
+        for reading in readings
+    ]
+
+
+def cpu(at: float, **seconds: float) -> list[Series]:
+    return [
+        series("node_cpu_seconds_total", (at, value), cpu=number, mode=mode)
+        for number in "01"
+        for mode, value in seconds.items()
+    ]
+
+
+def test_levels_of_a_stock_node_exporter() -> None:
+    readings = make_translator().translate(
+        [
+            series("node_memory_MemAvailable_bytes", (15, 25.0)),
+            series("node_memory_MemTotal_bytes", (15, 100.0)),
+            series("node_memory_SwapFree_bytes", (15, 0.0)),
+            series("node_memory_SwapTotal_bytes", (15, 0.0)),
+            series("node_filesystem_avail_bytes", (15, 30.0), mountpoint="/"),
+            series("node_filesystem_size_bytes", (15, 40.0), mountpoint="/"),
+            series("node_filesystem_avail_bytes", (15, 1.0), mountpoint="/boot"),
+            series("node_load1", (15, 0.5)),
+            series("node_load15", (15, 9.0)),
+            series("node_boot_time_seconds", (15, AT + 15 - 86_400 * 2.5)),
+        ]
+    )
+    levels = {"mem_used_pct": 75.0, "disk_usage_pct": 25.0, "load_average": 0.5, "uptime_days": 2.5}
+    assert shown(readings) == [("web1", 15, levels)], "no swap is not measured"
+
+
+def test_shares_of_the_processors_come_from_counters_by_mode() -> None:
+    translator = make_translator()
+    assert translator.translate(cpu(0, user=100, nice=0, system=50, idle=800, iowait=0)) == []
+    (reading,) = translator.translate(cpu(15, user=103, nice=1, system=51, idle=804, iowait=1))
+    assert shown([reading])[0][2] == {
+        "cpu_user_pct": 40.0,
+        "cpu_sys_pct": 10.0,
+        "cpu_idle_pct": 40.0,
+        "cpu_iowait_pct": 10.0,
+    }
+
+
+def test_a_rate_is_the_mean_over_the_slot_from_the_sample_before_it() -> None:
+    translator = make_translator(TRAFFIC)
+    samples = [(-20, 0.0), (-10, 10.0), (10, 50.0), (30, 50.0), (290, 650.0), (310, 650.0)]
+    readings = translator.translate([series("bytes_total", *samples)])
+    assert [(at, values["net_in_mb_s"]) for _, at, values in shown(readings)] == [
+        (-10, 1.0),
+        (10, 2.0),  # from -10 on
+        (30, 1.0),
+        (290, round(640 / 300, 6)),
+        (310, 0.0),
+    ]
+
+
+def test_a_counter_that_was_reset_began_again_at_zero() -> None:
+    readings = make_translator(TRAFFIC).translate([series("bytes_total", (0, 1000.0), (10, 1010.0), (20, 30.0))])
+    assert [values["net_in_mb_s"] for _, _, values in shown(readings)] == [1.0, 2.0]
+
+
+def test_a_gap_says_nothing_about_the_time_in_it() -> None:
+    late = GAP_SECONDS + 1
+    readings = make_translator(TRAFFIC).translate([series("bytes_total", (0, 0.0), (late, 1e9), (late + 10, 1e9 + 10))])
+    assert [(at, values["net_in_mb_s"]) for _, at, values in shown(readings)] == [(late + 10, 1.0)]
+
+
+def test_a_scrape_in_pieces_is_read_when_it_is_whole() -> None:
+    translator = make_translator(TRAFFIC)
+    first, second = [series("bytes_total", (0, 0.0), device=name) for name in "ab"]
+    translator.translate([first, second])
+    assert translator.translate([series("bytes_total", (10, 10.0), device="a")]) == []
+    assert shown(translator.translate([series("bytes_total", (10, 30.0), device="b")])) == [
+        ("web1", 10, {"net_in_mb_s": 4.0})
+    ]
+
+
+def test_a_series_that_ended_is_not_waited_for() -> None:
+    translator = make_translator(TRAFFIC)
+    translator.translate([series("bytes_total", (0, 0.0), device=name) for name in "ab"])
+    ended = series("bytes_total", (10, float("nan")), device="b")
+    going_on = series("bytes_total", (10, 10.0), device="a")
+    assert shown(translator.translate([ended, going_on])) == [("web1", 10, {"net_in_mb_s": 1.0})]
+
+
+def test_a_series_that_is_silent_for_long_is_not_waited_for() -> None:
+    translator = make_translator({"load_average": SeriesRule(value="load")})
+    translator.translate([series("load", (0, 1.0), part=name) for name in "ab"])
+    assert translator.translate([series("load", (GAP_SECONDS, 1.0), part="a")]) == []
+    assert len(translator.translate([series("load", (GAP_SECONDS + 1, 1.0), part="a")])) == 1
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=2, max_size=6), st.data())
+def test_what_is_sent_again_is_read_again_and_changes_nothing(values: list[float], data: st.DataObject) -> None:
+    """Prometheus sends a request again when its answer was lost."""
+    once, twice = make_translator(TRAFFIC), make_translator(TRAFFIC)
+    for number, value in enumerate(values):
+        request = [series("bytes_total", (10.0 * number, value))]
+        if data.draw(st.booleans()):
+            twice.translate(request)
+        assert shown(once.translate(request)) == shown(twice.translate(request))
+
+
+def test_servers_are_kept_apart_and_named_without_a_port() -> None:
+    names = ["web1:9100", "web2", "[::1]:9100"]
+    readings = make_translator().translate([series("node_load1", (0, 1.0), instance=name) for name in names])
+    assert [reading.server for reading in readings] == ["web1", "web2", "[::1]"]
+    nameless = Series({NAME: "node_load1"}, [(AT, 1.0)])
+    assert make_translator().translate([nameless]) == []
+
+
+def test_the_number_of_servers_is_bounded_and_silent_ones_make_room() -> None:
+    translator = make_translator()
+    for name in "abc":
+        assert translator.translate([series("node_load1", (0, 1.0), instance=name)])
+    assert translator.translate([series("node_load1", (10, 1.0), instance="d")]) == []
+    assert translator.translate([series("node_load1", (3601, 1.0), instance="d")])
+
+
+def test_telegrafs_plugins() -> None:
+    def telegraf(name: str, value: float, at: float = 0, **tags: str) -> Series:
+        return Series({NAME: name, "host": "web1", **tags}, [(AT + at, value)])
+
+    translator = make_translator(TELEGRAF, label="host")
+    total = {"cpu": "cpu-total"}
+    (reading,) = translator.translate(
+        [
+            telegraf("cpu_usage_user", 20.0, **total),
+            telegraf("cpu_usage_user", 99.0, cpu="cpu0"),
+            telegraf("cpu_usage_nice", 1.0, **total),
+            telegraf("cpu_usage_idle", 70.0, **total),
+            telegraf("mem_available_percent", 40.0),
+            telegraf("swap_used_percent", 5.0),
+            telegraf("disk_used_percent", 33.0, path="/"),
+            telegraf("net_bytes_recv", 1e6, interface="eth0"),
+            telegraf("net_bytes_recv", 9e9, interface="lo"),
+            telegraf("system_load1", 0.25),
+            telegraf("system_uptime", 43_200.0),
+        ]
+    )
+    assert shown([reading])[0][2] == {
+        "cpu_user_pct": 21.0,
+        "cpu_idle_pct": 70.0,
+        "mem_used_pct": 60.0,
+        "swap_used_pct": 5.0,
+        "disk_usage_pct": 33.0,
+        "load_average": 0.25,
+        "uptime_days": 0.5,
+    }
+    (reading,) = translator.translate([telegraf("net_bytes_recv", 3e6, at=10, interface="eth0")])
+    assert shown([reading])[0][2] == {"net_in_mb_s": 0.2}
+
+
+def test_a_rule_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"feeders\.test\.metrics\.load_average: 'a\{' is no selector"):
+        make_translator({"load_average": SeriesRule(value="a{")})
+
+
+def test_a_rule_can_be_taken_away() -> None:
+    assert make_translator({"load_average": None}).translate([series("node_load1", (0, 1.0))]) == []
