@@ -19,7 +19,7 @@ from nordiq_watch.network.checks import ENCODER_LENGTH, RELATIVE_TIME, SCALE_SUF
 from nordiq_watch.network.gaps import fill_gaps
 from nordiq_watch.network.normalizers import Normalized, normalize
 from nordiq_watch.records import BoolArray, CodeArray, FloatArray, IntArray, WindowSnapshot
-from nordiq_watch.spec import CategoricalEncoder, ModelSpec, RealScaler
+from nordiq_watch.spec import CategoricalEncoder, ModelSpec
 
 _UNREADABLE = -1  # the code of a label for which the network has no class
 
@@ -138,8 +138,9 @@ class Features:
         encoder_cat, decoder_cat = self._categoricals(history)
         encoder_cont, decoder_cont = self._reals(history, targets)
         behind = torch.arange(history.slots.shape[1]) >= history.lengths[:, None]
-        encoder_cat[behind] = 0
-        encoder_cont[behind] = 0
+        if bool(behind.any()):
+            encoder_cat[behind] = 0
+            encoder_cont[behind] = 0
         return Inputs(
             encoder_cat=encoder_cat,
             encoder_cont=encoder_cont,
@@ -184,17 +185,21 @@ class Features:
         length = self._spec.max_encoder_length
         window = snapshot.values[rows, -length:]
         filled, measured = fill_gaps(window[..., self._columns(snapshot)], self._fill_values)
+        statuses = snapshot.statuses[rows, -length:]
         first = self._sampled(snapshot, window).argmax(axis=1)  # (servers,)
         lengths = window.shape[1] - first
         columns = (first[:, None] + np.arange(lengths.max())).clip(max=window.shape[1] - 1)  # (servers, encoder)
+        if first.any():  # else all are there from the first column on, and nothing moves to the left
+            filled = np.take_along_axis(filled, columns[..., None], axis=1)
+            statuses = np.take_along_axis(statuses, columns, axis=1)
         return _History(
             servers=[snapshot.servers[row] for row in rows],
             profiles=[snapshot.profiles[row] for row in rows],
             last_slot=snapshot.last_slot,
             lengths=torch.from_numpy(lengths),
             slots=snapshot.last_slot - window.shape[1] + 1 + columns,
-            values=torch.from_numpy(np.take_along_axis(filled, columns[..., None], axis=1)),
-            statuses=np.take_along_axis(snapshot.statuses[rows, -length:], columns, axis=1),
+            values=torch.from_numpy(filled),
+            statuses=statuses,
             measured=measured,
         )
 
@@ -259,8 +264,11 @@ class Features:
         return static[:, None], static[:, None]
 
     def _calendar(self, name: str, slots: IntArray) -> Tensor:
-        return torch.from_numpy(calendar_input(name, slots, interval_seconds=self._spec.interval_seconds))
+        """Computed once a slot: servers share them."""
+        first = slots.min()
+        once = calendar_input(name, np.arange(first, slots.max() + 1), interval_seconds=self._spec.interval_seconds)
+        return torch.from_numpy(once[slots - first])
 
     def _scaled(self, name: str, values: Tensor) -> Tensor:
-        scaler = self._spec.real_scalers.get(name, RealScaler())
-        return (values.double() - scaler.center) / scaler.scale
+        scaler = self._spec.real_scalers.get(name)
+        return values if scaler is None else (values.double() - scaler.center) / scaler.scale

@@ -13,14 +13,24 @@ def fill_gaps(values: FloatArray, fill_values: Sequence[float]) -> tuple[FloatAr
     """Every slot gets a value: the last measurement before it, or the first one after it where there is none before.
 
     values (servers, slots, metrics): NaN where not measured; slots of at least one. fill_values (metrics,): what a
-    metric takes that was never measured. Returns the filled copy, and (servers, metrics): was it measured at all.
+    metric takes that was never measured. Returns the filled values (`values` itself where there is nothing to fill),
+    and (servers, metrics): was it measured at all.
     """
     measured = ~np.isnan(values)
-    ever: BoolArray = np.logical_or.reduce(measured, axis=1)  # (servers, metrics)
+    ever: BoolArray = measured.any(axis=1)  # (servers, metrics)
+    constants = np.asarray(fill_values, dtype=np.float32)
+    filled: FloatArray = values if ever.all() else np.where(ever[:, None], values, constants)
+    with_gaps = (ever != measured.all(axis=1)).any(axis=1)  # (servers,): few, as a rule
+    if with_gaps.any():
+        filled = filled.copy() if filled is values else filled
+        filled[with_gaps] = _repeat(filled[with_gaps], measured[with_gaps])
+    return filled, ever
+
+
+def _repeat(values: FloatArray, measured: BoolArray) -> FloatArray:
+    """Each gap is the last measurement before it, or the first one. Of what was never measured: as it is."""
     slots = np.arange(values.shape[1])[None, :, None]
     last_measured = np.maximum.accumulate(np.where(measured, slots, -1), axis=1)
     first_measured = measured.argmax(axis=1)[:, None, :]
     source = np.where(last_measured >= 0, last_measured, first_measured)  # (servers, slots, metrics)
-    filled: FloatArray = np.take_along_axis(values, source, axis=1)
-    constants = np.asarray(fill_values, dtype=np.float32)
-    return np.where(ever[:, None, :], filled, constants), ever
+    return np.take_along_axis(values, source, axis=1)
