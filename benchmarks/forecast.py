@@ -1,5 +1,5 @@
-"""How long a whole fleet's forecast takes: pytorch-forecasting's `predict` from a data frame, and the daemon's own sweep
-from its window, with the same network and the same data, taking turns in one run. Beside them the limit: the folded
+"""How long a fleet's forecast takes: pytorch-forecasting's `predict` from a data frame, and the daemon's own sweep from
+its window, with the same network and the same data, taking turns in one run. Beside them the limit: the folded
 network's multiplications at the rate at which this machine multiplies matrices.
 """
 

@@ -17,7 +17,7 @@ def fill_gaps(values: FloatArray, fill_values: Sequence[float]) -> tuple[FloatAr
     and (servers, metrics): was it measured at all.
     """
     measured = ~np.isnan(values)
-    ever: BoolArray = measured.any(axis=1)  # (servers, metrics)
+    ever: BoolArray = np.logical_or.reduce(measured, axis=1)  # (servers, metrics)
     constants = np.asarray(fill_values, dtype=np.float32)
     filled: FloatArray = values if ever.all() else np.where(ever[:, None], values, constants)
     with_gaps = (ever != measured.all(axis=1)).any(axis=1)  # (servers,): few, as a rule
