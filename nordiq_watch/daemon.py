@@ -16,9 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from nordiq_watch import __version__
 from nordiq_watch.artifact.signature import trust_in
-from nordiq_watch.config import Settings, load_settings
+from nordiq_watch.config import Config, Settings, load_settings
 from nordiq_watch.errors import ConfigError, NordiqError
 from nordiq_watch.events import (
     AlertsChanged,
@@ -40,9 +42,10 @@ from nordiq_watch.forecast.ledger import Ledger
 from nordiq_watch.forecast.thresholds import ThresholdTable
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.host.audit import AuditLog
+from nordiq_watch.host.changes import list_changes, needs_restart
 from nordiq_watch.host.http import HttpServer
 from nordiq_watch.host.keys import Keyring, ensure_keys
-from nordiq_watch.host.logs import read_tail
+from nordiq_watch.host.logs import configure_logging, read_tail
 from nordiq_watch.host.memory import free_host_bytes
 from nordiq_watch.host.threads import lower_priority
 from nordiq_watch.host.webhook import Webhook
@@ -99,6 +102,7 @@ class Daemon:
     def __init__(self, settings: Settings, *, config_file: Path | None = None) -> None:
         self._settings = settings
         self._config_file = config_file
+        self._taken = settings.config  # with what a SIGHUP changed since
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._build(settings)
@@ -311,25 +315,31 @@ class Daemon:
         self.http.stop()
 
     def reload_settings(self) -> None:
-        """What SIGHUP asks for: the keys and the log level anew, and a look for the latest model."""
+        """What SIGHUP asks for: what can change without a restart is taken anew, and the latest model is looked for."""
         self._queue.submit(LookAgain(trigger="signal"))
         if self._config_file is None:
             return
         try:
             settings = load_settings(self._config_file)
             self._keyring.replace(ensure_keys(settings))
+            if settings.config.logs != self._taken.logs:
+                configure_logging(msgspec.structs.replace(settings, config=self._with_log_changes(settings.config)))
         except NordiqError as error:
             log.error("the configuration was not read again, the old one stays: %s", error)
+            self._audit.write(action="SIGHUP", success=False, error=str(error))
             return
-        logging.getLogger("nordiq_watch").setLevel(settings.config.logs.level)
-        changed = [
-            section
-            for section in settings.config.__struct_fields__
-            if section != "logs" and getattr(settings.config, section) != getattr(self._settings.config, section)
-        ]
-        if changed:
-            log.warning("changed in %s, but only a restart applies it: %s", self._config_file, ", ".join(changed))
-        log.info("keys and log level read again")
+        self._throttle.replace(limits_in_force(settings.config.limits, other_machines=self._settings.other_machines))
+        taken = [key for key in list_changes(self._taken, settings.config) if not needs_restart(key)]
+        waiting = [key for key in list_changes(self._settings.config, settings.config) if needs_restart(key)]
+        self._taken = settings.config
+        if waiting:
+            log.warning("changed in %s, but only a restart applies it: %s", self._config_file, ", ".join(waiting))
+        log.info("settings read again: the keys%s", "".join(f", {key}" for key in taken))
+        self._audit.write(action="SIGHUP", success=True, taken=taken, waiting_for_restart=waiting)
+
+    def _with_log_changes(self, new: Config) -> Config:
+        """The new log settings, but for the directory: the audit and this log stay where they are until a restart."""
+        return msgspec.structs.replace(new, logs=msgspec.structs.replace(new.logs, dir=self._settings.config.logs.dir))
 
     def _start(self, name: str, target: Callable[[], None], *, nice: int = 0) -> None:
         def run() -> None:
@@ -403,6 +413,7 @@ def _log_live(event: ModelWentLive) -> None:
         event.replaced or "nothing",
         event.seconds,
         ", ".join(f"{stage.name} {stage.seconds:.3f}" for stage in event.stages),
+        extra={"reload": event.reload_id, "version": event.version},
     )
 
 
@@ -415,6 +426,7 @@ def _log_rejected(event: ModelRejectedEvent) -> None:
         event.reason,
         event.trigger,
         still,
+        extra={"reload": event.reload_id, "version": event.version},
     )
 
 

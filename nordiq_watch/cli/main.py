@@ -12,11 +12,37 @@ from types import ModuleType
 from typing import NoReturn
 
 from nordiq_watch import __version__
-from nordiq_watch.cli import admin, agent, completion, demo, key, serve, sign, train, verify, watch
+from nordiq_watch.cli import (
+    admin,
+    agent,
+    check_config,
+    completion,
+    demo,
+    doctor,
+    key,
+    serve,
+    sign,
+    train,
+    verify,
+    watch,
+)
 from nordiq_watch.cli.parsers import Parser
 from nordiq_watch.errors import NordiqError
 
-MODULES: tuple[ModuleType, ...] = (serve, train, verify, sign, admin, watch, key, agent, demo, completion)
+MODULES: tuple[ModuleType, ...] = (
+    serve,
+    train,
+    verify,
+    sign,
+    check_config,
+    doctor,
+    admin,
+    watch,
+    key,
+    agent,
+    demo,
+    completion,
+)
 """Each offers `add_parser(subparsers)` and `run(args) -> int`, and imports what is heavy inside `run`."""
 
 FAILED = 1

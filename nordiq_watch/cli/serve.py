@@ -14,7 +14,7 @@ example:
   nordiq-watch serve --config config.yaml
 
 SIGTERM and SIGINT stop it: requests in flight are answered, nothing accepted is lost.
-SIGHUP reads the keys and the log level again and looks for the latest model.
+SIGHUP reads keys, limits and log settings again, says what needs a restart, and looks for the latest model.
 """
 
 

@@ -34,9 +34,9 @@ def run(args: argparse.Namespace) -> int:
     """0 if every check passes. ModelRejected, naming the check, if one does not."""
     from nordiq_watch.config import load_settings
 
-    version = _look_at(args.model_dir)
+    version = look_at(args.model_dir)
     settings = load_settings(args.config) if args.config else None
-    servable = _prove(version, settings.config if settings else None)
+    servable = prove(version, settings.config if settings else None)
     spec = servable.spec
     print(f"{version.name}: complete and loadable")
     print(f"  sha256    {servable.identity.sha256}")
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _look_at(path: Path) -> Version:
+def look_at(path: Path) -> Version:
     from nordiq_watch.records import Version
 
     if not path.is_dir():
@@ -55,7 +55,7 @@ def _look_at(path: Path) -> Version:
     return Version(path.resolve().name, path, timestamp=None, fingerprint="", size_bytes=0, modified=0.0)
 
 
-def _prove(version: Version, config: Config | None) -> Servable:
+def prove(version: Version, config: Config | None) -> Servable:
     """Completeness, hashes, manifest, names and shapes, and a forecast of a made-up fleet."""
     from nordiq_watch.artifact.completeness import judge
     from nordiq_watch.artifact.signature import trust_in

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -16,6 +17,7 @@ from nordiq_watch.errors import ConfigError
 _PACKAGE = "nordiq_watch"
 _MEGABYTE = 1_000_000
 _LONG_LINE = 400  # bytes: a tail reads no more than so much for each of its lines
+_FACTS = ("reload", "version")  # what ties the lines of one reload together
 _FILE_HANDLER = "nordiq-file"
 _STDERR_HANDLER = "nordiq-stderr"
 
@@ -51,14 +53,32 @@ class EventFormatter(logging.Formatter):
         return super().formatMessage(record)
 
 
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger and event; `reload` and `version` where the event is about one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        event = {
+            "time": f"{moment}.{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "logger": record.name.removeprefix(_PACKAGE + "."),
+            "event": record.getMessage(),
+        }
+        event |= {name: vars(record)[name] for name in _FACTS if name in vars(record)}
+        if record.exc_info:
+            event["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(event, ensure_ascii=False, default=str)
+
+
 def configure_logging(settings: Settings) -> None:
     """Sends this package's events from `logs.level` on, and other packages' warnings, to the log file and to stderr.
 
     May be called again, with other settings. ConfigError when the file cannot be written.
     """
     root = logging.getLogger()
-    _install(root, _FILE_HANDLER, _open_log(settings))
-    _install(root, _STDERR_HANDLER, logging.StreamHandler(sys.stderr))
+    as_json = settings.config.logs.format == "json"
+    _install(root, _FILE_HANDLER, _open_log(settings), as_json=as_json)
+    _install(root, _STDERR_HANDLER, logging.StreamHandler(sys.stderr), as_json=as_json)
     root.setLevel(logging.WARNING)
     logging.getLogger(_PACKAGE).setLevel(settings.config.logs.level)
     for name, level in _QUIETER.items():
@@ -90,11 +110,11 @@ def _open_log(settings: Settings) -> RotatingFileHandler:
         ) from None
 
 
-def _install(logger: logging.Logger, name: str, handler: logging.Handler) -> None:
+def _install(logger: logging.Logger, name: str, handler: logging.Handler, *, as_json: bool) -> None:
     """Adds the handler in the place of the one that an earlier call added under this name."""
     for earlier in [known for known in logger.handlers if known.get_name() == name]:
         logger.removeHandler(earlier)
         earlier.close()
     handler.set_name(name)
-    handler.setFormatter(EventFormatter())
+    handler.setFormatter(JsonFormatter() if as_json else EventFormatter())
     logger.addHandler(handler)

@@ -110,7 +110,7 @@ def _order(job: Job) -> Reply:
     """Queues the job, and waits for its end unless the client, the clock or too many others say no."""
     wait = _requested_wait()
     ticket = services().reloads.submit(job)
-    log.info("%s from %s: reload %d", job, request.remote_addr, ticket.id)
+    log.info("%s from %s: reload %d", job, request.remote_addr, ticket.id, extra={"reload": ticket.id})
     record = _await(ticket) if wait else ticket.wait(0)
     if record.state != "finished" or not wait:
         return answer_accepted(record)

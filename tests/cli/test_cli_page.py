@@ -16,7 +16,7 @@ LINES = re.findall(r"^nordiq-watch (.*)$", PAGE, re.MULTILINE)
 
 def test_every_command_is_in_the_table_and_shown() -> None:
     _, owners = build_parser()
-    table = re.findall(r"^\| \[`([a-z]+)`\]", PAGE, re.MULTILINE)
+    table = re.findall(r"^\| \[`([a-z-]+)`\]", PAGE, re.MULTILINE)
     assert sorted(table) == sorted(owners)
     assert {line.split()[0] for line in LINES} == set(owners)
 

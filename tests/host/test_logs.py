@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Iterator
@@ -128,3 +129,24 @@ def test_a_tail_of_a_large_log_reads_whole_lines_from_its_end(tmp_path: Path) ->
 
 def test_without_a_log_there_is_no_tail(tmp_path: Path) -> None:
     assert read_tail(tmp_path / "nothing", 10) == []
+
+
+def test_as_json_an_event_is_one_object_with_the_reload_it_is_about(make_settings):
+    settings = make_settings(logs=Logs(format="json"))
+    configure_logging(settings)
+    log = logging.getLogger("nordiq_watch.daemon")
+    log.info("%s is live\n", "tft_model_1", extra={"reload": 7, "version": "tft_model_1"})
+    try:
+        raise ValueError("deep inside")
+    except ValueError:
+        log.exception("failed")
+    live, failed = map(json.loads, settings.log_file.read_text().splitlines())
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", live.pop("time"))
+    assert live == {
+        "level": "INFO",
+        "logger": "daemon",
+        "event": "tft_model_1 is live\n",
+        "reload": 7,
+        "version": "tft_model_1",
+    }
+    assert "ValueError: deep inside" in failed["traceback"]

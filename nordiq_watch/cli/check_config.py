@@ -1,0 +1,33 @@
+"""`nordiq-watch check-config`: whether a config file can be used, before the daemon is asked to."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nordiq_watch.cli.parsers import Subparsers, add_command
+
+_EXAMPLE = """\
+example:
+  nordiq-watch check-config --config config.yaml
+
+Exit code 0: it can be used, and what differs from the defaults is listed. 1: it cannot, and the line says why.
+"""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    parser = add_command(subparsers, "check-config", "say whether a config file can be used", _EXAMPLE)
+    parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="the file (default: config.yaml)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when it can be used. ConfigError, naming key, value and what is allowed, when not."""
+    from nordiq_watch.config import Config, load_settings
+    from nordiq_watch.host.changes import list_changes, needs_restart
+
+    settings = load_settings(args.config)
+    changes = list_changes(Config(), settings.config)
+    print(f"{args.config}: can be used; {len(changes)} keys differ from the defaults")
+    for key in changes:
+        print(f"  {key} {'(takes a restart)' if needs_restart(key) else '(taken at SIGHUP)'}")
+    return 0

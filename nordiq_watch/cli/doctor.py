@@ -1,0 +1,73 @@
+"""`nordiq-watch doctor`: what this machine lacks for the daemon to run well, in plain words."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nordiq_watch.cli.parsers import Subparsers, add_command
+from nordiq_watch.errors import ConfigError, ModelRejected
+
+if TYPE_CHECKING:
+    from nordiq_watch.config import Settings
+    from nordiq_watch.host.checkup import Finding
+
+_EXAMPLE = """\
+examples:
+  nordiq-watch doctor --config config.yaml
+  sudo -u nordiq-watch nordiq-watch doctor --config /etc/nordiq-watch/config.yaml
+
+Run it as the user who runs the daemon, before the first start or when something is odd. Beside a daemon that runs, its
+port is in use, and that is no mistake.
+Exit code 0: nothing bad (there may be warnings). 1: something would keep the daemon from working.
+"""
+
+_MARKS = {"good": "ok     ", "warning": "WARNING", "bad": "BAD    "}
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    parser = add_command(subparsers, "doctor", "say what this machine lacks for the daemon to run well", _EXAMPLE)
+    parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="settings (default: config.yaml)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 unless something is bad. ConfigError when the config itself cannot be used."""
+    from nordiq_watch.config import load_settings
+    from nordiq_watch.host.checkup import examine
+
+    settings = load_settings(args.config)
+    findings = [*examine(settings), _check_device(settings), _check_newest(settings)]
+    for finding in findings:
+        print(f"{_MARKS[finding.state]} {finding.check:<14} {finding.words}")
+    number = sum(finding.state == "bad" for finding in findings)
+    print(f"{number} bad" if number else "nothing bad")
+    return 1 if number else 0
+
+
+def _check_device(settings: Settings) -> Finding:
+    from nordiq_watch.host.checkup import Finding
+    from nordiq_watch.network.predictor import resolve_device
+
+    try:
+        return Finding("device", "good", f"models run on {resolve_device(settings.config.device)}")
+    except ConfigError as error:
+        return Finding("device", "bad", str(error))
+
+
+def _check_newest(settings: Settings) -> Finding:
+    """The checks of `verify` on the newest version: it is what a start would load."""
+    from nordiq_watch.cli.verify import look_at, prove
+    from nordiq_watch.host.checkup import Finding
+    from nordiq_watch.reload.catalogue import Catalogue
+
+    newest = next(iter(Catalogue(settings.models_dir).scan()), None)
+    if newest is None:
+        return Finding(
+            "newest model", "warning", f"there is none in {settings.models_dir}: no forecasts until one comes"
+        )
+    try:
+        prove(look_at(newest.path), settings.config)
+    except ModelRejected as error:
+        return Finding("newest model", "warning", f"{error} An older one is loaded, if there is one.")
+    return Finding("newest model", "good", f"{newest.name} can be loaded")

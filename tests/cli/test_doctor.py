@@ -1,0 +1,69 @@
+"""`check-config` and `doctor`: plain words and exit codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.daemon import DaemonProcess
+from support.models import METRICS, drop_model, tiny_spec
+
+from nordiq_watch.cli.main import main
+
+A = "tft_model_20250101_000000"
+LENGTH = tiny_spec().max_encoder_length
+CONFIG = (
+    f"server: {{port: 0}}\nwindow: {{length: {LENGTH}}}\ntraining: {{max_encoder_length: {LENGTH}}}\n"
+    f"metrics: [{', '.join(METRICS)}]\n"
+)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "config.yaml"
+    file.write_text(CONFIG)
+    (tmp_path / "models").mkdir()
+    return file
+
+
+def test_a_good_config_says_what_differs(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.write_text(CONFIG + "limits: {mode: always}\n")
+    assert main(["check-config", "--config", str(config)]) == 0
+    out = capsys.readouterr().out
+    assert "can be used" in out
+    assert "server.port (takes a restart)" in out
+    assert "limits.mode (taken at SIGHUP)" in out
+
+
+def test_a_bad_config_is_one_line(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.write_text("server: {prot: 1}")
+    assert main(["check-config", "--config", str(config)]) == 1
+    assert "unknown key 'server.prot'" in capsys.readouterr().err
+
+
+def test_the_doctor_on_a_good_machine(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    drop_model(tmp_path / "models", A)
+    assert main(["doctor", "--config", str(config)]) == 0
+    out = capsys.readouterr().out
+    assert f"{A} can be loaded" in out
+    assert "models run on" in out
+    assert out.splitlines()[-1] == "nothing bad"
+
+
+def test_the_doctor_finds_what_is_bad(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    drop_model(tmp_path / "models", A)
+    (tmp_path / "models" / A / "model.safetensors").write_bytes(b"broken")
+    (tmp_path / "models").chmod(0o777)
+    assert main(["doctor", "--config", str(config)]) == 1
+    out = capsys.readouterr().out
+    assert "run: chmod o-w" in out
+    assert "is not complete" in out
+    assert out.splitlines()[-1] == "1 bad"
+
+
+def test_beside_a_running_daemon_its_port_is_no_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with DaemonProcess(tmp_path, metrics=METRICS) as daemon:
+        port = daemon.url.rpartition(":")[2]
+        daemon.config_file.write_text(CONFIG.replace("port: 0", f"port: {port}"))
+        assert main(["doctor", "--config", str(daemon.config_file)]) == 0
+    assert "a nordiq_watch answers at 127.0.0.1" in capsys.readouterr().out

@@ -1,0 +1,58 @@
+"""SIGHUP: what can change is taken, what cannot is named, and a config that cannot be used changes nothing."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+import yaml
+from support.daemon import DaemonProcess, wait_until
+from support.models import METRICS, drop_model, tiny_spec
+
+A = "tft_model_20250101_000000"
+
+
+@pytest.fixture
+def daemon(tmp_path: Path):
+    length = tiny_spec().max_encoder_length
+    sections = {"window": {"length": length}, "training": {"max_encoder_length": length}, "watch": {"enabled": False}}
+    with DaemonProcess(tmp_path, metrics=METRICS, **sections) as daemon:
+        yield daemon
+
+
+def change(daemon: DaemonProcess, **sections: object) -> None:
+    config = yaml.safe_load(daemon.config_file.read_text()) | sections
+    daemon.config_file.write_text(yaml.safe_dump(config))
+    daemon.signal(signal.SIGHUP)
+
+
+def audit(daemon: DaemonProcess) -> list[dict[str, object]]:
+    file = daemon.root / "logs" / "audit.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def test_limits_and_logs_are_taken_and_the_rest_is_named(daemon: DaemonProcess) -> None:
+    change(daemon, limits={"mode": "always", "read_per_minute": 3}, logs={"format": "json"}, server={"port": 1})
+    wait_until(lambda: audit(daemon), what="a word of the signal")
+    (line,) = audit(daemon)
+    assert (line["action"], line["success"]) == ("SIGHUP", True)
+    assert line["taken"] == ["limits.mode", "limits.read_per_minute", "logs.format"]
+    assert line["waiting_for_restart"] == ["server.port"]
+    answers = [daemon.request("GET", "/admin/reloads").status_code for _ in range(5)]
+    assert answers == [200] * 3 + [429] * 2
+    drop_model(daemon.models, A)
+    daemon.signal(signal.SIGHUP)
+    wait_until(lambda: daemon.request("GET", "/ready").status_code == 200, what="the version to be live")
+    events = [json.loads(line) for line in daemon.log.splitlines() if line.startswith("{")]
+    live = next(event for event in events if "is live" in event["event"])
+    assert (live["version"], live["reload"]) == (A, 1)
+
+
+def test_a_config_that_cannot_be_used_changes_nothing(daemon: DaemonProcess) -> None:
+    change(daemon, limits={"mode": "sometimes"})
+    wait_until(lambda: "the old one stays" in daemon.log, what="a word about the config")
+    wait_until(lambda: audit(daemon), what="a line in the audit")
+    assert audit(daemon)[0]["success"] is False
+    assert daemon.get("/admin/models")["count"] == 0
