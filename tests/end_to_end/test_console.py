@@ -194,6 +194,8 @@ def test_the_fleet_is_searched_and_leads_to_a_server(page: Page, daemon: DaemonP
     page.locator("#charts .js-plotly-plot").nth(1).wait_for()
     assert page.locator("#numbers tbody tr").count() == len(METRICS)
     page.get_by_role("img", name="CPU user: 40.0 % now").wait_for()
+    page.get_by_text("What makes the difference").wait_for()
+    page.locator("#attention.js-plotly-plot").wait_for()
 
 
 def test_a_server_that_nobody_knows_is_told_so(page: Page, daemon: DaemonProcess) -> None:

@@ -10,7 +10,7 @@ import logging
 from pathlib import Path
 from urllib.parse import quote
 
-from flask import Blueprint, Response, current_app, g, make_response, redirect, render_template, request
+from flask import Blueprint, Response, g, make_response, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
 from nordiq_watch import __version__
@@ -45,8 +45,6 @@ def _offer_to_templates() -> dict[str, object]:
         "interval_seconds": config.window.interval_seconds,
         "models_dir": config.models.dir,
         "charts_url": f"/charts/{charts_version()}.js",
-        "explains": _is_served("/explain/"),
-        "measures_drift": _is_served("/drift/status"),
     }
 
 
@@ -126,10 +124,6 @@ def _send_to_sign_in(_: Unauthorized) -> AnyResponse:
 @routes.after_request
 def _protect(response: Response) -> Response:
     return protect(response)
-
-
-def _is_served(path: str) -> bool:
-    return any(rule.rule.startswith(path) for rule in current_app.url_map.iter_rules())
 
 
 def _place_to_go(text: str) -> str:

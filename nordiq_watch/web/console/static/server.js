@@ -3,11 +3,12 @@
 import { follow, get } from "./api.js";
 import { colour, draw, faint, localDate } from "./charts.js";
 import { byId, fill, fillList, h, setText } from "./dom.js";
-import { clockTime, duration, metricName, number, shortName } from "./format.js";
+import { clockTime, duration, metricName, number, shortName, time } from "./format.js";
 import { levelKind } from "./levels.js";
 
 const FOLLOW_SECONDS = 5;
 const LINES = { degraded: "warn", warning: "hot", critical: "bad" };
+const SHOWN_FEATURES = 6;
 const AHEAD = [["in 30 min", 1800], ["in 2 h", 7200], ["in 8 h", 28800]];
 
 const name = byId("server").dataset.name;
@@ -125,14 +126,14 @@ function line(x, y, style, label) {
 /** Where a server becomes degraded, in warning, critical, as far as that is in sight; names that would collide are left. */
 function thresholds(metric, top) {
   const limits = Object.entries(past.thresholds[metric] ?? {}).filter(([, value]) => value <= top);
-  let named = Infinity;
-  return limits.sort(([, a], [, b]) => b - a).map(([level, value]) => {
-    const free = named - value > top * 0.09;
+  let named = -Infinity;
+  return limits.sort(([, a], [, b]) => a - b).map(([level, value]) => {
+    const free = value - named > top * 0.12 && value < top * 0.94;
     if (free) named = value;
     return {
       type: "line", xref: "paper", x0: 0, x1: 1, y0: value, y1: value,
       line: { color: colour(LINES[level]), width: 1.2, dash: "dot" },
-      ...(free ? { label: { text: level, textposition: "start", yanchor: value > top * 0.92 ? "top" : "bottom", font: { size: 10, color: colour(LINES[level]) }, padding: 2 } } : {}),
+      ...(free ? { label: { text: level, textposition: "start", yanchor: "bottom", font: { size: 10, color: colour(LINES[level]) }, padding: 2 } } : {}),
     };
   });
 }
@@ -148,42 +149,57 @@ function tell(metric, forecast) {
 // --- why ---
 
 async function showExplanation() {
-  if (byId("server").dataset.explains === undefined) {
-    byId("explanation-card").hidden = !answer.predictions[name];
-    fill(byId("explanation"), null, () => h("p", { class: "muted" }, "This daemon does not explain its forecasts."));
-    return;
-  }
   let body;
   try {
     body = JSON.parse(await get(`/explain/${address}`));
   } catch {
-    return; // the daemon is away: the notice says so
+    return; // the daemon is away or has too much to explain just now: the next forecast is explained again
   }
   const known = body.shap?.top_features?.length > 0;
-  byId("explanation-card").hidden = false;
-  fill(byId("explanation"), [body.model_version, body.shap, body.attention, body.counterfactuals], () => known ? describeExplanation(body)
-    : h("p", { class: "muted" }, body.message ?? "This daemon does not explain its forecasts."));
+  byId("explanation-card").hidden = !known && !body.message;
+  fill(byId("explanation"), { ...body, timestamp: null }, () => known ? describeExplanation(body)
+    : h("p", { class: "muted" }, body.message));
+  if (known) drawAttention(body.attention);
 }
 
 function describeExplanation(body) {
-  const largest = Math.max(...body.shap.top_features.map((feature) => Math.abs(feature.importance)));
+  const said = body.prediction;
+  const points = (value) => `${value > 0 ? "+" : "−"}${number(Math.abs(value))} ${said.unit}`;
   return [
+    h("p", { class: "lead" }, `${metricName(said.target)} is forecast at `, h("b", {}, `${number(said.p50)} ${said.unit}`), " for ", time(said.at),
+      `: ${points(body.shap.difference)} beside the ${number(said.baseline)} ${said.unit} that the model would say without knowing this server's past.`),
     h("div", { class: "why" },
-      h("div", {}, h("h3", {}, "What weighed most"),
-        h("ol", { class: "bars" }, body.shap.top_features.slice(0, 8).map((feature) => h("li", {},
-          h("span", {}, metricName(feature.feature)),
-          h("meter", { min: 0, max: largest, value: Math.abs(feature.importance), "aria-label": `importance of ${feature.feature}` }),
-          h("span", { class: "muted number" }, number(feature.importance)))))),
-      h("div", {}, h("h3", {}, "Where it looked in the past"),
-        h("p", {}, body.attention?.analysis ?? ""),
-        h("div", { class: "chart", id: "attention", role: "img", "aria-label": body.attention?.analysis ?? "attention over time" }))),
-    body.counterfactuals?.length > 0 && h("div", {}, h("h3", {}, "What would change it"),
-      h("ul", {}, body.counterfactuals.map((change) => h("li", {}, h("b", {}, change.scenario), ` ${tellImpact(change.impact)}. `,
-        change.recommendation)))),
-  ].filter(Boolean);
+      h("div", {}, h("h3", {}, "What makes the difference"),
+        h("ol", { class: "bars" }, body.shap.top_features.slice(0, SHOWN_FEATURES).map((feature) => bar(
+          metricName(feature.feature), feature.importance, points(feature.contribution), `${feature.stars} of 5 stars`)))),
+      h("div", {}, h("h3", {}, "What the network chose to read"),
+        h("ol", { class: "bars" }, Object.entries(body.variable_selection?.encoder ?? {}).slice(0, SHOWN_FEATURES)
+          .map(([name, share]) => bar(metricName(name), share, `${Math.round(share * 100)} %`, "share of the encoder's attention to variables"))))),
+    h("h3", {}, "Where it looks in the past"),
+    h("p", { class: "muted" }, body.attention.analysis),
+    h("div", { class: "chart short", id: "attention", role: "img", "aria-label": body.attention.analysis }),
+    h("h3", {}, "What would change the risk"),
+    body.counterfactuals.length === 0 ? h("p", { class: "muted" }, "No change that was tried lowers it.")
+      : h("ul", { class: "changes" }, body.counterfactuals.map((change) => h("li", {},
+        h("b", {}, change.scenario), h("span", { class: "badge info" }, change.impact), h("span", { class: "muted" }, change.recommendation)))),
+  ];
 }
 
-const tellImpact = (impact) => (typeof impact === "number" ? `risk ${impact > 0 ? "+" : ""}${number(impact)}` : String(impact ?? ""));
+function bar(label, share, text, title) {
+  const fillOf = h("span", { class: "fill" });
+  fillOf.style.width = `${Math.max(1, Math.abs(share) * 100)}%`;
+  return h("li", { title }, h("span", {}, label), h("span", { class: "track", "aria-hidden": "true" }, fillOf), h("span", { class: "number" }, text));
+}
+
+function drawAttention(attention) {
+  const [from, until] = [Date.parse(attention.from) / 1000, Date.parse(attention.until) / 1000];
+  const step = (until - from) / attention.weights.length;
+  const x = attention.weights.map((_, index) => localDate(from + index * step));
+  draw(byId("attention"), [{
+    ...line(x, attention.weights.map((weight) => weight * 100), { color: colour("accent"), width: 1.5, shape: "hv" }, "attention"),
+    fill: "tozeroy", fillcolor: faint(colour("accent"), 0.18), hovertemplate: "%{y:.2f} %",
+  }], { height: 140, yaxis: { rangemode: "tozero", ticksuffix: " %", nticks: 4 } });
+}
 
 // --- what is followed ---
 

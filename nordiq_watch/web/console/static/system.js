@@ -1,12 +1,13 @@
 // The System page: what comes in, how long forecasts take, how full the window is, what the log says.
 
-import { follow, get } from "./api.js";
+import { follow } from "./api.js";
 import { colour } from "./charts.js";
 import { byId, fill, fillList, h, setText } from "./dom.js";
 import { duration, metricName, number } from "./format.js";
 import { prepare } from "./heat.js";
 
 const FOLLOW_SECONDS = 2;
+const SLOW_SECONDS = 15;
 const PLOT_PIXELS = 90;
 const CALM = /Z (WARNING|ERROR|CRITICAL)/;
 
@@ -89,16 +90,31 @@ function describeLine({ line }) {
   return h("li", { class: kind }, line);
 }
 
-async function showDrift() {
-  const place = byId("drift");
-  if (place.dataset.served === undefined) {
-    fill(place, null, () => h("p", { class: "muted" }, "This daemon does not measure drift yet."));
-    return;
-  }
-  const body = JSON.parse(await get("/drift/status"));
-  fill(place, body, () => h("dl", { class: "facts" }, Object.entries(body)
-    .filter(([, value]) => ["string", "number", "boolean"].includes(typeof value))
-    .map(([name, value]) => fact(metricName(name), typeof value === "number" ? number(value) : String(value)))));
+const FIGURES = [
+  ["prediction_error_rate", "Forecasts beside the truth", "error_rate"],
+  ["anomaly_rate", "Values far outside the forecast", "anomaly_rate"],
+  ["distribution_shift", "Data beside that of the training", "psi"],
+  ["feature_drift", "The metric that moved most", "psi"],
+];
+
+function showDrift(drift) {
+  fill(byId("drift"), { ...drift, timestamp: null }, () => {
+    const measured = FIGURES.some(([name]) => drift[name] !== null && drift[name] !== undefined);
+    return [
+      h("p", { class: "big" }, measured ? (drift.needs_retraining ? "Retraining is due" : drift.status) : "Not measured yet"),
+      measured || h("p", { class: "muted" }, drift.message ?? "It begins when forecasts of the live model come due."),
+      h("dl", { class: "facts wide" }, FIGURES.map(([name, label, limit]) =>
+        fact(label, `${number(drift[name])}${drift.thresholds ? ` of ${number(drift.thresholds[limit])}` : ""}`))),
+      ...(drift.reasons ?? []).map((reason) => h("p", { class: "reason" }, reason)),
+    ].filter((part) => part !== true);
+  });
+}
+
+function showCascades(cascade) {
+  fill(byId("cascade"), { ...cascade, timestamp: null }, () => cascade.cascade_detected
+    ? cascade.cascades.map((one) => h("p", { class: "reason" },
+      `${metricName(one.metric)} goes ${one.direction} on ${one.affected_count} servers at once`))
+    : h("p", { class: "muted" }, "No servers leave their forecasts together."));
 }
 
 follow("/view/system", () => FOLLOW_SECONDS, (body) => { system = body; show(); });
@@ -108,4 +124,5 @@ if (byId("log")) { // for admins
 }
 document.addEventListener("theme", show);
 addEventListener("resize", show);
-showDrift();
+follow("/drift/status", () => SLOW_SECONDS, showDrift);
+follow("/cascade/status", () => SLOW_SECONDS, showCascades);
