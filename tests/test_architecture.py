@@ -21,6 +21,7 @@ LEVELS = (
 FOUNDATION = LEVELS[0]  # plain values: these may use each other
 TOP = LEVELS[-1]  # the composition roots start each other
 TORCH_LIVES_IN = {"network", "training"}
+ONLY_TESTS_IMPORT = {"captum", "matplotlib"}
 ONLY_TRAINING_IMPORTS = {"pandas", "lightning", "pytorch_forecasting", "sklearn", "pyarrow"}
 
 
@@ -70,6 +71,7 @@ def test_heavy_packages_stay_where_they_belong(path: Path) -> None:
     packages = {name.split(".")[0] for name in imports_of(path)}
     assert "torch" not in packages or own in TORCH_LIVES_IN
     assert not packages & ONLY_TRAINING_IMPORTS or own == "training"
+    assert not packages & ONLY_TESTS_IMPORT
 
 
 def test_every_part_has_a_level() -> None:

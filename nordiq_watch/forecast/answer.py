@@ -276,15 +276,16 @@ def _describe_model(model: ModelIdentity) -> Entry:
 
 def _describe_horizon(forecast: Forecast, *, at: float) -> Entry:
     return {
-        "prediction_time": _write_time(at),
-        "horizon_start": _write_time((forecast.origin_slot + 1) * forecast.interval_seconds),
+        "prediction_time": write_time(at),
+        "horizon_start": write_time((forecast.origin_slot + 1) * forecast.interval_seconds),
         "horizon_steps": forecast.values.shape[2],
         "interval_seconds": forecast.interval_seconds,
         "stale": False,
     }
 
 
-def _write_time(moment: float) -> str:
+def write_time(moment: float) -> str:
+    """Unix seconds as ISO 8601 to the second, in UTC."""
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
 

@@ -12,13 +12,12 @@ import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
 from nordiq_watch.errors import Busy, NotFound, RequestError
-from nordiq_watch.forecast.answer import arrange_quantiles
+from nordiq_watch.forecast.answer import arrange_quantiles, write_time
 from nordiq_watch.forecast.counterfactuals import find_counterfactuals
 from nordiq_watch.forecast.judge import Judge
 from nordiq_watch.forecast.risk import FleetRisk
@@ -121,7 +120,7 @@ class Explanations:
         score = float(risk.scores[0])
         return {
             "server_name": server,
-            "timestamp": _write_time(self._clock()),
+            "timestamp": write_time(self._clock()),
             "risk_score": None if math.isnan(score) else score,
             "level": LEVELS[int(level_of(risk.scores)[0])],
             "prediction": describe_prediction(forecast, window, explanation, target=target, step=step),
@@ -181,7 +180,7 @@ def describe_prediction(
         "target": target,
         "unit": describe(target).unit,
         "step": step,
-        "at": _write_time((forecast.origin_slot + 1 + step) * forecast.interval_seconds),
+        "at": write_time((forecast.origin_slot + 1 + step) * forecast.interval_seconds),
         "current": round(float(measured[-1]), 4) if len(measured) else None,
         "p10": round(p10, 4),
         "p50": round(p50, 4),
@@ -238,8 +237,8 @@ def describe_attention(attention: FloatArray, window: WindowSnapshot) -> Body:
     first = window.last_slot - len(attention) + 1
     return {
         "weights": [round(weight, 6) for weight in attention.astype(float).tolist()],
-        "from": _write_time(first * window.interval_seconds),
-        "until": _write_time((window.last_slot + 1) * window.interval_seconds),
+        "from": write_time(first * window.interval_seconds),
+        "until": write_time((window.last_slot + 1) * window.interval_seconds),
         "past_share": round(float(attention.sum()), 4),
         "focus_periods": periods,
         "analysis": _analyse(periods, hours=len(attention) * window.interval_seconds / _HOUR_SECONDS),
@@ -257,8 +256,8 @@ def find_focus(attention: FloatArray, window: WindowSnapshot) -> list[Body]:
     first = window.last_slot - len(attention) + 1
     periods: list[Body] = [
         {
-            "from": _write_time((first + begin) * window.interval_seconds),
-            "until": _write_time((first + end) * window.interval_seconds),
+            "from": write_time((first + begin) * window.interval_seconds),
+            "until": write_time((first + end) * window.interval_seconds),
             "share": round(float(shares[begin:end].sum()), 4),
         }
         for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)
@@ -300,7 +299,3 @@ def _in_order(weights: dict[str, float]) -> dict[str, float]:
 
 def _unable(error: str, message: str) -> Body:
     return {"error": error, "message": message}
-
-
-def _write_time(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")

@@ -6,13 +6,12 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from nordiq_watch.config import Risk
 from nordiq_watch.events import AlertsChanged, EventBus, FleetJudged
 from nordiq_watch.forecast.alerts import AlertBook
-from nordiq_watch.forecast.answer import Verdicts
+from nordiq_watch.forecast.answer import Verdicts, write_time
 from nordiq_watch.forecast.environment import describe_environment, summarise
 from nordiq_watch.forecast.risk import FleetRisk, assess_fleet, assess_rows
 from nordiq_watch.forecast.thresholds import LEVELS, ThresholdTable, level_of
@@ -118,10 +117,6 @@ def describe_alert(alert: Alert) -> dict[str, Any]:
         "message": alert.message,
         "time_to_issue": alert.time_to_issue,
         "time_to_issue_basis": alert.time_to_issue_basis,
-        "raised_at": _write_time(alert.raised_at),
-        "level_since": _write_time(alert.level_since),
+        "raised_at": write_time(alert.raised_at),
+        "level_since": write_time(alert.level_since),
     }
-
-
-def _write_time(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")

@@ -2,12 +2,13 @@
 
 docs/risk.md says the same to operators. For one metric of one server:
 
-    risk = current_weight * score(now) + (1 - current_weight) * max over steps of E[score]
+    risk = current_weight * score(now) + (1 - current_weight) * max(score(now), max over steps of E[score])
     E[score] = 0.3 score(p10) + 0.4 score(p50) + 0.3 score(p90)
 
-The mean is Swanson's 30-40-30 rule (Hurst, Brown and Swanson, "Swanson's 30-40-30 rule", AAPG Bulletin 84, 2000). A
-server's risk is that of its worst metric. A metric that is not measured now is not scored; one that the live model
-does not forecast is scored by what is measured alone.
+The mean is Swanson's 30-40-30 rule (Hurst, Brown and Swanson, "Swanson's 30-40-30 rule", AAPG Bulletin 84, 2000). The
+forecast adds to what is measured and never talks it down: a server that is critical now stays critical. A server's risk
+is that of its worst metric. A metric that is not measured now is not scored; one that the live model does not forecast
+is scored by what is measured alone.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def assess(
         now[:, column] = by_metric[:, column] = score_values(current[:, column], limits)
         if metric in forecast.targets:
             view = _look_ahead(forecast, metric, limits=limits)
-            ahead = np.where(np.isnan(view.worst_score), now[:, column], view.worst_score)
+            ahead = np.fmax(now[:, column], view.worst_score)
             by_metric[:, column] = current_weight * now[:, column] + (1 - current_weight) * ahead
             likely[:, column], possible[:, column] = view.likely_steps, view.possible_steps
             np.fmax(probabilities, view.probabilities, out=probabilities)

@@ -15,7 +15,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +23,7 @@ import requests
 
 from nordiq_watch.config import Webhook as WebhookSettings
 from nordiq_watch.events import AlertDeliveryFailed, AlertsChanged, AlertsDelivered, EventBus
+from nordiq_watch.forecast.answer import write_time
 from nordiq_watch.forecast.judge import describe_alert
 from nordiq_watch.forecast.thresholds import LEVELS
 from nordiq_watch.records import Alert, AlertChange
@@ -185,7 +185,7 @@ def _describe_change(change: AlertChange) -> dict[str, Any]:
     return {
         "change": change.change,
         "previous_level": change.previous_level,
-        "at": _write_time(change.at),
+        "at": write_time(change.at),
         **describe_alert(change.alert),
     }
 
@@ -205,14 +205,10 @@ def _to_alertmanager(alert: Alert, level: str, *, ends_at: float) -> dict[tuple[
     posted = {
         "labels": labels,
         "annotations": annotations,
-        "startsAt": _write_time(starts_at),
-        "endsAt": _write_time(ends_at),
+        "startsAt": write_time(starts_at),
+        "endsAt": write_time(ends_at),
     }
     return {tuple(labels.values()): posted}
-
-
-def _write_time(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
 
 
 def _explain(error: requests.RequestException) -> str:

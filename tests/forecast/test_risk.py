@@ -34,10 +34,15 @@ def test_the_formula_by_hand() -> None:
 @given(st.lists(st.floats(0, 100), min_size=10, max_size=10), st.floats(0, 1))
 def test_the_formula_against_a_slow_version(numbers: list[float], weight: float) -> None:
     now, ahead = numbers[0], np.sort(np.array(numbers[1:], dtype=np.float32).reshape(3, 3))
-    expected = max(0.3 * score(p10) + 0.4 * score(p50) + 0.3 * score(p90) for p10, p50, p90 in ahead.tolist())
     risk = risk_of(made_of([[now]], ahead[None, None]), weight=weight)
     now = float(np.float32(now))
+    steps = [0.3 * score(p10) + 0.4 * score(p50) + 0.3 * score(p90) for p10, p50, p90 in ahead.tolist()]
+    expected = max(score(now), *steps)
     assert risk.scores[0] == pytest.approx(weight * score(now) + (1 - weight) * expected, abs=0.06)
+
+
+def test_a_forecast_never_talks_down_what_is_measured() -> None:
+    assert risk_of(made_of([[96]], [[[20]]])).scores[0] == score(96)
 
 
 def test_a_server_is_as_much_at_risk_as_its_worst_metric() -> None:
