@@ -56,6 +56,12 @@ def mean_pinball_loss(forecast: FloatArray, truth: FloatArray, *, quantiles: Seq
     return _mean_over_windows(np.maximum(levels * error, (levels - 1.0) * error).mean(axis=-1))
 
 
+def share_inside(lower: FloatArray, upper: FloatArray, truth: FloatArray) -> DoubleArray:
+    """(steps, metrics): the share of windows with lower ≤ y ≤ upper; NaN where no window knows the truth."""
+    inside = ((lower <= truth) & (truth <= upper)).astype(np.float64)
+    return _mean_over_windows(np.where(np.isnan(truth), np.nan, inside))
+
+
 def _mean_over_windows(losses: DoubleArray) -> DoubleArray:
     known = ~np.isnan(losses)
     counts = known.sum(axis=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from nordiq_watch.training.baselines import (
     last_value,
     mean_absolute_error,
     mean_pinball_loss,
+    share_inside,
     true_values,
 )
 from nordiq_watch.training.batches import Batch, ValidationBatches, Windows, spread_evenly
@@ -26,15 +27,23 @@ from nordiq_watch.training.forecaster import Forecaster, as_list
 from nordiq_watch.training.timeseries import Split
 
 MAX_WINDOWS = 2000
-_MEDIAN = 0.5
+_LOWER, _MEDIAN, _UPPER = 0.1, 0.5, 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One forecaster's errors in the metric's unit, the mean over windows and horizon; None if nothing was known."""
+    """One forecaster's errors in the metric's unit, the mean over windows and horizon; None if nothing was known.
+
+    coverage: the share of true values from p10 to p90, 0.8 is right; None for a forecast that has no quantiles.
+    """
 
     mae: float | None
     pinball: float | None
+    coverage: float | None = None
+
+    def to_json(self) -> dict[str, float | None]:
+        errors = {"mae": self.mae, "pinball": self.pinball}
+        return errors if self.coverage is None else errors | {"coverage": self.coverage}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +59,7 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """As training_info.json has it."""
         metrics = {
-            metric: {who: {"mae": score.mae, "pinball": score.pinball} for who, score in scores.items()}
-            for metric, scores in self.scores.items()
+            metric: {who: score.to_json() for who, score in scores.items()} for metric, scores in self.scores.items()
         }
         return {"windows": self.windows, "metrics": metrics}
 
@@ -64,6 +72,7 @@ def evaluate(forecaster: Forecaster, split: Split, *, interval_seconds: int, bat
     model = forecast(forecaster, batches)
     truth, last, seasonal = _look_up(split, rows, interval_seconds)
     point = model[..., quantiles.index(_MEDIAN)]
+    covered = share_inside(model[..., quantiles.index(_LOWER)], model[..., quantiles.index(_UPPER)], truth)
     losses = {
         "model": (mean_absolute_error(point, truth), mean_pinball_loss(model, truth, quantiles=quantiles)),
         "last_value": (mean_absolute_error(last, truth), mean_pinball_loss(last, truth, quantiles=quantiles)),
@@ -74,6 +83,8 @@ def evaluate(forecaster: Forecaster, split: Split, *, interval_seconds: int, bat
         metric: {who: Score(_mean(mae[:, k]), _mean(pinball[:, k])) for who, (mae, pinball) in losses.items()}
         for k, metric in enumerate(metrics)
     }
+    for k, metric in enumerate(metrics):
+        scores[metric]["model"] = replace(scores[metric]["model"], coverage=_mean(covered[:, k]))
     return Evaluation(windows=len(rows), scores=scores)
 
 
@@ -128,14 +139,15 @@ def _mean(by_step: DoubleArray) -> float | None:
 
 def to_table(evaluation: Evaluation) -> Table:
     """For people: the errors side by side, in each metric's unit."""
-    title = Text(f"Mean absolute error / pinball loss on {evaluation.windows:,} validation windows")
+    title = Text(f"Mean absolute error / pinball loss on {evaluation.windows:,} validation windows, share in p10–p90")
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("metric", no_wrap=True)
-    for heading in ("model", "last value", "day before", "vs. last"):
+    for heading in ("model", "last value", "day before", "vs. last", "p10–p90"):
         table.add_column(heading, justify="right", no_wrap=True)
     for metric, scores in evaluation.scores.items():
         cells = [_cell(scores[who]) for who in ("model", "last_value", "seasonal")]
-        table.add_row(metric, *cells, _gain(scores["model"].mae, scores["last_value"].mae))
+        gain = _gain(scores["model"].mae, scores["last_value"].mae)
+        table.add_row(metric, *cells, gain, _percent(scores["model"].coverage))
     return table
 
 
@@ -145,3 +157,7 @@ def _cell(score: Score) -> str:
 
 def _gain(model: float | None, baseline: float | None) -> str:
     return "–" if model is None or not baseline else f"{(model / baseline - 1) * 100:+.1f} %"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.0%}"

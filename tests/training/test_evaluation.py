@@ -70,6 +70,21 @@ def test_the_models_score_is_that_of_its_median() -> None:
         assert evaluation.scores[name]["model"].mae == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_models_coverage_is_the_share_from_its_p10_to_its_p90() -> None:
+    split, forecaster = make([wavy(80)])
+    rows = spread_evenly(split.validation, limit=2000)
+    x, (y, _) = Windows(split.validation).batch(rows)
+    forecaster.eval()
+    with torch.no_grad():
+        prediction = forecaster(x)["prediction"]
+    evaluation = evaluate(forecaster, split, interval_seconds=300, batch_size=64)
+    for target, name in enumerate(("cpu_user_pct", "mem_used_pct")):
+        ordered = prediction[target].sort(dim=-1).values
+        inside = (ordered[..., 1] <= y[target]) & (y[target] <= ordered[..., 5])
+        assert evaluation.scores[name]["model"].coverage == pytest.approx(float(inside.float().mean()), abs=1e-6)
+        assert evaluation.scores[name]["last_value"].coverage is None
+
+
 def test_what_a_server_does_not_measure_does_not_count() -> None:
     lacking = wavy(80, seed=1)
     lacking[:, 1] = np.nan
@@ -98,7 +113,7 @@ EVALUATION = Evaluation(
     windows=1234,
     scores={
         "cpu_user_pct": {
-            "model": Score(0.75, 0.25),
+            "model": Score(0.75, 0.25, 0.81),
             "last_value": Score(1.0, 0.5),
             "seasonal": Score(None, None),
         }
@@ -111,7 +126,7 @@ def test_the_json_is_that_of_training_info() -> None:
         "windows": 1234,
         "metrics": {
             "cpu_user_pct": {
-                "model": {"mae": 0.75, "pinball": 0.25},
+                "model": {"mae": 0.75, "pinball": 0.25, "coverage": 0.81},
                 "last_value": {"mae": 1.0, "pinball": 0.5},
                 "seasonal": {"mae": None, "pinball": None},
             }
@@ -123,5 +138,5 @@ def test_the_table_says_how_much_better_the_model_is() -> None:
     console, text = silent_console()
     console.print(to_table(EVALUATION))
     line = next(line for line in text.getvalue().splitlines() if "cpu_user_pct" in line)
-    assert line.split() == ["cpu_user_pct", "0.75", "/", "0.25", "1", "/", "0.5", "–", "-25.0", "%"]
+    assert line.split() == ["cpu_user_pct", "0.75", "/", "0.25", "1", "/", "0.5", "–", "-25.0", "%", "81%"]
     assert "1,234 validation windows" in text.getvalue()
