@@ -1,134 +1,131 @@
-"""A disk that fails at any one call, or at several in a row: nothing is refused for it, and the version goes live when
-it works again. The calls are those that Python makes; time is stepped.
-"""
+"""A disk that is full, read-only or holds rubbish: the daemon serves on, says what is wrong, recovers by itself."""
 
 from __future__ import annotations
 
-import errno
-import io
-import os
-from collections.abc import Callable
+import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.models import drop_model
-from support.yard import Yard
+import requests
+from support.daemon import DaemonProcess, wait_until
 
-A = "tft_model_20250101_000000"
-B = "tft_model_20250102_000000"
-LONG_ENOUGH_SECONDS = 20
+METRICS = ("cpu_user_pct", "mem_used_pct")
+DISK_BYTES = 4_000_000
 
-
-class Disk:
-    """Counts the calls about files below `directory`, and lets `failures` of them fail, from the `first` on."""
-
-    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.directory = str(directory)
-        self.calls: list[str] = []
-        self.first, self.failures = 0, 0
-        self.error: type[BaseException] | OSError = OSError()
-        self._ours: set[int] = set()
-        self._real_open = os.open
-        for name in ("stat", "listdir", "fstat", "lseek"):
-            monkeypatch.setattr(os, name, self._failing(name, getattr(os, name)))
-        monkeypatch.setattr(os, "open", self._open)
-        monkeypatch.setattr(os, "fdopen", self._opened(os.fdopen))
-
-    def fail(self, first: int, *, times: int, error: type[BaseException] | OSError) -> None:
-        self.calls.clear()
-        self.first, self.failures, self.error = first, times, error
-
-    def call(self, name: str) -> None:
-        self.calls.append(name)
-        if self.first < len(self.calls) <= self.first + self.failures:
-            raise self.error
-
-    def _is_ours(self, file: Any) -> bool:
-        return file in self._ours if isinstance(file, int) else os.fspath(file).startswith(self.directory)
-
-    def _failing(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(file: Any, *rest: Any, **options: Any) -> Any:
-            if self._is_ours(file):
-                self.call(name)
-            return real(file, *rest, **options)
-
-        return call
-
-    def _open(self, path: Any, *rest: Any, **options: Any) -> int:
-        ours = self._is_ours(path)
-        if ours:
-            self.call("open")
-        descriptor = self._real_open(path, *rest, **options)
-        (self._ours.add if ours else self._ours.discard)(descriptor)
-        return descriptor
-
-    def _opened(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        def fdopen(descriptor: int, *rest: Any, **options: Any) -> Any:
-            return FailingFile(self, descriptor) if descriptor in self._ours else real(descriptor, *rest, **options)
-
-        return fdopen
+pytestmark = pytest.mark.slow
 
 
-class FailingFile(io.FileIO):
-    def __init__(self, disk: Disk, descriptor: int) -> None:
-        super().__init__(descriptor, "rb")
-        self._disk = disk
+class DaemonOnOwnDisk(DaemonProcess):
+    """Its state directory is a small disk of its own, in a mount namespace that dies with it."""
 
-    def read(self, size: int | None = -1, /) -> Any:
-        self._disk.call("read")
-        return super().read(size)
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, metrics=METRICS)
+        self.state = root / "state"
+        self.state.mkdir()
+        command = f'set -e; mount -t tmpfs -o size={DISK_BYTES} tmpfs "{self.state}"; exec "$@"'
+        self.launcher = ("unshare", "--map-root-user", "--mount", "sh", "-c", command, "sh")
 
-    def readinto(self, buffer: Any, /) -> Any:
-        self._disk.call("readinto")
-        return super().readinto(buffer)
+    @property
+    def seen_from_here(self) -> Path:
+        assert self.process is not None
+        return Path(f"/proc/{self.process.pid}/root{self.state}")
 
+    def run_inside(self, *command: str) -> None:
+        assert self.process is not None
+        enter = ("nsenter", f"--target={self.process.pid}", "--user", "--mount", "--preserve-credentials")
+        subprocess.run([*enter, *command], check=True)
 
-class Place:
-    """A first version is live, and a second one is dropped on a disk that may fail."""
+    def send(self) -> requests.Response:
+        record = {"timestamp": int(time.time()), "server_name": "a", "cpu_user_pct": 5}
+        return self.request("POST", "/feed/data", json={"records": [record]})
 
-    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, *, hashes: bool) -> None:
-        models = root / "models"
-        models.mkdir(parents=True)
-        self.yard = Yard(models, root / "state")
-        self.yard.drop(A)
-        self.yard.look()
-        drop_model(root / "shelf", B, shift=0.1, hashes=hashes).rename(models / B)
-        self.disk = Disk(models, monkeypatch)
+    def storage(self) -> Any:
+        return self.get("/status")["storage"]
 
-    def look_until_live(self) -> None:
-        """Once because of an event, and then only when the worker itself thinks that it is worth it."""
-        self.yard.look()
-        end = self.yard.now + LONG_ENOUGH_SECONDS
-        while self.yard.live_name != B:
-            assert (self.yard.live_name, self.yard.generation, self.yard.store.current.refusals) == (A, 1, {})
-            assert self.yard.now < end, "it was never tried again"
-            self.yard.pass_time(0.5)
+    def is_said_to_work(self, part: str) -> bool:
+        sample = f'nordiq_watch_storage_healthy{{part="{part}"}}'
+        (line,) = [line for line in self.request("GET", "/metrics").text.splitlines() if line.startswith(sample)]
+        return line.endswith(" 1.0")
 
 
-@pytest.mark.parametrize(
-    ("error", "times", "hashes"),
-    [
-        (OSError(errno.EIO, os.strerror(errno.EIO)), 1, False),
-        (OSError(errno.ESTALE, os.strerror(errno.ESTALE)), 3, True),
-        (MemoryError, 1, True),
-    ],
-    ids=["EIO once, no hashes", "ESTALE thrice", "out of memory"],
-)
-def test_whichever_call_fails_the_version_goes_live_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Any, times: int, hashes: bool
-) -> None:
-    with monkeypatch.context() as patched:
-        whole = Place(tmp_path / "whole", patched, hashes=hashes)
-        whole.look_until_live()
-    calls = list(whole.disk.calls)
-    assert {"listdir", "stat", "open", "fstat", "read", "readinto"} <= set(calls)
-    for number, name in enumerate(calls):
-        if error is MemoryError and name not in ("open", "read", "readinto"):
-            continue  # those that need memory worth the name
-        with monkeypatch.context() as patched:
-            place = Place(tmp_path / f"{number}", patched, hashes=hashes)
-            place.disk.fail(number, times=times, error=error)
-            place.look_until_live()
-            assert place.disk.calls[number] == name, "it took another way and did not fail where it should"
-            assert (place.yard.generation, place.yard.store.current.refusals) == (2, {})
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[DaemonOnOwnDisk]:
+    daemon = DaemonOnOwnDisk(tmp_path)
+    if subprocess.run([*daemon.launcher, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this machine allows no mounts in a user namespace")
+    with daemon:
+        assert daemon.send().ok
+        yield daemon
+
+
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+        while file.tell() <= DISK_BYTES:
+            file.write(bytes(4096))
+
+
+def check_trouble(daemon: DaemonOnOwnDisk, *, reason: str) -> None:
+    """While it lasts: nothing is accepted, everything else goes on, and all three places say what it is."""
+    refused = daemon.send()
+    while refused.ok:  # a disk that is full takes what fits into pages that it has
+        refused = daemon.send()
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+    storage = daemon.storage()
+    assert not storage["healthy"]
+    (trouble,) = [trouble for trouble in storage["troubles"] if trouble["part"] == "journal"]
+    assert reason in trouble["reason"]
+    assert str(daemon.root) not in trouble["reason"]
+    assert not daemon.is_said_to_work("journal")
+    assert "the journal does not work" in daemon.log and reason in daemon.log
+    assert daemon.get("/health")["running"]
+    assert daemon.get("/status")["servers_tracked"] == 1
+    assert daemon.predictions()["error"] == "no_model"
+
+
+def check_recovery(daemon: DaemonOnOwnDisk) -> None:
+    """By itself, without a batch."""
+    wait_until(lambda: daemon.storage()["healthy"], what="the journal to work again")
+    assert daemon.is_said_to_work("journal")
+    assert "the journal works again" in daemon.log
+    assert daemon.send().ok
+
+
+def test_a_full_disk(daemon: DaemonOnOwnDisk) -> None:
+    ballast = daemon.seen_from_here / "ballast"
+    fill(ballast)
+    check_trouble(daemon, reason="database or disk is full. Free some space on that disk.")
+    ballast.unlink()
+    check_recovery(daemon)
+
+
+def test_a_read_only_disk_in_the_place_of_the_right_one(daemon: DaemonOnOwnDisk) -> None:
+    daemon.run_inside("mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(daemon.state))
+    check_trouble(daemon, reason="journal.sqlite3: unable to open database file")
+    daemon.run_inside("umount", str(daemon.state))
+    check_recovery(daemon)
+
+
+@pytest.mark.parametrize("damage", ["rubbish", "cut"])
+def test_a_damaged_journal_is_set_aside_and_the_archive_stays(tmp_path: Path, damage: str) -> None:
+    daemon = DaemonProcess(tmp_path, metrics=METRICS)
+    now = int(time.time())
+    records = [{"timestamp": now, "server_name": f"s{number}", "cpu_user_pct": 5} for number in range(500)]
+    with daemon:
+        daemon.feed(records)
+        assert daemon.stop() == 0  # a clean stop: all of it is in the archive
+        daemon.start()
+        daemon.feed([record | {"timestamp": now - 300} for record in records])
+        daemon.kill()
+        journal = tmp_path / "state" / "journal.sqlite3"
+        for log in (journal.with_name(f"{journal.name}-wal"), journal.with_name(f"{journal.name}-shm")):
+            log.unlink(missing_ok=True)
+        journal.write_bytes(b"rubbish" * 5000 if damage == "rubbish" else journal.read_bytes()[:5000])
+        daemon.start()
+        assert daemon.get("/status")["servers_tracked"] == 500
+        assert daemon.get("/status")["window_size"] == 500
+        assert "it is kept as journal.sqlite3.corrupt-" in daemon.log
+        assert list(journal.parent.glob("journal.sqlite3.corrupt-*"))
+        assert daemon.feed(records[:1])["window_size"] == 500
