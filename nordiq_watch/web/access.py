@@ -16,6 +16,7 @@ ROLE_OF: Mapping[str, Role] = {
     "GET /ready": "read",
     "GET /status": "read",
     "GET /metrics": "read",
+    "GET /openapi.json": "read",
     "POST /feed/data": "feed",
     "POST /feed/prometheus": "feed",
     "POST /feed/telegraf": "feed",

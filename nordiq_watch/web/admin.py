@@ -31,8 +31,8 @@ LONGEST_WAIT_SECONDS = 120.0
 _SEATS = "nordiq_watch.reload_seats"
 _MEGABYTE = 1_000_000
 _SHOWN_RELOADS = 50
-_MOST_RELOADS = 1000
-_SWITCH = {"true": True, "1": True, "false": False, "0": False}
+MOST_RELOADS = 1000
+SWITCH = {"true": True, "1": True, "false": False, "0": False}
 
 
 class ReloadRequest(Struct, forbid_unknown_fields=True):
@@ -146,16 +146,16 @@ def _parse_reload(body: bytes) -> ReloadRequest:
 
 def _requested_wait() -> bool:
     text = request.args.get("wait", "true")
-    if text.lower() not in _SWITCH:
+    if text.lower() not in SWITCH:
         raise RequestError(f"wait is {text!r:.40}; must be true or false")
-    return _SWITCH[text.lower()]
+    return SWITCH[text.lower()]
 
 
 def _requested_limit() -> int:
     text = request.args.get("limit", str(_SHOWN_RELOADS))
     limit = _read_number(text)
-    if limit is None or not 1 <= limit <= _MOST_RELOADS:
-        raise RequestError(f"limit is {text!r:.40}; must be a whole number from 1 to {_MOST_RELOADS}")
+    if limit is None or not 1 <= limit <= MOST_RELOADS:
+        raise RequestError(f"limit is {text!r:.40}; must be a whole number from 1 to {MOST_RELOADS}")
     return limit
 
 

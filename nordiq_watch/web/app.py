@@ -17,6 +17,7 @@ from nordiq_watch.web import (
     explain,
     feed,
     historical,
+    openapi,
     predictions,
     prometheus,
     status,
@@ -44,6 +45,7 @@ _PARTS = (
     cascade,
     admin,
     prometheus,
+    openapi,
     pages,
     views,
 )
@@ -61,21 +63,7 @@ def create_app(services: Services) -> Flask:
     app.extensions[feed.EXTENSION] = feed.build_translators(services.config)
     admin.limit_waiting(app, threads=services.config.server.threads)
     register_error_answers(app)
-    for part in (
-        status,
-        feed,
-        predictions,
-        alerts,
-        explain,
-        historical,
-        accuracy,
-        drift,
-        cascade,
-        admin,
-        prometheus,
-        pages,
-        views,
-    ):
+    for part in _PARTS:
         app.register_blueprint(part.routes)
     _observe_requests(app, Instruments(services))
     views.keep_views(app, services)

@@ -24,6 +24,7 @@ from nordiq_watch.web.services import services
 routes = Blueprint("historical", __name__, url_prefix="/historical")
 
 TIME_RANGES = {"30m": 1800, "1h": 3600, "8h": 28_800, "1d": 86_400, "1w": 604_800, "1M": 2_592_000}
+EXPORT_FORMATS = ("csv", "json")
 _DEFAULT_RANGE = "1d"
 _MOST_ALERTED = 10
 _ALERT_COLUMNS = (
@@ -192,10 +193,13 @@ def _describe_column(values: Iterable[float | None]) -> Body | None:
 
 def _export(what: str, span: _Span, *, columns: Sequence[str], rows: Sequence[Body]) -> Body | Response:
     """JSON with the CSV in it, or, for who asks for text/csv or `?format=csv`, the CSV itself."""
+    wanted = request.args.get("format")
+    if wanted not in (None, *EXPORT_FORMATS):
+        raise RequestError(f"format is {wanted!r:.40}; must be one of {', '.join(EXPORT_FORMATS)}")
     text = _to_csv(columns, rows)
     stamp = datetime.fromtimestamp(span.until, UTC).strftime("%Y%m%dT%H%M%SZ")
     filename = f"nordiq_watch_{what}_{span.name}_{stamp}.csv"
-    if request.args.get("format") == "csv" or _prefers_csv():
+    if wanted == "csv" or (wanted is None and _prefers_csv()):
         disposition = {"Content-Disposition": f'attachment; filename="{filename}"'}
         return Response(text, mimetype="text/csv", headers=disposition)
     return {**span.describe(), "count": len(rows), "filename": filename, "csv_data": text}

@@ -9,6 +9,7 @@ CONTRACT = {
     ("GET", "/ready"),
     ("GET", "/status"),
     ("GET", "/metrics"),
+    ("GET", "/openapi.json"),
     ("GET", "/admin/models"),
     ("POST", "/admin/reload-model"),
     ("GET", "/admin/reloads"),
