@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?=
 TORCH := $(shell grep '^torch==' requirements.txt)
 
-.PHONY: all run test lint types format bench clean
+.PHONY: all run test lint types format bench docs screenshots clean
 all: lint types test
 
 $(VENV)/.runtime: requirements.txt pyproject.toml setup.py nordiq_watch/network/native.cpp
@@ -36,6 +36,12 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+screenshots: $(VENV)/.dev
+	$(BIN)/python docs/screenshots.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -101,7 +101,7 @@ function showDrift(drift) {
   fill(byId("drift"), { ...drift, timestamp: null }, () => {
     const measured = FIGURES.some(([name]) => drift[name] !== null && drift[name] !== undefined);
     return [
-      h("p", { class: "big" }, measured ? (drift.needs_retraining ? "Retraining is due" : drift.status) : "Not measured yet"),
+      h("p", { class: "big" }, measured ? (drift.needs_retraining ? "Retraining is due" : metricName(drift.status)) : "Not measured yet"),
       measured || h("p", { class: "muted" }, drift.message ?? "It begins when forecasts of the live model come due."),
       h("dl", { class: "facts wide" }, FIGURES.map(([name, label, limit]) =>
         fact(label, `${number(drift[name])}${drift.thresholds ? ` of ${number(drift.thresholds[limit])}` : ""}`))),

@@ -1,0 +1,64 @@
+"""The documentation: every link leads somewhere, every command can be typed, the site is built without a warning."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nordiq_watch.cli.main import build_parser
+
+REPOSITORY = Path(__file__).parents[1]
+PAGES = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md"), *REPOSITORY.glob("benchmarks/*.md")])
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(REPOSITORY))
+
+
+def outside_code(text: str) -> str:
+    return re.sub(r"^```.*?^```$|`[^`\n]*`", "", text, flags=re.M | re.S)
+
+
+def anchors_of(page: Path) -> set[str]:
+    """As GitHub and MkDocs make them of headings."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", outside_code(page.read_text())):
+        if target.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = target.partition("#")
+        place = page.parent / path if path else page
+        assert place.exists(), target
+        assert not anchor or anchor in anchors_of(place), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_command_can_be_typed(page: Path) -> None:
+    parser, _ = build_parser()
+    for block in re.findall(r"^```bash$(.*?)^```$", page.read_text(), flags=re.M | re.S):
+        for line in re.findall(r"^nordiq-watch (.*)$", block, flags=re.M):
+            words = shlex.split(re.split(r" [|>#] ?", line)[0])
+            parser.parse_args(words)  # SystemExit names what is wrong
+
+
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    if importlib.util.find_spec("mkdocs") is None:
+        pytest.skip("mkdocs is not installed")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    pages = [page.read_text() for page in tmp_path.rglob("*.html")]
+    loaded = [url for page in pages for url in re.findall(r'(?:src|<link[^>]*href)="(https?://[^"]+)', page)]
+    assert len(pages) > 10
+    assert [url for url in loaded if "squidfunk" not in url] == []
