@@ -69,15 +69,29 @@ class _JsonErrorTask(ErrorTask):  # type: ignore[misc]  # waitress ships no type
 
 class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
     error_task_class = _JsonErrorTask
-    request_began: float | None = None
+    """A connection. All its times are monotonic: to waitress, which asks the wall clock, a clock that is set forward
+    makes every connection an idle one, and one that is set back keeps them all.
+
+    request_began: when the request that is half read began; None while none is.
+    """
 
     def __init__(self, *args: Any, **options: Any) -> None:
+        self.began = time.monotonic()
+        self.request_began: float | None = self.began  # the first one is due from now on
+        self.silent = True
         super().__init__(*args, **options)
-        self.request_began = time.monotonic()  # the first one is due from now on
+
+    @property
+    def last_activity(self) -> float:
+        return self._last_activity
+
+    @last_activity.setter
+    def last_activity(self, _: float) -> None:
+        self._last_activity = time.monotonic()
 
     def received(self, data: bytes) -> bool:
-        """Notes when the request that is half read began; None while none is."""
         goes_on: bool = super().received(data)
+        self.silent = False
         if self.request is None:
             self.request_began = None
         elif self.request_began is None:
@@ -93,6 +107,9 @@ class _Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress ships no types
     channel_class = _Channel
     _accepts_from = 0.0
     _is_short = False
+
+    def maintenance(self, now: float) -> None:
+        """Nothing: waitress goes by the wall clock. HttpServer looks for connections to hang up on."""
 
     def readable(self) -> bool:
         return time.monotonic() >= self._accepts_from and super().readable()
@@ -127,7 +144,7 @@ class HttpServer:
         self._stopping = False
         self._closed = False
         self._closing = threading.Lock()
-        self._look_at_senders = 0.0
+        self._look_at_connections = 0.0
         self._map: dict[int, Any] = {}
         adjustments = Adjustments(
             sockets=[listener],
@@ -135,7 +152,6 @@ class HttpServer:
             ident="nordiq_watch",
             max_request_body_size=int(settings.max_body_mb * _MEGABYTE * _READ_BEYOND_LIMIT) + 1,
             connection_limit=_CONNECTION_LIMIT,
-            channel_timeout=_IDLE_SECONDS,
             max_request_header_size=_MAX_HEADER_BYTES,
             **_proxy_settings(settings.trusted_proxy),
         )
@@ -152,7 +168,7 @@ class HttpServer:
         """Answers requests until `stop`. Returns when those in flight are answered, or the grace period is over."""
         while not self._stopping:
             self._poll(_POLL_SECONDS)
-            self._cut_off_slow_senders()
+            self._hang_up_on_the_slow()
         self._drain()
         self._close()
 
@@ -168,15 +184,18 @@ class HttpServer:
     def _poll(self, timeout_seconds: float) -> None:
         wasyncore.poll2(timeout_seconds, self._map)
 
-    def _cut_off_slow_senders(self) -> None:
-        """A byte now and then keeps waitress waiting for ever. No thread waits with it, but connections are limited."""
+    def _hang_up_on_the_slow(self) -> None:
+        """Those that say nothing, and those that send a byte now and then. No thread waits for either, but connections
+        are limited.
+        """
         now = time.monotonic()
-        if now < self._look_at_senders:
+        if now < self._look_at_connections:
             return
-        self._look_at_senders = now + _POLL_SECONDS
-        began_before = now - self._request_seconds
+        self._look_at_connections = now + _POLL_SECONDS
         for channel in list(self._server.active_channels.values()):
-            if channel.request_began is not None and channel.request_began < began_before and not channel.requests:
+            is_slow = channel.request_began is not None and channel.request_began < now - self._request_seconds
+            is_idle = channel.last_activity < now - _IDLE_SECONDS
+            if (is_slow or is_idle) and not channel.requests:
                 channel.will_close = True
 
     def _drain(self) -> None:
@@ -207,13 +226,12 @@ class HttpServer:
             wasyncore.close_all(self._map)
 
 
-def _is_idle(channel: HTTPChannel) -> bool:
+def _is_idle(channel: _Channel) -> bool:
     """Whether a connection has no request half read, none being answered and nothing left to send.
 
     One that has just begun and sent nothing yet is not idle: its first request may be on the way.
     """
-    silent = channel.last_activity == channel.creation_time
-    fresh = silent and time.time() < channel.creation_time + _FRESH_SECONDS
+    fresh = channel.silent and time.monotonic() < channel.began + _FRESH_SECONDS
     return not (fresh or channel.request or channel.requests or channel.total_outbufs_len)
 
 
