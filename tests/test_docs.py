@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,25 @@ def test_every_command_can_be_typed(page: Path) -> None:
         for line in re.findall(r"^nordiq-watch (.*)$", block, flags=re.M):
             words = shlex.split(re.split(r" [|>#] ?", line)[0])
             parser.parse_args(words)  # SystemExit names what is wrong
+
+
+def warnings_of(module: Path) -> Iterator[str]:
+    """The longest piece of each message that a module may log as a warning or an error, without what is filled in."""
+    for node in ast.walk(ast.parse(module.read_text())):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
+            continue
+        if ast.unparse(node.func) in ("log.warning", "log.error", "log.exception"):
+            assert isinstance(node.args[0], ast.Constant), f"{module}: {ast.unparse(node)}"
+            pieces = re.split(r"%[-0-9.]*[a-z%]", str(node.args[0].value))
+            yield max((piece.strip(" :.,;()") for piece in pieces), key=len)
+
+
+def test_every_warning_in_the_log_is_explained() -> None:
+    pages = [(REPOSITORY / "docs" / name).read_text() for name in ("operations.md", "log.md")]
+    explained = "".join(pages).replace("`", "")
+    modules = (REPOSITORY / "nordiq_watch").rglob("*.py")
+    lines = [line.replace("`", "") for module in modules for line in warnings_of(module)]
+    assert [line for line in lines if line not in explained] == []
 
 
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:

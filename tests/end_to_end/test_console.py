@@ -216,7 +216,8 @@ def test_a_reading_key_sees_everything_and_is_offered_nothing_to_change(
 ) -> None:
     key = add_entry(daemon.root / ".nordiq_key", "dashboard", "read", created="now")
     daemon.signal(signal.SIGHUP)
-    wait_until(lambda: "keys and log level read again" in daemon.log, what="the new key to hold")
+    header = {"X-API-Key": key}
+    wait_until(lambda: daemon.request("GET", "/admin/models", headers=header).ok, what="the new key to hold")
     with browser.new_context() as context:
         reader = context.new_page()
         errors = collect_errors(reader)

@@ -1,6 +1,7 @@
 // Talks to the daemon. Answers that have not changed cost an empty 304 and no redraw.
 
 const ANSWER_MILLISECONDS = 15000;
+const AFTER_FAILURE_SECONDS = 3; // whoever is told "too many requests" does not ask more often
 
 /** Fires "away" with the reason when the daemon stops answering and "back" when it answers again. */
 export const connection = new EventTarget();
@@ -62,7 +63,8 @@ export function follow(path, seconds, show) {
     clearTimeout(timer);
     const text = await get(path).catch(() => null); // nobody answered: the notice says so, and we ask again
     asking = null;
-    if (!document.hidden) timer = setTimeout(now, 1000 * seconds());
+    const pause = text === null ? Math.max(AFTER_FAILURE_SECONDS, seconds()) : seconds();
+    if (!document.hidden) timer = setTimeout(now, 1000 * pause);
     if (text === null || text === shown) return;
     shown = text;
     show(JSON.parse(text));
