@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import pytest
+from support.web_world import KEY
 
 from nordiq_watch.errors import (
     Busy,
@@ -96,3 +98,15 @@ def test_a_reload_that_fails_unexpectedly_is_no_success(world):
     answer = world.client.post("/admin/rollback")
     assert answer.status_code == 500
     assert answer.json["success"] is False
+
+
+def test_no_answer_names_a_place_on_the_host_or_a_key(world, tmp_path):
+    world.desk.outcome = {"outcome": "rejected", "reason": "layout: config.json cannot be read"}
+    for rule in world.app.url_map.iter_rules():
+        path = re.sub("<[^>]+>", "1", rule.rule)
+        for method in ("GET", "POST", "PUT", "DELETE"):
+            for body in (b"", b"{", b"\xff\xfe", b'{"records": 1}', b'{"model_path": "/etc/passwd"}'):
+                answer = world.client.open(path, method=method, data=body, query_string={"limit": "x", "wait": "x"})
+                shown = answer.text + str(answer.headers)
+                assert answer.status_code < 500 or path == "/ready", (method, path, body, answer.text)
+                assert not any(secret in shown for secret in (str(tmp_path), KEY, "Traceback", "site-packages"))
