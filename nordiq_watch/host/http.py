@@ -34,6 +34,9 @@ _MAX_HEADER_BYTES = 16 * 1024
 """Of the request line and all headers: this bounds the URL too."""
 
 _CONNECTION_LIMIT = 500
+_CROWD = 400
+"""With more connections than this, those that have been quiet, or half a request, the longest make room for others."""
+
 _IDLE_SECONDS = 60
 _POLL_SECONDS = 1.0
 _DRAIN_POLL_SECONDS = 0.05
@@ -59,6 +62,8 @@ class _JsonErrorTask(ErrorTask):  # type: ignore[misc]  # waitress ships no type
 
     def execute(self) -> None:
         error = self.request.error
+        # Waitress logs the path when the client is gone, and a request that it could not read has none.
+        self.request.path = getattr(self.request, "path", "what could not be read")
         body = json.dumps({"error": error.reason, "detail": _IN_OWN_WORDS.get(error.code, error.body)}).encode()
         self.status = f"{error.code} {error.reason}"
         self.response_headers.append(("Content-Type", "application/json"))
@@ -192,11 +197,15 @@ class HttpServer:
         if now < self._look_at_connections:
             return
         self._look_at_connections = now + _POLL_SECONDS
-        for channel in list(self._server.active_channels.values()):
+        channels = list(self._server.active_channels.values())
+        for channel in channels:
             is_slow = channel.request_began is not None and channel.request_began < now - self._request_seconds
             is_idle = channel.last_activity < now - _IDLE_SECONDS
             if (is_slow or is_idle) and not channel.requests:
                 channel.will_close = True
+        waiting = sorted((channel for channel in channels if not channel.requests), key=_waiting_since)
+        for channel in waiting[: max(0, len(channels) - _CROWD)]:
+            channel.will_close = True
 
     def _drain(self) -> None:
         """Takes no more connections, reads what has arrived, answers it, and hangs up on those who have nothing due."""
@@ -224,6 +233,10 @@ class HttpServer:
             self._closed = True
             self._server.trigger.close()
             wasyncore.close_all(self._map)
+
+
+def _waiting_since(channel: _Channel) -> float:
+    return channel.last_activity if channel.request_began is None else channel.request_began
 
 
 def _is_idle(channel: _Channel) -> bool:

@@ -16,6 +16,8 @@ from support.daemon import wait_until
 from support.drop_site import Reader, Site, make_site, warm_fleet
 
 SLOW_CLIENTS = 200
+MANY_CLIENTS = 700
+"""More than the server lets in at once."""
 GARBAGE_SENDERS = 4
 GARBAGE = 3000
 """Pieces of garbage that each sender sends."""
@@ -81,6 +83,16 @@ def test_slow_senders_hold_no_thread_and_are_cut_off(site: Site) -> None:
 
             wait_until(all_cut_off, what="the slow ones to be cut off")
             assert reader.answers > answered
+            assert reader.failures == []
+    finally:
+        slow.close()
+
+
+def test_more_connections_than_there_may_be_shut_nobody_out(site: Site) -> None:
+    slow = SlowClients(site, MANY_CLIENTS)
+    try:
+        with Reader(site.daemon) as reader:
+            check_alive(site)
             assert reader.failures == []
     finally:
         slow.close()

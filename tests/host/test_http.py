@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import http.client
 import json
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -280,6 +281,20 @@ def test_who_sends_a_byte_now_and_then_is_cut_off(start, begin):
     with socket.create_connection(("127.0.0.1", running.server.port)) as slow:
         slow.sendall(begin)
         assert read_until_closed(slow) == b""
+
+
+def test_in_a_crowd_those_who_have_waited_longest_make_room(start, monkeypatch):
+    monkeypatch.setattr("nordiq_watch.host.http._CROWD", 3)
+    running = start()
+    silent = [socket.create_connection(("127.0.0.1", running.server.port)) for _ in range(6)]
+    busy = running.connect()
+    for connection in silent[:4]:
+        while select.select([connection], [], [], 0) == ([], [], []):
+            busy.request("POST", "/", body=b"still here")
+            assert busy.getresponse().read() == b"still here"
+    assert select.select(silent[5:], [], [], 0) == ([], [], [])
+    for connection in silent:
+        connection.close()
 
 
 def test_who_waits_for_a_long_answer_is_not_cut_off(start):
