@@ -365,7 +365,7 @@ void gather_labels(const Selection &selection, const int64_t *codes, int64_t tot
                    bool past, int64_t hidden, Scratch &scratch) {
     const int64_t row = hidden + selection.flat + selection.variables;
     for (int64_t label = 0; label < selection.labels; ++label) {
-        int64_t before[LANES];
+        int64_t before[LANES] = {};
         for (int64_t s = 0; s < steps; ++s) {
             Floats *to = scratch.rows + (label * GROUP + s) * row;
             int64_t now[LANES];

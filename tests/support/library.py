@@ -9,9 +9,10 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import lightning
 import numpy as np
 import pandas as pd
 import torch
@@ -25,7 +26,12 @@ from support.networks import A_MONDAY, INTERVAL_SECONDS, busy_values, shake, sna
 METRICS = ("cpu_user_pct", "mem_used_pct", "load_average")
 QUANTILES = (0.1, 0.5, 0.9)
 ENCODER, HORIZON, SERVERS = 24, 6, 7
-_QUIET = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+_QUIET: dict[str, Any] = {
+    "accelerator": "cpu",
+    "logger": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
@@ -39,10 +45,23 @@ class Fleet:
     values: np.ndarray
     statuses: np.ndarray
     begins: tuple[int, ...]
+    metrics: tuple[str, ...] = METRICS
+    last_slot: int = A_MONDAY
 
     @property
     def slots(self) -> int:
         return self.values.shape[1]
+
+    def until(self, slot: int, *, slots: int) -> Fleet:
+        """The last `slots` columns up to column `slot`, it included, or as many as there are."""
+        first = max(0, slot + 1 - slots)
+        return replace(
+            self,
+            values=self.values[:, first : slot + 1],
+            statuses=self.statuses[:, first : slot + 1],
+            begins=tuple(max(0, begin - first) for begin in self.begins),
+            last_slot=self.last_slot - self.slots + 1 + slot,
+        )
 
     def window(self) -> WindowSnapshot:
         """All of it as the daemon has it: NaN before a server's first slot."""
@@ -50,7 +69,12 @@ class Fleet:
         for row, begin in enumerate(self.begins):
             values[row, :begin] = np.nan
         return snapshot_of(
-            values, servers=self.servers, profiles=self.profiles, metrics=METRICS, statuses=self.statuses
+            values,
+            servers=self.servers,
+            profiles=self.profiles,
+            metrics=self.metrics,
+            statuses=self.statuses,
+            last_slot=self.last_slot,
         )
 
     def frame(self, *, ahead: int = 0) -> pd.DataFrame:
@@ -60,42 +84,44 @@ class Fleet:
 
     def _rows(self, row: int, ahead: int) -> pd.DataFrame:
         begin = self.begins[row]
-        slots = np.arange(A_MONDAY - self.slots + 1 + begin, A_MONDAY + 1 + ahead)
-        values = np.concatenate([self.values[row, begin:], np.full((ahead, len(METRICS)), 1.0)]).astype(np.float64)
+        slots = np.arange(self.last_slot - self.slots + 1 + begin, self.last_slot + 1 + ahead)
+        values = np.concatenate([self.values[row, begin:], np.full((ahead, len(self.metrics)), 1.0)]).astype(np.float64)
         codes = np.concatenate([self.statuses[row, begin:], np.zeros(ahead, np.uint8)])
         columns: dict[str, Any] = {"time_idx": slots, "server_name": self.servers[row], "profile": self.profiles[row]}
-        columns |= {metric: values[:, column] for column, metric in enumerate(METRICS)}
+        columns |= {metric: values[:, column] for column, metric in enumerate(self.metrics)}
         columns |= {name: calendar_input(name, slots, interval_seconds=INTERVAL_SECONDS) for name in CALENDAR}
         columns["status"] = np.array(STATUSES)[codes]
         return pd.DataFrame(columns)
 
 
-def training_fleet() -> Fleet:
+def training_fleet(metrics: Sequence[str] = METRICS) -> Fleet:
     """Known servers, with more history than one encoder."""
-    return _fleet([f"ppdb{number:03d}" for number in range(SERVERS)], ["Database", "Web API"], slots=90, seed=1)
+    names = [f"ppdb{number:03d}" for number in range(SERVERS)]
+    return _fleet(names, ["Database", "Web API"], slots=90, seed=1, metrics=metrics)
 
 
-def live_fleet(*, unknown: bool, short: bool) -> Fleet:
+def live_fleet(*, unknown: bool, short: bool, slots: int = ENCODER, metrics: Sequence[str] = METRICS) -> Fleet:
     """One window of the known servers; `unknown`: with two more of a new profile; `short`: some began later."""
     names = [f"ppdb{number:03d}" for number in range(SERVERS)] + (["ppnew1", "ppnew2"] if unknown else [])
-    fleet = _fleet(names, ["Database", "Web API"], slots=ENCODER, seed=2)
+    fleet = _fleet(names, ["Database", "Web API"], slots=slots, seed=2, metrics=metrics)
     profiles = tuple("Brand new" if name.startswith("ppnew") else profile for name, profile in _profiled(fleet))
     begins = tuple((row * 3) % 11 if short else 0 for row in range(len(names)))
-    return Fleet(fleet.servers, profiles, fleet.values, fleet.statuses, begins)
+    return replace(fleet, profiles=profiles, begins=begins)
 
 
 def _profiled(fleet: Fleet) -> list[tuple[str, str]]:
     return list(zip(fleet.servers, fleet.profiles, strict=True))
 
 
-def _fleet(names: Sequence[str], profiles: Sequence[str], *, slots: int, seed: int) -> Fleet:
+def _fleet(names: Sequence[str], profiles: Sequence[str], *, slots: int, seed: int, metrics: Sequence[str]) -> Fleet:
     chance = np.random.default_rng(seed)
     return Fleet(
         servers=tuple(names),
         profiles=tuple(profiles[row % len(profiles)] for row in range(len(names))),
-        values=busy_values(len(names), slots, len(METRICS), seed=seed),
+        values=busy_values(len(names), slots, len(metrics), seed=seed),
         statuses=chance.choice([1, 3, 4], size=(len(names), slots)).astype(np.uint8),
         begins=(0,) * len(names),
+        metrics=tuple(metrics),
     )
 
 
@@ -146,8 +172,9 @@ def reference(
     dataset: Mapping[str, Any] | None = None,
     network: Mapping[str, Any] | None = None,
     seed: int = 0,
+    deviation: float = 0.1,
 ) -> Reference:
-    """A dataset as the trainer makes it, and an untrained network with shaken weights.
+    """A dataset as the trainer makes it, and an untrained network with weights shaken by `deviation`.
 
     dataset, network: arguments that differ from the trainer's.
     """
@@ -178,10 +205,21 @@ def reference(
     }
     torch.manual_seed(seed)
     with _quietly():
-        training = TimeSeriesDataSet(training_fleet().frame(), **(layout | dict(dataset or {})))
+        fleet = training_fleet(max(METRICS, tuple(targets), key=len))
+        training = TimeSeriesDataSet(fleet.frame(), **(layout | dict(dataset or {})))
         model = TemporalFusionTransformer.from_dataset(training, **(sizes | dict(network or {})))
-    shake(model, deviation=0.1)
+    shake(model, deviation=deviation)
     return Reference(training, model.eval())
+
+
+def train_a_little(start: Reference) -> Reference:
+    """Really trained, if only for some batches; `start` is used up."""
+    trainer = lightning.Trainer(
+        max_epochs=1, limit_train_batches=15, gradient_clip_val=0.5, enable_checkpointing=False, **_QUIET
+    )
+    with _quietly():
+        trainer.fit(start.model, start.dataset.to_dataloader(train=True, batch_size=8, num_workers=0))
+    return Reference(start.dataset, start.model.eval())
 
 
 def open_encoders(*names: str) -> dict[str, NaNLabelEncoder]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
-import lightning
 import msgspec
 import numpy as np
 import pytest
@@ -24,6 +22,7 @@ from support.library import (
     live_fleet,
     open_encoders,
     reference,
+    train_a_little,
 )
 from support.networks import INTERVAL_SECONDS, parse_weights, weights_file
 
@@ -64,26 +63,14 @@ class TestATrainedNetwork:
     @classmethod
     def trained(cls) -> Reference:
         """Really trained, if only for some batches, on histories of all lengths."""
-        start = reference(
-            targets=METRICS,
-            normalizer=MultiNormalizer([last_value() for _ in METRICS]),
-            dataset={"randomize_length": True},
-            network={"lstm_layers": 2, "learning_rate": 0.02, "dropout": 0.1},
+        return train_a_little(
+            reference(
+                targets=METRICS,
+                normalizer=MultiNormalizer([last_value() for _ in METRICS]),
+                dataset={"randomize_length": True},
+                network={"lstm_layers": 2, "learning_rate": 0.02, "dropout": 0.1},
+            )
         )
-        trainer = lightning.Trainer(
-            max_epochs=1,
-            limit_train_batches=15,
-            accelerator="cpu",
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            enable_checkpointing=False,
-            gradient_clip_val=0.5,
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            trainer.fit(start.model, start.dataset.to_dataloader(train=True, batch_size=8, num_workers=0))
-        return Reference(start.dataset, start.model.eval())
 
     @pytest.mark.parametrize("fleet", [live_fleet(unknown=True, short=False), live_fleet(unknown=True, short=True)])
     def test_is_rebuilt_from_its_files_alone(self, trained: Reference, fleet: Fleet) -> None:
