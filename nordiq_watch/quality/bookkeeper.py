@@ -46,6 +46,7 @@ class Bookkeeper:
         self._max_servers = max_servers
         self._open: list[Claim] = []
         self._newest_slot: int | None = None
+        self._rewound = False
         self._waiting: deque[list[Claim]] = deque(maxlen=_WAITING)
         self._sampled: tuple[tuple[str, ...], IntArray] = ((), np.empty(0, dtype=np.int64))
         self._woken = threading.Event()
@@ -62,7 +63,9 @@ class Bookkeeper:
         if self._open and _maker(self._open) != _maker(claims):
             self._waiting.append(self._open)
         self._open = claims
-        self._newest_slot = event.made.snapshot.last_slot
+        newest = event.made.snapshot.last_slot
+        self._rewound = self._rewound or (self._newest_slot is not None and newest < self._newest_slot)
+        self._newest_slot = newest
         self._woken.set()
 
     def run(self) -> None:
@@ -81,6 +84,7 @@ class Bookkeeper:
     def step(self) -> None:
         """Stores what waits and settles what is due. What the disk refuses is due again at the next step."""
         try:
+            self._rewind()
             while self._waiting:
                 self._add(self._waiting.popleft())
             if self._settle():
@@ -89,6 +93,13 @@ class Bookkeeper:
             self.pending = self._store.pending()
         except StorageError as error:
             log.error("the accuracy of forecasts is not kept for now: %s", error)
+
+    def _rewind(self) -> None:
+        """Forgets claims about slots from ahead of a clock that was put right; what they counted as stays counted."""
+        if self._rewound and self._newest_slot is not None:
+            self._waiting.clear()
+            self._store.rewind(self._newest_slot)
+            self._rewound = False
 
     def _add(self, claims: list[Claim]) -> None:
         try:

@@ -84,6 +84,13 @@ class AccuracyStore:
             for key, tally in tallies.items():
                 self._add_to_book(key, tally, at=at)
 
+    def rewind(self, newest_slot: int) -> None:
+        """Takes back what was claimed and settled beyond this slot: a clock was ahead, its slots are still to come."""
+        at = float(newest_slot * self._interval_seconds)
+        with storage_errors(self._path), transaction(self._connection):
+            self._connection.execute("DELETE FROM claims WHERE origin_slot > ?", (newest_slot,))
+            self._connection.execute("UPDATE settled SET until = ? WHERE until > ?", (at, at))
+
     def books(self) -> tuple[Book, ...]:
         """All books, in the order of model, metric and horizon."""
         with storage_errors(self._path):

@@ -40,6 +40,8 @@ def test_a_swap_changes_the_explanation(trained_models, tmp_path: Path) -> None:
             assert explained[-1]["model_version"] == name
             answer = daemon.predictions()["predictions"][str(fleet.servers[0])]["mem_used_pct"]
             assert explained[-1]["prediction"]["p50"] == pytest.approx(answer["p50"][11], abs=2e-4)
+        metrics = daemon.get("/drift/report")["metrics"]  # the trainer wrote what the data looked like
+        assert set(metrics) == set(METRICS) and all(found["psi"] >= 0 for found in metrics.values())
         first, second = explained
         assert first["attention"]["weights"] != second["attention"]["weights"]
         assert first["shap"]["top_features"] != second["shap"]["top_features"]

@@ -104,6 +104,18 @@ def test_what_the_window_no_longer_holds_is_lost_and_counted(office: Office) -> 
     assert (office.points(300), office.keeper.expired) == (1, 1)
 
 
+def test_a_clock_that_is_put_right_does_not_stop_the_books(office: Office) -> None:
+    for slot in range(4):
+        office.forecast(slot)
+    for slot in range(300, 304):  # a day ahead
+        office.forecast(slot)
+    ahead = office.points()
+    for slot in range(4, 9):
+        office.forecast(slot)
+    assert office.points() == ahead + 2  # the forecasts of slots 4 and 5, as ever
+    assert office.store.pending() == 2 + 4  # nothing from ahead
+
+
 def test_a_disk_that_refuses_is_asked_again(office: Office, caplog: Any) -> None:
     office.forecast(0)
     office.store._connection.execute("PRAGMA query_only = 1")
