@@ -6,6 +6,7 @@ import { duration, megabytes, metricName, number, shortName, time, unitOf } from
 import { confirmed } from "./shell.js";
 
 const STAGES = ["seen", "complete", "queued", "verified", "loaded", "canary", "live"];
+const STAGES_OF_A_DROP = new Set(["seen", "complete"]);
 const SHOWN_ERRORS = 2;
 const CALM_SECONDS = 1;
 const BUSY_SECONDS = 0.15;
@@ -87,15 +88,16 @@ function showProgress() {
 
 function describeProgress(reload) {
   const passed = new Map(reload.stages.map((stage) => [stage.name, stage.seconds]));
-  const reached = Math.max(-1, ...STAGES.map((name, index) => (passed.has(name) ? index : -1)));
   const running = reload.state !== "finished";
   const failed = !running && !GOOD.has(reload.outcome);
+  const stages = stagesOf(reload, passed, running || failed);
+  const reached = Math.max(-1, ...stages.map((name, index) => (passed.has(name) ? index : -1)));
   return [
     h("p", { class: "headline" },
       h("span", { class: `badge ${running ? "info" : failed ? "bad" : "ok"}` }, running ? "under way" : OUTCOMES[reload.outcome]),
       " ", h("b", {}, shortName(reload.version || reload.requested || "the latest version")),
       h("span", { class: "muted" }, ` · ${TRIGGERS[reload.trigger] ?? reload.trigger}, `, time(reload.created_at))),
-    h("ol", { class: "stages" }, STAGES.map((name, index) => {
+    h("ol", { class: "stages" }, stages.map((name, index) => {
       const state = passed.has(name) ? "done"
         : index === reached + 1 && running ? "now"
         : index === reached + 1 && failed && passed.size ? "failed" : "open";
@@ -107,6 +109,13 @@ function describeProgress(reload) {
     failed && h("p", { class: "muted" }, reload.current_model
       ? `${shortName(reload.current_model)} goes on answering.` : "No model is live."),
   ].filter(Boolean);
+}
+
+/** Those that it passed; while it is on its way, or was stopped, also those that lie ahead. */
+function stagesOf(reload, passed, open) {
+  if (!open) return STAGES.filter((name) => passed.has(name));
+  const asked = ["api", "rollback"].includes(reload.trigger);
+  return STAGES.filter((name) => !(asked && STAGES_OF_A_DROP.has(name)));
 }
 
 function tellOutcome(reload) {

@@ -11,8 +11,6 @@ const intervalSeconds = Number(document.body.dataset.interval);
 let status = null;
 let awaySince = null;
 
-export const statusChanged = new EventTarget();
-
 function notices() {
   if (awaySince) {
     return [{
@@ -105,5 +103,4 @@ showTheme();
 follow("/status", () => STATUS_SECONDS, (body) => {
   status = body;
   show();
-  statusChanged.dispatchEvent(new CustomEvent("status", { detail: body }));
 });
