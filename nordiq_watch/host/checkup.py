@@ -14,7 +14,7 @@ from typing import Literal
 
 from nordiq_watch.config import Settings
 from nordiq_watch.errors import ConfigError
-from nordiq_watch.host.key_file import read_key_file
+from nordiq_watch.host.key_file import KeyFile, read_key_file
 from nordiq_watch.host.memory import free_host_bytes
 
 _GIGABYTE = 1e9
@@ -73,13 +73,13 @@ def check_keys(settings: Settings) -> Finding:
     if settings.api_key is not None:
         return Finding("keys", "good", "the API key is in the environment")
     try:
-        content = read_key_file(settings.key_file)
+        content = read_key_file(settings.key_file) or KeyFile()
     except ConfigError as error:
         return Finding("keys", "bad", str(error))
-    if content is None and settings.other_machines:
-        words = f"server.host is {settings.config.server.host} and there is no API key: the daemon will not start"
+    if not content.has_admin and settings.other_machines:
+        words = f"server.host is {settings.config.server.host} and there is no admin key: the daemon will not start"
         return Finding("keys", "bad", words)
-    if content is None:
+    if content == KeyFile():
         return Finding("keys", "good", f"there is none yet; the first start makes one in {settings.key_file}")
     if settings.key_file.stat().st_mode & 0o077:
         return Finding("keys", "warning", f"others may read {settings.key_file}; run: chmod 600 {settings.key_file}")

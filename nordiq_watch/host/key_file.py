@@ -55,6 +55,10 @@ class KeyFile:
     plain: str | None = field(default=None, repr=False)
     entries: tuple[Entry, ...] = ()
 
+    @property
+    def has_admin(self) -> bool:
+        return self.plain is not None or any(entry.role == "admin" for entry in self.entries)
+
 
 def new_key() -> str:
     return secrets.token_urlsafe(_KEY_BYTES)

@@ -74,8 +74,7 @@ def ensure_keys(settings: Settings) -> tuple[KnownKey, ...]:
     `server.host` lets other machines in: a key that nobody chose must not be what stands between them and the fleet.
     """
     content = read_key_file(settings.key_file) or KeyFile()
-    has_admin = content.plain is not None or any(entry.role == "admin" for entry in content.entries)
-    if settings.api_key is None and not has_admin:
+    if settings.api_key is None and not content.has_admin:
         content = _make_first_key(settings, content)
     keys = [KnownKey(bytes.fromhex(entry.sha256), KeyHolder(entry.id, entry.role)) for entry in content.entries]
     if settings.api_key is not None:

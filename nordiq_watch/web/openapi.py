@@ -30,6 +30,7 @@ routes = Blueprint("openapi", __name__)
 
 Schema = dict[str, Any]
 
+_JSON = "application/json"
 _OF_THE_CONSOLE = ("console", "console_views")
 _PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -61,8 +62,8 @@ _MORE: Mapping[str, tuple[str, ...]] = {
 }
 _OTHER_CONTENT: Mapping[str, tuple[str, ...]] = {
     "GET /metrics": ("text/plain",),
-    "GET /historical/export/alerts": ("application/json", "text/csv"),
-    "GET /historical/export/environment": ("application/json", "text/csv"),
+    "GET /historical/export/alerts": (_JSON, "text/csv"),
+    "GET /historical/export/environment": (_JSON, "text/csv"),
 }
 
 _SPAN: Schema = {"type": "string", "enum": list(historical.TIME_RANGES)}
@@ -94,15 +95,15 @@ def _reference(name: str) -> Schema:
 
 
 _BODIES: Mapping[str, tuple[str, Schema, bool]] = {
-    "POST /admin/reload-model": ("application/json", _reference("ReloadRequest"), False),
-    "POST /feed/data": ("application/json", _reference("Feed"), True),
+    "POST /admin/reload-model": (_JSON, _reference("ReloadRequest"), False),
+    "POST /feed/data": (_JSON, _reference("Feed"), True),
     "POST /feed/prometheus": (
         "application/x-protobuf",
         {"type": "string", "format": "binary", "description": "prometheus.WriteRequest, packed with snappy"},
         True,
     ),
     "POST /feed/telegraf": (
-        "application/json",
+        _JSON,
         {"type": "object", "description": "What Telegraf's outputs.http sends with data_format = json"},
         True,
     ),
@@ -182,12 +183,10 @@ def _statuses(name: str, method: str) -> list[str]:
 def _answer(name: str, status: str) -> Body:
     if status in ("204", "304"):
         return {"description": _REASONS[status]}
-    good = status.startswith("2")
-    schema: Schema = {"type": "object"} if good else _reference("Error")
-    content = {"application/json": {"schema": schema}}
-    for kind in _OTHER_CONTENT.get(name, ()) if good else ():
-        content = ({} if kind == "text/plain" else content) | {kind: {"schema": {"type": "string"}}}
-        content |= {"application/json": {"schema": schema}} if kind == "application/json" else {}
+    if not status.startswith("2"):
+        return {"description": _REASONS[status], "content": {_JSON: {"schema": _reference("Error")}}}
+    kinds = _OTHER_CONTENT.get(name, (_JSON,))
+    content = {kind: {"schema": {"type": "object" if kind == _JSON else "string"}} for kind in kinds}
     return {"description": _REASONS[status], "content": content}
 
 
