@@ -28,7 +28,7 @@ test: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
-	for file in benchmarks/reload.py benchmarks/detect.py benchmarks/soak.py benchmarks/console.py benchmarks/forecast.py benchmarks/alerts.py; do $(BIN)/python $$file $(ARGS) || exit 1; done
+	for file in benchmarks/reload.py benchmarks/detect.py benchmarks/feed.py benchmarks/soak.py benchmarks/console.py benchmarks/forecast.py benchmarks/alerts.py; do $(BIN)/python $$file $(ARGS) || exit 1; done
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

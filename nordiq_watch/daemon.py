@@ -6,6 +6,7 @@ model, watcher asks it to look. Each starts after those that it needs: data befo
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import stat
@@ -290,6 +291,7 @@ class Daemon:
         log.info("nordiq_watch %s starts, models in %s", __version__, settings.models_dir)
         limit_threads(max(1, (os.cpu_count() or 1) // 2))  # requests and samples keep the other half
         self._ingest.restore()
+        gc.freeze()  # what lives as long as the daemon is not walked again whenever a feed makes many objects
         self._start("ingest", self._ingest.run)
         if self._webhook is not None:
             self._start("webhook", self._webhook.run)

@@ -14,6 +14,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,7 @@ class Answer:
         return {**reason, "predictions": predictions, **(fleet or {}), **origin}
 
 
+@cache
 def explain_no_model() -> Answer:
     """The answer while no model is live."""
     return Answer(

@@ -123,6 +123,8 @@ class Forecaster:
             self._publish(model, lambda: offered)
             return 0.0 if self._asked else None  # data that came after the trial is forecast next
         self._asked = False  # before the window is read: whoever wakes from here on asks for another one
+        if model is None and self._board.peek() is explain_no_model():
+            return None  # every batch asks, and feeding must not pay for the same answer again
         self._publish(model, lambda: self._forecast(model))
         return None
 

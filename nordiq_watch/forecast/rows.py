@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -22,6 +23,7 @@ import orjson
 
 from nordiq_watch.errors import RequestError
 from nordiq_watch.metrics import describe
+from nordiq_watch.records import DoubleArray
 
 MAX_LABEL_LENGTH = 64
 MAX_UNKNOWN_FIELDS = 50
@@ -43,7 +45,7 @@ class Rejection:
 @dataclass(frozen=True, slots=True)
 class Rows:
     """What a request held. records[i] was at indices[i]; it has `timestamp`, `server_name`, `status`, `profile`, and
-    the metrics, None where not measured, as `Schema.values_of` gives them.
+    the metrics, as `Schema.values_of` gives them.
     """
 
     records: Sequence[Any]
@@ -80,12 +82,17 @@ class Schema:
         return self._row(
             timestamp=timestamp,
             server_name=server,
-            **{attribute: values.get(name) for attribute, name in self._named().items()},
+            **{attribute: values.get(name, math.nan) for attribute, name in self._named().items()},
         )
 
-    def values_of(self, records: Sequence[Any]) -> list[tuple[float | None, ...]]:
-        """The metrics of each record, in the schema's order."""
-        return list(map(self._values_of, records))
+    def values_of(self, records: Sequence[Any]) -> DoubleArray:
+        """(records, metrics): the metrics of each record, in the schema's order; NaN where not measured."""
+        rows = map(self._values_of, records)
+        try:
+            flat = np.fromiter(chain.from_iterable(rows), np.float64, len(records) * len(self.metrics))
+        except TypeError:  # an explicit null
+            flat = np.array(list(map(self._values_of, records)), dtype=np.float64)
+        return flat.reshape(len(records), len(self.metrics))
 
     def _named(self) -> dict[str, str]:
         """Attribute of a row → field of the JSON: a metric may be called `class`."""
@@ -153,7 +160,7 @@ def _row_type(named: Mapping[str, str], *, extras: Mapping[str, str]) -> Any:
         ("server_name", str),
         ("status", str | None, None),
         ("profile", str | None, None),
-        *((attribute, float | None, None) for attribute in named),
+        *((attribute, float | None, math.nan) for attribute in named),
         *((attribute, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for attribute in extras),
     ]
     return msgspec.defstruct("Row", fields, rename={**named, **extras}, forbid_unknown_fields=True, gc=False)

@@ -78,7 +78,7 @@ def judge_rows(rows: Rows, rules: FeedRules, *, schema: Schema, now: float) -> P
     slots = verdicts.judge("timestamp", [record.timestamp for record in rows.records], _Clock(rules, now).place)
     statuses = verdicts.judge("status", [record.status for record in rows.records], _judge_status)
     verdicts.judge("profile", profiles, _judge_label)
-    values, clips = _judge_values(verdicts, np.array(schema.values_of(rows.records), dtype=np.float64), rules.metrics)
+    values, clips = _judge_values(verdicts, schema.values_of(rows.records), rules.metrics)
     _refuse_old(verdicts, slots, rules)
     keep = verdicts.keep
     return ParsedFeed(
@@ -263,7 +263,6 @@ def _judge_values(verdicts: _Verdicts, values: DoubleArray, metrics: Sequence[st
     """values (rows, metrics), NaN where not measured → the same with overshooting percentages as 100, and (rows,): how
     many of them there are. Refuses rows with an impossible value, and those without any.
     """
-    values = values.reshape(len(verdicts.keep), len(metrics))
     bounds = _bounds_of(tuple(metrics))
     impossible = (values < bounds.low) | (values > bounds.accepted_high)
     for row, column in np.argwhere(impossible).tolist():
