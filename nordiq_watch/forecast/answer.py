@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,9 @@ STEADY_WITHIN = 1.0
 """A displayed metric that changes by no more than this, in its unit, is called steady."""
 
 _DECIMALS = 4
-_GZIP_LEVEL = 4
+_GZIP_LEVEL = 1
+"""A forecast's digits hardly repeat: level 4 takes nearly twice the time for 8 % fewer bytes."""
+
 _SECONDS_AN_HOUR = 3600
 
 Entry = dict[str, Any]
@@ -70,7 +73,7 @@ class Answer:
     etag: str = field(init=False)
 
     def __post_init__(self) -> None:
-        body = _serialise(self._tree(self.predictions, error=self.error, message=self.message, fleet=self.fleet))
+        body = _write_by_server(self._tree(self.predictions, error=self.error, message=self.message, fleet=self.fleet))
         object.__setattr__(self, "body", body)
         object.__setattr__(self, "compressed", gzip.compress(body, _GZIP_LEVEL, mtime=0))
         object.__setattr__(self, "etag", f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"')
@@ -291,6 +294,34 @@ def write_time(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
 
-def _serialise(tree: Mapping[str, Any]) -> bytes:
+def _serialise(tree: Any) -> bytes:
     """JSON: float32 in as few digits as tell it apart, NaN as null."""
     return orjson.dumps(tree, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _write_by_server(tree: Mapping[str, Any]) -> bytes:
+    """The same bytes as `_serialise(tree)`, whose `predictions` are written one server at a time.
+
+    In one piece, a large fleet's would keep the interpreter's lock for half a second, and no request would be answered.
+    BytesIO grows without copying and hands its buffer out as it is, which joining the pieces would not.
+    """
+    stream = BytesIO()
+    for number, (name, value) in enumerate(tree.items()):
+        stream.write(b"," if number else b"{")
+        stream.write(_serialise(name) + b":")
+        if name == "predictions":
+            _write_entries(stream, value)
+        else:
+            stream.write(_serialise(value))
+    stream.write(b"}")
+    return stream.getvalue()
+
+
+def _write_entries(stream: BytesIO, entries: Mapping[str, Entry]) -> None:
+    stream.write(b"{")
+    for number, (name, entry) in enumerate(entries.items()):
+        if number:
+            stream.write(b",")
+        stream.write(_serialise(name) + b":")
+        stream.write(_serialise(entry))
+    stream.write(b"}")

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -239,3 +240,16 @@ def test_the_last_measured_value_is_found() -> None:
 def test_small_numbers_are_written_as_short_as_they_are() -> None:
     assert b'"current":12.3457' in make_answer().body
     assert b'"p50":[61.0,58.5]' in make_answer().body
+
+
+def test_servers_written_one_by_one_are_the_same_bytes_as_written_at_once() -> None:
+    names = ('with "quotes" and \\', "grün-\U0001f600", "line\nbreak")
+    fleet = {"alerts": [], "summary": {"total_servers": 3}}
+    metadata = {"stale": False}
+    for count in range(len(names) + 1):
+        predictions: dict[str, Any] = {
+            name: {"cpu_user_pct": {"p50": np.float32([1.5, NAN])}} for name in names[:count]
+        }
+        answer = Answer(predictions=predictions, metadata=metadata, model=MODEL, fleet=fleet)
+        at_once = {"predictions": predictions, **fleet, "metadata": metadata}
+        assert answer.body == orjson.dumps(at_once, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -5,9 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.small_fleet import TINY, fleet_of, series_of, wavy
+from support.small_fleet import INTERVAL_SECONDS, TINY, fleet_of, series_of, wavy
 
+from nordiq_watch.network.features import Features
+from nordiq_watch.records import WindowSnapshot
+from nordiq_watch.spec import ModelSpec
 from nordiq_watch.training.batches import UNKNOWN_SHARE, TrainingBatches, ValidationBatches, Windows, spread_evenly
+from nordiq_watch.training.export import export_model
+from nordiq_watch.training.forecaster import build_forecaster
 from nordiq_watch.training.timeseries import Split, split_by_time
 
 
@@ -40,6 +45,60 @@ def test_batches_hold_what_the_library_would_put_there(metrics: int, part: str) 
         for mine, theirs in zip(as_list({**x, "y": y}[key]), as_list(expected), strict=True):
             assert mine.dtype == theirs.dtype, key
             torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-6, msg=key)
+
+
+@pytest.mark.parametrize("history", [TINY.max_encoder_length, 7])
+def test_a_training_window_and_the_daemon_s_window_of_the_same_slots_are_the_same_inputs(history: int) -> None:
+    split = split_of()
+    windows, rows = Windows(split.training), split.training.index
+    lengths = rows["sequence_length"].to_numpy() - TINY.max_prediction_length
+    row = int(np.flatnonzero(lengths == history)[1])
+    x, _ = windows.batch(np.array([row]))
+    inputs = Features(spec_of(split)).build(snapshot_behind(split, row), np.array([0]))
+    assert inputs.encoder_lengths.tolist() == x["encoder_lengths"].tolist() == [history]
+    for mine, theirs in (
+        (inputs.encoder_cat, x["encoder_cat"]),
+        (inputs.encoder_cont, x["encoder_cont"]),
+        (inputs.decoder_cont, x["decoder_cont"]),
+        *zip(inputs.output_scales, x["target_scale"], strict=True),
+    ):
+        assert torch.equal(mine, theirs)
+    static = [name != "status" for name in split.training.flat_categoricals]
+    assert torch.equal(inputs.decoder_cat[..., static], x["decoder_cat"][..., static])
+
+
+def spec_of(split: Split) -> ModelSpec:
+    spec, _ = export_model(
+        build_forecaster(split, TINY, embedding_lengths={}),
+        split.training,
+        interval_seconds=INTERVAL_SECONDS,
+        metrics=list(split.fill_values),
+        fill_values=split.fill_values,
+        created_at="2025-01-30T14:30:00+00:00",
+        training_config={},
+    )
+    return spec
+
+
+def snapshot_behind(split: Split, row: int) -> WindowSnapshot:
+    """What the daemon's window holds at the end of that row's encoder, with nothing before the encoder's first slot."""
+    index = split.training.index.iloc[row]
+    series = split.validation_series[int(index["sequence_id"])]
+    begin = split.origin_slot + int(index["time"]) - series.first_slot
+    end = begin + int(index["sequence_length"]) - TINY.max_prediction_length
+    values = np.full((1, TINY.max_encoder_length, len(split.fill_values)), np.nan, dtype=np.float32)
+    statuses = np.zeros((1, TINY.max_encoder_length), dtype=np.uint8)
+    assert series.statuses is not None
+    values[0, begin - end :], statuses[0, begin - end :] = series.values[begin:end], series.statuses[begin:end]
+    return WindowSnapshot(
+        servers=(series.server,),
+        profiles=(series.profile,),
+        metrics=tuple(split.fill_values),
+        interval_seconds=INTERVAL_SECONDS,
+        last_slot=series.first_slot + end - 1,
+        values=values,
+        statuses=statuses,
+    )
 
 
 def training_batches(split: Split, *, seed: int = 0, **more: Any) -> TrainingBatches:
