@@ -1,9 +1,11 @@
 """A daemon from Python: typed answers, retries, reloads that are waited for.
 
+    import time
+
     from nordiq_watch.client import Client
 
     with Client("http://127.0.0.1:8000", key=open(".nordiq_key").read().strip()) as watch:
-        watch.feed([{"timestamp": "2025-01-31T15:00:00", "server_name": "ppdb001", "cpu_user_pct": 25.3}])
+        watch.feed([{"timestamp": time.time(), "server_name": "ppdb001", "cpu_user_pct": 25.3}])
         print(watch.reload().current_model)
         for name, server in watch.predictions().servers.items():
             print(name, server.risk_score, server.metrics["cpu_user_pct"].p50[-1])

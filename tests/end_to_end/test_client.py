@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from support.daemon import DaemonProcess, clean_environment, wait_until
@@ -104,3 +106,15 @@ def test_importing_it_brings_nothing_heavy() -> None:
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_example_of_the_page_runs(daemon: DaemonProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "client.md").read_text()
+    (example,) = re.findall(r"^```python$(.*?)^```$", page, flags=re.M | re.S)
+    monkeypatch.chdir(daemon.root)  # where .nordiq_key lies
+    script = tmp_path / "example.py"
+    script.write_text(example.replace("http://127.0.0.1:8000", daemon.url))
+    done = subprocess.run([sys.executable, str(script)], env=clean_environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"models/{FIRST} is live" in done.stdout or "stays:" in done.stdout
+    assert "ppdb001" in done.stdout
