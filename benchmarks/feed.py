@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import msgspec
 import numpy as np
 import orjson
+import psutil
 from common import Report, Row, Target, median, run_benchmark, tell
 from matplotlib.figure import Figure
 from support.daemon import DaemonProcess, clean_environment
@@ -76,6 +77,7 @@ def measure(options: argparse.Namespace) -> Report:
                 ("records", "records a body"),
                 ("per_second", "records/s"),
                 ("worst", "slowest run"),
+                ("cpu_us", "CPU µs a record"),
                 ("bytes", "bytes a record"),
             ],
             "Reading a body, no HTTP": [("what", "what"), ("records", "records a body"), ("us", "µs a record")],
@@ -213,17 +215,21 @@ def measure_http(plan: Plan, root: Path) -> list[Row]:
         SMALL: [make_body(SMALL, newest - back, first) for back in (1, 0) for first in range(0, 2_000, SMALL)],
         LARGE: [make_body(LARGE, newest - back) for back in range(5, -1, -1)],
     }
-    results: dict[tuple[str, int], list[float]] = {}
+    results: dict[tuple[str, int], list[tuple[float, float]]] = {}
     os.sched_setaffinity(0, {CLIENT_CORE})
     try:
-        with daemon_on_one_core(root) as daemon, peer_on_one_core() as peer_url:
+        with daemon_on_one_core(root) as daemon, peer_on_one_core() as (peer, peer_url):
+            assert daemon.process is not None
             places = {"nordiq_watch": (daemon.url, daemon.key), "json.loads into dicts": (peer_url, KEY)}
+            processes = {"nordiq_watch": daemon.process.pid, "json.loads into dicts": peer}
             for records in (LARGE, SMALL):
                 for repeat in range(plan.repeats + 1):  # the first one is for warming up
                     for name, (url, key) in places.items():
-                        rate = Load(url, key, bodies[records], records).run(plan.seconds)
+                        load, before = Load(url, key, bodies[records], records), cpu_seconds(processes[name])
+                        rate = load.run(plan.seconds)
                         if repeat:
-                            results.setdefault((name, records), []).append(rate)
+                            spent = (cpu_seconds(processes[name]) - before) / (load.taken * records)
+                            results.setdefault((name, records), []).append((rate, spent * 1e6))
                 tell(f"bodies of {records}: done")
     finally:
         os.sched_setaffinity(0, range(os.cpu_count() or 1))
@@ -231,12 +237,19 @@ def measure_http(plan: Plan, root: Path) -> list[Row]:
         {
             "what": name,
             "records": records,
-            "per_second": median(rates),
-            "worst": min(rates),
+            "per_second": median([rate for rate, _ in runs]),
+            "worst": min(rate for rate, _ in runs),
+            "cpu_us": median([spent for _, spent in runs]),
             "bytes": len(bodies[records][0]) // records,
         }
-        for (name, records), rates in results.items()
+        for (name, records), runs in results.items()
     ]
+
+
+def cpu_seconds(process: int) -> float:
+    """What the process has used of its core, the kernel's part included: neighbours do not count."""
+    times = psutil.Process(process).cpu_times()
+    return float(times.user + times.system)
 
 
 @contextmanager
@@ -248,12 +261,13 @@ def daemon_on_one_core(root: Path) -> Iterator[DaemonProcess]:
 
 
 @contextmanager
-def peer_on_one_core() -> Iterator[str]:
+def peer_on_one_core() -> Iterator[tuple[int, str]]:
+    """Its process id and its URL."""
     command = ["taskset", "-c", str(SERVER_CORE), sys.executable, str(HERE / "feed_peer.py"), KEY]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            yield process.stdout.readline().strip()
+            yield process.pid, process.stdout.readline().strip()
         finally:
             process.kill()
 

@@ -74,26 +74,24 @@ def judge_rows(rows: Rows, rules: FeedRules, *, schema: Schema, now: float) -> P
     verdicts = _Verdicts(rows.indices)
     names = [record.server_name for record in rows.records]
     profiles = [record.profile for record in rows.records]
-    verdicts.judge("server_name", names, _judge_name)
+    verdicts.refuse_faulty("server_name", names, _judge_name)
     slots = verdicts.judge("timestamp", [record.timestamp for record in rows.records], _Clock(rules, now).place)
     statuses = verdicts.judge("status", [record.status for record in rows.records], _judge_status)
-    verdicts.judge("profile", profiles, _judge_label)
+    verdicts.refuse_faulty("profile", profiles, _judge_label)
     values, clips = _judge_values(verdicts, schema.values_of(rows.records), rules.metrics)
     _refuse_old(verdicts, slots, rules)
-    keep = verdicts.keep
+    rejected, indices, keep = rows.rejected, rows.indices, verdicts.keep
+    if verdicts.rejected:
+        rejected = _in_order((*rejected, *verdicts.rejected))
+        names, profiles, indices = (list(compress(column, keep)) for column in (names, profiles, indices))
+        slots, statuses, values, clips = slots[keep], statuses[keep], values[keep], clips[keep]
     return ParsedFeed(
-        batch=_build_batch(
-            list(compress(names, keep)),
-            list(compress(profiles, keep)),
-            slots=slots[keep],
-            statuses=statuses[keep],
-            values=values[keep],
-        ),
+        batch=_build_batch(names, profiles, slots=slots, statuses=statuses, values=values),
         received=rows.received,
-        rejected=_in_order((*rows.rejected, *verdicts.rejected)),
-        clipped=int(clips[keep].sum()),
+        rejected=tuple(rejected),
+        clipped=int(clips.sum()),
         unknown_fields=rows.unknown_fields,
-        indices=tuple(compress(rows.indices, keep)),
+        indices=tuple(indices),
     )
 
 
@@ -186,14 +184,19 @@ class _Verdicts:
             self.keep[row] = False
             self.rejected.append(Rejection(self._indices[row], field, reason))
 
-    def judge(self, field: str, column: Sequence[Any], judge: Callable[[Any], int | _Fault]) -> IntArray:
-        """(rows,): what `judge` makes of each value, -1 for a fault. The rows of a request share most values."""
+    def refuse_faulty(self, field: str, column: Sequence[Any], judge: Callable[[Any], int | _Fault]) -> None:
+        """Refuses the rows whose value is a fault; each value is judged once."""
         verdicts = {value: judge(value) for value in dict.fromkeys(column)}
         faults = {value: verdict for value, verdict in verdicts.items() if isinstance(verdict, _Fault)}
         if faults:
             for row, value in enumerate(column):
                 if value in faults:
                     self.refuse(row, field, faults[value].reason)
+
+    def judge(self, field: str, column: Sequence[Any], judge: Callable[[Any], int | _Fault]) -> IntArray:
+        """(rows,): what `judge` makes of each value, -1 for a fault. For columns with few different values."""
+        verdicts = {value: judge(value) for value in dict.fromkeys(column)}
+        self.refuse_faulty(field, column, verdicts.__getitem__)
         codes = {value: -1 if isinstance(verdict, _Fault) else verdict for value, verdict in verdicts.items()}
         return np.fromiter(map(codes.__getitem__, column), np.int64, len(column))
 
@@ -311,7 +314,7 @@ def _build_batch(
     if not names:
         return None
     row_of = {name: row for row, name in enumerate(dict.fromkeys(names))}
-    given = {name: profile for name, profile in zip(names, profiles, strict=True) if profile}
+    given = dict(pair for pair in zip(names, profiles, strict=True) if pair[1]) if any(profiles) else {}
     return Batch(
         servers=tuple(row_of),
         profiles=tuple(map(given.get, row_of)),

@@ -236,7 +236,10 @@ class SampleFile:
         """Writes the servers that are new or have another profile; returns them."""
         changed: dict[str, _Server] = {}
         for batch in batches:
-            for name, profile in zip(batch.servers, batch.profiles, strict=True):
+            named: Iterable[tuple[str, str | None]] = zip(batch.servers, batch.profiles, strict=True)
+            if not any(batch.profiles):  # as most batches are
+                named = ((name, None) for name in batch.servers if name not in self._servers)
+            for name, profile in named:
                 known = changed.get(name) or self._servers.get(name)
                 if known is None or profile not in (None, known.profile):
                     changed[name] = self._write_server(name, profile)
@@ -252,7 +255,8 @@ class SampleFile:
 
     def _insert(self, batch: Batch, changed: Mapping[str, _Server], *, row_id: int | None = None) -> None:
         """Without a row_id: behind the others."""
-        ids = np.array([(changed.get(name) or self._servers[name]).id for name in batch.servers])
+        servers = {**self._servers, **changed} if changed else self._servers
+        ids = np.fromiter((servers[name].id for name in batch.servers), np.int64, len(batch.servers))
         body = _pack(ids[batch.rows], batch)
         samples = len(batch.rows)
         checksum = _checksum(self._layout, samples, body)
