@@ -35,7 +35,8 @@ log = logging.getLogger(__name__)
 class Forecaster:
     """Publishes to the board. `judge` adds its verdicts to every answer; it is called in the forecaster's thread.
 
-    `clock` is Unix time, for what is shown; `timer` measures durations.
+    `clock` is Unix time, for what is shown; `timer` measures durations. overruns: forecasts that took longer than one
+    slot of the window's grid.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Forecaster:
         self.last_prediction: float | None = None
         self.last_seconds: float | None = None
         self.failures = 0
+        self.overruns = 0
 
     def wake(self) -> None:
         """There is something new: data or a model. From any thread; costs nothing."""
@@ -182,6 +184,15 @@ class Forecaster:
     def _announce(self, answer: Answer, seconds: float) -> None:
         assert answer.model is not None  # predictions come from a model
         self.last_prediction, self.last_seconds = self._clock(), seconds
+        if seconds > self._window.interval_seconds:
+            self.overruns += 1
+            log.warning(
+                "a forecast of %d servers took %.1f s, longer than window.interval_seconds (%d): the next one takes "
+                "the newest data, slots between get none",
+                len(answer.predictions),
+                seconds,
+                self._window.interval_seconds,
+            )
         self._events.publish(
             ForecastPublished(
                 version=answer.model.name,

@@ -94,10 +94,6 @@ class Instruments:
         )
         for check in _CHECKS:
             self._rejections.labels(check)  # at zero: a rule sees a series grow only if it was there before
-        self._interval_seconds = services.config.window.interval_seconds
-        self._overruns = Counter(
-            "nordiq_watch_forecast_overruns", "Forecasts that took longer than one interval.", registry=registry
-        )
         self._forecast_seconds = Histogram(
             "nordiq_watch_forecast_duration_seconds",
             "Making one forecast of the whole fleet and its answer.",
@@ -172,7 +168,6 @@ class Instruments:
 
     def _on_forecast(self, event: ForecastPublished) -> None:
         self._forecast_seconds.observe(event.seconds)
-        self._overruns.inc(event.seconds > self._interval_seconds)
 
     def _on_judged(self, event: FleetJudged) -> None:
         for horizon in ("30m", "8h"):
@@ -296,6 +291,11 @@ class Snapshot(Collector):
         failures = CounterMetricFamily("nordiq_watch_forecast_failures", "Forecasts that failed.")
         failures.add_metric((), forecaster.failures)
         yield failures
+        overruns = CounterMetricFamily(
+            "nordiq_watch_forecast_overruns", "Forecasts that took longer than one interval."
+        )
+        overruns.add_metric((), forecaster.overruns)
+        yield overruns
 
 
 def _accuracy_family(name: str, text: str) -> GaugeMetricFamily:

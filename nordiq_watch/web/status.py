@@ -44,6 +44,8 @@ def show_status() -> Body:
         "servers_ready": standing.servers_ready,
         "uptime_seconds": round(daemon.clock() - daemon.started_at, 1),
         "last_prediction": write_time(daemon.forecaster.last_prediction),
+        "forecast_seconds": daemon.forecaster.last_seconds,
+        "forecast_overruns": daemon.forecaster.overruns,
         "stale": daemon.board.peek().stale,
         "warmup": asdict(standing.warmup),
         "storage": _show_storage(),

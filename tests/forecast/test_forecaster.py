@@ -132,6 +132,31 @@ def test_data_that_comes_during_a_computation_asks_for_another_one(desk: Desk) -
     assert len(predictor.snapshots) == 2
 
 
+def test_a_forecast_longer_than_a_slot_is_counted_and_the_next_one_takes_the_newest_data(desk: Desk) -> None:
+    predictor = desk.put_live()
+    desk.warm_up()
+    desk.cost = 300.0
+    desk.forecaster.step()
+    assert desk.forecaster.overruns == 0
+    desk.cost = 300.5
+
+    def two_slots_go_by() -> None:
+        desk.spend()
+        desk.feed(2, 20.0)
+        desk.feed(3, 30.0)
+
+    predictor.before = two_slots_go_by
+    desk.now += 1000.0
+    desk.forecaster.wake()
+    desk.forecaster.step()
+    assert (desk.forecaster.overruns, desk.forecaster.last_seconds) == (1, 300.5)
+    predictor.before = lambda: None
+    desk.now += 1000.0
+    desk.forecaster.step()
+    assert desk.p50() == 30.0
+    assert len(desk.published) == 3
+
+
 def test_a_swap_does_not_wait_for_the_rest(desk: Desk) -> None:
     desk.put_live(generation=1)
     desk.warm_up()

@@ -50,6 +50,8 @@ def test_status_of_a_fresh_daemon(world):
         "servers_ready": 0,
         "uptime_seconds": 90.0,
         "last_prediction": None,
+        "forecast_seconds": None,
+        "forecast_overruns": 0,
         "storage": {"healthy": True, "troubles": []},
         "pinned": False,
         "stale": False,
