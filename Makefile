@@ -26,9 +26,11 @@ run: $(VENV)/.runtime
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
 
+BENCHMARKS := reload detect feed soak console forecast answers start alerts
+
 bench: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
-	for file in benchmarks/reload.py benchmarks/detect.py benchmarks/feed.py benchmarks/soak.py benchmarks/console.py benchmarks/forecast.py benchmarks/alerts.py; do $(BIN)/python $$file $(ARGS) || exit 1; done
+	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py $(ARGS) || exit 1; done
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

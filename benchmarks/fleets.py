@@ -27,6 +27,7 @@ from nordiq_watch.training.export import export_model
 
 ENCODER, HORIZON, INTERVAL_SECONDS = 288, 96, 300
 HEADS = 8
+QUANTILES = (0.1, 0.5, 0.9)
 LAST_SLOT = 5_681_664
 PROFILES = ("Database", "Web API", "ML Compute")
 
@@ -108,8 +109,11 @@ class Peer:
         return np.stack([target.numpy() for target in targets], axis=1)
 
 
-def make_peer(*, hidden_size: int, targets: Sequence[str], quantiles: Sequence[float] = (0.1, 0.5, 0.9)) -> Peer:
-    """All metrics are read, `targets` are forecast. Scales are fixed: the library is at its quickest with those."""
+def make_peer(*, hidden_size: int, targets: Sequence[str], calm: bool = False) -> Peer:
+    """All metrics are read, `targets` are forecast. Scales are fixed: the library is at its quickest with those.
+
+    calm: its forecasts are the middle of the data ± a deviation, so that a daemon's canary lets it pass.
+    """
     values = make_values(_TRAINED_ON, ENCODER + HORIZON, seed=1)
     several = len(targets) > 1
     normalizers = [GroupNormalizer(transformation="softplus") for _ in targets]
@@ -136,9 +140,13 @@ def make_peer(*, hidden_size: int, targets: Sequence[str], quantiles: Sequence[f
             hidden_size=hidden_size,
             attention_head_size=HEADS,
             hidden_continuous_size=hidden_size // 2,
-            loss=QuantileLoss(list(quantiles)),
+            loss=QuantileLoss(list(QUANTILES)),
         )
     shake(model)
+    if calm:
+        for layer in model.output_layer if several else [model.output_layer]:
+            torch.nn.init.zeros_(layer.weight)
+            layer.bias.data = torch.tensor([-1.0, 0.0, 1.0])
     spec, tensors = export_model(
         model.eval(),
         dataset,
