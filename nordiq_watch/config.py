@@ -338,6 +338,27 @@ def find_remote(environ: Mapping[str, str] | None = None) -> Remote:
     return Remote(url=environ.get(URL_VARIABLE) or None, api_key=environ.get(API_KEY_VARIABLE) or None)
 
 
+class Supervision(Struct, frozen=True):
+    """What systemd says to this process: where to report, how often to ping at least, how many sockets it passes."""
+
+    notify_socket: str | None = None
+    watchdog_seconds: float | None = None
+    passed_sockets: int = 0
+
+
+def find_supervision(environ: Mapping[str, str] | None = None, *, own_pid: int | None = None) -> Supervision:
+    """NOTIFY_SOCKET, WATCHDOG_USEC and LISTEN_FDS, as far as they are meant for this process and not its parent."""
+    environ = os.environ if environ is None else environ
+    own = str(os.getpid() if own_pid is None else own_pid)
+    watchdog, sockets = environ.get("WATCHDOG_USEC", ""), environ.get("LISTEN_FDS", "")
+    watched = watchdog.isdecimal() and int(watchdog) > 0 and environ.get("WATCHDOG_PID", own) == own
+    return Supervision(
+        notify_socket=environ.get("NOTIFY_SOCKET") or None,
+        watchdog_seconds=int(watchdog) / 1_000_000 if watched else None,
+        passed_sockets=int(sockets) if sockets.isdecimal() and environ.get("LISTEN_PID") == own else 0,
+    )
+
+
 def environment_without_settings(environ: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment for a child that shall obey its config file alone: no NORDIQ_* but the key and the address."""
     environ = os.environ if environ is None else environ

@@ -21,7 +21,7 @@ import msgspec
 
 from nordiq_watch import __version__
 from nordiq_watch.artifact.signature import trust_in
-from nordiq_watch.config import Config, Settings, load_settings
+from nordiq_watch.config import Config, Settings, find_supervision, load_settings
 from nordiq_watch.errors import ConfigError, NordiqError
 from nordiq_watch.events import (
     AlertsChanged,
@@ -48,6 +48,7 @@ from nordiq_watch.host.http import HttpServer
 from nordiq_watch.host.keys import Keyring, ensure_keys
 from nordiq_watch.host.logs import configure_logging, read_tail
 from nordiq_watch.host.memory import free_host_bytes
+from nordiq_watch.host.systemd import Heartbeats, ServiceManager, Vigil, passed_socket
 from nordiq_watch.host.threads import lower_priority
 from nordiq_watch.host.webhook import Webhook
 from nordiq_watch.live.published import Live
@@ -106,6 +107,9 @@ class Daemon:
         self._taken = settings.config  # with what a SIGHUP changed since
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._supervision = find_supervision()
+        self._manager = ServiceManager(self._supervision.notify_socket)
+        self._heartbeats = Heartbeats()
         self._build(settings)
 
     def _build(self, settings: Settings) -> None:
@@ -143,7 +147,7 @@ class Daemon:
             started_at=time.time(),
             read_log=partial(read_tail, settings.log_file),
         )
-        self.http = HttpServer(create_app(services), config.server)
+        self.http = HttpServer(create_app(services), config.server, listener=passed_socket(self._supervision))
 
     def _build_forecast(self, settings: Settings) -> None:
         config = settings.config
@@ -292,22 +296,25 @@ class Daemon:
         limit_threads(max(1, (os.cpu_count() or 1) // 2))  # requests and samples keep the other half
         self._ingest.restore()
         gc.freeze()  # what lives as long as the daemon is not walked again whenever a feed makes many objects
-        self._start("ingest", self._ingest.run)
+        self._start("ingest", self._ingest.run, beats=True)
         if self._webhook is not None:
             self._start("webhook", self._webhook.run)
         self._start("history", self._historian.run)
         self._start("quality", self._bookkeeper.run)
-        self._start("forecaster", self._forecaster.run, nice=_BACKGROUND)
+        self._start("forecaster", self._forecaster.run, nice=_BACKGROUND, beats=True)
         self._queue.submit(LookAgain(trigger="startup"))
-        self._start("reload", self._worker.run)
+        self._start("reload", self._worker.run, beats=True)
         if settings.config.watch.enabled:
-            self._start("watcher", self._watcher.run)
+            self._start("watcher", self._watcher.run, beats=True)
         else:
             log.info("watch.enabled is false: new models go live only on request")
+        vigil = self._keep_vigil()
         log.info("serving on %s", self.http.url)
         try:
-            self.http.run()
+            self.http.run(self._heartbeats.of("http"))
         finally:
+            vigil.stop()
+            self._manager.stopping()
             self._shut_down()
 
     def stop(self) -> None:
@@ -316,8 +323,35 @@ class Daemon:
         self._queue.close()  # requests that wait for a reload are answered now
         self.http.stop()
 
+    def _keep_vigil(self) -> Vigil:
+        """From now on systemd is told that the API answers, what is live, and that all threads are well."""
+        vigil = Vigil(
+            self._manager,
+            url=self.http.url,
+            watchdog_seconds=self._supervision.watchdog_seconds,
+            find_fault=self._find_fault,
+            describe=self._describe_live,
+        )
+        self._events.subscribe(ModelWentLive, lambda _: self._manager.status(self._describe_live()))
+        threading.Thread(target=vigil.run, name="vigil", daemon=True).start()
+        return vigil
+
+    def _find_fault(self) -> str | None:
+        return self._heartbeats.missing({thread.name: thread.is_alive() for thread in self._threads})
+
+    def _describe_live(self) -> str:
+        model = self._live.peek()
+        return f"{model.name} is live, generation {model.identity.generation}" if model else "no model is live yet"
+
     def reload_settings(self) -> None:
         """What SIGHUP asks for: what can change without a restart is taken anew, and the latest model is looked for."""
+        self._manager.reloading()
+        try:
+            self._reload_settings()
+        finally:
+            self._manager.ready(self._describe_live())
+
+    def _reload_settings(self) -> None:
         self._queue.submit(LookAgain(trigger="signal"))
         if self._config_file is None:
             return
@@ -343,10 +377,12 @@ class Daemon:
         """The new log settings, but for the directory: the audit and this log stay where they are until a restart."""
         return msgspec.structs.replace(new, logs=msgspec.structs.replace(new.logs, dir=self._settings.config.logs.dir))
 
-    def _start(self, name: str, target: Callable[[], None], *, nice: int = 0) -> None:
+    def _start(self, name: str, target: Callable[..., None], *, nice: int = 0, beats: bool = False) -> None:
+        """A thread that runs `target`; with `beats` its loop shows that it comes round."""
+
         def run() -> None:
             lower_priority(nice)
-            target()
+            target(self._heartbeats.of(name)) if beats else target()
 
         thread = threading.Thread(target=run, name=name, daemon=True)
         thread.start()

@@ -31,6 +31,9 @@ from nordiq_watch.records import Forecasting
 
 log = logging.getLogger(__name__)
 
+_ROUND_SECONDS = 30.0
+"""The loop comes round at least this often, to show that it is not stuck."""
+
 
 class Forecaster:
     """Publishes to the board. `judge` adds its verdicts to every answer; it is called in the forecaster's thread.
@@ -95,11 +98,13 @@ class Forecaster:
             self._tried.wait_for(lambda: self._stopping or self._tried_generation >= generation, timeout)
             return self._answered_generation >= generation
 
-    def run(self) -> None:
-        """Computes whenever there is news, until `stop()`."""
+    def run(self, beat: Callable[[], None] = lambda: None) -> None:
+        """Computes whenever there is news, until `stop()`. Calls `beat` in every round."""
         while not self._stopping:
+            beat()
             self._woken.clear()
-            self._woken.wait(self.step())
+            rest = self.step()
+            self._woken.wait(_ROUND_SECONDS if rest is None else min(rest, _ROUND_SECONDS))
 
     def stop(self) -> None:
         """Ends `run()` after the computation that is running. From any thread."""

@@ -140,9 +140,10 @@ class Ingest:
             warmup=measure_warmup(samples, requirement),
         )
 
-    def run(self) -> None:
-        """Takes batches until `stop()`, and those that waited then."""
+    def run(self, beat: Callable[[], None] = lambda: None) -> None:
+        """Takes batches until `stop()`, and those that waited then. Calls `beat` in every round."""
         while not self._stopping.is_set() or not self._waiting.empty():
+            beat()
             try:
                 self.step(timeout_seconds=RETRY_SECONDS)
                 self._ledger.tend()

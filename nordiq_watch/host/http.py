@@ -140,13 +140,22 @@ class _Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress ships no types
 class HttpServer:
     """Serves a WSGI app on one address. The socket is bound, and connections queue, from the constructor on.
 
-    ConfigError, naming host and port, when it cannot be bound.
+    ConfigError, naming host and port, when it cannot be bound. `listener`: a socket that somebody else has bound and
+    keeps, in place of host and port; who connects while no server runs waits in its queue for the next one.
     """
 
-    def __init__(self, app: WsgiApp, settings: Server, *, grace_seconds: float = _GRACE_SECONDS) -> None:
-        listener = _bind(settings.host, settings.port)
-        self.host = settings.host
-        self.port: int = listener.getsockname()[1]
+    def __init__(
+        self,
+        app: WsgiApp,
+        settings: Server,
+        *,
+        listener: socket.socket | None = None,
+        grace_seconds: float = _GRACE_SECONDS,
+    ) -> None:
+        passed = listener is not None
+        listener = listener or _bind(settings.host, settings.port)
+        bound_host, self.port = listener.getsockname()[:2]
+        self.host: str = bound_host if passed else settings.host
         self._grace_seconds = grace_seconds
         self._request_seconds = settings.request_seconds
         self._stopping = False
@@ -173,9 +182,13 @@ class HttpServer:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
-    def run(self) -> None:
-        """Answers requests until `stop`. Returns when those in flight are answered, or the grace period is over."""
+    def run(self, beat: Callable[[], None] = lambda: None) -> None:
+        """Answers requests until `stop`. Returns when those in flight are answered, or the grace period is over.
+
+        `beat` is called each time that the loop comes round, at least once in two seconds.
+        """
         while not self._stopping:
+            beat()
             self._poll(_POLL_SECONDS)
             self._hang_up_on_the_slow()
         self._drain()

@@ -92,9 +92,10 @@ class Watcher:
         self._stopping = threading.Event()
         self.active_mode: str | None = None
 
-    def run(self) -> None:
-        """Watches until `stop`."""
+    def run(self, beat: Callable[[], None] = lambda: None) -> None:
+        """Watches until `stop`. Calls `beat` in every round."""
         while not self._stopping.is_set():
+            beat()
             try:
                 self.step()
             except Exception:  # the top of the thread: watching must go on

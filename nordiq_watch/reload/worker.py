@@ -28,6 +28,9 @@ from nordiq_watch.storage.decisions import DecisionStore, Refusal
 
 log = logging.getLogger(__name__)
 
+_ROUND_SECONDS = 30.0
+"""The loop comes round at least this often, to show that it is not stuck."""
+
 _LOOK_GAP_SECONDS = 0.02
 """A file that is written to makes thousands of events; looking fifty times a second is enough."""
 
@@ -65,10 +68,11 @@ class ReloadWorker:
         self._looked_at = -inf
         self.running: Ticket | None = None
 
-    def run(self) -> None:
-        """Works until the queue is closed."""
+    def run(self, beat: Callable[[], None] = lambda: None) -> None:
+        """Works until the queue is closed. Calls `beat` in every round."""
         while not self._queue.closed:
-            self.step(timeout=None)
+            beat()
+            self.step(timeout=_ROUND_SECONDS)
 
     def step(self, *, timeout: float | None) -> bool:
         """Waits for the next job or for the time of the next look, and does it. False if there was nothing to do."""

@@ -1,0 +1,170 @@
+"""What systemd and the daemon tell each other: sd_notify(3), the watchdog, and sockets that it passes.
+
+The protocol is one datagram of `NAME=value` lines to the socket in NOTIFY_SOCKET (sd_notify(3), systemd's own page; an
+address that begins with `@` is abstract). Passed sockets begin at descriptor 3 (sd_listen_fds(3)). Without systemd all
+of it does nothing.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from urllib.parse import urlsplit
+
+from nordiq_watch.config import Supervision
+from nordiq_watch.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+_FIRST_PASSED = 3
+_ASK_AGAIN_SECONDS = 0.1
+_ANSWER_SECONDS = 5.0
+_SEND_SECONDS = 1.0
+_CHECK_SECONDS = 5.0
+
+STUCK_SECONDS = 600.0
+"""How long one job of a thread may take: far more than the longest forecast or the loading of the largest model. What
+stops the whole process is found much sooner: then nobody pings at all.
+"""
+
+
+def passed_socket(supervision: Supervision) -> socket.socket | None:
+    """The listening socket that systemd holds for this service; None if there is none. ConfigError: it is unusable."""
+    if not supervision.passed_sockets:
+        return None
+    if supervision.passed_sockets > 1:
+        found = supervision.passed_sockets
+        raise ConfigError(f"systemd passes {found} sockets, but one is served: leave one ListenStream= in the .socket")
+    try:
+        listener = socket.socket(fileno=_FIRST_PASSED)
+        listens = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as error:
+        raise ConfigError(f"the socket that systemd passes cannot be used ({error.strerror})") from None
+    if not listens or listener.family not in (socket.AF_INET, socket.AF_INET6):
+        raise ConfigError("the socket that systemd passes is no listening TCP socket: use ListenStream=HOST:PORT")
+    listener.set_inheritable(False)
+    return listener
+
+
+class ServiceManager:
+    """Tells systemd what becomes of the service. Every method may be called from any thread; none raises."""
+
+    def __init__(self, address: str | None) -> None:
+        self._address = "\0" + address[1:] if address and address.startswith("@") else address
+
+    def ready(self, status: str) -> None:
+        self._tell(READY="1", STATUS=status)
+
+    def status(self, status: str) -> None:
+        self._tell(STATUS=status)
+
+    def reloading(self) -> None:
+        self._tell(RELOADING="1", MONOTONIC_USEC=str(time.monotonic_ns() // 1000))
+
+    def stopping(self) -> None:
+        self._tell(STOPPING="1", STATUS="stopping")
+
+    def ping(self) -> None:
+        self._tell(WATCHDOG="1")
+
+    def _tell(self, **assignments: str) -> None:
+        if self._address is None:
+            return
+        message = "\n".join(f"{name}={' '.join(value.split())}" for name, value in assignments.items())
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+                sender.settimeout(_SEND_SECONDS)
+                sender.connect(self._address)
+                sender.send(message.encode())
+        except OSError as error:
+            log.warning("systemd could not be told %s (%s)", next(iter(assignments)), error.strerror or error)
+
+
+class Heartbeats:
+    """When each thread's loop last came round. A thread that ended, or whose loop stands still, is named."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, stuck_seconds: float = STUCK_SECONDS) -> None:
+        self._clock = clock
+        self._stuck_seconds = stuck_seconds
+        self._beaten: dict[str, float] = {}
+
+    def of(self, name: str) -> Callable[[], None]:
+        """What the loop of this thread calls each time that it comes round. It counts from now on."""
+
+        def beat() -> None:
+            self._beaten[name] = self._clock()
+
+        beat()
+        return beat
+
+    def missing(self, alive: Mapping[str, bool]) -> str | None:
+        """What is wrong with one of the threads, in words; None if all are well. `alive`: which of them run."""
+        for name, runs in alive.items():
+            if not runs:
+                return f"the thread {name} ended"
+        now = self._clock()
+        for name, at in list(self._beaten.items()):
+            if now - at > self._stuck_seconds:
+                return f"the thread {name} has been busy for {now - at:.0f} s"
+        return None
+
+
+class Vigil:
+    """The thread that says READY once the API answers, and pings for as long as all threads are well."""
+
+    def __init__(
+        self,
+        manager: ServiceManager,
+        *,
+        url: str,
+        watchdog_seconds: float | None,
+        find_fault: Callable[[], str | None],
+        describe: Callable[[], str],
+    ) -> None:
+        self._manager = manager
+        self._url = url
+        self._pause_seconds = _CHECK_SECONDS if watchdog_seconds is None else watchdog_seconds / 2
+        self._find_fault = find_fault
+        self._describe = describe
+        self._stopping = threading.Event()
+        self._fault: str | None = None
+
+    def run(self) -> None:
+        """Until `stop`."""
+        while not answers(self._url):
+            if self._stopping.wait(_ASK_AGAIN_SECONDS):
+                return
+        self._manager.ready(self._describe())
+        while True:
+            self.step()
+            if self._stopping.wait(self._pause_seconds):
+                return
+
+    def step(self) -> None:
+        """One ping, unless something is wrong; that is logged once."""
+        fault = self._find_fault()
+        if fault is None:
+            self._manager.ping()
+        elif fault != self._fault and not self._stopping.is_set():
+            log.error("the watchdog is not pinged any more: %s", fault)
+        self._fault = fault
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+
+def answers(url: str) -> bool:
+    """Whether an HTTP server answers there; a refusal is an answer too."""
+    parts = urlsplit(url)
+    with closing(http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_ANSWER_SECONDS)) as connection:
+        try:
+            connection.request("GET", "/health")
+            connection.getresponse()
+        except (OSError, http.client.HTTPException):
+            return False
+    return True
