@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from nordiq_watch.records import AlertChange, DoubleArray, Forecasting, Stage
+from nordiq_watch.records import AlertChange, DoubleArray, Forecasting, ReloadRecord, Stage
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,13 @@ class ModelRejectedEvent:
     reason: str
     still_live: str | None
     reload_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadFinished:
+    """A reload is over, however it ended: `record.outcome` says how."""
+
+    record: ReloadRecord
 
 
 @dataclass(frozen=True, slots=True)

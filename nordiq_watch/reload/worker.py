@@ -12,7 +12,14 @@ from math import inf
 from typing import Literal
 
 from nordiq_watch.errors import ModelRejected, StorageError, TransientModelError
-from nordiq_watch.events import EventBus, ModelQuarantined, ModelRejectedEvent, ModelWentLive, PinChanged
+from nordiq_watch.events import (
+    EventBus,
+    ModelQuarantined,
+    ModelRejectedEvent,
+    ModelWentLive,
+    PinChanged,
+    ReloadFinished,
+)
 from nordiq_watch.live.published import Live
 from nordiq_watch.live.servable import Servable
 from nordiq_watch.records import Verdict, Version
@@ -125,7 +132,9 @@ class ReloadWorker:
         return Attempt(ticket, live=self._live_name, clock=self._clock, wall_clock=self._wall_clock)
 
     def _finish(self, attempt: Attempt, outcome: str, reason: str | None = None) -> None:
-        self._history.add(attempt.finish(outcome, live=self._live_name, reason=reason))
+        record = attempt.finish(outcome, live=self._live_name, reason=reason)
+        self._history.add(record)
+        self._events.publish(ReloadFinished(record))
 
     def _give_up(self, error: Exception) -> None:
         """An error that nobody foresaw: the version is refused, because the next try would fail the same way."""

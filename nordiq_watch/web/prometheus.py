@@ -20,6 +20,7 @@ from nordiq_watch.events import (
     ForecastPublished,
     ModelRejectedEvent,
     ModelWentLive,
+    ReloadFinished,
 )
 from nordiq_watch.forecast.alerts import RISK, SILENT
 from nordiq_watch.forecast.thresholds import LEVELS
@@ -141,6 +142,7 @@ class Instruments:
         self._request_seconds.labels(route, str(status)).observe(seconds)
 
     def _subscribe(self, services: Services) -> None:
+        services.events.subscribe(ReloadFinished, self._on_finished)
         services.events.subscribe(ModelWentLive, self._on_live)
         services.events.subscribe(ModelRejectedEvent, self._on_rejected)
         services.events.subscribe(BatchAccepted, self._on_batch)
@@ -150,14 +152,15 @@ class Instruments:
         services.events.subscribe(AlertsDelivered, self._on_delivered)
         services.events.subscribe(AlertDeliveryFailed, self._on_undelivered)
 
+    def _on_finished(self, event: ReloadFinished) -> None:
+        self._reloads.labels(event.record.trigger, event.record.outcome).inc()
+
     def _on_live(self, event: ModelWentLive) -> None:
-        self._reloads.labels(event.trigger, "loaded").inc()
         self._reload_seconds.observe(event.seconds)
         for stage in event.stages:
             self._stage_seconds.labels(stage.name).observe(stage.seconds)
 
     def _on_rejected(self, event: ModelRejectedEvent) -> None:
-        self._reloads.labels(event.trigger, "rejected").inc()
         self._rejections.labels(event.check).inc()
 
     def _on_batch(self, event: BatchAccepted) -> None:

@@ -14,8 +14,8 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from support.web_world import KEY, NOW, VERSION, World
 
-from nordiq_watch.events import ForecastPublished, ModelRejectedEvent, ModelWentLive
-from nordiq_watch.records import Stage
+from nordiq_watch.events import ForecastPublished, ModelRejectedEvent, ModelWentLive, ReloadFinished
+from nordiq_watch.records import ReloadRecord, Stage
 from nordiq_watch.web import prometheus
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -32,6 +32,8 @@ def text(world: World) -> str:
     events = world.services.events
     events.publish(ModelWentLive(VERSION, 1, "ab", "watcher", None, reload_id=1, stages=(Stage("seen", 0.0),)))
     events.publish(ModelRejectedEvent(VERSION, "api", "canary", "p50 is NaN", None, reload_id=2))
+    record = ReloadRecord(1, "watcher", None, "finished", created_at=NOW, outcome="loaded")
+    events.publish(ReloadFinished(record))
     events.publish(ForecastPublished(VERSION, 1, 5, 0.2))
     world.client.get("/status")
     return world.client.get("/metrics", headers={"X-API-Key": KEY}).text

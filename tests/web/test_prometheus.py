@@ -16,8 +16,9 @@ from nordiq_watch.events import (
     ForecastPublished,
     ModelRejectedEvent,
     ModelWentLive,
+    ReloadFinished,
 )
-from nordiq_watch.records import Stage, Version, VersionStatus
+from nordiq_watch.records import ReloadRecord, Stage, Version, VersionStatus
 
 
 @pytest.fixture
@@ -82,13 +83,22 @@ def went_live(*, generation: int, seconds: float) -> ModelWentLive:
     return ModelWentLive(VERSION, generation, "ab", "watcher", None, reload_id=generation, stages=stages)
 
 
+def finished(trigger: str, outcome: str) -> ReloadFinished:
+    return ReloadFinished(ReloadRecord(1, trigger, None, "finished", created_at=NOW, outcome=outcome))
+
+
 def test_reloads_are_counted_by_trigger_and_outcome(world, value):
     events = world.services.events
-    events.publish(went_live(generation=1, seconds=0.7))
-    events.publish(went_live(generation=2, seconds=0.9))
-    events.publish(ModelRejectedEvent(VERSION, "api", "canary", "p50 is NaN", None, reload_id=3))
+    for trigger, outcome in (("watcher", "loaded"), ("watcher", "loaded"), ("api", "rejected"), ("api", "unchanged")):
+        events.publish(finished(trigger, outcome))
     assert value("reloads_total", trigger="watcher", outcome="loaded") == 2
     assert value("reloads_total", trigger="api", outcome="rejected") == 1
+    assert value("reloads_total", trigger="api", outcome="unchanged") == 1
+
+
+def test_reloads_that_went_live_are_timed(world, value):
+    world.services.events.publish(went_live(generation=1, seconds=0.7))
+    world.services.events.publish(went_live(generation=2, seconds=0.9))
     assert value("reload_duration_seconds_count") == 2
     assert value("reload_duration_seconds_sum") == pytest.approx(1.6)
 
