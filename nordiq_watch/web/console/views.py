@@ -37,7 +37,7 @@ class Views:
         self.thresholds = ThresholdTable(daemon.config.risk, daemon.config.metrics)
         self.trail = Trail(daemon.forecaster.latest)
         self._drawing = threading.Lock()
-        self._drawn: tuple[Answer | None, bytes] = (None, b"")
+        self._drawn = ("", b"")  # the answer's tag, not the answer: that one is large, and may be gone
         self.pulse = Pulse(daemon.clock)
         daemon.events.subscribe(ForecastPublished, self.trail.note)
         daemon.events.subscribe(ForecastPublished, self.pulse.note_forecast)
@@ -47,8 +47,8 @@ class Views:
         """JSON of the whole fleet: made once an answer, whoever asks first."""
         answer = self._daemon.board.peek()
         with self._drawing:
-            if self._drawn[0] is not answer:
-                self._drawn = (answer, _serialise(self._draw(answer)))
+            if self._drawn[0] != answer.etag:
+                self._drawn = (answer.etag, _serialise(self._draw(answer)))
             return self._drawn[1]
 
     def _draw(self, answer: Answer) -> dict[str, Any]:
