@@ -124,7 +124,7 @@ int64_t widest() {
 
 using Block = bool (*)(const Network &, const Call &, std::atomic<int64_t> &);
 
-Block block_of(int64_t lanes) {
+Block block_of([[maybe_unused]] int64_t lanes) {
 #ifdef NORDIQ_DISPATCH
     if (lanes == 16) return lanes16::work;
     if (lanes == 8) return lanes8::work;
@@ -218,26 +218,35 @@ INLINE void tile(const float *weight, const Floats *const *x, int64_t inputs, Fl
         Floats in[STEPS];
         for (int s = 0; s < STEPS; ++s) in[s] = x[s][k];
         for (int o = 0; o < OUTPUTS; ++o) {
-            const Floats w = all(weight[k * PACK + o]);
+            const Floats w = all(weight[o / PACK * PACK * inputs + k * PACK + o % PACK]);
             for (int s = 0; s < STEPS; ++s) sums[o][s] += w * in[s];
         }
     }
+}
+
+// OUTPUTS of them from `first` on, of which there may be only `count`.
+template <int OUTPUTS, int STEPS>
+INLINE void multiply_tile(const float *weight, const float *bias, int64_t first, int64_t count, int64_t inputs,
+                          const Floats *const *x, Floats *const *y, bool onto) {
+    Floats sums[OUTPUTS][STEPS];
+    for (int o = 0; o < OUTPUTS; ++o)
+        for (int s = 0; s < STEPS; ++s)
+            sums[o][s] = o >= count ? all(0) : onto ? y[s][first + o] : all(bias[first + o]);
+    tile<OUTPUTS, STEPS>(weight + first / PACK * PACK * inputs + first % PACK, x, inputs, sums);
+    for (int o = 0; o < OUTPUTS && o < count; ++o)
+        for (int s = 0; s < STEPS; ++s) y[s][first + o] = sums[o][s];
 }
 
 // y[s] = weight x[s] + bias for STEPS steps; with `onto`, y[s] += weight x[s].
 template <int STEPS>
 INLINE void multiply(const float *weight, const float *bias, int64_t outputs, int64_t inputs, const Floats *const *x,
                      Floats *const *y, bool onto) {
-    for (int64_t first = 0; first < outputs; first += TILE) {
-        const int64_t count = outputs - first < TILE ? outputs - first : TILE;
-        Floats sums[TILE][STEPS];
-        for (int o = 0; o < TILE; ++o)
-            for (int s = 0; s < STEPS; ++s)
-                sums[o][s] = o >= count ? all(0) : onto ? y[s][first + o] : all(bias[first + o]);
-        tile<TILE, STEPS>(weight + first / PACK * PACK * inputs + first % PACK, x, inputs, sums);
-        for (int o = 0; o < count; ++o)
-            for (int s = 0; s < STEPS; ++s) y[s][first + o] = sums[o][s];
-    }
+    constexpr int WIDE = STEPS == 1 ? 2 * TILE : TILE;  // a single step would leave registers empty
+    int64_t first = 0;
+    for (; first + WIDE <= outputs; first += WIDE)
+        multiply_tile<WIDE, STEPS>(weight, bias, first, WIDE, inputs, x, y, onto);
+    for (; first < outputs; first += TILE)
+        multiply_tile<TILE, STEPS>(weight, bias, first, outputs - first, inputs, x, y, onto);
 }
 
 // Steps stand `in_stride` and `out_stride` vectors apart.
