@@ -57,8 +57,6 @@ _MORE: Mapping[str, tuple[str, ...]] = {
     "POST /admin/reload-model": ("202", "404", "409"),
     "POST /admin/rollback": ("202", "404", "409"),
     "POST /admin/unpin": ("202",),
-    "POST /feed/prometheus": ("204",),
-    "POST /feed/telegraf": ("204",),
 }
 _OTHER_CONTENT: Mapping[str, tuple[str, ...]] = {
     "GET /metrics": ("text/plain",),
