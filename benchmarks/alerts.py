@@ -32,6 +32,7 @@ from nordiq_watch.forecast.alerts import AlertBook
 from nordiq_watch.forecast.judge import Judge
 from nordiq_watch.forecast.thresholds import FLOORS, LEVELS, ThresholdTable, level_of, score_values
 from nordiq_watch.live.servable import Servable
+from nordiq_watch.network.predictor import limit_threads
 from nordiq_watch.records import Alert, FloatArray, Forecast, Forecasting, IntArray, ModelIdentity, WindowSnapshot
 from nordiq_watch.reload.catalogue import Catalogue
 from nordiq_watch.reload.loader import Loader
@@ -115,7 +116,7 @@ KINDS = {"memory leak": (leak, 1), "CPU runaway": (runaway, 1), "correlated surg
 # --- the network --------------------------------------------------------------------------------------------------
 
 
-def train_network(fleet: RealFleet, root: Path, *, seconds: float) -> Servable:
+def train_network(fleet: RealFleet, root: Path, *, batches: int) -> Servable:
     """Trained by the real command's own code on six days with incidents in them."""
     chance = np.random.default_rng(1)
     values = fleet.values[:, : TRAINED_DAYS * DAY].copy()
@@ -129,10 +130,10 @@ def train_network(fleet: RealFleet, root: Path, *, seconds: float) -> Servable:
         hidden_size=32,
         max_encoder_length=ENCODER,
         max_prediction_length=HORIZON,
-        max_seconds=seconds,
+        max_batches_per_epoch=batches,
     )
     config = Config(metrics=METRICS, window=WindowSettings(length=ENCODER), training=training, device="cpu")
-    order = Order(root / "dataset", root / "models", epochs=20)
+    order = Order(root / "dataset", root / "models", epochs=1)
     directory = TrainingRun(order, Settings(config, root), console=Console(file=io.StringIO())).execute()
     (version,) = Catalogue(directory.parent).scan()
     loader = Loader(None)
@@ -330,11 +331,12 @@ def measure_quiet_days(fleet: RealFleet, network: Servable, *, days: float, ever
 def measure(options: argparse.Namespace) -> Report:
     if not GOOGLE_FLEET.is_dir():
         raise SystemExit(f"the real dataset is not there: {GOOGLE_FLEET}")
+    limit_threads(1)  # in so small a network threads only wait for each other
     fleet = RealFleet()
-    seconds, repeats, days = (15, 2, 0.5) if options.quick else (180, 8, 2.0)
+    batches, repeats, days = (60, 2, 0.5) if options.quick else (1000, 8, 2.0)
     with TemporaryDirectory(prefix="nordiq-alerts-") as root:
-        tell(f"training for {seconds} s")
-        network = train_network(fleet, Path(root), seconds=seconds)
+        tell(f"training with {batches} batches")
+        network = train_network(fleet, Path(root), batches=batches)
     trials = {}
     for kind in KINDS:
         tell(f"{kind}: {repeats} times")
