@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?=
 TORCH := $(shell grep '^torch==' requirements.txt)
 
-.PHONY: all run test lint types format bench docs screenshots clean
+.PHONY: all run test test-system lint types format bench docs screenshots clean
 all: lint types test
 
 $(VENV)/.runtime: requirements.txt pyproject.toml setup.py nordiq_watch/network/native.cpp
@@ -27,6 +27,9 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
 
 BENCHMARKS := reload detect feed soak console forecast answers start alerts
+
+test-system: $(VENV)/.dev  # as root, with debootstrap and systemd-container installed
+	$(BIN)/python -m pytest tests/system/lifecycle.py $(ARGS)
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
