@@ -93,6 +93,7 @@ def measure(options: argparse.Namespace) -> Report:
                 ("servers", "servers"),
                 ("restore_s", "window restored, s"),
                 ("answers_s", "process start to first answer, s"),
+                ("cpu_s", "CPU s till then"),
                 ("restart_s", "and a copy of the window, s"),
             ],
             "A day of samples on disk": [
@@ -310,14 +311,17 @@ def measure_window(plan: Plan, root: Path) -> list[Row]:
     restored = run_part("restore", str(state))
     with DaemonProcess(state.parent, metrics=DEFAULT_METRICS) as daemon:  # once for the page cache
         assert daemon.get("/status")["window_size"] == plan.servers * LENGTH
-    answers = []
+    answers, used = [], []
     for _ in range(plan.repeats):
         daemon = DaemonProcess(state.parent, metrics=DEFAULT_METRICS)
         began = time.perf_counter()
         with daemon.start():
             answers.append(time.perf_counter() - began)
+            assert daemon.process is not None
+            used.append(cpu_seconds(daemon.process.pid))
     restart = {
         "answers_s": median(answers),
+        "cpu_s": median(used),
         "restart_s": median(answers) + memory["snapshot_s"],
         "restore_s": restored["restore_s"],
     }
