@@ -78,7 +78,8 @@ class Ledger:
     def restore(self) -> None:
         """Fills the window from the archive and the journal. Where one cannot be read, it is tried again later."""
         limit = self._newest_allowed()
-        self._archive_unread = not self._attempt("archive", lambda: self._read_archive(limit))
+        if self._archive_unread:
+            self._archive_unread = not self._attempt("archive", lambda: self._read_archive(limit))
         self._is_restored = self._attempt("journal", lambda: self._read_journal(limit))
         log.info("window restored: %d servers, %d samples", self._window.servers_tracked, self._window.size)
 
@@ -147,6 +148,7 @@ class Ledger:
     def _begin_anew(self) -> None:
         self._window.clear()
         self._unsettled.clear()
+        self._archive_unread = True
         self.restore()
 
     def _read_archive(self, limit: int) -> None:
