@@ -17,8 +17,10 @@ from nordiq_watch.network.folded import FoldedForward
 from nordiq_watch.network.native import NativeForward, load_library
 from nordiq_watch.network.tft import TemporalFusionTransformer
 
-FOLDED_UP_TO_BYTES = 64_000_000
-"""A hidden size of 256 has 23 MB of weights. Beyond, the matrices are so large that there is little left to save."""
+FOLDED_UP_TO_BYTES = 32_000_000
+"""A hidden size of 256 has 23 MB of weights. While it is folded, in float64, a network takes three times its size once
+more; beyond this, the matrices are so large that there is little left to save.
+"""
 
 
 Way = Literal["native", "folded", "plain"]
