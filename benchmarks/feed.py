@@ -315,10 +315,13 @@ def measure_window(plan: Plan, root: Path) -> list[Row]:
     for _ in range(plan.repeats):
         daemon = DaemonProcess(state.parent, metrics=DEFAULT_METRICS)
         began = time.perf_counter()
-        with daemon.start():
+        try:
+            daemon.start()
             answers.append(time.perf_counter() - began)
             assert daemon.process is not None
             used.append(cpu_seconds(daemon.process.pid))
+        finally:
+            daemon.kill()
     restart = {
         "answers_s": median(answers),
         "cpu_s": median(used),
