@@ -33,7 +33,7 @@ class Contexts:
 @torch.inference_mode()
 def read_static(network: TemporalFusionTransformer, folds: Folds, cat: Tensor, cont: Tensor) -> Contexts:
     """cat (servers, labels) and cont (servers, numbers): any step of the encoder, all say the same."""
-    inputs = network._variables(cat, cont)
+    inputs = network.variables(cat, cont)
     nothing = cont.new_zeros(len(cont), network.spec.hidden_size)
     static, _ = network.static_variable_selection(inputs, nothing)  # (servers, hidden)
     selecting = network.static_context_variable_selection(static)

@@ -261,7 +261,7 @@ def _line(selection: VariableSelection, name: str) -> tuple[Tensor, Tensor]:
 def _stretch(resample: ResampleNorm) -> Tensor:
     """(outputs, inputs): what a ResampleNorm does before it normalises, as one matrix."""
     basis = torch.eye(resample.input_size, dtype=resample.mask.dtype)
-    stretched = basis if resample.input_size == resample.output_size else resample._interpolate(basis)
+    stretched = basis if resample.input_size == resample.output_size else resample.interpolate(basis)
     return (stretched * torch.sigmoid(resample.mask) * 2).T
 
 

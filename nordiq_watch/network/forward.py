@@ -16,12 +16,12 @@ from nordiq_watch.network.features import Inputs
 from nordiq_watch.network.folded import FoldedForward
 from nordiq_watch.network.native import NativeForward, load_library
 from nordiq_watch.network.tft import TemporalFusionTransformer
+from nordiq_watch.network.weights import count_bytes
 
 FOLDED_UP_TO_BYTES = 32_000_000
 """A hidden size of 256 has 23 MB of weights. While it is folded, in float64, a network takes three times its size once
 more; beyond this, the matrices are so large that there is little left to save.
 """
-
 
 Way = Literal["native", "folded", "plain"]
 
@@ -66,7 +66,7 @@ class PlainForward:
 
 def choose_forward(network: TemporalFusionTransformer, *, device: str, prefer: Way) -> Forward:
     """The quickest way, from `prefer` on, to compute this network on the device where it is."""
-    if prefer == "plain" or sum(parameter.nbytes for parameter in network.parameters()) > FOLDED_UP_TO_BYTES:
+    if prefer == "plain" or count_bytes(network) > FOLDED_UP_TO_BYTES:
         return PlainForward(network)
     library = load_library() if prefer == "native" and device == "cpu" else None
     return FoldedForward(network) if library is None else NativeForward(network, library)

@@ -204,7 +204,7 @@ class NativeForward:
         )
 
     def _keep(self, array: NDArray[Any]) -> int:
-        """The address of a copy that lives as long as this object."""
+        """The address of these numbers, which live as long as this object."""
         kept = np.ascontiguousarray(array)
         self._kept.append(kept)
         return int(kept.ctypes.data)

@@ -15,7 +15,7 @@ from nordiq_watch.network.explainer import Explainer, Explanation
 from nordiq_watch.network.features import Features, Inputs
 from nordiq_watch.network.forward import Way, choose_forward
 from nordiq_watch.network.normalizers import restore
-from nordiq_watch.network.weights import build_network, move_network
+from nordiq_watch.network.weights import build_network, count_bytes, move_network
 from nordiq_watch.records import FloatArray, Prediction, RawTensor, WindowSnapshot
 from nordiq_watch.spec import ModelSpec
 
@@ -54,7 +54,7 @@ class Predictor:
     @property
     def weight_bytes(self) -> int:
         """Memory that the weights take on the device."""
-        return sum(parameter.nbytes for parameter in self._network.parameters())
+        return count_bytes(self._network)
 
     def on(self, device: str) -> Predictor:
         """The same network on another device; this one is left as it is. MemoryError if there is no room."""

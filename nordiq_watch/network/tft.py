@@ -78,10 +78,10 @@ class ResampleNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.input_size != self.output_size:
-            x = self._interpolate(x)
+            x = self.interpolate(x)
         return cast(Tensor, self.norm(x * torch.sigmoid(self.mask) * 2))
 
-    def _interpolate(self, x: Tensor) -> Tensor:
+    def interpolate(self, x: Tensor) -> Tensor:
         signals = x.reshape(-1, 1, self.input_size)
         stretched = F.interpolate(signals, self.output_size, mode="linear", align_corners=True)
         return stretched.reshape(*x.shape[:-1], self.output_size)
@@ -267,8 +267,8 @@ class TemporalFusionTransformer(nn.Module):
         decoder_cont: Tensor,
     ) -> tuple[Tensor, Insight]:
         """What `forward` gives for these inputs, and what was weighed on the way there."""
-        past = self._variables(encoder_cat, encoder_cont)
-        future = self._variables(decoder_cat, decoder_cont)
+        past = self.variables(encoder_cat, encoder_cont)
+        future = self.variables(decoder_cat, decoder_cont)
         encoder, horizon = encoder_cont.shape[1], decoder_cont.shape[1]
 
         static_inputs = {name: past[name][:, 0] for name in self.static_variable_selection.names}
@@ -298,7 +298,7 @@ class TemporalFusionTransformer(nn.Module):
         quantiles = torch.stack([layer(output) for layer in layers], dim=1)
         return quantiles, Insight(attention, past_weights, future_weights)
 
-    def _variables(self, cat: Tensor, cont: Tensor) -> dict[str, Tensor]:
+    def variables(self, cat: Tensor, cont: Tensor) -> dict[str, Tensor]:
         """Name → (servers, steps, embedding) for labels, (servers, steps, 1) for numbers."""
         embeddings = cast(nn.ModuleDict, self.input_embeddings["embeddings"])
         labels = {name: embeddings[name](cat[..., i]) for i, name in enumerate(self.spec.x_categoricals)}

@@ -49,6 +49,11 @@ def move_network(network: TemporalFusionTransformer, device: str) -> TemporalFus
     return moved.requires_grad_(False).eval()
 
 
+def count_bytes(network: TemporalFusionTransformer) -> int:
+    """Memory that the network's weights take where they are."""
+    return sum(parameter.nbytes for parameter in network.parameters())
+
+
 def check_shapes(network: TemporalFusionTransformer, found: Mapping[str, Shape]) -> None:
     """Raises WeightsMismatch unless names and shapes are exactly the network's."""
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}

@@ -21,6 +21,7 @@ from nordiq_watch.network.forward import Forward, choose_forward
 from nordiq_watch.network.native import LANES, NativeForward, load_library
 from nordiq_watch.network.predictor import Predictor
 from nordiq_watch.network.tft import TemporalFusionTransformer
+from nordiq_watch.network.weights import count_bytes
 from nordiq_watch.spec import ModelSpec
 
 ROUNDING = 1e-6
@@ -181,7 +182,7 @@ class TestWhichWay:
 
     def test_a_large_network_stays_as_it_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
         network = build(network_spec(), random_weights(network_spec()))
-        size = sum(parameter.nbytes for parameter in network.parameters())
+        size = count_bytes(network)
         monkeypatch.setattr(forward_module, "FOLDED_UP_TO_BYTES", size)
         assert choose_forward(network, device="cpu", prefer="folded").name == "folded"
         monkeypatch.setattr(forward_module, "FOLDED_UP_TO_BYTES", size - 1)

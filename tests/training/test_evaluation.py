@@ -56,14 +56,19 @@ def test_model_and_baselines_are_scored_on_the_same_windows() -> None:
         assert scores["seasonal"].mae == pytest.approx(np.mean(day), rel=1e-6)
 
 
-def test_the_models_score_is_that_of_its_median() -> None:
-    split, forecaster = make([wavy(80)])
+def evaluate_and_ask(values: list[np.ndarray]) -> tuple[Evaluation, list[torch.Tensor], list[torch.Tensor]]:
+    """The evaluation, and of each target the network's own answer on all validation windows, and what came."""
+    split, forecaster = make(values)
     rows = spread_evenly(split.validation, limit=2000)
     x, (y, _) = Windows(split.validation).batch(rows)
     forecaster.eval()
     with torch.no_grad():
         prediction = forecaster(x)["prediction"]
-    evaluation = evaluate(forecaster, split, interval_seconds=300, batch_size=64)
+    return evaluate(forecaster, split, interval_seconds=300, batch_size=64), prediction, y
+
+
+def test_the_models_score_is_that_of_its_median() -> None:
+    evaluation, prediction, y = evaluate_and_ask([wavy(80)])
     for target, name in enumerate(("cpu_user_pct", "mem_used_pct")):
         median = prediction[target].sort(dim=-1).values[..., 3]
         expected = float((median - y[target]).abs().mean())
@@ -71,13 +76,7 @@ def test_the_models_score_is_that_of_its_median() -> None:
 
 
 def test_the_models_coverage_is_the_share_from_its_p10_to_its_p90() -> None:
-    split, forecaster = make([wavy(80)])
-    rows = spread_evenly(split.validation, limit=2000)
-    x, (y, _) = Windows(split.validation).batch(rows)
-    forecaster.eval()
-    with torch.no_grad():
-        prediction = forecaster(x)["prediction"]
-    evaluation = evaluate(forecaster, split, interval_seconds=300, batch_size=64)
+    evaluation, prediction, y = evaluate_and_ask([wavy(80)])
     for target, name in enumerate(("cpu_user_pct", "mem_used_pct")):
         ordered = prediction[target].sort(dim=-1).values
         inside = (ordered[..., 1] <= y[target]) & (y[target] <= ordered[..., 5])
