@@ -268,11 +268,12 @@ class Config(_Section, frozen=True):
 
 
 class Settings(Struct, frozen=True):
-    """A Config together with the directory that its relative paths are relative to."""
+    """A Config, the directory that its relative paths are relative to, and its file; without one, the defaults."""
 
     config: Config
     root: Path
     api_key: str | None = None
+    file: Path | None = None
 
     @property
     def other_machines(self) -> bool:
@@ -315,13 +316,14 @@ def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
     sources = _override(tree, environ)
     config = _convert(tree, path, sources)
     _check_consistency(config, path)
-    return Settings(config=config, root=path.resolve().parent, api_key=environ.get(API_KEY_VARIABLE) or None)
+    api_key = environ.get(API_KEY_VARIABLE) or None
+    return Settings(config=config, root=path.resolve().parent, api_key=api_key, file=path)
 
 
 def find_settings(path: Path | None, environ: Mapping[str, str] | None = None) -> Settings:
     """The settings in `path`; without one those in ./config.yaml; without that the defaults, relative to here."""
     if path is None and not DEFAULT_FILE.exists():
-        return msgspec.structs.replace(load_settings(Path(os.devnull), environ), root=Path.cwd())
+        return msgspec.structs.replace(load_settings(Path(os.devnull), environ), root=Path.cwd(), file=None)
     return load_settings(path or DEFAULT_FILE, environ)
 
 

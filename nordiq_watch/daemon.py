@@ -21,7 +21,7 @@ import msgspec
 
 from nordiq_watch import __version__
 from nordiq_watch.artifact.signature import trust_in
-from nordiq_watch.config import Config, Settings, find_supervision, load_settings
+from nordiq_watch.config import DEFAULT_FILE, Config, Settings, find_settings, find_supervision
 from nordiq_watch.errors import ConfigError, NordiqError
 from nordiq_watch.events import (
     AlertsChanged,
@@ -101,9 +101,8 @@ class Daemon:
     Raises ConfigError or StorageError, one clear line, if it cannot run here.
     """
 
-    def __init__(self, settings: Settings, *, config_file: Path | None = None) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._config_file = config_file
         self._taken = settings.config  # with what a SIGHUP changed since
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -293,6 +292,10 @@ class Daemon:
         """Serves until `stop`. Everything that was accepted is safe when it returns."""
         settings = self._settings
         log.info("nordiq_watch %s starts, models in %s", __version__, settings.models_dir)
+        if settings.file is None:
+            log.info(
+                "there is no %s here: the defaults are used; `nordiq-watch default-config` shows them", DEFAULT_FILE
+            )
         limit_threads(max(1, (os.cpu_count() or 1) // 2))  # requests and samples keep the other half
         self._ingest.restore()
         gc.freeze()  # what lives as long as the daemon is not walked again whenever a feed makes many objects
@@ -353,10 +356,8 @@ class Daemon:
 
     def _reload_settings(self) -> None:
         self._queue.submit(LookAgain(trigger="signal"))
-        if self._config_file is None:
-            return
         try:
-            settings = load_settings(self._config_file)
+            settings = find_settings(self._settings.file)
             self._keyring.replace(ensure_keys(settings))
             if settings.config.logs != self._taken.logs:
                 configure_logging(msgspec.structs.replace(settings, config=self._with_log_changes(settings.config)))
@@ -369,7 +370,7 @@ class Daemon:
         waiting = [key for key in list_changes(self._settings.config, settings.config) if needs_restart(key)]
         self._taken = settings.config
         if waiting:
-            log.warning("changed in %s, but only a restart applies it: %s", self._config_file, ", ".join(waiting))
+            log.warning("changed in %s, but only a restart applies it: %s", settings.file, ", ".join(waiting))
         log.info("settings read again: the keys%s", "".join(f", {key}" for key in taken))
         self._audit.write(action="SIGHUP", success=True, taken=taken, waiting_for_restart=waiting)
 

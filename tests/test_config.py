@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import yaml
 
-from nordiq_watch.config import Config, load_settings
+from nordiq_watch.config import Config, find_settings, load_settings
 from nordiq_watch.errors import ConfigError
 
 SHIPPED = Path(__file__).parent.parent / "config.yaml"
@@ -106,3 +106,16 @@ def test_a_threshold_may_fall_and_may_be_switched_off(tmp_path: Path) -> None:
     thresholds = load_settings(written(tmp_path, text), {}).config.risk.thresholds
     assert thresholds["swap_used_pct"] is None
     assert thresholds["cpu_idle_pct"] is not None and thresholds["cpu_idle_pct"].falling
+
+
+def test_without_a_file_the_defaults_hold_here_until_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = find_settings(None, {"NORDIQ_SERVER__PORT": "9000"})
+    assert (settings.file, settings.models_dir) == (None, tmp_path / "models")
+    assert settings.config.server.port == 9000
+    written(tmp_path, "server: {port: 1}")
+    settings = find_settings(None, {})
+    assert settings.file == Path("config.yaml")
+    assert (settings.models_dir, settings.config.server.port) == (tmp_path / "models", 1)

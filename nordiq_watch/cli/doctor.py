@@ -28,15 +28,15 @@ _MARKS = {"good": "ok     ", "warning": "WARNING", "bad": "BAD    "}
 
 def add_parser(subparsers: Subparsers) -> None:
     parser = add_command(subparsers, "doctor", "say what this machine lacks for the daemon to run well", _EXAMPLE)
-    parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="settings (default: config.yaml)")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings; else ./config.yaml, if there is one")
 
 
 def run(args: argparse.Namespace) -> int:
     """0 unless something is bad. ConfigError when the config itself cannot be used."""
-    from nordiq_watch.config import load_settings
+    from nordiq_watch.config import find_settings
     from nordiq_watch.host.checkup import examine
 
-    settings = load_settings(args.config)
+    settings = find_settings(args.config)
     findings = [*examine(settings), _check_device(settings), _check_newest(settings)]
     for finding in findings:
         print(f"{_MARKS[finding.state]} {finding.check:<14} {finding.words}")
