@@ -4,9 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Where torch comes from. CPU only: make run TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
-TORCH := $(shell grep '^torch==' requirements.txt)
+TORCH := $(shell grep -o '^torch==[^ ]*' requirements.txt)
 
-.PHONY: all run test test-system lint types format bench docs screenshots clean
+.PHONY: all run test test-system lint types format bench docs screenshots requirements licences sbom dist clean
 all: lint types test
 
 $(VENV)/.runtime: requirements.txt pyproject.toml setup.py nordiq_watch/network/native.cpp
@@ -47,6 +47,24 @@ docs: $(VENV)/.dev
 
 screenshots: $(VENV)/.dev
 	$(BIN)/python docs/screenshots.py
+
+# Every dependency of pyproject.toml and all that these need, pinned. Pins stay as they are: ARGS=--upgrade moves them.
+requirements: $(VENV)/.dev
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --python-platform linux --extra train --annotation-style line \
+	    --custom-compile-command 'make requirements' --output-file requirements.txt pyproject.toml $(ARGS)
+
+licences: $(VENV)/.dev
+	{ echo '# Licences of the dependencies'; echo; \
+	  echo 'What the packages of `requirements.txt` say of themselves. Written by `make licences`.'; echo; \
+	  $(BIN)/uvx pip-licenses==5.5.5 --python $(BIN)/python --from mixed --format markdown --no-version --with-system \
+	    --packages $$(sed -n 's/^\([^#=]*\)==.*/\1/p' requirements.txt); } > docs/licences.md
+
+sbom: $(VENV)/.dev  # CycloneDX, in dist/
+	mkdir -p dist && $(BIN)/uvx --from cyclonedx-bom==7.5.0 cyclonedx-py requirements --pyproject pyproject.toml \
+	    --output-file dist/sbom.json requirements.txt
+
+dist: $(VENV)/.dev
+	$(BIN)/python -m build
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
