@@ -25,3 +25,17 @@ def test_only_the_calling_thread_and_its_children_give_way() -> None:
     thread.join()
     assert seen == [10, 10]
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
+
+
+def test_one_that_gives_way_more_already_stays_so() -> None:
+    seen: list[int] = []
+
+    def background() -> None:
+        lower_priority(15)
+        lower_priority(5)
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    thread = threading.Thread(target=background)
+    thread.start()
+    thread.join()
+    assert seen == [15]
