@@ -6,6 +6,9 @@
 // they began with. Time goes in groups of a few steps through the whole network, so that what lies between two layers
 // stays in the cache; only the attention's keys and values are kept for all steps.
 //
+// The last block may have only a few servers. Then each has several lanes, and each of these reads another segment of a
+// group's time. Only the LSTM goes from step to step: there a server's lanes take turns.
+//
 // This file includes itself once for each width of registers, compiled for the processors that have it; nordiq_forward
 // takes the widest that this processor can run. Plain C ABI: native.py calls it with ctypes and mirrors the structs.
 
@@ -60,7 +63,7 @@ struct Selection {
 struct Network {
     int64_t hidden, layers, heads, head, causal;
     Selection encoder, decoder;
-    const Dense *encoder_input, *encoder_state, *decoder_input, *decoder_state;  // [layers]; biases are in the input's
+    const Dense *encoder_input, *encoder_state, *decoder_input, *decoder_state;  // [layers]
     Gate post_lstm;
     Residual enrichment;
     Dense queries, keys, values;
@@ -196,20 +199,47 @@ INLINE Floats sigmoid(Floats x) { return 1.0f / (1.0f + exponential(-x)); }
 INLINE Floats hyperbolic(Floats x) { return 2.0f * sigmoid(2.0f * x) - 1.0f; }
 INLINE Floats elu(Floats x) { return x > 0.0f ? x : exponential(x) - 1.0f; }
 
+// Each lane takes what the lane `from` has.
+INLINE Floats pick(Floats x, Ints from) {
+#ifdef __clang__
+    Floats y;
+    for (int i = 0; i < LANES; ++i) y[i] = x[from[i]];
+    return y;
+#else
+    return __builtin_shuffle(x, from);
+#endif
+}
+
 INLINE Floats reciprocal_root(Floats x) {
     Floats y;
     for (int i = 0; i < LANES; ++i) y[i] = 1.0f / std::sqrt(x[i]);
     return y;
 }
 
-// y = (x - mean) / deviation * gain + offset, over `size` rows. In place if y is x.
-INLINE void normalise(const float *gain, const float *offset, int64_t size, const Floats *x, Floats *y) {
-    Floats sum = all(0), squares = all(0);
-    for (int64_t i = 0; i < size; ++i) sum += x[i];
-    const Floats mean = sum / float(size);
-    for (int64_t i = 0; i < size; ++i) squares += (x[i] - mean) * (x[i] - mean);
-    const Floats scale = reciprocal_root(squares / float(size) + 1e-5f);
-    for (int64_t i = 0; i < size; ++i) y[i] = (x[i] - mean) * scale * gain[i] + offset[i];
+// Four sums at once: one alone would wait for itself at every row.
+INLINE Floats mean_of(int64_t size, const Floats *x) {
+    Floats sums[4] = {};
+    int64_t i = 0;
+    for (; i + 4 <= size; i += 4)
+        for (int j = 0; j < 4; ++j) sums[j] += x[i + j];
+    for (; i < size; ++i) sums[0] += x[i];
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) / float(size);
+}
+
+// 1 / deviation
+INLINE Floats scale_of(int64_t size, const Floats *x, Floats mean) {
+    Floats sums[4] = {};
+    int64_t i = 0;
+    for (; i + 4 <= size; i += 4)
+        for (int j = 0; j < 4; ++j) sums[j] += (x[i + j] - mean) * (x[i + j] - mean);
+    for (; i < size; ++i) sums[0] += (x[i] - mean) * (x[i] - mean);
+    return reciprocal_root(((sums[0] + sums[1]) + (sums[2] + sums[3])) / float(size) + 1e-5f);
+}
+
+// In place: (x - mean) / deviation * gain + offset, over `size` rows.
+INLINE void normalise(const Norm &norm, int64_t size, Floats *x) {
+    const Floats mean = mean_of(size, x), scale = scale_of(size, x, mean);
+    for (int64_t i = 0; i < size; ++i) x[i] = (x[i] - mean) * scale * norm.gain[i] + norm.offset[i];
 }
 
 template <int OUTPUTS, int STEPS>
@@ -227,41 +257,40 @@ INLINE void tile(const float *weight, const Floats *const *x, int64_t inputs, Fl
 // OUTPUTS of them from `first` on, of which there may be only `count`.
 template <int OUTPUTS, int STEPS>
 INLINE void multiply_tile(const float *weight, const float *bias, int64_t first, int64_t count, int64_t inputs,
-                          const Floats *const *x, Floats *const *y, bool onto) {
+                          const Floats *const *x, Floats *const *y) {
     Floats sums[OUTPUTS][STEPS];
     for (int o = 0; o < OUTPUTS; ++o)
-        for (int s = 0; s < STEPS; ++s)
-            sums[o][s] = o >= count ? all(0) : onto ? y[s][first + o] : all(bias[first + o]);
+        for (int s = 0; s < STEPS; ++s) sums[o][s] = all(o < count ? bias[first + o] : 0);
     tile<OUTPUTS, STEPS>(weight + first / PACK * PACK * inputs + first % PACK, x, inputs, sums);
     for (int o = 0; o < OUTPUTS && o < count; ++o)
         for (int s = 0; s < STEPS; ++s) y[s][first + o] = sums[o][s];
 }
 
-// y[s] = weight x[s] + bias for STEPS steps; with `onto`, y[s] += weight x[s].
+// y[s] = weight x[s] + bias for STEPS steps.
 template <int STEPS>
 INLINE void multiply(const float *weight, const float *bias, int64_t outputs, int64_t inputs, const Floats *const *x,
-                     Floats *const *y, bool onto) {
+                     Floats *const *y) {
     constexpr int WIDE = STEPS == 1 ? 2 * TILE : TILE;  // a single step would leave registers empty
     int64_t first = 0;
     for (; first + WIDE <= outputs; first += WIDE)
-        multiply_tile<WIDE, STEPS>(weight, bias, first, WIDE, inputs, x, y, onto);
+        multiply_tile<WIDE, STEPS>(weight, bias, first, WIDE, inputs, x, y);
     for (; first < outputs; first += TILE)
-        multiply_tile<TILE, STEPS>(weight, bias, first, outputs - first, inputs, x, y, onto);
+        multiply_tile<TILE, STEPS>(weight, bias, first, outputs - first, inputs, x, y);
 }
 
 // Steps stand `in_stride` and `out_stride` vectors apart.
 void dense(const float *weight, const float *bias, int64_t outputs, int64_t inputs, const Floats *x, int64_t in_stride,
-           Floats *y, int64_t out_stride, int64_t steps, bool onto = false) {
+           Floats *y, int64_t out_stride, int64_t steps) {
     int64_t s = 0;
     for (; s + 3 <= steps; s += 3) {
         const Floats *in[3] = {x + s * in_stride, x + (s + 1) * in_stride, x + (s + 2) * in_stride};
         Floats *out[3] = {y + s * out_stride, y + (s + 1) * out_stride, y + (s + 2) * out_stride};
-        multiply<3>(weight, bias, outputs, inputs, in, out, onto);
+        multiply<3>(weight, bias, outputs, inputs, in, out);
     }
     for (; s < steps; ++s) {
         const Floats *in[1] = {x + s * in_stride};
         Floats *out[1] = {y + s * out_stride};
-        multiply<1>(weight, bias, outputs, inputs, in, out, onto);
+        multiply<1>(weight, bias, outputs, inputs, in, out);
     }
 }
 
@@ -272,7 +301,7 @@ INLINE void dense(const Dense &layer, const Floats *x, Floats *y, int64_t steps)
 // y = norm(glu(gated) + skip). gated: 2 size, skip and y: size.
 INLINE void close_gate(const Norm &norm, int64_t size, const Floats *gated, const Floats *skip, Floats *y) {
     for (int64_t i = 0; i < size; ++i) y[i] = gated[i] * sigmoid(gated[size + i]) + skip[i];
-    normalise(norm.gain, norm.offset, size, y, y);
+    normalise(norm, size, y);
 }
 
 void pass_gate(const Gate &gate, const Floats *x, const Floats *skip, Floats *y, Floats *gated, int64_t steps) {
@@ -295,17 +324,18 @@ void pass_residual(const Residual &residual, const Floats *x, const Floats *cont
 
 // Memory of one thread, for one block of servers after the other.
 struct Scratch {
-    Floats *numbers, *weights, *flat, *skips, *inside, *gated, *vectors, *rows;
-    Floats *selected, *layer, *gates, *state, *cell, *begin_hidden, *begin_cell;
-    Floats *temporal, *enriched, *keys, *values, *future_temporal, *future_enriched;
-    Floats *past_context, *future_context, *enrichment, *queries, *odds, *shares, *attended, *fed, *output;
-    int64_t starts[LANES];   // the step at which each lane begins
-    int64_t begin, complete; // the first step at which any lane, and at which every lane has begun
-    int64_t servers[LANES];  // the row of each lane; lanes beyond the last server repeat it
-    int64_t count;
+    Floats *numbers, *weights, *flat, *skips, *inside, *gated, *vector, *labels;
+    Floats *selected, *layer, *gates, *recurrent, *state, *cell, *temporal, *enriched, *fresh, *keys, *values;
+    Floats *future_temporal, *future_enriched, *past_context, *future_context, *enrichment;
+    Floats *queries, *odds, *shares, *attended, *fed, *output;
+    int64_t servers[LANES];   // the row of each lane's server
+    int64_t segments;         // lanes of one server, side by side
+    Ints segment, leader;     // which of its server's lanes each one is, and the first of them
+    Ints start;               // the step at which each lane's server begins
+    int64_t begin, complete;  // the first step at which any server, and at which every server has begun
 
     bool allocate(const Network &network, const Call &call) {
-        const int64_t h = network.hidden, steps = call.encoder + call.horizon;
+        const int64_t h = network.hidden, steps = call.encoder + call.horizon, deep = network.heads * network.head;
         const Selection *both[2] = {&network.encoder, &network.decoder};
         int64_t numbers_size = 1, variables = 1, flat_size = 1, width = 1, row = 1;
         for (const Selection *one : both) {
@@ -315,21 +345,20 @@ struct Scratch {
             width = larger(width, one->width);
             row = larger(row, one->labels * (h + one->flat + one->variables));
         }
-        const int64_t deep = network.heads * network.head;
-        const int64_t gated_size = larger(2 * h, 2 * variables);
         struct Wish {
             Floats **where;
             int64_t size;
         } wishes[] = {
             {&numbers, GROUP * numbers_size}, {&weights, GROUP * variables}, {&flat, GROUP * flat_size},
-            {&skips, GROUP * larger(h, variables)}, {&inside, GROUP * larger(h, width)}, {&gated, GROUP * gated_size},
-            {&vectors, GROUP * larger(h, variables)}, {&rows, GROUP * row}, {&selected, GROUP * h},
-            {&layer, GROUP * h}, {&gates, GROUP * 4 * h}, {&state, network.layers * h}, {&cell, network.layers * h},
-            {&begin_hidden, h}, {&begin_cell, h}, {&temporal, GROUP * h}, {&enriched, GROUP * h},
-            {&keys, steps * deep}, {&values, steps * network.head}, {&future_temporal, call.horizon * h},
-            {&future_enriched, call.horizon * h}, {&past_context, flat_size}, {&future_context, flat_size},
-            {&enrichment, h}, {&queries, GROUP * deep}, {&odds, GROUP * steps}, {&shares, GROUP * steps},
-            {&attended, GROUP * h}, {&fed, GROUP * h}, {&output, GROUP * network.output.outputs},
+            {&skips, GROUP * variables}, {&inside, GROUP * larger(h, width)},
+            {&gated, GROUP * 2 * larger(h, variables)}, {&vector, h}, {&labels, GROUP * row},
+            {&selected, GROUP * h}, {&layer, GROUP * h}, {&gates, GROUP * 4 * h},
+            {&recurrent, 4 * h}, {&state, network.layers * h}, {&cell, network.layers * h}, {&temporal, GROUP * h},
+            {&enriched, GROUP * h}, {&fresh, GROUP * deep}, {&keys, steps * deep}, {&values, steps * network.head},
+            {&future_temporal, call.horizon * h}, {&future_enriched, call.horizon * h}, {&past_context, flat_size},
+            {&future_context, flat_size}, {&enrichment, h}, {&queries, GROUP * deep}, {&odds, GROUP * steps},
+            {&shares, GROUP * steps}, {&attended, GROUP * network.head}, {&fed, GROUP * h},
+            {&output, GROUP * network.output.outputs},
         };
         int64_t total = 0;
         for (const Wish &wish : wishes) total += wish.size;
@@ -350,10 +379,17 @@ struct Scratch {
     static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 };
 
-INLINE Ints begun_at(const Scratch &scratch, int64_t step) {
-    Ints begun;
-    for (int lane = 0; lane < LANES; ++lane) begun[lane] = step >= scratch.starts[lane] ? -1 : 0;
-    return begun;
+// Steps that go through the network together: each lane has `rows` of them, a server's lanes one after the other.
+struct Group {
+    bool past;
+    int64_t first, rows, end;  // steps; those from the end on are computed for nothing
+
+    int64_t step_of(int64_t segment, int64_t row) const { return first + segment * rows + row; }
+};
+
+Group group_at(bool past, int64_t first, int64_t end, const Scratch &scratch) {
+    const int64_t left = (end - first + scratch.segments - 1) / scratch.segments;
+    return {past, first, left < GROUP ? left : GROUP, end};
 }
 
 // rows of [servers][size] into lanes
@@ -362,34 +398,44 @@ INLINE void gather(const float *from, int64_t size, const Scratch &scratch, Floa
         for (int lane = 0; lane < LANES; ++lane) to[i][lane] = from[scratch.servers[lane] * size + i];
 }
 
-// The column of a lane's step in its row: rows stand on the left, blocks on the right. Before its start: any.
-INLINE int64_t column_of(const Scratch &scratch, int lane, int64_t step, bool past) {
-    if (!past) return step;
-    const int64_t column = step - scratch.starts[lane];
-    return column < 0 ? 0 : column;
+// From lanes with steps of their own to what all lanes of a server read, step after step: [steps][size], from `to` on.
+void spread(const Floats *from, int64_t size, int64_t stride, const Group &group, const Scratch &scratch, Floats *to) {
+    for (int64_t segment = 0; segment < scratch.segments; ++segment)
+        for (int64_t row = 0; row < group.rows && group.step_of(segment, row) < group.end; ++row)
+            for (int64_t i = 0; i < size; ++i)
+                to[group.step_of(segment, row) * size + i] =
+                    pick(from[row * stride + i], scratch.leader + int32_t(segment));
 }
 
-// A label's rows of a group's steps, [steps][row]. Most labels never change: then one copy serves for the next step.
-void gather_labels(const Selection &selection, const int64_t *codes, int64_t total, int64_t first, int64_t steps,
-                   bool past, int64_t hidden, Scratch &scratch) {
-    const int64_t row = hidden + selection.flat + selection.variables;
+// The column of a lane's step in its row: rows stand on the left, blocks on the right. Before its start: any.
+INLINE int64_t column_of(const Scratch &scratch, const Group &group, int lane, int64_t row) {
+    int64_t step = group.step_of(scratch.segment[lane], row);
+    if (step >= group.end) step = group.end - 1;
+    if (group.past) step -= scratch.start[lane];
+    return step < 0 ? 0 : step;
+}
+
+// A label's rows of a group's steps, [rows][row]. Most labels never change: then one copy serves for the next step.
+void gather_labels(const Selection &selection, const int64_t *codes, const Group &group, int64_t hidden,
+                   Scratch &scratch) {
+    const int64_t size = hidden + selection.flat + selection.variables;
     for (int64_t label = 0; label < selection.labels; ++label) {
         int64_t before[LANES] = {};
-        for (int64_t s = 0; s < steps; ++s) {
-            Floats *to = scratch.rows + (label * GROUP + s) * row;
+        for (int64_t row = 0; row < group.rows; ++row) {
+            Floats *to = scratch.labels + (label * GROUP + row) * size;
             int64_t now[LANES];
-            bool same = s > 0;
+            bool same = row > 0;
             for (int lane = 0; lane < LANES; ++lane) {
-                const int64_t column = column_of(scratch, lane, first + s, past);
-                now[lane] = codes[(scratch.servers[lane] * total + column) * selection.labels + label];
+                const int64_t column = column_of(scratch, group, lane, row);
+                now[lane] = codes[(scratch.servers[lane] * group.end + column) * selection.labels + label];
                 same = same && now[lane] == before[lane];
             }
             if (same) {
-                std::memcpy(static_cast<void *>(to), to - row, size_t(row) * sizeof(Floats));
+                std::memcpy(static_cast<void *>(to), to - size, size_t(size) * sizeof(Floats));
             } else {
                 for (int lane = 0; lane < LANES; ++lane) {
-                    const float *from = selection.tables[label] + now[lane] * row;
-                    for (int64_t i = 0; i < row; ++i) to[i][lane] = from[i];
+                    const float *from = selection.tables[label] + now[lane] * size;
+                    for (int64_t i = 0; i < size; ++i) to[i][lane] = from[i];
                 }
             }
             std::memcpy(before, now, sizeof now);
@@ -397,202 +443,235 @@ void gather_labels(const Selection &selection, const int64_t *codes, int64_t tot
     }
 }
 
-void weigh(const Selection &selection, const Floats *context, int64_t hidden, int64_t steps, Scratch &scratch) {
-    const int64_t variables = selection.variables, flat = selection.flat, row = hidden + flat + variables;
+void weigh(const Selection &selection, const Floats *context, int64_t hidden, int64_t rows, Scratch &scratch) {
+    const int64_t variables = selection.variables, flat = selection.flat, size = hidden + flat + variables;
     if (variables == 1) {
-        for (int64_t s = 0; s < steps; ++s) scratch.weights[s] = all(1.0f);
+        for (int64_t row = 0; row < rows; ++row) scratch.weights[row] = all(1.0f);
         return;
     }
-    dense(selection.first, scratch.numbers, scratch.flat, steps);
-    dense(selection.skip, scratch.numbers, scratch.skips, steps);
-    for (int64_t s = 0; s < steps; ++s) {
-        Floats *inside = scratch.flat + s * flat, *skip = scratch.skips + s * variables;
+    dense(selection.first, scratch.numbers, scratch.flat, rows);
+    dense(selection.skip, scratch.numbers, scratch.skips, rows);
+    for (int64_t row = 0; row < rows; ++row) {
+        Floats *inside = scratch.flat + row * flat, *skip = scratch.skips + row * variables;
         for (int64_t i = 0; i < flat; ++i) inside[i] += context[i];
         for (int64_t label = 0; label < selection.labels; ++label) {
-            const Floats *from = scratch.rows + (label * GROUP + s) * row + hidden;
+            const Floats *from = scratch.labels + (label * GROUP + row) * size + hidden;
             for (int64_t i = 0; i < flat; ++i) inside[i] += from[i];
             for (int64_t i = 0; i < variables; ++i) skip[i] += from[flat + i];
         }
         for (int64_t i = 0; i < flat; ++i) inside[i] = elu(inside[i]);
-        if (selection.skip_resampled)
-            normalise(selection.skip_norm.gain, selection.skip_norm.offset, variables, skip, skip);
+        if (selection.skip_resampled) normalise(selection.skip_norm, variables, skip);
     }
-    pass_gate(selection.gate, scratch.flat, scratch.skips, scratch.weights, scratch.gated, steps);
-    for (int64_t s = 0; s < steps; ++s) {
-        Floats *weights = scratch.weights + s * variables, most = weights[0], sum = all(0);
+    pass_gate(selection.gate, scratch.flat, scratch.skips, scratch.weights, scratch.gated, rows);
+    for (int64_t row = 0; row < rows; ++row) {
+        Floats *weights = scratch.weights + row * variables, most = weights[0], sum = all(0);
         for (int64_t i = 1; i < variables; ++i) most = weights[i] > most ? weights[i] : most;
         for (int64_t i = 0; i < variables; ++i) sum += weights[i] = exponential(weights[i] - most);
         for (int64_t i = 0; i < variables; ++i) weights[i] /= sum;
     }
 }
 
-void add_number(const Selection &selection, int64_t index, int64_t hidden, int64_t steps, Scratch &scratch) {
+void add_number(const Selection &selection, int64_t index, int64_t hidden, int64_t rows, Scratch &scratch) {
     const int64_t width = selection.width, numbers = selection.own + selection.shared;
     const float *a = selection.a + index * width, *c = selection.c + index * width;
     const float *u = selection.u + index * hidden, *d = selection.d + index * hidden;
     const float *matrix = selection.matrix + index * packed(2 * hidden) * width;
     const Norm residual{selection.residual_gain + index * hidden, selection.residual_offset + index * hidden};
     const Norm norm{selection.gain + index * hidden, selection.offset + index * hidden};
-    for (int64_t s = 0; s < steps; ++s) {
-        const Floats x = scratch.numbers[s * numbers + index];
-        for (int64_t i = 0; i < width; ++i) scratch.inside[s * width + i] = elu(a[i] * x + c[i]);
+    for (int64_t row = 0; row < rows; ++row) {
+        const Floats x = scratch.numbers[row * numbers + index];
+        for (int64_t i = 0; i < width; ++i) scratch.inside[row * width + i] = elu(a[i] * x + c[i]);
     }
     dense(matrix, selection.bias + index * 2 * hidden, 2 * hidden, width, scratch.inside, width, scratch.gated,
-          2 * hidden, steps);
-    for (int64_t s = 0; s < steps; ++s) {
-        const Floats x = scratch.numbers[s * numbers + index];
-        Floats *skip = scratch.skips, *vector = scratch.vectors;
-        for (int64_t i = 0; i < hidden; ++i) skip[i] = u[i] * x + d[i];
-        if (selection.resampled[index]) normalise(residual.gain, residual.offset, hidden, skip, skip);
-        close_gate(norm, hidden, scratch.gated + s * 2 * hidden, skip, vector);
-        const Floats weight = scratch.weights[s * selection.variables + index];
-        Floats *selected = scratch.selected + s * hidden;
+          2 * hidden, rows);
+    for (int64_t row = 0; row < rows; ++row) {
+        const Floats x = scratch.numbers[row * numbers + index];
+        const Floats weight = scratch.weights[row * selection.variables + index];
+        Floats *vector = scratch.vector, *selected = scratch.selected + row * hidden;
+        for (int64_t i = 0; i < hidden; ++i) vector[i] = u[i] * x + d[i];
+        if (selection.resampled[index]) normalise(residual, hidden, vector);
+        close_gate(norm, hidden, scratch.gated + row * 2 * hidden, vector, vector);
         for (int64_t i = 0; i < hidden; ++i) selected[i] += weight * vector[i];
     }
 }
 
 // scratch.selected: the variables' vectors of a group's steps, added up with their weights.
-void select(const Selection &selection, const Call &call, const Floats *context, int64_t hidden, int64_t first,
-            int64_t steps, bool past, Scratch &scratch) {
-    const int64_t numbers = selection.own + selection.shared, total = past ? call.encoder : call.horizon;
-    const float *values = past ? call.past : call.future;
-    for (int64_t s = 0; s < steps; ++s)
+void select(const Selection &selection, const Call &call, const Floats *context, int64_t hidden, const Group &group,
+            Scratch &scratch) {
+    const int64_t numbers = selection.own + selection.shared;
+    const float *values = group.past ? call.past : call.future;
+    for (int64_t row = 0; row < group.rows; ++row)
         for (int lane = 0; lane < LANES; ++lane) {
-            const int64_t column = column_of(scratch, lane, first + s, past);
-            const float *from = values + (scratch.servers[lane] * total + column) * numbers;
-            for (int64_t i = 0; i < numbers; ++i) scratch.numbers[s * numbers + i][lane] = from[i];
+            const int64_t column = column_of(scratch, group, lane, row);
+            const float *from = values + (scratch.servers[lane] * group.end + column) * numbers;
+            for (int64_t i = 0; i < numbers; ++i) scratch.numbers[row * numbers + i][lane] = from[i];
         }
-    for (int64_t i = 0; i < steps * hidden; ++i) scratch.selected[i] = all(0);
+    for (int64_t i = 0; i < group.rows * hidden; ++i) scratch.selected[i] = all(0);
     if (!selection.variables) return;
-    gather_labels(selection, past ? call.past_labels : call.future_labels, total, first, steps, past, hidden, scratch);
-    weigh(selection, context, hidden, steps, scratch);
-    for (int64_t index = 0; index < selection.own; ++index) add_number(selection, index, hidden, steps, scratch);
-    const float *vectors = past ? call.past_shared : call.future_shared;
-    const int64_t row = hidden + selection.flat + selection.variables;
-    for (int64_t s = 0; s < steps; ++s) {
-        Floats *selected = scratch.selected + s * hidden;
-        const Floats *weights = scratch.weights + s * selection.variables + selection.own;
-        for (int64_t index = 0; index < selection.shared; ++index) {
-            const float *vector = vectors + ((first + s) * selection.shared + index) * hidden;
-            for (int64_t i = 0; i < hidden; ++i) selected[i] += weights[index] * vector[i];
+    gather_labels(selection, group.past ? call.past_labels : call.future_labels, group, hidden, scratch);
+    weigh(selection, context, hidden, group.rows, scratch);
+    for (int64_t index = 0; index < selection.own; ++index) add_number(selection, index, hidden, group.rows, scratch);
+    const float *vectors = group.past ? call.past_shared : call.future_shared;
+    const int64_t size = hidden + selection.flat + selection.variables;
+    for (int64_t row = 0; row < group.rows; ++row) {
+        Floats *selected = scratch.selected + row * hidden;
+        const Floats *weights = scratch.weights + row * selection.variables + selection.own;
+        for (int64_t segment = 0; segment < scratch.segments; ++segment) {
+            const int64_t step = group.step_of(segment, row);
+            if (step >= group.end) break;
+            for (int64_t index = 0; index < selection.shared; ++index) {
+                const float *vector = vectors + (step * selection.shared + index) * hidden;
+                const Floats weight = scratch.segment == int32_t(segment) ? weights[index] : all(0);
+                for (int64_t i = 0; i < hidden; ++i) selected[i] += weight * vector[i];
+            }
         }
         for (int64_t label = 0; label < selection.labels; ++label) {
-            const Floats *vector = scratch.rows + (label * GROUP + s) * row;
+            const Floats *vector = scratch.labels + (label * GROUP + row) * size;
             for (int64_t i = 0; i < hidden; ++i) selected[i] += weights[selection.shared + label] * vector[i];
         }
     }
 }
 
-// One LSTM layer over a group's steps, in place. Lanes that have not begun keep the state that they began with.
-void remember(const Dense &input, const Dense &recurrent, int64_t hidden, int64_t first, int64_t steps, bool past,
-              Floats *state, Floats *cell, Floats *layer, Scratch &scratch) {
-    dense(input, layer, scratch.gates, steps);
-    for (int64_t s = 0; s < steps; ++s) {
-        Floats *gates = scratch.gates + s * 4 * hidden;  // input, forget, candidate, output
-        dense(recurrent.weight, nullptr, 4 * hidden, hidden, state, hidden, gates, 4 * hidden, 1, true);
-        const Ints begun = past ? begun_at(scratch, first + s) : Ints{} - 1;
+// One LSTM layer over a group's steps, in place. A server's lanes take turns, and each hands over to all of them; until
+// the server has begun they keep the state that they began with.
+void remember(const Dense &input, const Dense &recurrent, int64_t hidden, const Group &group, Floats *state,
+              Floats *cell, Floats *layer, Scratch &scratch) {
+    dense(input, layer, scratch.gates, group.rows);
+    for (int64_t segment = 0; segment < scratch.segments; ++segment) {
+        const Ints turn = scratch.segment == int32_t(segment);
+        for (int64_t row = 0; row < group.rows && group.step_of(segment, row) < group.end; ++row) {
+            dense(recurrent, state, scratch.recurrent, 1);
+            const Floats *in = scratch.gates + row * 4 * hidden, *back = scratch.recurrent;
+            const Ints begun = group.past ? scratch.start <= int32_t(group.step_of(segment, row)) : Ints{} - 1;
+            for (int64_t i = 0; i < hidden; ++i) {
+                const Floats enter = sigmoid(in[i] + back[i]), forget = sigmoid(in[hidden + i] + back[hidden + i]);
+                const Floats candidate = hyperbolic(in[2 * hidden + i] + back[2 * hidden + i]);
+                const Floats leave = sigmoid(in[3 * hidden + i] + back[3 * hidden + i]);
+                const Floats next = forget * cell[i] + enter * candidate, said = leave * hyperbolic(next);
+                cell[i] = begun ? next : cell[i];
+                state[i] = begun ? said : state[i];
+                layer[row * hidden + i] = turn ? said : layer[row * hidden + i];
+            }
+        }
         for (int64_t i = 0; i < hidden; ++i) {
-            const Floats kept = sigmoid(gates[hidden + i]) * cell[i];
-            const Floats next = kept + sigmoid(gates[i]) * hyperbolic(gates[2 * hidden + i]);
-            const Floats said = sigmoid(gates[3 * hidden + i]) * hyperbolic(next);
-            cell[i] = begun ? next : cell[i];
-            state[i] = begun ? said : state[i];
-            layer[s * hidden + i] = said;
+            state[i] = pick(state[i], scratch.leader + int32_t(segment));
+            cell[i] = pick(cell[i], scratch.leader + int32_t(segment));
         }
     }
 }
 
-// What a group's queries see, [steps][head] into scratch.attended: the sum of all heads' attention times the values.
-void attend(const Network &network, const Call &call, int64_t first, int64_t steps, Scratch &scratch) {
+// What a group's queries see, [rows][head] into scratch.attended: the sum of all heads' attention times the values.
+void attend(const Network &network, const Call &call, const Group &group, Scratch &scratch) {
     const int64_t head = network.head, deep = network.heads * head, total = call.encoder + call.horizon;
-    const int64_t seen_by_last = network.causal ? call.encoder + first + steps - 1 : total;
-    for (int64_t i = 0; i < steps * total; ++i) scratch.shares[i] = all(0);
+    const int64_t seen_by_first = network.causal ? call.encoder + group.first : total;
+    int64_t seen_by_last = seen_by_first + (network.causal ? scratch.segments * group.rows - 1 : 0);
+    if (seen_by_last > total) seen_by_last = total;
+    Ints ends[GROUP];  // of what each lane's step sees
+    for (int64_t s = 0; s < GROUP; ++s) {
+        ends[s] = Ints{} + int32_t(seen_by_first);
+        if (network.causal) ends[s] += scratch.segment * int32_t(group.rows) + int32_t(s);
+    }
+    for (int64_t i = 0; i < GROUP * total; ++i) scratch.shares[i] = all(0);
     for (int64_t h = 0; h < network.heads; ++h) {
         const Floats *keys = scratch.keys + h * total * head;
-        Floats most[GROUP], sums[GROUP];
-        for (int64_t s = 0; s < steps; ++s) most[s] = all(-1e30f), sums[s] = all(0);
+        Floats most[GROUP];
+        for (int64_t s = 0; s < group.rows; ++s) most[s] = all(-1e30f);
         for (int64_t k = scratch.begin; k < seen_by_last; ++k) {
-            const Ints begun = k < scratch.complete ? begun_at(scratch, k) : Ints{} - 1;
             Floats score[GROUP];
             for (int s = 0; s < GROUP; ++s) score[s] = all(0);
             for (int64_t i = 0; i < head; ++i) {
                 const Floats key = keys[k * head + i];
                 for (int s = 0; s < GROUP; ++s) score[s] += scratch.queries[s * deep + h * head + i] * key;
             }
-            for (int64_t s = 0; s < steps; ++s) {
-                if (network.causal && k >= call.encoder + first + s) score[s] = all(-1e30f);
-                score[s] = begun ? score[s] : all(-1e30f);
+            const bool hidden = k < scratch.complete || k >= seen_by_first;  // from some lane
+            for (int64_t s = 0; s < group.rows; ++s) {
+                if (hidden) score[s] = (scratch.start <= int32_t(k)) & (ends[s] > int32_t(k)) ? score[s] : all(-1e30f);
                 scratch.odds[s * total + k] = score[s];
                 most[s] = score[s] > most[s] ? score[s] : most[s];
             }
         }
-        for (int64_t s = 0; s < steps; ++s) {
-            Floats *odds = scratch.odds + s * total, *shares = scratch.shares + s * total;
-            for (int64_t k = scratch.begin; k < seen_by_last; ++k) sums[s] += odds[k] = exponential(odds[k] - most[s]);
-            const Floats scale = 1.0f / sums[s];
+        for (int64_t s = 0; s < group.rows; ++s) {
+            Floats *odds = scratch.odds + s * total, *shares = scratch.shares + s * total, sum = all(0);
+            for (int64_t k = scratch.begin; k < seen_by_last; ++k) sum += odds[k] = exponential(odds[k] - most[s]);
+            const Floats scale = 1.0f / sum;
             for (int64_t k = scratch.begin; k < seen_by_last; ++k) shares[k] += odds[k] * scale;
         }
     }
-    for (int64_t s = 0; s < steps; ++s)
-        for (int64_t i = 0; i < head; ++i) {
-            Floats sum = all(0);
-            for (int64_t k = scratch.begin; k < seen_by_last; ++k)
-                sum += scratch.shares[s * total + k] * scratch.values[k * head + i];
-            scratch.attended[s * head + i] = sum;
-        }
+    for (int64_t i = 0; i < head; ++i) {
+        Floats sums[GROUP] = {};
+        for (int64_t k = scratch.begin; k < seen_by_last; ++k)
+            for (int s = 0; s < GROUP; ++s) sums[s] += scratch.shares[s * total + k] * scratch.values[k * head + i];
+        for (int64_t s = 0; s < group.rows; ++s) scratch.attended[s * head + i] = sums[s];
+    }
 }
 
 // A group's steps from the inputs to keys and values; those of the horizon are kept for their queries.
-void read_steps(const Network &network, const Call &call, int64_t first, int64_t steps, bool past, Scratch &scratch) {
-    const int64_t hidden = network.hidden, total = call.encoder + call.horizon;
-    const int64_t at = past ? first : call.encoder + first;
-    const Floats *context = past ? scratch.past_context : scratch.future_context;
-    select(past ? network.encoder : network.decoder, call, context, hidden, first, steps, past, scratch);
-    std::memcpy(static_cast<void *>(scratch.layer), scratch.selected, size_t(steps * hidden) * sizeof(Floats));
+void read_group(const Network &network, const Call &call, const Group &group, Scratch &scratch) {
+    const int64_t hidden = network.hidden, head = network.head, total = call.encoder + call.horizon;
+    const bool past = group.past;
     const Dense *input = past ? network.encoder_input : network.decoder_input;
     const Dense *recurrent = past ? network.encoder_state : network.decoder_state;
+    select(past ? network.encoder : network.decoder, call, past ? scratch.past_context : scratch.future_context, hidden,
+           group, scratch);
+    std::memcpy(static_cast<void *>(scratch.layer), scratch.selected, size_t(group.rows * hidden) * sizeof(Floats));
     for (int64_t l = 0; l < network.layers; ++l)
-        remember(input[l], recurrent[l], hidden, first, steps, past, scratch.state + l * hidden,
-                 scratch.cell + l * hidden, scratch.layer, scratch);
-    Floats *temporal = past ? scratch.temporal : scratch.future_temporal + first * hidden;
-    Floats *enriched = past ? scratch.enriched : scratch.future_enriched + first * hidden;
-    pass_gate(network.post_lstm, scratch.layer, scratch.selected, temporal, scratch.gated, steps);
-    pass_residual(network.enrichment, temporal, scratch.enrichment, enriched, scratch.inside, scratch.gated, steps);
+        remember(input[l], recurrent[l], hidden, group, scratch.state + l * hidden, scratch.cell + l * hidden,
+                 scratch.layer, scratch);
+    const int64_t kept = group.first / scratch.segments * hidden;
+    Floats *temporal = past ? scratch.temporal : scratch.future_temporal + kept;
+    Floats *enriched = past ? scratch.enriched : scratch.future_enriched + kept;
+    pass_gate(network.post_lstm, scratch.layer, scratch.selected, temporal, scratch.gated, group.rows);
+    pass_residual(network.enrichment, temporal, scratch.enrichment, enriched, scratch.inside, scratch.gated,
+                  group.rows);
+    const int64_t at = past ? 0 : call.encoder;
+    dense(network.keys, enriched, scratch.fresh, group.rows);
     for (int64_t h = 0; h < network.heads; ++h)
-        dense(network.keys.weight + h * packed(network.head) * hidden, network.keys.bias + h * network.head, network.head,
-              hidden, enriched, hidden, scratch.keys + (h * total + at) * network.head, network.head, steps);
-    dense(network.values.weight, network.values.bias, network.head, hidden, enriched, hidden,
-          scratch.values + at * network.head, network.head, steps);
+        spread(scratch.fresh + h * head, head, network.heads * head, group, scratch,
+               scratch.keys + (h * total + at) * head);
+    dense(network.values, enriched, scratch.fresh, group.rows);
+    spread(scratch.fresh, head, head, group, scratch, scratch.values + at * head);
 }
 
 // A group's steps of the horizon from their queries to the quantiles.
-void answer_steps(const Network &network, const Call &call, int64_t first, int64_t steps, Scratch &scratch) {
-    const int64_t hidden = network.hidden, outputs = network.output.outputs;
-    const Floats *enriched = scratch.future_enriched + first * hidden;
-    dense(network.queries, enriched, scratch.queries, steps);
-    attend(network, call, first, steps, scratch);
-    pass_gate(network.post_attention, scratch.attended, enriched, scratch.layer, scratch.gated, steps);
-    pass_residual(network.feed_forward, scratch.layer, nullptr, scratch.fed, scratch.inside, scratch.gated, steps);
-    pass_gate(network.pre_output, scratch.fed, scratch.future_temporal + first * hidden, scratch.layer, scratch.gated,
-              steps);
-    dense(network.output, scratch.layer, scratch.output, steps);
-    for (int64_t s = 0; s < steps; ++s)
-        for (int64_t lane = 0; lane < scratch.count; ++lane) {
-            float *to = call.out + (scratch.servers[lane] * call.horizon + first + s) * outputs;
-            for (int64_t i = 0; i < outputs; ++i) to[i] = scratch.output[s * outputs + i][lane];
+void answer_group(const Network &network, const Call &call, const Group &group, Scratch &scratch) {
+    const int64_t hidden = network.hidden, outputs = network.output.outputs, rows = group.rows;
+    const int64_t kept = group.first / scratch.segments * hidden;
+    const Floats *temporal = scratch.future_temporal + kept, *enriched = scratch.future_enriched + kept;
+    dense(network.queries, enriched, scratch.queries, rows);
+    attend(network, call, group, scratch);
+    pass_gate(network.post_attention, scratch.attended, enriched, scratch.layer, scratch.gated, rows);
+    pass_residual(network.feed_forward, scratch.layer, nullptr, scratch.fed, scratch.inside, scratch.gated, rows);
+    pass_gate(network.pre_output, scratch.fed, temporal, scratch.layer, scratch.gated, rows);
+    dense(network.output, scratch.layer, scratch.output, rows);
+    for (int64_t row = 0; row < rows; ++row)
+        for (int lane = 0; lane < LANES; ++lane) {
+            const int64_t step = group.step_of(scratch.segment[lane], row);
+            if (step >= group.end) continue;
+            float *to = call.out + (scratch.servers[lane] * call.horizon + step) * outputs;
+            for (int64_t i = 0; i < outputs; ++i) to[i] = scratch.output[row * outputs + i][lane];
         }
 }
 
-void forecast_block(const Network &network, const Call &call, int64_t block, Scratch &scratch) {
-    const int64_t hidden = network.hidden, left = call.servers - block * LANES;
-    scratch.count = left < LANES ? left : LANES;
+// Which server and which part of its time each lane has. Lanes that are left over repeat some of the last server.
+void share_lanes(const Call &call, int64_t block, Scratch &scratch) {
+    const int64_t left = call.servers - block * LANES, count = left < LANES ? left : LANES;
+    scratch.segments = LANES / count;
     scratch.begin = call.encoder, scratch.complete = 0;
-    for (int lane = 0; lane < LANES; ++lane) {
-        scratch.servers[lane] = block * LANES + (lane < scratch.count ? lane : scratch.count - 1);
-        scratch.starts[lane] = call.encoder - call.lengths[scratch.servers[lane]];
-        if (scratch.starts[lane] < scratch.begin) scratch.begin = scratch.starts[lane];
-        if (scratch.starts[lane] > scratch.complete) scratch.complete = scratch.starts[lane];
+    for (int64_t lane = 0; lane < LANES; ++lane) {
+        const int64_t own = lane / scratch.segments, server = own < count ? own : count - 1;
+        const int64_t start = call.encoder - call.lengths[block * LANES + server];
+        scratch.servers[lane] = block * LANES + server;
+        scratch.segment[lane] = int32_t(lane % scratch.segments);
+        scratch.leader[lane] = int32_t(server * scratch.segments);
+        scratch.start[lane] = int32_t(start);
+        if (start < scratch.begin) scratch.begin = start;
+        if (start > scratch.complete) scratch.complete = start;
     }
+}
+
+void forecast_block(const Network &network, const Call &call, int64_t block, Scratch &scratch) {
+    const int64_t hidden = network.hidden;
+    share_lanes(call, block, scratch);
     gather(call.past_context, network.encoder.flat, scratch, scratch.past_context);
     gather(call.future_context, network.decoder.flat, scratch, scratch.future_context);
     gather(call.enrichment, hidden, scratch, scratch.enrichment);
@@ -600,12 +679,13 @@ void forecast_block(const Network &network, const Call &call, int64_t block, Scr
         gather(call.begin_hidden, hidden, scratch, scratch.state + l * hidden);
         gather(call.begin_cell, hidden, scratch, scratch.cell + l * hidden);
     }
-    for (int64_t first = scratch.begin; first < call.encoder; first += GROUP)
-        read_steps(network, call, first, call.encoder - first < GROUP ? call.encoder - first : GROUP, true, scratch);
-    for (int64_t first = 0; first < call.horizon; first += GROUP)
-        read_steps(network, call, first, call.horizon - first < GROUP ? call.horizon - first : GROUP, false, scratch);
-    for (int64_t first = 0; first < call.horizon; first += GROUP)
-        answer_steps(network, call, first, call.horizon - first < GROUP ? call.horizon - first : GROUP, scratch);
+    const int64_t stride = GROUP * scratch.segments;
+    for (int64_t first = scratch.begin; first < call.encoder; first += stride)
+        read_group(network, call, group_at(true, first, call.encoder, scratch), scratch);
+    for (int64_t first = 0; first < call.horizon; first += stride)
+        read_group(network, call, group_at(false, first, call.horizon, scratch), scratch);
+    for (int64_t first = 0; first < call.horizon; first += stride)
+        answer_group(network, call, group_at(false, first, call.horizon, scratch), scratch);
 }
 
 // One thread: takes blocks until there are none left. False if there is no memory to work in.

@@ -195,7 +195,7 @@ class NativeForward:
             post_lstm=self._gate(folds.post_lstm),
             enrichment=self._residual(folds.enrichment),
             queries=self._dense(folds.queries),
-            keys=self._keys(folds.keys, head),
+            keys=self._dense(folds.keys),
             values=self._dense(folds.values),
             post_attention=self._gate(folds.post_attention),
             feed_forward=self._residual(folds.feed_forward),
@@ -216,11 +216,6 @@ class NativeForward:
         outputs, inputs = dense.weight.shape
         return _Dense(self._keep(_pack(dense.weight)), self._floats(dense.bias), outputs, inputs)
 
-    def _keys(self, keys: Dense, head: int) -> _Dense:
-        """Packed head by head: each head's keys stand together."""
-        packed = np.concatenate([_pack(weight) for weight in torch.split(keys.weight, head)])
-        return _Dense(self._keep(packed), self._floats(keys.bias), *keys.weight.shape)
-
     def _norm(self, norm: Norm) -> _Norm:
         return _Norm(self._floats(norm.gain), self._floats(norm.offset))
 
@@ -230,13 +225,17 @@ class NativeForward:
     def _residual(self, residual: Residual) -> _Residual:
         return _Residual(self._dense(residual.first), self._gate(residual.gate))
 
-    def _lstm(self, part: str, lstm: torch.nn.LSTM) -> dict[str, int]:
-        inputs, states = [], []
-        for layer in range(lstm.num_layers):
-            bias = getattr(lstm, f"bias_ih_l{layer}") + getattr(lstm, f"bias_hh_l{layer}")
-            inputs.append(self._dense(Dense(getattr(lstm, f"weight_ih_l{layer}"), bias)))
-            states.append(self._dense(Dense(getattr(lstm, f"weight_hh_l{layer}"), bias)))
-        return {f"{part}_input": self._structs(inputs), f"{part}_state": self._structs(states)}
+    def _lstm(self, name: str, lstm: torch.nn.LSTM) -> dict[str, int]:
+        return {f"{name}_input": self._layers(lstm, "ih"), f"{name}_state": self._layers(lstm, "hh")}
+
+    def _layers(self, lstm: torch.nn.LSTM, part: str) -> int:
+        """One matrix of every layer; `part` is torch's name for those of the input and of the state."""
+        return self._structs(
+            [
+                self._dense(Dense(getattr(lstm, f"weight_{part}_l{layer}"), getattr(lstm, f"bias_{part}_l{layer}")))
+                for layer in range(lstm.num_layers)
+            ]
+        )
 
     def _structs(self, structs: Sequence[_Dense]) -> int:
         array = (_Dense * len(structs))(*structs)
