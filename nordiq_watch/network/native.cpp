@@ -88,6 +88,7 @@ struct Call {
 }
 
 namespace {
+constexpr int VERSION = 2;  // of what native.py and this file tell each other: raised by one in both with every change
 constexpr int PACK = 8;   // outputs that stand together in a packed weight
 constexpr int GROUP = 6;  // steps that go through the network together
 
@@ -136,6 +137,7 @@ Block block_of([[maybe_unused]] int64_t lanes) {
 }
 }  // namespace
 
+extern "C" int nordiq_version() { return VERSION; }
 extern "C" int64_t nordiq_lanes() { return widest(); }
 
 // 0 = done, 1 = not enough memory. Never throws: what a thread cannot do, the calling one does.

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 LANES = {16: "avx512", 8: "avx2", 4: "baseline"}
 """How many servers a register holds, and the instructions that have such registers."""
 
+_VERSION = 2  # native.cpp says when it is raised
 _PACK = 8
 _POINTER = ctypes.c_void_p
 
@@ -109,6 +110,8 @@ def load_library(directory: Path = Path(__file__).parent) -> ctypes.CDLL | None:
         return None
     try:
         library = ctypes.CDLL(str(found[0]))
+        if not hasattr(library, "nordiq_version") or library.nordiq_version() != _VERSION:
+            raise OSError("it was built from another version of native.cpp")
     except OSError as error:
         log.warning("the native kernel cannot be loaded (%s): forecasts are computed by torch", error)
         return None
