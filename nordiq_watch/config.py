@@ -244,6 +244,10 @@ class Training(_Section, frozen=True):
     seed: Annotated[int, Meta(ge=0)] = 42
 
 
+class Watchdog(_Section, frozen=True):
+    stuck_seconds: Annotated[float, Meta(ge=40)] = 600  # an idle thread comes round every 30 s
+
+
 class Config(_Section, frozen=True):
     """All settings. Paths in it are as written; `root` resolves them."""
 
@@ -264,6 +268,7 @@ class Config(_Section, frozen=True):
     history: History = History()
     feeders: Feeders = Feeders()
     quality: Quality = Quality()
+    watchdog: Watchdog = Watchdog()
     training: Training = Training()
 
 

@@ -108,7 +108,7 @@ class Daemon:
         self._threads: list[threading.Thread] = []
         self._supervision = find_supervision()
         self._manager = ServiceManager(self._supervision.notify_socket)
-        self._heartbeats = Heartbeats()
+        self._heartbeats = Heartbeats(stuck_seconds=settings.config.watchdog.stuck_seconds)
         self._build(settings)
 
     def _build(self, settings: Settings) -> None:

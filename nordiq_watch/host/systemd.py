@@ -27,11 +27,6 @@ _ANSWER_SECONDS = 5.0
 _SEND_SECONDS = 1.0
 _CHECK_SECONDS = 5.0
 
-STUCK_SECONDS = 600.0
-"""How long one job of a thread may take: far more than the longest forecast or the loading of the largest model. What
-stops the whole process is found much sooner: then nobody pings at all.
-"""
-
 
 def passed_socket(supervision: Supervision) -> socket.socket | None:
     """The listening socket that systemd holds for this service; None if there is none. ConfigError: it is unusable."""
@@ -86,9 +81,12 @@ class ServiceManager:
 
 
 class Heartbeats:
-    """When each thread's loop last came round. A thread that ended, or whose loop stands still, is named."""
+    """When each thread's loop last came round. A thread that ended, or whose loop stands still, is named.
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic, stuck_seconds: float = STUCK_SECONDS) -> None:
+    stuck_seconds: how long one job may take. What stops the whole process is found sooner: then nobody pings at all.
+    """
+
+    def __init__(self, *, stuck_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._stuck_seconds = stuck_seconds
         self._beaten: dict[str, float] = {}

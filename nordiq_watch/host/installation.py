@@ -1,0 +1,84 @@
+"""The files that make systemd run the program on a machine: where each of them goes, and its text there.
+
+The shipped files name the program and its data as `SHIPPED_PROGRAM` and `SHIPPED_DATA`; systemd accepts them as they
+are, and an installation elsewhere has its own paths in their place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from nordiq_watch.errors import ConfigError
+
+SHIPPED_PROGRAM = "/opt/nordiq-watch/.venv/bin/nordiq-watch"
+SHIPPED_DATA = "/var/lib/nordiq-watch"
+KEYS = "/etc/nordiq-watch/keys"
+
+_UNITS = "/etc/systemd/system"
+_ELSEWHERE = {"sysusers.d": "/etc/sysusers.d", "tmpfiles.d": "/etc/tmpfiles.d"}
+_FOR_A_GPU = "nordiq-watch.service.d/gpu.conf"
+_TRAINING_TOO = "nordiq-watch-train.service.d/gpu.conf"
+_HIDDEN = ("/home", "/root", "/run/user")  # by ProtectHome=
+_PLAIN = re.compile(r"/[A-Za-z0-9._+/-]*")  # systemd reads these characters as they are, without quotes
+
+State = Literal["new", "unchanged", "differs"]
+
+
+def plan_units(shipped: Mapping[str, str], *, program: str, data_dir: str, gpu: bool) -> dict[str, str]:
+    """Where each file goes → its text. shipped: path below `systemd/` → text. program: a command, absolute.
+
+    Without `gpu`, the drop-ins for one are left out: in their place they are in force. ConfigError for a path that a
+    unit file cannot hold.
+    """
+    for path in (program.split(" ")[0], data_dir):
+        if not _PLAIN.fullmatch(path):
+            raise ConfigError(
+                f"{path!r} cannot be named in a unit file: it must be absolute, of letters, digits and ._+-"
+            )
+    files = {name: text for name, text in shipped.items() if gpu or name != _FOR_A_GPU}
+    if gpu:
+        files[_TRAINING_TOO] = files[_FOR_A_GPU]
+    return {
+        _place(name): text.replace(SHIPPED_PROGRAM, program).replace(SHIPPED_DATA, data_dir.rstrip("/"))
+        for name, text in files.items()
+    }
+
+
+def below(prefix: Path, path: str) -> Path:
+    """Where an absolute path is while the system that it belongs to is mounted on `prefix`."""
+    return prefix / path.lstrip("/")
+
+
+def compare(path: Path, text: str) -> State:
+    """What is at `path`, beside what is to be there. OSError if it cannot be read."""
+    try:
+        return "unchanged" if path.read_bytes() == text.encode() else "differs"
+    except FileNotFoundError:
+        return "new"
+
+
+def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
+    """Writes the file in one step: what is there before, a link too, is replaced by it. OSError as it comes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.chmod(mode)
+    partial.replace(path)
+
+
+def out_of_sight(*paths: Path) -> list[Path]:
+    """Those of the paths that a unit with ProtectHome= cannot see, themselves or where they lead."""
+    seen = [path for path in paths if any(_is_below(place, _HIDDEN) for place in (path, path.resolve()))]
+    return list(dict.fromkeys(seen))
+
+
+def _is_below(path: Path, places: tuple[str, ...]) -> bool:
+    return any(path.is_relative_to(place) for place in places)
+
+
+def _place(name: str) -> str:
+    folder, _, rest = name.partition("/")
+    return f"{_ELSEWHERE[folder]}/{rest}" if folder in _ELSEWHERE else f"{_UNITS}/{name}"
