@@ -3,6 +3,7 @@
     NordiqError                      500
     ├── ConfigError                  a key of config.yaml or the environment
     ├── DatasetError                 a file of a training dataset
+    ├── MissingPackage               an optional dependency that a command needs
     ├── StorageError                 the state on disk
     ├── ModelRejected                422  a version that must not go live
     │   └── TransientModelError      422  the file system failed, the version may be good: worth another try
@@ -41,6 +42,14 @@ class DatasetError(NordiqError):
     """A training dataset that cannot be used; names the file and, where there is one, the row."""
 
     title = "Dataset error"
+
+
+class MissingPackage(NordiqError):
+    """An optional dependency that is not installed; names it and the extra that brings it."""
+
+    def __init__(self, package: str, *, extra: str) -> None:
+        remedy = f"pip install '.[{extra}]' in the repository, or pip install 'WHEEL[{extra}]'"
+        super().__init__(f"{package} is not installed. Install nordiq_watch with its extra {extra!r}: {remedy}")
 
 
 class StorageError(NordiqError):

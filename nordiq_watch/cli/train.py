@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from nordiq_watch.cli.parsers import Subparsers, add_command
+from nordiq_watch.errors import MissingPackage
 
 INTERRUPTED = 130
 PIPE_COLUMNS = 120  # a pipe has no width of its own
@@ -48,13 +49,20 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the new directory's path. DatasetError, ConfigError and OSError as the trainer raises them."""
+    """Prints the new directory's path. DatasetError, ConfigError and OSError as the trainer raises them.
+
+    MissingPackage where only what `serve` needs is installed.
+    """
     # Idle threads of torch spin by default: beside a busy daemon that made a batch twenty times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from rich.console import Console
 
     from nordiq_watch.config import find_settings
-    from nordiq_watch.training.trainer import Order, TrainingRun
+
+    try:
+        from nordiq_watch.training.trainer import Order, TrainingRun
+    except ModuleNotFoundError as error:
+        raise MissingPackage(str(error.name).partition(".")[0], extra="train") from error
 
     settings = find_settings(args.config)
     order = Order(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,19 @@ def test_per_server_and_incremental_reach_the_trainer(capsys: pytest.CaptureFixt
     second = read_spec(train("--incremental"))
     assert "server_name" in second.network.static_categoricals
     assert second.training_config["incremental_from"] == first.name
+
+
+def test_without_the_training_packages_it_says_how_to_get_them() -> None:
+    script = (
+        "import sys\n"
+        "sys.modules['lightning'] = None  # as if it were not installed\n"
+        "from nordiq_watch.cli.main import main\n"
+        "sys.exit(main(['train', '--dataset', 'data', '--epochs', '1']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: lightning is not installed. Install nordiq_watch with its extra 'train': pip")
+    assert done.stderr.count("\n") == 1
 
 
 def test_another_config_file_is_used(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

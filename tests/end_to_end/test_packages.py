@@ -5,8 +5,11 @@ The wheel is installed in an environment of its own; only its dependencies come 
 
 from __future__ import annotations
 
+import itertools
+import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -168,6 +171,30 @@ def test_the_daemon_serves_where_there_is_nothing(installed: Installed, address:
     info = ask(address, "/admin/model-info", {"X-API-Key": key}).json()
     assert info["model_name"] == VERSION
     assert info["compute"].startswith("native" if shutil.which("c++") else "torch")
+
+
+def test_the_image_is_built_from_these_sources_too() -> None:
+    lines = (REPOSITORY / "Dockerfile").read_text().splitlines()
+    copies = [line.split()[1:-1] for line in lines if line.startswith("COPY ") and "--from" not in line]
+    let_in = [line[1:] for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert sorted(itertools.chain(*copies)) == sorted(let_in) == sorted([*SOURCES, "requirements.txt"])
+
+
+def test_the_image_knows_whether_its_daemon_answers(installed: Installed, address: str) -> None:
+    dockerfile = (REPOSITORY / "Dockerfile").read_text().replace("\\\n", "")
+    (command,) = re.findall(r"^HEALTHCHECK .*CMD (\[.*\])$", dockerfile, flags=re.M)
+    python, *check = json.loads(command)
+    assert python == "python"
+
+    def healthy(port: int) -> bool:
+        here = [word.replace("8000", str(port)) for word in check]
+        done = subprocess.run([installed.place / "bin" / "python", *here], check=False, stderr=subprocess.DEVNULL)
+        return done.returncode == 0
+
+    assert healthy(int(address.rpartition(":")[2]))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+    assert not healthy(port)
 
 
 def ask(address: str, path: str, headers: Mapping[str, str] | None = None) -> requests.Response:
