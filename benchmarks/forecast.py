@@ -158,7 +158,7 @@ def make_forwards(peer: Peer, snapshot: object) -> dict[str, Callable[[], object
     network = build_network(peer.spec.network, peer.tensors)
     made: dict[str, Callable[[], object]] = {}
     for name in ("native", "folded", "plain"):
-        forward = choose_forward(network, device="cpu", prefer=name)  # type: ignore[arg-type]
+        forward = choose_forward(network, device="cpu", prefer=name, encoder=ENCODER)  # type: ignore[arg-type]
         size = forward.servers_at_once
         parts = [features.build(snapshot, rows[begin : begin + size]) for begin in range(0, len(rows), size)]  # type: ignore[arg-type]
         made[name] = partial(run_all, forward, parts)

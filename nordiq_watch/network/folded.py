@@ -30,6 +30,20 @@ class Contexts:
     enrichment: Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where the steps of some encoders stand, and who may look where.
+
+    longest: a row whose encoder is the longest. places (servers or 1, encoder): see `_places`. forbidden (servers or 1,
+    horizon, steps): True where a query must not look. lengths (servers,), in host memory; None if all are whole.
+    """
+
+    longest: int
+    places: Tensor
+    forbidden: Tensor
+    lengths: Tensor | None
+
+
 @torch.inference_mode()
 def read_static(network: TemporalFusionTransformer, folds: Folds, cat: Tensor, cont: Tensor) -> Contexts:
     """cat (servers, labels) and cont (servers, numbers): any step of the encoder, all say the same."""
@@ -69,27 +83,53 @@ class FoldedForward:
     @torch.inference_mode()
     def run(self, inputs: Inputs) -> Tensor:
         """The scaled quantiles, (servers, targets, horizon, quantiles), in host memory."""
-        folds, network, lengths = self._folds, self._network, inputs.encoder_lengths
-        encoder_cat, encoder_cont, decoder_cat, decoder_cont = (
-            part.to(self._device)
-            for part in (inputs.encoder_cat, inputs.encoder_cont, inputs.decoder_cat, inputs.decoder_cont)
+        lengths = inputs.encoder_lengths
+        encoder, horizon = inputs.encoder_cont.shape[1], inputs.decoder_cont.shape[1]
+        layout = Layout(
+            longest=int(lengths.argmax()),
+            places=_places(lengths, encoder).to(self._device),
+            forbidden=self._network.forbidden(lengths, encoder, horizon).to(self._device),
+            lengths=lengths,
         )
-        encoder, longest = encoder_cont.shape[1], int(lengths.argmax())
+        parts = (inputs.encoder_cat, inputs.encoder_cont, inputs.decoder_cat, inputs.decoder_cont)
+        return self._compute(layout, *(part.to(self._device) for part in parts)).cpu()
+
+    @torch.inference_mode()
+    def run_whole(self, encoder_cat: Tensor, encoder_cont: Tensor, decoder_cat: Tensor, decoder_cont: Tensor) -> Tensor:
+        """The same where no encoder is shorter than another, from and to the network's own device.
+
+        A CUDA graph can be captured of it: nothing in here depends on the data, comes from the host or waits for the
+        device, so there is no list of indices, no tensor made of Python's numbers and no packed sequence.
+        """
+        encoder, horizon = encoder_cont.shape[1], decoder_cont.shape[1]
+        ahead = self._network.forbidden_ahead(horizon, device=encoder_cont.device)
+        layout = Layout(
+            longest=0,
+            places=torch.arange(encoder, device=encoder_cont.device)[None],
+            forbidden=F.pad(ahead, (encoder, 0))[None],
+            lengths=None,
+        )
+        return self._compute(layout, encoder_cat, encoder_cont, decoder_cat, decoder_cont)
+
+    def _compute(
+        self, layout: Layout, encoder_cat: Tensor, encoder_cont: Tensor, decoder_cat: Tensor, decoder_cont: Tensor
+    ) -> Tensor:
+        folds, network = self._folds, self._network
+        encoder = encoder_cont.shape[1]
         contexts = read_static(network, folds, encoder_cat[:, 0], encoder_cont[:, 0])
-        places = _places(lengths, encoder).to(self._device)
-        shared_past = vectors_of_shared(folds.encoder, encoder_cont[longest])
-        shared_future = vectors_of_shared(folds.decoder, decoder_cont[longest])
-        past = _select(folds.encoder, encoder_cat, encoder_cont, contexts.encoder, shared_past[places])
+        shared_past = vectors_of_shared(folds.encoder, encoder_cont[layout.longest])
+        shared_future = vectors_of_shared(folds.decoder, decoder_cont[layout.longest])
+        past = _select(folds.encoder, encoder_cat, encoder_cont, contexts.encoder, shared_past[layout.places])
         future = _select(folds.decoder, decoder_cat, decoder_cont, contexts.decoder, shared_future[None])
-        remembered = network.remember(past, future, contexts.hidden, contexts.cell, lengths)
+        remembered = network.remember(past, future, contexts.hidden, contexts.cell, layout.lengths)
         temporal = _pass_gate(folds.post_lstm, remembered, torch.cat([past, future], dim=1))  # (servers, steps, hidden)
         enriched = _pass_residual(folds.enrichment, temporal, contexts.enrichment[:, None])
         queries = enriched[:, encoder:]  # only the horizon asks
-        attended = self._attend(queries, enriched, network.forbidden(lengths, encoder, queries.shape[1]))
+        attended = self._attend(queries, enriched, layout.forbidden)
         attended = _pass_gate(folds.post_attention, attended, queries)
         fed = _pass_residual(folds.feed_forward, attended)
         output = _dense(folds.output, _pass_gate(folds.pre_output, fed, temporal[:, encoder:]))
-        return by_target(output, len(network.spec.output_size)).cpu()
+        return by_target(output, len(network.spec.output_size))
 
     def _attend(self, queries: Tensor, enriched: Tensor, forbidden: Tensor) -> Tensor:
         """(servers, horizon, head): the values, weighted by the sum of the heads' attention: they share the values."""
@@ -97,7 +137,7 @@ class FoldedForward:
         asked = _dense(folds.queries, queries).reshape(*queries.shape[:2], heads, -1)
         keys = _dense(folds.keys, enriched).reshape(*enriched.shape[:2], heads, -1)
         scores = asked.transpose(1, 2) @ keys.permute(0, 2, 3, 1)  # (servers, heads, horizon, steps)
-        scores = scores.masked_fill_(forbidden[:, None].to(scores.device), -torch.inf)
+        scores = scores.masked_fill_(forbidden[:, None], -torch.inf)
         attention = F.softmax(scores, dim=-1).sum(dim=1)  # (servers, horizon, steps)
         return attention @ _dense(folds.values, enriched)
 
@@ -143,7 +183,7 @@ def _select(selection: Selection, cat: Tensor, cont: Tensor, context: Tensor, sh
     shared (servers or 1, steps, shared numbers, hidden): their vectors.
     """
     own, hidden = len(selection.own), selection.own.u.shape[1]
-    numbers = cont[..., list(selection.columns)]  # (servers, steps, numbers)
+    numbers = _columns(cont, selection.columns)  # (servers, steps, numbers)
     rows = [
         F.embedding(cat[..., column], table)
         for column, table in zip(selection.label_columns, selection.tables, strict=True)
@@ -158,6 +198,11 @@ def _select(selection: Selection, cat: Tensor, cont: Tensor, context: Tensor, sh
     for index, row in enumerate(rows, start=len(selection.columns)):
         selected.addcmul_(weights[..., index, None], row[..., :hidden])
     return selected
+
+
+def _columns(cont: Tensor, columns: tuple[int, ...]) -> Tensor:
+    """(…, len(columns)). Not cont[..., columns]: on a GPU that copies the indices there, which no graph can capture."""
+    return torch.stack([cont[..., column] for column in columns], dim=-1) if columns else cont[..., :0]
 
 
 def vectors_of_shared(selection: Selection, cont: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Which way a forward pass is computed: all ways give the same quantiles, up to float32's last digits.
 
+static   the folded network in torch with static shapes, which a GPU replays as CUDA graphs;
 native   the folded network in C++, on the CPU, where the package was installed with a compiler at hand;
 folded   the folded network in torch, on any device;
 plain    the network as it was trained, where folding it would cost more memory and time than a reload may.
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from nordiq_watch.network.features import Inputs
 from nordiq_watch.network.folded import FoldedForward
+from nordiq_watch.network.graphs import StaticForward
 from nordiq_watch.network.native import NativeForward, load_library
 from nordiq_watch.network.tft import TemporalFusionTransformer
 from nordiq_watch.network.weights import count_bytes
@@ -23,7 +25,7 @@ FOLDED_UP_TO_BYTES = 32_000_000
 more; beyond this, the matrices are so large that there is little left to save.
 """
 
-Way = Literal["native", "folded", "plain"]
+Way = Literal["static", "native", "folded", "plain"]
 
 
 class Forward(Protocol):
@@ -31,7 +33,7 @@ class Forward(Protocol):
 
     @property
     def name(self) -> str:
-        """native-avx512, native-avx2, native-baseline, folded or plain."""
+        """folded-graph, native-avx512, native-avx2, native-baseline, folded or plain."""
 
     @property
     def servers_at_once(self) -> int:
@@ -64,9 +66,16 @@ class PlainForward:
         return output.cpu()
 
 
-def choose_forward(network: TemporalFusionTransformer, *, device: str, prefer: Way) -> Forward:
-    """The quickest way, from `prefer` on, to compute this network on the device where it is."""
+def choose_forward(network: TemporalFusionTransformer, *, device: str, prefer: Way, encoder: int) -> Forward:
+    """The quickest way, from `prefer` on, to compute this network on the device where it is.
+
+    encoder: how long a whole one is. On the CPU `static` is only taken where it is asked for by name.
+    """
+    if device != "cpu":
+        torch.backends.cudnn.allow_tf32 = False  # the default for LSTMs: ten bits of each number's fraction
     if prefer == "plain" or count_bytes(network) > FOLDED_UP_TO_BYTES:
         return PlainForward(network)
-    library = load_library() if prefer == "native" and device == "cpu" else None
+    if prefer == "static" or (prefer == "native" and device != "cpu"):
+        return StaticForward(network, encoder=encoder)
+    library = load_library() if prefer == "native" else None
     return FoldedForward(network) if library is None else NativeForward(network, library)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from nordiq_watch.errors import ConfigError
 from nordiq_watch.network.checks import check_spec
 from nordiq_watch.network.explainer import Explainer, Explanation
 from nordiq_watch.network.features import Features, Inputs
-from nordiq_watch.network.forward import Way, choose_forward
+from nordiq_watch.network.forward import Forward, Way, choose_forward
+from nordiq_watch.network.graphs import ONE_AT_A_TIME
 from nordiq_watch.network.normalizers import restore
 from nordiq_watch.network.weights import build_network, count_bytes, move_network
 from nordiq_watch.records import FloatArray, Prediction, RawTensor, WindowSnapshot
@@ -38,13 +39,18 @@ class Predictor:
         self._device = device
         self._prefer: Way = prefer
         self._features = Features(spec)
-        with _memory_errors():
+        with _turn(device), _memory_errors():
             self._network = build_network(spec.network, tensors, device=device)
-            self._forward = choose_forward(self._network, device=device, prefer=prefer)
+            self._forward = self._choose_forward()
+
+    def _choose_forward(self) -> Forward:
+        return choose_forward(
+            self._network, device=self._device, prefer=self._prefer, encoder=self._spec.max_encoder_length
+        )
 
     @property
     def compute(self) -> str:
-        """How forecasts are computed: native-avx512, native-avx2, native-baseline, folded or plain; network.forward."""
+        """How forecasts are computed: folded-graph, native-avx512, native-avx2, native-baseline, folded or plain."""
         return self._forward.name
 
     @property
@@ -60,15 +66,15 @@ class Predictor:
         """The same network on another device; this one is left as it is. MemoryError if there is no room."""
         moved = copy.copy(self)
         moved._device = device
-        with _memory_errors():
+        with ONE_AT_A_TIME, _memory_errors():
             moved._network = move_network(self._network, device)
-            moved._forward = choose_forward(moved._network, device=device, prefer=self._prefer)
+            moved._forward = moved._choose_forward()
         return moved
 
     def explain(self, snapshot: WindowSnapshot, row: int, *, target: str, step: int) -> Explanation:
         """Why the p50 of one target of one warm server is what it is at one step; see network.explainer."""
         explainer = Explainer(self._spec, self._features, self._network, device=self._device)
-        with _memory_errors():
+        with _turn(self._device), _memory_errors():
             return explainer.explain(snapshot, row, target=target, step=step)
 
     def predict(self, snapshot: WindowSnapshot) -> Prediction:
@@ -78,7 +84,7 @@ class Predictor:
         values = np.empty((len(rows), len(self._spec.targets), horizon, quantiles), dtype=np.float32)
         for start in range(0, len(rows), self._forward.servers_at_once):
             chunk = slice(start, start + self._forward.servers_at_once)
-            with _memory_errors():
+            with _turn(self._device), _memory_errors():
                 values[chunk] = self._forecast(self._features.build(snapshot, rows[chunk]))
         return Prediction(rows=rows, values=values)
 
@@ -93,6 +99,10 @@ class Predictor:
         ]
         values: FloatArray = torch.stack(restored, dim=1).numpy()
         return np.where(inputs.measured[:, :, None, None], values, np.float32("nan"))
+
+
+def _turn(device: str) -> AbstractContextManager[object]:
+    return nullcontext() if device == "cpu" else ONE_AT_A_TIME
 
 
 @contextmanager

@@ -305,26 +305,34 @@ class TemporalFusionTransformer(nn.Module):
         numbers = {name: cont[..., i].unsqueeze(-1) for i, name in enumerate(self.spec.x_reals)}
         return labels | numbers
 
-    def remember(self, past: Tensor, future: Tensor, hidden: Tensor, cell: Tensor, encoder_lengths: Tensor) -> Tensor:
+    def remember(
+        self, past: Tensor, future: Tensor, hidden: Tensor, cell: Tensor, encoder_lengths: Tensor | None
+    ) -> Tensor:
         """The LSTM's outputs over past and future, (servers, encoder + horizon, hidden).
 
-        hidden and cell (servers, hidden): what every layer begins with.
+        hidden and cell (servers, hidden): what every layer begins with. encoder_lengths: None if all are whole.
         """
         begin = tuple(part.expand(self.spec.lstm_layers, -1, -1).contiguous() for part in (hidden, cell))
-        packed = pack_padded_sequence(past, encoder_lengths, batch_first=True, enforce_sorted=False)
-        encoded, state = self.lstm_encoder(packed, begin)
-        encoded, _ = pad_packed_sequence(encoded, batch_first=True, total_length=past.shape[1])
+        if encoder_lengths is None:
+            encoded, state = self.lstm_encoder(past, begin)
+        else:
+            packed = pack_padded_sequence(past, encoder_lengths, batch_first=True, enforce_sorted=False)
+            encoded, state = self.lstm_encoder(packed, begin)
+            encoded, _ = pad_packed_sequence(encoded, batch_first=True, total_length=past.shape[1])
         decoded, _ = self.lstm_decoder(future, state)
         return torch.cat([encoded, decoded], dim=1)
 
     def forbidden(self, encoder_lengths: Tensor, encoder: int, horizon: int) -> Tensor:
         """(servers, horizon, encoder + horizon): True for padding and, in causal attention, for itself and later."""
         padding = torch.arange(encoder) >= encoder_lengths[:, None]  # (servers, encoder)
-        ahead = torch.zeros(horizon, horizon, dtype=torch.bool)
-        if self.spec.causal_attention:
-            ahead = torch.arange(horizon) >= torch.arange(horizon)[:, None]
+        ahead = self.forbidden_ahead(horizon, device=encoder_lengths.device)
         rows = len(encoder_lengths)
         return torch.cat([padding[:, None].expand(-1, horizon, -1), ahead.expand(rows, -1, -1)], dim=2)
+
+    def forbidden_ahead(self, horizon: int, *, device: torch.device) -> Tensor:
+        """(horizon, horizon): True, in causal attention, for itself and later."""
+        ahead = torch.ones(horizon, horizon, dtype=torch.bool, device=device)
+        return ahead.triu() if self.spec.causal_attention else ahead.logical_not()
 
 
 def _embeddings(spec: NetworkSpec) -> nn.ModuleDict:

@@ -46,6 +46,8 @@ def move_network(network: TemporalFusionTransformer, device: str) -> TemporalFus
         moved = TemporalFusionTransformer(network.spec)
     state = {name: tensor.to(device) for name, tensor in network.state_dict().items()}
     moved.load_state_dict(state, strict=True, assign=True)
+    for lstm in (moved.lstm_encoder, moved.lstm_decoder):
+        lstm.flatten_parameters()  # one block of memory, or cuDNN makes one in every call
     return moved.requires_grad_(False).eval()
 
 

@@ -137,7 +137,7 @@ def predictor(prefer: forward_module.Way, spec: ModelSpec | None = None) -> Pred
 
 
 @pytest.mark.usefixtures("two_threads")
-@pytest.mark.parametrize("prefer", ["native", "folded"])
+@pytest.mark.parametrize("prefer", ["native", "static", "folded"])
 def test_a_fleet_of_many_blocks_is_forecast_the_same_by_two_threads_and_by_two_callers(
     prefer: forward_module.Way,
 ) -> None:
@@ -200,6 +200,6 @@ class TestWhichWay:
         network = build(network_spec(), random_weights(network_spec()))
         size = count_bytes(network)
         monkeypatch.setattr(forward_module, "FOLDED_UP_TO_BYTES", size)
-        assert choose_forward(network, device="cpu", prefer="folded").name == "folded"
+        assert choose_forward(network, device="cpu", prefer="folded", encoder=12).name == "folded"
         monkeypatch.setattr(forward_module, "FOLDED_UP_TO_BYTES", size - 1)
-        assert choose_forward(network, device="cpu", prefer="folded").name == "plain"
+        assert choose_forward(network, device="cpu", prefer="folded", encoder=12).name == "plain"

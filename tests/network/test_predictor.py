@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from support.networks import (
 from nordiq_watch.errors import ConfigError
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.network.checks import UnusableSpec
+from nordiq_watch.network.forward import Way
 from nordiq_watch.network.predictor import Predictor, resolve_device
 from nordiq_watch.network.weights import WeightsMismatch
 from nordiq_watch.records import Batch, Prediction, WindowSnapshot
@@ -39,7 +41,7 @@ def by_server(prediction: Prediction, snapshot: WindowSnapshot) -> dict[str, np.
     return dict(zip(names, prediction.values, strict=True))
 
 
-@pytest.mark.parametrize("prefer", ["native", "folded", "plain"])
+@pytest.mark.parametrize("prefer", get_args(Way))
 def test_it_forecasts_what_the_library_forecasts(case, prefer) -> None:
     """At most 1e-4 from its `predict`; where the library's own float32 is further from float64, at most that."""
     snapshot = case.fleet.window()

@@ -13,10 +13,11 @@ ENCODER, HORIZON, SERVERS = 12, 4, 5
 LENGTHS = torch.tensor([12, 7, 1, 12, 9])
 
 
-def inputs_of(spec: ModelSpec, *, seed: int = 0) -> dict[str, torch.Tensor]:
+def inputs_of(spec: ModelSpec, *, seed: int = 0, lengths: torch.Tensor = LENGTHS) -> dict[str, torch.Tensor]:
     """What the network's `forward` takes. As in a window, all encoders end at one slot, at which what is known ahead is
-    the same for all, and what is static does not change; all else is noise.
+    the same for all, and what is static does not change; all else is noise. lengths (servers,): the first one is whole.
     """
+    servers = len(lengths)
     chance = torch.Generator().manual_seed(seed)
     network = spec.network
 
@@ -24,23 +25,23 @@ def inputs_of(spec: ModelSpec, *, seed: int = 0) -> dict[str, torch.Tensor]:
         columns = []
         for name in network.x_categoricals:
             length = 1 if name in network.static_categoricals else steps
-            drawn = torch.randint(network.embedding_sizes[name][0], (SERVERS, length), generator=chance)
+            drawn = torch.randint(network.embedding_sizes[name][0], (servers, length), generator=chance)
             columns.append(drawn.expand(-1, steps))
-        return torch.stack(columns, dim=-1) if columns else torch.empty(SERVERS, steps, 0, dtype=torch.int64)
+        return torch.stack(columns, dim=-1) if columns else torch.empty(servers, steps, 0, dtype=torch.int64)
 
-    past = torch.randn(SERVERS, ENCODER, len(network.x_reals), generator=chance)
-    future = torch.randn(SERVERS, HORIZON, len(network.x_reals), generator=chance)
+    past = torch.randn(servers, ENCODER, len(network.x_reals), generator=chance)
+    future = torch.randn(servers, HORIZON, len(network.x_reals), generator=chance)
     for column, name in enumerate(network.x_reals):
         if name in SHARED:
             future[..., column] = future[0, :, column]
-            for row, length in enumerate(LENGTHS.tolist()):
+            for row, length in enumerate(lengths.tolist()):
                 past[row, :length, column] = past[0, ENCODER - length :, column].clone()
         elif name in network.static_reals:
             past[..., column] = past[:, :1, column]
     return {
         "encoder_cat": codes(ENCODER),
         "encoder_cont": past,
-        "encoder_lengths": LENGTHS,
+        "encoder_lengths": lengths,
         "decoder_cat": codes(HORIZON),
         "decoder_cont": future,
     }
