@@ -7,11 +7,11 @@ before the slot is chosen, so a change to or from daylight saving time neither d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import compress
+from itertools import chain, compress
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,9 @@ from nordiq_watch.records import Batch, BoolArray, DoubleArray, FloatArray, IntA
 MAX_NAME_LENGTH = 255
 
 _MILLISECONDS_FROM = 1e11  # as seconds, the year 5138
-_NAMES_REMEMBERED = 1 << 15  # a fleet sends the same names again and again
+_NAMES_REMEMBERED = 1 << 15
+_sound_names: set[str] = set()
+"""Names that were found good: a fleet sends the same ones again and again. Any thread may add one or empty it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ def judge_rows(rows: Rows, rules: FeedRules, *, schema: Schema, now: float) -> P
     verdicts = _Verdicts(rows.indices)
     names = [record.server_name for record in rows.records]
     profiles = [record.profile for record in rows.records]
-    verdicts.refuse_faulty("server_name", names, _judge_name)
+    if not _sound_names.issuperset(names):
+        verdicts.refuse_faulty("server_name", names, _judge_name)
     slots = verdicts.judge("timestamp", [record.timestamp for record in rows.records], _Clock(rules, now).place)
     statuses = verdicts.judge("status", [record.status for record in rows.records], _judge_status)
     verdicts.refuse_faulty("profile", profiles, _judge_label)
@@ -114,16 +117,13 @@ def merge_batches(batches: Sequence[Batch]) -> Batch:
     """All samples as one batch, in order; at least one batch. A server's profile is the last one given."""
     if len(batches) == 1:
         return batches[0]
-    row_of: dict[str, int] = {}
-    profiles: dict[str, str | None] = {}
-    for batch in batches:
-        for name, profile in zip(batch.servers, batch.profiles, strict=True):
-            row_of.setdefault(name, len(row_of))
-            profiles[name] = profile or profiles.get(name)
+    servers = tuple(dict.fromkeys(chain.from_iterable(batch.servers for batch in batches)))
+    row_of = {name: row for row, name in enumerate(servers)}
     rows = [np.fromiter(map(row_of.__getitem__, batch.servers), np.int64)[batch.rows] for batch in batches]
+    given = dict(chain.from_iterable(_given_profiles(batch.servers, batch.profiles) for batch in batches))
     return Batch(
-        servers=tuple(row_of),
-        profiles=tuple(map(profiles.get, row_of)),
+        servers=servers,
+        profiles=_arrange_profiles(servers, given),
         rows=np.concatenate(rows),
         slots=np.concatenate([batch.slots for batch in batches]),
         statuses=np.concatenate([batch.statuses for batch in batches]),
@@ -238,11 +238,15 @@ def _seconds_of(text: str) -> float | _Fault:
     return moment.timestamp()
 
 
-@lru_cache(maxsize=_NAMES_REMEMBERED)
 def _judge_name(name: str) -> int | _Fault:
     if not name.strip():
         return _Fault(f"is {show(name)}; must be a text that is not empty")
-    return _judge_text(name, max_length=MAX_NAME_LENGTH)
+    verdict = _judge_text(name, max_length=MAX_NAME_LENGTH)
+    if not isinstance(verdict, _Fault):
+        if len(_sound_names) >= _NAMES_REMEMBERED:
+            _sound_names.clear()
+        _sound_names.add(name)
+    return verdict
 
 
 def _judge_status(label: str | None) -> int | _Fault:
@@ -268,11 +272,14 @@ def _judge_values(verdicts: _Verdicts, values: DoubleArray, metrics: Sequence[st
     """
     bounds = _bounds_of(tuple(metrics))
     impossible = (values < bounds.low) | (values > bounds.accepted_high)
-    for row, column in np.argwhere(impossible).tolist():
-        allowed = Range.of(metrics[column]).allowed()
-        verdicts.refuse(row, metrics[column], f"is {_show_number(values[row, column])}; must be {allowed}")
-    for row in np.flatnonzero(np.isnan(values).all(axis=1)).tolist():
-        verdicts.refuse(row, "metrics", f"none was measured; must have at least one of {_some(metrics)}")
+    if impossible.any():
+        for row, column in np.argwhere(impossible).tolist():
+            allowed = Range.of(metrics[column]).allowed()
+            verdicts.refuse(row, metrics[column], f"is {_show_number(values[row, column])}; must be {allowed}")
+    unmeasured = np.isnan(values).all(axis=1)
+    if unmeasured.any():
+        for row in np.flatnonzero(unmeasured).tolist():
+            verdicts.refuse(row, "metrics", f"none was measured; must have at least one of {_some(metrics)}")
     clips = np.count_nonzero(values > bounds.high, axis=1)
     return np.minimum(values, bounds.high).astype(np.float32), clips
 
@@ -313,16 +320,29 @@ def _build_batch(
     """One row a name; a server's profile is the last one given."""
     if not names:
         return None
-    row_of = {name: row for row, name in enumerate(dict.fromkeys(names))}
-    given = dict(pair for pair in zip(names, profiles, strict=True) if pair[1]) if any(profiles) else {}
+    servers = tuple(dict.fromkeys(names))
+    if len(servers) == len(names):
+        rows = np.arange(len(names))
+    else:
+        row_of = {name: row for row, name in enumerate(servers)}
+        rows = np.fromiter(map(row_of.__getitem__, names), np.int64, len(names))
     return Batch(
-        servers=tuple(row_of),
-        profiles=tuple(map(given.get, row_of)),
-        rows=np.fromiter(map(row_of.__getitem__, names), np.int64, len(names)),
+        servers=servers,
+        profiles=_arrange_profiles(servers, dict(_given_profiles(names, profiles))),
+        rows=rows,
         slots=slots,
         statuses=statuses.astype(np.uint8),
         values=values,
     )
+
+
+def _given_profiles(names: Sequence[str], profiles: Sequence[str | None]) -> Iterable[tuple[str, str]]:
+    """A pair for each profile that was given, in order; most senders give none."""
+    return (pair for pair in zip(names, profiles, strict=True) if pair[1]) if any(profiles) else ()  # type: ignore[misc]
+
+
+def _arrange_profiles(servers: Sequence[str], given: Mapping[str, str]) -> tuple[str | None, ...]:
+    return tuple(map(given.get, servers)) if given else (None,) * len(servers)
 
 
 # --- words --------------------------------------------------------------------------------------------------------

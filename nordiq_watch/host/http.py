@@ -16,7 +16,7 @@ from waitress import wasyncore
 from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
-from waitress.task import ErrorTask
+from waitress.task import ErrorTask, WSGITask
 
 from nordiq_watch.config import Server
 from nordiq_watch.errors import ConfigError
@@ -35,6 +35,9 @@ _MAX_HEADER_BYTES = 16 * 1024
 
 _RECEIVED_AT_ONCE = 256 * 1024
 """Bytes of one look at a socket; waitress' own 8 KB make 500 looks of a body of 10,000 records."""
+
+_SENT_AT_ONCE = 64 * 1024
+"""Bytes of an answer that are gathered before any are sent: its headers and a short body then go out together."""
 
 _CONNECTION_LIMIT = 500
 _CROWD = 400
@@ -75,15 +78,26 @@ class _JsonErrorTask(ErrorTask):  # type: ignore[misc]  # waitress ships no type
         self.write(body)
 
 
+class _Task(WSGITask):  # type: ignore[misc]  # waitress ships no types
+    """Answers a request, and sends the answer itself: waking the loop to send it would cost two switches of threads."""
+
+    def finish(self) -> None:
+        super().finish()
+        self.channel.flush()
+
+
 class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
-    error_task_class = _JsonErrorTask
     """A connection. All its times are monotonic: to waitress, which asks the wall clock, a clock that is set forward
     makes every connection an idle one, and one that is set back keeps them all.
 
     request_began: when the request that is half read began; None while none is.
     """
 
+    task_class = _Task
+    error_task_class = _JsonErrorTask
+
     def __init__(self, *args: Any, **options: Any) -> None:
+        self._is_flushing = False
         self.began = time.monotonic()
         self.request_began: float | None = self.began  # the first one is due from now on
         self.silent = True
@@ -96,6 +110,26 @@ class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
     @last_activity.setter
     def last_activity(self, _: float) -> None:
         self._last_activity = time.monotonic()
+
+    def flush(self) -> None:
+        """Sends what the socket takes. From the thread that answers; the loop sends the rest."""
+        with self.outbuf_lock:
+            if self.connected:
+                self._flush_exception(self._flush_some, do_close=False)
+
+    def _flush_some(self, do_close: bool = True) -> bool:
+        self._is_flushing = True
+        try:
+            sent: bool = super()._flush_some(do_close)
+            return sent
+        finally:
+            self._is_flushing = False
+
+    def writable(self) -> bool:
+        """Whether the loop should wait until more can be sent. Not while a thread is sending: the socket has room then,
+        and the loop would come round thousands of times, holding up the very thread that it waits for.
+        """
+        return not self._is_flushing and bool(super().writable())
 
     def received(self, data: bytes) -> bool:
         goes_on: bool = super().received(data)
@@ -173,6 +207,7 @@ class HttpServer:
             recv_bytes=_RECEIVED_AT_ONCE,
             **_proxy_settings(settings.trusted_proxy),
         )
+        adjustments.send_bytes = _SENT_AT_ONCE  # deprecated as an argument: a release without it sends twice, no more
         address = (listener.family, listener.type, listener.proto, listener.getsockname())
         self._server = _Listener(app, self._map, True, listener, adj=adjustments, sockinfo=address, bind_socket=False)
 

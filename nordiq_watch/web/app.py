@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Any
 
+import orjson
 from flask import Flask, Response, g, request
 from flask.json.provider import DefaultJSONProvider
 
@@ -81,10 +83,14 @@ def create_app(services: Services) -> Flask:
 
 
 class _InOrder(DefaultJSONProvider):
-    """Fields in the order in which the code names them, without spaces between."""
+    """Fields in the order in which the code names them, without spaces between, as UTF-8."""
 
-    sort_keys = False
-    compact = True
+    def dumps(self, obj: Any, **options: Any) -> str:
+        return orjson.dumps(obj, default=self.default).decode()
+
+    def response(self, *args: Any, **fields: Any) -> Response:
+        body = orjson.dumps(self._prepare_response_obj(args, fields), default=self.default)
+        return Response(body + b"\n", mimetype=self.mimetype)
 
 
 def _observe_requests(app: Flask, instruments: Instruments) -> None:
@@ -97,10 +103,13 @@ def _observe_requests(app: Flask, instruments: Instruments) -> None:
     @app.after_request
     def end(response: Response) -> Response:
         seconds = time.perf_counter() - g.began
-        route = request.url_rule.rule if request.url_rule is not None else _NO_ROUTE
-        instruments.observe_request(route=route, status=response.status_code, seconds=seconds)
-        log.debug(
-            "%s %s %d in %.1f ms, for %s",
-            request.method, request.path, response.status_code, seconds * 1000, request.remote_addr,
-        )  # fmt: skip
+        rule = request.url_rule
+        instruments.observe_request(
+            route=rule.rule if rule is not None else _NO_ROUTE, status=response.status_code, seconds=seconds
+        )
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug(
+                "%s %s %d in %.1f ms, for %s",
+                request.method, request.path, response.status_code, seconds * 1000, request.remote_addr,
+            )  # fmt: skip
         return response

@@ -84,8 +84,11 @@ def guard_requests(
 
 def presented_key() -> str | None:
     """The key in X-API-Key, or, from programs that know only that way, such as Prometheus, `Authorization: Bearer`."""
-    bearer = request.authorization.token if request.authorization and request.authorization.type == "bearer" else None
-    return request.headers.get(KEY_HEADER, bearer)
+    key = request.headers.get(KEY_HEADER)
+    if key is not None:
+        return key
+    authorization = request.authorization
+    return authorization.token if authorization is not None and authorization.type == "bearer" else None
 
 
 def require_role(holder: KeyHolder, role: Role) -> None:

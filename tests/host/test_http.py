@@ -13,7 +13,7 @@ import pytest
 
 from nordiq_watch.config import Server
 from nordiq_watch.errors import ConfigError
-from nordiq_watch.host.http import HttpServer, _why_not_bound
+from nordiq_watch.host.http import HttpServer, _Channel, _why_not_bound
 
 WAIT_SECONDS = 20
 ANY_PORT = Server(port=0, threads=2, max_body_mb=0.01)
@@ -307,6 +307,48 @@ def test_who_waits_for_a_long_answer_is_not_cut_off(start):
         assert read_until_closed(slow) == b""  # by then the first would have been cut off as well
     app.finish.set()
     assert connection.getresponse().read() == b"done"
+
+
+def test_a_long_answer_reaches_who_reads_slowly(start):
+    long = b"0123456789" * 1_000_000
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", str(len(long)))])
+        return [long]
+
+    running = start(app)
+    slow, quick = running.connect(), running.connect()
+    slow.request("GET", "/")
+    response = slow.getresponse()
+    got = response.read(1000)
+    quick.request("GET", "/")
+    assert quick.getresponse().read() == long, "nobody waits for the slow one"
+    assert got + response.read() == long
+
+
+def test_the_loop_rests_while_a_thread_sends(start, monkeypatch):
+    rounds, sending, spun = [], threading.Event(), threading.Event()
+
+    def count_rounds(server: HttpServer, timeout_seconds: float) -> None:
+        rounds.append(sending.is_set())
+        if sum(rounds) > 10:
+            spun.set()
+        poll(server, timeout_seconds)
+
+    def send_slowly(channel: _Channel, data: bytes, do_close: bool = True) -> int:
+        sending.set()
+        assert not spun.wait(0.5), "the loop goes round and round"
+        sending.clear()
+        return send(channel, data, do_close)
+
+    poll, send = HttpServer._poll, _Channel.send
+    monkeypatch.setattr(HttpServer, "_poll", count_rounds)
+    monkeypatch.setattr(_Channel, "send", send_slowly)
+    connection = start().connect()
+    connection.request("POST", "/", body=b"hello")
+    assert sending.wait(WAIT_SECONDS)
+    with socket.create_connection((connection.host, connection.port)):  # makes the loop look at all connections again
+        assert connection.getresponse().read() == b"hello"
 
 
 def where_from(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
