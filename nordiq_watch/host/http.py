@@ -85,6 +85,12 @@ class _Task(WSGITask):  # type: ignore[misc]  # waitress ships no types
         super().finish()
         self.channel.flush()
 
+    def set_close_on_finish(self) -> None:
+        """Not for a 304 or 204: waitress would hang up, as after a body of unknown length, and these have none."""
+        asked = self.version == "1.0" or self.request.headers.get("CONNECTION", "").lower() == "close"
+        if self.has_body or asked:
+            super().set_close_on_finish()
+
 
 class _Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
     """A connection. All its times are monotonic: to waitress, which asks the wall clock, a clock that is set forward

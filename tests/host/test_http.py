@@ -326,6 +326,22 @@ def test_a_long_answer_reaches_who_reads_slowly(start):
     assert got + response.read() == long
 
 
+@pytest.mark.parametrize(("sent", "stays"), [({}, True), ({"Connection": "close"}, False)])
+def test_a_304_leaves_the_connection_open_unless_the_client_wants_it_closed(start, sent, stays):
+    def unchanged(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("304 NOT MODIFIED", [("ETag", '"1"')])
+        return []
+
+    connection = start(unchanged).connect()
+    connection.request("GET", "/", headers=sent)
+    ours = connection.sock
+    response = connection.getresponse()
+    assert (response.status, response.read(), response.getheader("Connection") != "close") == (304, b"", stays)
+    connection.request("GET", "/")
+    assert connection.getresponse().status == 304
+    assert (connection.sock is ours) == stays
+
+
 def test_the_loop_rests_while_a_thread_sends(start, monkeypatch):
     rounds, sending, spun = [], threading.Event(), threading.Event()
 
