@@ -126,6 +126,7 @@ def test_doctor_and_verify_work(installed: Installed) -> None:
 
 def test_the_files_for_users_are_in_it(installed: Installed) -> None:
     assert installed.run("default-config") == (REPOSITORY / "config.yaml").read_text()
+    assert f"ExecStart={installed.program} serve" in installed.run("install-service", "--dry-run")
     script = "from nordiq_watch.host.shipped import read_unit_files; print(*read_unit_files())"
     units = run(installed.place / "bin" / "python", "-c", script, cwd=installed.work).split()
     folder = REPOSITORY / "systemd"
