@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import msgspec
@@ -235,7 +236,13 @@ class Daemon:
         history = ReloadHistory(settings.state_dir / "reloads.jsonl")
         catalogue = Catalogue(settings.models_dir)
         self._queue = ReloadQueue(wall_clock=time.time, first_id=history.last_id + 1)
-        lookout = Lookout(catalogue, store, settle_seconds=config.watch.settle_seconds, clock=time.monotonic)
+        lookout = Lookout(
+            catalogue,
+            store,
+            settle_seconds=config.watch.settle_seconds,
+            clock=time.monotonic,
+            new_drop=partial(token_hex, 4),
+        )
         device = resolve_device(config.device)
         self._worker = ReloadWorker(
             catalogue=catalogue,
@@ -443,29 +450,32 @@ def prepare_models_dir(path: Path, *, allow_world_writable: bool = False) -> Non
 
 def _log_live(event: ModelWentLive) -> None:
     log.info(
-        "reload %d: %s is live: generation %d, sha256 %s, trigger %s, replaced %s, %.3f s since it was seen (%s)",
+        "reload %d: %s is live: generation %d, sha256 %s, trigger %s, drop %s, replaced %s, "
+        "%.3f s since it was seen (%s)",
         event.reload_id,
         event.version,
         event.generation,
         event.sha256[:12],
         event.trigger,
+        event.drop or "unknown",
         event.replaced or "nothing",
         event.seconds,
         ", ".join(f"{stage.name} {stage.seconds:.3f}" for stage in event.stages),
-        extra={"reload": event.reload_id, "version": event.version},
+        extra={"drop": event.drop, "reload": event.reload_id, "version": event.version},
     )
 
 
 def _log_rejected(event: ModelRejectedEvent) -> None:
     still = f"{event.still_live} goes on serving" if event.still_live else "no model is live"
     log.error(
-        "reload %d: %s was not loaded: %s (trigger %s). %s.",
+        "reload %d: %s was not loaded: %s (trigger %s, drop %s). %s.",
         event.reload_id,
         event.version,
         event.reason,
         event.trigger,
+        event.drop or "unknown",
         still,
-        extra={"reload": event.reload_id, "version": event.version},
+        extra={"drop": event.drop, "reload": event.reload_id, "version": event.version},
     )
 
 

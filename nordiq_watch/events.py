@@ -20,7 +20,8 @@ class Event(Protocol):
 class ModelWentLive:
     """`version` answers from now on. `replaced` is the version before it, if there was one.
 
-    reload_id: what GET /admin/reloads/ID has more of. stages: what it went through, from seen to live.
+    reload_id: what GET /admin/reloads/ID has more of. stages: what it went through, from seen to live. drop: the id
+    that it has had since its directory was first seen.
     """
 
     version: str
@@ -30,6 +31,7 @@ class ModelWentLive:
     replaced: str | None
     reload_id: int
     stages: tuple[Stage, ...]
+    drop: str | None = None
 
     @property
     def seconds(self) -> float:
@@ -47,6 +49,7 @@ class ModelRejectedEvent:
     reason: str
     still_live: str | None
     reload_id: int
+    drop: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,7 +163,8 @@ class ReloadRecord:
     trigger: watcher, api, startup, rollback or signal. requested: the version asked for, None = the latest.
     version: the one that was chosen. state: waiting, running or finished.
     outcome: loaded, unchanged, rejected, not_found, held (a pin stands in the way) or unpinned; None until finished.
-    previous and current: the live versions before and after. Times are Unix seconds.
+    previous and current: the live versions before and after. Times are Unix seconds. drop: the id that lines of the log
+    about this version have had since its directory was first seen.
     """
 
     id: int
@@ -179,6 +180,7 @@ class ReloadRecord:
     started_at: float | None = None
     finished_at: float | None = None
     stages: tuple[Stage, ...] = ()
+    drop: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,6 +112,7 @@ class Reload(Struct, frozen=True):
     finished_at: datetime | None = None
     seconds: float | None = None
     stages: tuple[Stage, ...] = ()
+    drop: str | None = None
 
     @property
     def succeeded(self) -> bool:

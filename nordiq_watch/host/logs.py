@@ -17,7 +17,7 @@ from nordiq_watch.errors import ConfigError
 _PACKAGE = "nordiq_watch"
 _MEGABYTE = 1_000_000
 _LONG_LINE = 400  # bytes: a tail reads no more than so much for each of its lines
-_FACTS = ("reload", "version")  # what ties the lines of one reload together
+_FACTS = ("drop", "reload", "version")  # what ties the lines about one model together
 _FILE_HANDLER = "nordiq-file"
 _STDERR_HANDLER = "nordiq-stderr"
 
@@ -54,7 +54,7 @@ class EventFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger and event; `reload` and `version` where the event is about one."""
+    """One JSON object a line: time, level, logger and event; `drop`, `reload` and `version` where it is about one."""
 
     def format(self, record: logging.LogRecord) -> str:
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))

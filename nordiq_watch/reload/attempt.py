@@ -25,8 +25,8 @@ class Attempt:
     def record(self) -> ReloadRecord:
         return self._ticket.record
 
-    def choose(self, version: str) -> None:
-        self._update(version=version)
+    def choose(self, version: str, *, drop: str | None) -> None:
+        self._update(version=version, drop=drop)
 
     def note(self, stage: str, seconds: float) -> None:
         """A stage that was over before the attempt began."""

@@ -33,18 +33,28 @@ class Retry:
 
 
 class Lookout:
-    """`look_at` is the monotonic time of the next look that is worth it; None = not before something changes."""
+    """`look_at` is the monotonic time of the next look that is worth it; None = not before something changes.
+
+    `new_drop` makes the ids of drops.
+    """
 
     def __init__(
-        self, catalogue: Catalogue, store: DecisionStore, *, settle_seconds: float, clock: Callable[[], float]
+        self,
+        catalogue: Catalogue,
+        store: DecisionStore,
+        *,
+        settle_seconds: float,
+        clock: Callable[[], float],
+        new_drop: Callable[[], str],
     ) -> None:
         self._catalogue = catalogue
         self._store = store
         self._settle_seconds = settle_seconds
         self._clock = clock
-        self._sightings = Sightings(settle_seconds)
+        self._sightings = Sightings(settle_seconds, new_drop=new_drop)
         self._retries: dict[str, Retry] = {}
         self._told: dict[str, str] = {}
+        self._has_looked = False
         self.look_at: float | None = None
 
     def choose(self, *, live: str | None, live_fingerprint: str | None) -> Version | None:
@@ -57,6 +67,7 @@ class Lookout:
             return None
         self._forget_all_but({version.name for version in versions})
         loadable = [version for version in versions if self._is_loadable(version, live, live_fingerprint)]
+        self._has_looked = True
         target = next_to_load(loadable, self._situation(live, live_fingerprint))
         if target is None:
             self._tell_what_a_pin_holds_back(loadable, live)
@@ -65,15 +76,28 @@ class Lookout:
     def sighting(self, name: str) -> Sighting | None:
         return self._sightings.get(name)
 
+    def observe(self, version: Version, verdict: Verdict) -> str:
+        """Notes what is there now. Returns the id of its drop."""
+        known = self._sightings.get(version.name)
+        sighting = self._sightings.observe(version, verdict, now=self._clock())
+        if sighting is not known and self._has_looked:  # what was there before the daemon is no news
+            so_far = "complete" if verdict.complete else f"not complete yet: {verdict.reason}"
+            log.info("%s was seen, %s (drop %s)", version.name, so_far, sighting.drop, extra=self._facts(version.name))
+        return sighting.drop
+
+    def drop_of(self, name: str) -> str | None:
+        """The id of the drop of a version that was seen. From any thread."""
+        sighting = self._sightings.get(name)
+        return sighting.drop if sighting else None
+
     def retry_of(self, name: str) -> Retry | None:
         """Why a complete version is not live yet, if the machine is the reason. From any thread."""
         return self._retries.get(name)
 
     def seconds_to_settle(self, version: Version, verdict: Verdict) -> float:
         """How long a version must be watched until its bytes are known to stand still."""
-        now = self._clock()
-        self._sightings.observe(version, verdict, now=now)
-        return self._sightings.seconds_to_wait(version, verdict, now=now)
+        self.observe(version, verdict)
+        return self._sightings.seconds_to_wait(version, verdict, now=self._clock())
 
     def postpone(self, version: Version, error: TransientModelError) -> None:
         """The machine failed: the version is tried again, later and later."""
@@ -94,10 +118,15 @@ class Lookout:
         self._look_in(self._settle_seconds)
         return True
 
-    def forget_retry(self, version: Version) -> None:
+    def conclude_live(self, version: Version) -> None:
         """It is live: what kept it from that is over."""
         self._retries.pop(version.name, None)
         self._sightings.trust(version.name)
+        self._sightings.conclude(version.name)
+
+    def conclude_refused(self, version: Version) -> None:
+        """It is not loaded unless its bytes change."""
+        self._sightings.conclude(version.name)
 
     def _is_loadable(self, version: Version, live: str | None, live_fingerprint: str | None) -> bool:
         now = self._clock()
@@ -106,7 +135,7 @@ class Lookout:
             self._look_in(retry.not_before - now)
             return False
         verdict = self._catalogue.judge(version)
-        self._sightings.observe(version, verdict, now=now)
+        self.observe(version, verdict)
         if verdict.unreadable:
             self._put_off(version, verdict.reason or "")
         if not verdict.complete:
@@ -152,13 +181,27 @@ class Lookout:
         if not self._sightings.settled(version.name, now=self._clock()):
             self._look_in(self._settle_seconds)
         elif self._is_news(version.name, version.fingerprint):
-            log.warning("%s is not complete: %s. Waiting for the rest.", version.name, verdict.reason)
+            log.warning(
+                "%s is not complete: %s. Waiting for the rest.",
+                version.name,
+                verdict.reason,
+                extra=self._facts(version.name),
+            )
 
     def _tell_what_a_pin_holds_back(self, loadable: list[Version], live: str | None) -> None:
         pinned = self._store.current.pinned
         newer = newer_than_live(loadable, live)
         if pinned and newer and self._is_news(newer.name, f"held by {pinned}"):
-            log.warning("%s is complete but not loaded: %s is pinned. End it with unpin.", newer.name, pinned)
+            log.warning(
+                "%s is complete but not loaded: %s is pinned. End it with unpin.",
+                newer.name,
+                pinned,
+                extra=self._facts(newer.name),
+            )
+
+    def _facts(self, name: str) -> dict[str, str | None]:
+        """What ties a line of the log to the others about this drop."""
+        return {"version": name, "drop": self.drop_of(name)}
 
     def _is_news(self, name: str, fact: str) -> bool:
         """Each fact about a version is told once, not at every look."""

@@ -185,8 +185,8 @@ class ReloadWorker:
 
     def _load_on_request(self, version: Version, attempt: Attempt, *, pin: str | None) -> None:
         """Loads it, whatever was thought of it before. Once it is live, `pin` is what is pinned."""
-        attempt.choose(version.name)
         verdict = self._catalogue.judge(version)
+        attempt.choose(version.name, drop=self._lookout.observe(version, verdict))
         if version.name == self._live_name and version.fingerprint == self._live_fingerprint:
             self._pin(pin)
             self._finish(attempt, "unchanged")
@@ -224,7 +224,7 @@ class ReloadWorker:
         if left is None or target is None:
             self._finish(attempt, "not_found", "there is no version to go back to")
             return
-        attempt.choose(target)
+        attempt.choose(target, drop=self._lookout.drop_of(target))
         restored = self._promotion.revive(kept, self._next_generation) if kept else self._prove(target, attempt)
         if restored is None:
             return
@@ -264,11 +264,12 @@ class ReloadWorker:
 
         `once_live` runs before those who wait for the reload are told.
         """
-        attempt.choose(version.name)
+        attempt.choose(version.name, drop=self._lookout.drop_of(version.name))
         try:
             proven = self._promotion.prove(version, attempt, generation=self._next_generation, known_bad=known_bad)
         except Unchanged:
             self._live_fingerprint = version.fingerprint
+            self._lookout.conclude_live(version)
             once_live()
             self._finish(attempt, "unchanged")
             return True
@@ -279,7 +280,7 @@ class ReloadWorker:
         self._store.save(self._store.current.with_live(version.name, proven.generation))
         replaced = self._promotion.put_live(proven, attempt)
         self._live_fingerprint = version.fingerprint
-        self._lookout.forget_retry(version)
+        self._lookout.conclude_live(version)
         once_live()
         self._announce(proven.servable, attempt, replaced=replaced.name if replaced else None)
         return True
@@ -296,6 +297,7 @@ class ReloadWorker:
                 replaced,
                 reload_id=record.id,
                 stages=record.stages,
+                drop=record.drop,
             )
         )
 
@@ -315,6 +317,7 @@ class ReloadWorker:
         elif known is not None and known.state == "quarantined":
             refusal = self._refusal("quarantined", version, reason, known.content_sha256)
         self._store.save(self._store.current.with_refusal(version.name, refusal))
+        self._lookout.conclude_refused(version)
 
     def _refusal(
         self,
@@ -336,7 +339,13 @@ class ReloadWorker:
         record = attempt.record
         self._events.publish(
             ModelRejectedEvent(
-                version.name, record.trigger, check, reason, still_live=self._live_name, reload_id=record.id
+                version.name,
+                record.trigger,
+                check,
+                reason,
+                still_live=self._live_name,
+                reload_id=record.id,
+                drop=record.drop,
             )
         )
 

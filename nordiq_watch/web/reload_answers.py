@@ -91,6 +91,7 @@ def describe_reload(record: ReloadRecord, shown: Shown) -> Body:
         "state": record.state,
         "requested": record.requested,
         "version": record.version,
+        "drop": record.drop,
         "outcome": record.outcome,
         "reason": record.reason,
         "previous_model": _show(record.previous, shown),

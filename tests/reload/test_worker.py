@@ -285,6 +285,47 @@ def test_what_is_wrong_with_the_live_ones_directory_is_shown_until_it_is_right_a
     assert yard.generation == 1
 
 
+def test_one_id_goes_from_the_first_sight_over_every_try_to_live(yard, caplog) -> None:
+    caplog.set_level("INFO", "nordiq_watch")
+    yard.look()
+    directory = yard.drop(A)
+    whole = (directory / WEIGHTS_FILE).read_bytes()
+    (directory / WEIGHTS_FILE).write_bytes(whole[:-1])
+    yard.look()
+    yard.pass_time(2.0)
+    (directory / WEIGHTS_FILE).write_bytes(whole[:-1] + b"\1")
+    yard.look()
+    (directory / WEIGHTS_FILE).write_bytes(whole)
+    yard.look()
+    yard.pass_time(2.0)
+    assert yard.live_name == A
+    seen, unfinished = caplog.records
+    assert (seen.message.partition(":")[0], seen.drop) == (f"{A} was seen, not complete yet", "drop-1")
+    assert ("is not complete" in unfinished.message, unfinished.drop) == (True, "drop-1")
+    assert [(record.outcome, record.drop) for record in reversed(yard.desk.recent(9))] == [
+        ("rejected", "drop-1"),
+        ("loaded", "drop-1"),
+    ]
+    assert [event.drop for event in yard.events] == ["drop-1", "drop-1"]
+
+
+@pytest.mark.parametrize("end", ["live", "refused"])
+def test_other_bytes_after_the_end_of_a_drop_are_another_drop(yard, end) -> None:
+    directory = yard.drop(A)
+    if end == "refused":
+        (directory / WEIGHTS_FILE).write_bytes((directory / WEIGHTS_FILE).read_bytes()[:-1] + b"\1")
+    yard.look()
+    yard.pass_time(3600.0)
+    assert yard.states()[A] == {"live": "live", "refused": "rejected"}[end]
+    shutil.rmtree(directory)
+    yard.drop(A, seed=3)
+    yard.look()
+    yard.pass_time(2.0)
+    record = yard.desk.recent(1)[0]
+    assert (record.outcome, record.drop) == ("loaded", "drop-2")
+    assert {stage.name: stage.seconds for stage in record.stages}["complete"] < 3600
+
+
 def test_the_same_bytes_written_again_are_not_loaded_again(yard) -> None:
     directory = yard.drop(A)
     yard.look()

@@ -93,7 +93,7 @@ class DaemonProcess:
     def _address(self) -> str | None:
         assert self.process is not None
         assert self.process.poll() is None, (self.root / "stderr.txt").read_text()
-        match = re.search(r"serving on (http://\S+)", self.log)
+        match = re.search(r"serving on (http://[\w.:]+)", self.log)
         return match[1] if match else None
 
     def _answers(self) -> bool:

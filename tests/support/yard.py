@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,7 @@ class Yard:
     free_bytes: int = 2**40
     measure_free: Callable[[], int] | None = None
     on_pause: Callable[[], None] = lambda: None
+    drops: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def __post_init__(self) -> None:
         self.measure_free = self.measure_free or (lambda: self.free_bytes)
@@ -96,7 +98,13 @@ class Yard:
         self.history = ReloadHistory(self.state_dir / "reloads.jsonl")
         self.catalogue = Catalogue(self.models_dir)
         self.queue = ReloadQueue(wall_clock=clock, first_id=self.history.last_id + 1)
-        self.lookout = Lookout(self.catalogue, self.store, settle_seconds=SETTLE_SECONDS, clock=clock)
+        self.lookout = Lookout(
+            self.catalogue,
+            self.store,
+            settle_seconds=SETTLE_SECONDS,
+            clock=clock,
+            new_drop=lambda: f"drop-{next(self.drops)}",
+        )
         self.worker = ReloadWorker(
             catalogue=self.catalogue,
             lookout=self.lookout,

@@ -136,12 +136,13 @@ def test_an_accepted_reload_says_where_to_look():
 
 def test_a_reload_is_described_whole():
     stages = (Stage("queued", 0.001), Stage("read", 0.25))
-    assert describe_reload(finished("loaded", current=NEW, stages=stages), shown) == {
+    assert describe_reload(finished("loaded", current=NEW, stages=stages, drop="5f0c91d2"), shown) == {
         "id": 7,
         "trigger": "api",
         "state": "finished",
         "requested": None,
         "version": NEW,
+        "drop": "5f0c91d2",
         "outcome": "loaded",
         "reason": None,
         "previous_model": f"models/{OLD}",
