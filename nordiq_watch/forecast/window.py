@@ -186,7 +186,7 @@ class Window:
             self._last_copy = None
             self._advance(int(batch.slots[measured].max()))
             in_time = measured & self._reaches(batch.slots)
-            rows, refused = self._place(batch, np.flatnonzero(np.bincount(batch.rows[in_time])))
+            rows, refused = self._place(batch, batch.rows[in_time])
             taken = in_time & (rows[batch.rows] >= 0)
             self._write(
                 rows[batch.rows[taken]], batch.slots[taken], values=batch.values[taken], statuses=batch.statuses[taken]
@@ -222,18 +222,21 @@ class Window:
         self._last_seen[gone] = _NEVER
 
     def _place(self, batch: Batch, used: IntArray) -> tuple[IntArray, tuple[str, ...]]:
-        """(batch servers,): the ring's row of each server in `used`, -1 for the rest; and the names without room."""
+        """(batch servers,): the ring's row of each server in `used`, -1 for the rest; and the names without room.
+
+        used (samples,): the server of each sample that is taken if there is room; those that came first get it.
+        """
         known = map(self._row_by_name.get, batch.servers)
         rows = np.fromiter((-1 if row is None else row for row in known), np.int64, len(batch.servers))
         refused = []
-        for server in used[rows[used] < 0].tolist():
+        for server in dict.fromkeys(used[rows[used] < 0].tolist()):
             row = self._claim_row(batch.servers[server])
             if row is None:
                 refused.append(batch.servers[server])
             else:
                 rows[server] = row
         if any(batch.profiles):
-            for server in used[rows[used] >= 0].tolist():
+            for server in np.unique(used[rows[used] >= 0]).tolist():
                 self._profiles[rows[server]] = batch.profiles[server] or self._profiles[rows[server]]
         return rows, tuple(refused)
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.batches import METRICS, Sample, make_batch
 from support.slow_window import Cell, SlowWindow
@@ -122,6 +122,7 @@ def test_a_slice_of_each_slot_brings_the_window_back(batches: list[list[Sample]]
     assert shown(again.snapshot()) == shown(window.snapshot())
 
 
+@example([[Sample("a", 0), Sample("b", 0), Sample("c", 0, {}), Sample("d", 0), Sample("c", 0)]])
 @settings(max_examples=80)
 @given(st.lists(st.lists(samples(servers="abcdef"), min_size=1, max_size=4).map(one_profile_each), max_size=12))
 def test_a_full_window_refuses_the_same_servers_as_the_slow_one(batches: list[list[Sample]]) -> None:
