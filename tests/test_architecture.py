@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "nordiq_watch"
 
 LEVELS = (
-    {"errors", "records", "metrics", "spec"},
+    {"errors", "records", "metrics", "quantiles", "spec"},
     {"events", "config"},
     {"artifact", "network", "storage", "feeders"},
     {"live"},

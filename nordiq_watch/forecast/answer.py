@@ -1,8 +1,7 @@
 """A forecast becomes the answer of `GET /predictions/…`: computed and serialised once, then only handed out.
 
 What is done to the model's numbers, and nothing else is:
-- the quantiles of each point are sorted, the monotone rearrangement of Chernozhukov, Fernández-Val and Galichon
-  ("Quantile and Probability Curves Without Crossing", Econometrica 78, 2010), which never makes a forecast worse;
+- the quantiles of each point are put in order (`quantiles.rearrange`);
 - they are clipped to what the metric can be (`metrics.describe`);
 - they are rounded to four decimals.
 """
@@ -23,10 +22,8 @@ import orjson
 
 from nordiq_watch.forecast.warmup import Requirement, count_samples, measure_warmup
 from nordiq_watch.metrics import describe
+from nordiq_watch.quantiles import SERVED, clip_to_possible, rearrange
 from nordiq_watch.records import BoolArray, DoubleArray, FloatArray, Forecast, ModelIdentity, WindowSnapshot
-
-SHOWN_QUANTILES = {"p10": 0.1, "p50": 0.5, "p90": 0.9}
-"""What an answer shows of a forecast; a model without one of these is refused before it goes live."""
 
 DISPLAY_METRICS = {"cpu": "cpu_user_pct", "memory": "mem_used_pct"}
 
@@ -167,12 +164,8 @@ def mark_stale(answer: Answer) -> Answer:
 
 def arrange_quantiles(forecast: Forecast) -> FloatArray:
     """(servers, targets, 3, horizon): p10, p50 and p90, in order at every point and possible for the metric."""
-    columns = [_column_of(quantile, forecast.quantiles) for quantile in SHOWN_QUANTILES.values()]
-    shown = np.sort(forecast.values, axis=-1)[..., columns].swapaxes(-1, -2)
-    metrics = [describe(target) for target in forecast.targets]
-    low = np.array([metric.low for metric in metrics], dtype=np.float32)[:, None, None]
-    high = np.array([metric.high for metric in metrics], dtype=np.float32)[:, None, None]
-    return np.ascontiguousarray(np.round(np.clip(shown, low, high), _DECIMALS))
+    shown = clip_to_possible(rearrange(forecast.values, forecast.quantiles), forecast.targets)
+    return np.ascontiguousarray(np.round(shown.swapaxes(-1, -2), _DECIMALS))
 
 
 def slope_an_hour(values: FloatArray, *, interval_seconds: int) -> DoubleArray:
@@ -188,10 +181,6 @@ def last_measured(values: FloatArray) -> FloatArray:
     """values (servers, slots, metrics) → (servers, metrics): the newest value that is not NaN; NaN if there is none."""
     newest = values.shape[1] - 1 - np.argmax(~np.isnan(values[:, ::-1]), axis=1)
     return np.take_along_axis(values, newest[:, None, :], axis=1)[:, 0]
-
-
-def _column_of(quantile: float, quantiles: tuple[float, ...]) -> int:
-    return int(np.argmin(np.abs(np.array(quantiles) - quantile)))
 
 
 # --- the words ----------------------------------------------------------------------------------------------------
@@ -249,7 +238,7 @@ def _describe_server(columns: _Columns, server: int) -> Entry:
 
 
 def _describe_forecast(columns: _Columns, server: int, target: int) -> Entry:
-    shown = zip(SHOWN_QUANTILES, columns.quantiles[server, target], strict=True)
+    shown = zip(SERVED, columns.quantiles[server, target], strict=True)
     return {**dict(shown), "trend": columns.trend[server, target]}
 
 

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nordiq_watch.forecast.answer import SHOWN_QUANTILES, last_measured
+from nordiq_watch.forecast.answer import last_measured
 from nordiq_watch.forecast.thresholds import CRITICAL, FLOORS, ThresholdTable, score_values
+from nordiq_watch.quantiles import LEVELS
 from nordiq_watch.records import BoolArray, DoubleArray, FloatArray, Forecast, Forecasting, IntArray
 
 SWANSON = (0.3, 0.4, 0.3)
@@ -157,8 +158,7 @@ class _Ahead:
 def _look_ahead(forecast: Forecast, metric: str, *, limits: DoubleArray) -> _Ahead:
     """What one metric's quantiles say of its thresholds, limits (servers, 4)."""
     values = np.sort(forecast.values[:, forecast.targets.index(metric)], axis=-1)  # (servers, steps, quantiles)
-    levels = np.array(forecast.quantiles)
-    p10, p50, p90 = (values[..., int(np.argmin(np.abs(levels - level)))] for level in SHOWN_QUANTILES.values())
+    p10, p50, p90 = (values[..., forecast.quantiles.index(level)] for level in LEVELS)
     expected = sum(
         weight * score_values(quantile, limits) for weight, quantile in zip(SWANSON, (p10, p50, p90), strict=True)
     )

@@ -4,8 +4,7 @@ For one point (a server's metric in one slot) with the quantiles p10, p50, p90, 
 measurement when the forecast was made:
 
     absolute error  |y - p50|, beside |y - last|
-    pinball loss    the mean over q in (0.1, 0.5, 0.9) of max(q (y - p_q), (q - 1) (y - p_q))
-                    (Koenker and Bassett, "Regression Quantiles", Econometrica 46, 1978), beside that of p_q = last
+    pinball loss    `quantiles.pinball_loss` of the three, beside that of p_q = last
     covered         p10 <= y <= p90: true for 8 of 10 points if the quantiles are right
 
 Only points of which all three are known count, the same for the model and for the last value.
@@ -18,7 +17,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from nordiq_watch.metrics import describe
+from nordiq_watch.quantiles import LEVELS, clip_to_possible, pinball_loss, rearrange
 from nordiq_watch.records import (
     BookKey,
     Claim,
@@ -30,9 +29,8 @@ from nordiq_watch.records import (
     Tally,
 )
 
-QUANTILES = (0.1, 0.5, 0.9)
-EXPECTED_COVERAGE = QUANTILES[-1] - QUANTILES[0]
-_MEDIAN = QUANTILES.index(0.5)
+EXPECTED_COVERAGE = LEVELS[-1] - LEVELS[0]
+_MEDIAN = LEVELS.index(0.5)
 
 
 def claim(made: Forecasting, *, horizons_seconds: Sequence[int], rows: IntArray) -> list[Claim]:
@@ -48,7 +46,7 @@ def claim(made: Forecasting, *, horizons_seconds: Sequence[int], rows: IntArray)
         step = horizon // forecast.interval_seconds - 1
         if not 0 <= step < forecast.values.shape[2]:
             continue
-        shown = _shown(forecast.values[rows, :, step], forecast.quantiles, targets=forecast.targets)
+        shown = clip_to_possible(rearrange(forecast.values[rows, :, step], forecast.quantiles), forecast.targets)
         claims.append(
             Claim(
                 model=forecast.model.name,
@@ -90,14 +88,14 @@ def choose_rows(servers: Sequence[str], limit: int) -> IntArray:
 def score(claim: Claim, came: Measured) -> dict[BookKey, Tally]:
     """The sums over the claim's points, metric by metric; metrics without a known point are left out."""
     truth = _look_up(claim, came)
-    shown, last = claim.values[..., : len(QUANTILES)].astype(np.float64), claim.values[..., -1].astype(np.float64)
+    shown, last = claim.values[..., : len(LEVELS)].astype(np.float64), claim.values[..., -1].astype(np.float64)
     known = ~(np.isnan(truth) | np.isnan(last) | np.isnan(shown).any(axis=-1))  # (servers, targets)
     columns = {
         "absolute_error": np.abs(truth - shown[..., _MEDIAN]),
-        "pinball": pinball_loss(shown, truth),
+        "pinball": pinball_loss(shown, truth, LEVELS),
         "covered": ((shown[..., 0] <= truth) & (truth <= shown[..., -1])).astype(np.float64),
         "last_absolute_error": np.abs(truth - last),
-        "last_pinball": pinball_loss(np.repeat(last[..., None], len(QUANTILES), axis=-1), truth),
+        "last_pinball": pinball_loss(last[..., None], truth, LEVELS),
     }
     sums = {name: np.where(known, values, 0.0).sum(axis=0) for name, values in columns.items()}
     return {
@@ -107,25 +105,6 @@ def score(claim: Claim, came: Measured) -> dict[BookKey, Tally]:
         for column, (target, points) in enumerate(zip(claim.targets, known.sum(axis=0).tolist(), strict=True))
         if points
     }
-
-
-def pinball_loss(shown: DoubleArray, truth: DoubleArray) -> DoubleArray:
-    """shown (…, 3), truth (…) → (…): the mean over the three quantiles."""
-    levels = np.array(QUANTILES)
-    error = truth[..., None] - shown
-    loss: DoubleArray = np.maximum(levels * error, (levels - 1.0) * error).mean(axis=-1)
-    return loss
-
-
-def _shown(values: FloatArray, quantiles: Sequence[float], *, targets: Sequence[str]) -> FloatArray:
-    """(servers, targets, 3): p10, p50, p90 as answers show them, in order and possible for the metric."""
-    levels = np.array(quantiles)
-    columns = [int(np.argmin(np.abs(levels - level))) for level in QUANTILES]
-    metrics = [describe(target) for target in targets]
-    low = np.array([metric.low for metric in metrics], dtype=np.float32)[:, None]
-    high = np.array([metric.high for metric in metrics], dtype=np.float32)[:, None]
-    shown: FloatArray = np.clip(np.sort(values, axis=-1)[..., columns], low, high)
-    return shown
 
 
 def _look_up(claim: Claim, came: Measured) -> DoubleArray:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nordiq_watch.quality.accuracy import QUANTILES
+from nordiq_watch.quantiles import rearrange
 from nordiq_watch.records import DoubleArray, FloatArray, Forecasting, Measured, ModelIdentity
 
 BAND_IN_DEVIATIONS = 2.563
@@ -48,9 +48,7 @@ class Surprise:
 def expect_next(made: Forecasting) -> Expectation:
     """What the forecast says of the slot that follows its window."""
     forecast = made.forecast
-    levels = np.array(forecast.quantiles)
-    columns = [int(np.argmin(np.abs(levels - level))) for level in QUANTILES]
-    bands = np.sort(forecast.values[:, :, 0], axis=-1)[..., columns]
+    bands = rearrange(forecast.values[:, :, 0], forecast.quantiles)
     return Expectation(forecast.origin_slot + 1, forecast.servers, forecast.targets, bands)
 
 

@@ -14,6 +14,7 @@ from nordiq_watch.config import CanaryLimits
 from nordiq_watch.errors import ModelRejected
 from nordiq_watch.live.servable import Servable
 from nordiq_watch.metrics import describe
+from nordiq_watch.quantiles import LEVELS
 from nordiq_watch.records import FloatArray, Forecast, Forecasting, WindowSnapshot
 from nordiq_watch.reload.probe import probe_snapshot
 
@@ -129,7 +130,7 @@ def split_targets(forecast: Forecast, snapshot: WindowSnapshot) -> Iterator[Judg
     known = [index for index, server in enumerate(forecast.servers) if server in row_of]
     names = np.array([forecast.servers[index] for index in known], dtype=object)
     rows = [row_of[name] for name in names]
-    lower, middle, upper = (forecast.quantiles.index(quantile) for quantile in (0.1, 0.5, 0.9))
+    lower, middle, upper = (forecast.quantiles.index(quantile) for quantile in LEVELS)
     for index, target in enumerate(forecast.targets):
         measured = snapshot.values[rows][:, :, snapshot.metrics.index(target)]
         kept = np.isfinite(measured).any(axis=1)

@@ -14,10 +14,10 @@ from nordiq_watch.artifact.weights_file import BrokenWeights
 from nordiq_watch.errors import ModelRejected, TransientModelError
 from nordiq_watch.live.servable import Servable
 from nordiq_watch.network.predictor import Predictor
+from nordiq_watch.quantiles import LEVELS
 from nordiq_watch.records import ModelIdentity, Version
 from nordiq_watch.spec import ModelSpec
 
-SERVED_QUANTILES = (0.1, 0.5, 0.9)
 SIGN_HINT = "Sign it with `nordiq-watch sign DIR --key FILE`, with a key of models.trusted_keys."
 VERIFY_HINT = "Run `nordiq-watch verify DIR` and write the directory again."
 
@@ -95,7 +95,7 @@ def check_requirements(name: str, spec: ModelSpec, requirements: Requirements) -
 
 def check_served_quantiles(name: str, spec: ModelSpec) -> None:
     """Every answer has p10, p50 and p90. Raises ModelRejected naming those that the model does not give."""
-    missing = [quantile for quantile in SERVED_QUANTILES if quantile not in spec.quantiles]
+    missing = [quantile for quantile in LEVELS if quantile not in spec.quantiles]
     if missing:
         raise ModelRejected(
             name,

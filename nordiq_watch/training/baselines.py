@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nordiq_watch.quantiles import pinball_loss
 from nordiq_watch.records import DoubleArray, FloatArray, IntArray
 
 DAY_SECONDS = 86_400
@@ -44,16 +45,13 @@ def mean_absolute_error(forecast: FloatArray, truth: FloatArray) -> DoubleArray:
 
 
 def mean_pinball_loss(forecast: FloatArray, truth: FloatArray, *, quantiles: Sequence[float]) -> DoubleArray:
-    """(steps, metrics): the mean over windows and quantiles of max(q (y - f), (q - 1) (y - f)).
+    """(steps, metrics): the mean over windows of `quantiles.pinball_loss`.
 
-    Koenker & Bassett 1978, "Regression Quantiles". forecast (…, quantiles), or without that axis for a forecast that
-    says the same for all quantiles.
+    forecast (…, quantiles), or without that axis for a forecast that says the same for all quantiles.
     """
     if forecast.ndim == truth.ndim:
         forecast = forecast[..., None]
-    levels = np.asarray(quantiles, dtype=np.float64)
-    error = truth.astype(np.float64)[..., None] - forecast
-    return _mean_over_windows(np.maximum(levels * error, (levels - 1.0) * error).mean(axis=-1))
+    return _mean_over_windows(pinball_loss(forecast, truth, quantiles))
 
 
 def share_inside(lower: FloatArray, upper: FloatArray, truth: FloatArray) -> DoubleArray:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from flask import Response, jsonify
+
+from nordiq_watch.forecast.answer import write_time as write_moment
 
 Body = dict[str, Any]
 Reply = tuple[Body, int] | tuple[Body, int, dict[str, str]]
@@ -13,9 +14,7 @@ Reply = tuple[Body, int] | tuple[Body, int, dict[str, str]]
 
 def write_time(moment: float | None) -> str | None:
     """Unix seconds as ISO 8601 to the second, with its zone (UTC); None stays None."""
-    if moment is None:
-        return None
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
+    return None if moment is None else write_moment(moment)
 
 
 def make_error(title: str, detail: str, *, status: int, **more: Any) -> Response:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fleets import A_SLOT, MODEL, NAN, made_of
 
-from nordiq_watch.quality.accuracy import choose_rows, claim, pinball_loss, score
+from nordiq_watch.quality.accuracy import choose_rows, claim, score
 from nordiq_watch.records import Claim, Measured
 
 METRICS = ("cpu_user_pct", "mem_used_pct")
@@ -95,10 +95,6 @@ def test_each_metric_has_its_own_book_and_servers_are_found_by_name() -> None:
 def test_nothing_came_of_a_metric_that_the_config_dropped() -> None:
     (only,) = claims_of(300)
     assert score(only, came({"s0": [1]}, metrics=("mem_used_pct",))) == {}
-
-
-def test_the_pinball_loss_of_the_paper_s_definition() -> None:
-    assert pinball_loss(np.array([10.0, 20, 30]), np.array(40.0)) == pytest.approx((0.1 * 30 + 0.5 * 20 + 0.9 * 10) / 3)
 
 
 def test_a_sample_of_a_fleet_is_always_the_same_names() -> None:

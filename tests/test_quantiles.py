@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from nordiq_watch.metrics import describe
+from nordiq_watch.quantiles import LEVELS, clip_to_possible, pinball_loss, rearrange
+
+QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.9, 0.99)
+VALUES = arrays.arrays(np.float32, (2, 3, 6), elements=st.floats(-200, 200, width=32))
+
+
+@given(VALUES)
+def test_the_served_quantiles_are_in_order_and_of_the_points_own_values(values: np.ndarray) -> None:
+    served = rearrange(values, QUANTILES)
+    assert served.shape == (2, 3, 3)
+    for point in np.ndindex(2, 3):
+        ordered = sorted(values[point].tolist())
+        assert served[point].tolist() == [ordered[1], ordered[3], ordered[4]]
+
+
+def test_a_forecast_without_a_served_quantile_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"tuple\.index"):
+        rearrange(np.zeros((1, 2), dtype=np.float32), (0.1, 0.5))
+
+
+@given(VALUES)
+def test_nothing_stays_that_a_metric_cannot_be(values: np.ndarray) -> None:
+    targets = ("cpu_user_pct", "load_average", "mem_used_pct")
+    possible = clip_to_possible(values, targets)
+    for column, target in enumerate(targets):
+        metric = describe(target)
+        assert possible[:, column].tolist() == [
+            [min(max(value, metric.low), metric.high) for value in row] for row in values[:, column].tolist()
+        ]
+
+
+def test_the_pinball_loss_of_the_papers_definition() -> None:
+    loss = pinball_loss(np.array([10.0, 20, 30]), np.array(40.0), LEVELS)
+    assert loss == pytest.approx((0.1 * 30 + 0.5 * 20 + 0.9 * 10) / 3)
+
+
+def test_one_value_stands_for_all_quantiles() -> None:
+    assert pinball_loss(np.array([30.0]), np.array(40.0), LEVELS) == pytest.approx((0.1 + 0.5 + 0.9) * 10 / 3)
