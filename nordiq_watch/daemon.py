@@ -9,12 +9,10 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import stat
 import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
@@ -23,16 +21,13 @@ import msgspec
 from nordiq_watch import __version__
 from nordiq_watch.artifact.signature import trust_in
 from nordiq_watch.config import DEFAULT_FILE, Config, Settings, find_settings, find_supervision
-from nordiq_watch.errors import ConfigError, NordiqError
+from nordiq_watch.errors import NordiqError
 from nordiq_watch.events import (
     AlertsChanged,
     EventBus,
     FleetForecast,
     FleetJudged,
-    ModelQuarantined,
-    ModelRejectedEvent,
     ModelWentLive,
-    PinChanged,
 )
 from nordiq_watch.forecast.alerts import AlertBook
 from nordiq_watch.forecast.board import AnswerBoard
@@ -49,6 +44,8 @@ from nordiq_watch.host.http import HttpServer
 from nordiq_watch.host.keys import Keyring, ensure_keys
 from nordiq_watch.host.logs import configure_logging, read_tail
 from nordiq_watch.host.memory import free_host_bytes
+from nordiq_watch.host.models_dir import prepare_models_dir
+from nordiq_watch.host.narrator import tell_log
 from nordiq_watch.host.systemd import Heartbeats, ServiceManager, Vigil, passed_socket
 from nordiq_watch.host.threads import lower_priority
 from nordiq_watch.host.webhook import Webhook
@@ -92,10 +89,6 @@ made to wait it took seconds instead of one.
 """
 
 
-_LOGGED_ALERTS = 20
-"""Of one answer; a fleet that falls over as a whole must not fill the log."""
-
-
 class Daemon:
     """One running nordiq_watch. Building it binds the port and opens the journal; `run` serves until `stop`.
 
@@ -119,7 +112,7 @@ class Daemon:
         self._throttle = Throttle(limits_in_force(config.limits, other_machines=settings.other_machines))
         self._keyring = Keyring(ensure_keys(settings))
         self._events = EventBus()
-        self._subscribe_log()
+        tell_log(self._events)
         self._live = Live()
         self._build_forecast(settings)
         self._build_quality(settings)
@@ -418,81 +411,3 @@ class Daemon:
         self._history.close()
         self._journal.close()
         log.info("stopped")
-
-    # What the log says of a model's life
-
-    def _subscribe_log(self) -> None:
-        self._events.subscribe(ModelWentLive, _log_live)
-        self._events.subscribe(ModelRejectedEvent, _log_rejected)
-        self._events.subscribe(ModelQuarantined, _log_quarantined)
-        self._events.subscribe(PinChanged, _log_pin)
-        self._events.subscribe(AlertsChanged, _log_alerts)
-
-
-def prepare_models_dir(path: Path, *, allow_world_writable: bool = False) -> None:
-    """Makes the models directory if it is missing. ConfigError if it is a file, cannot be made or read, or is open to
-    every user of this machine: who can write there decides what the daemon says.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise ConfigError(f"models.dir {path} is a file. Name a directory, or move the file away.") from None
-    except OSError as error:
-        raise ConfigError(f"models.dir {path} cannot be made ({error.strerror}). Make it, or name another.") from None
-    if not os.access(path, os.R_OK | os.X_OK):
-        raise ConfigError(f"models.dir {path} cannot be read by this user. Change its permissions.")
-    if path.stat().st_mode & stat.S_IWOTH and not allow_world_writable:
-        raise ConfigError(
-            f"models.dir {path} can be written by every user of this machine, and so what the daemon says. Run "
-            f"`chmod o-w {path}`, or set models.allow_world_writable."
-        )
-
-
-def _log_live(event: ModelWentLive) -> None:
-    log.info(
-        "reload %d: %s is live: generation %d, sha256 %s, trigger %s, drop %s, replaced %s, "
-        "%.3f s since it was seen (%s)",
-        event.reload_id,
-        event.version,
-        event.generation,
-        event.sha256[:12],
-        event.trigger,
-        event.drop or "unknown",
-        event.replaced or "nothing",
-        event.seconds,
-        ", ".join(f"{stage.name} {stage.seconds:.3f}" for stage in event.stages),
-        extra={"drop": event.drop, "reload": event.reload_id, "version": event.version},
-    )
-
-
-def _log_rejected(event: ModelRejectedEvent) -> None:
-    still = f"{event.still_live} goes on serving" if event.still_live else "no model is live"
-    log.error(
-        "reload %d: %s was not loaded: %s (trigger %s, drop %s). %s.",
-        event.reload_id,
-        event.version,
-        event.reason,
-        event.trigger,
-        event.drop or "unknown",
-        still,
-        extra={"drop": event.drop, "reload": event.reload_id, "version": event.version},
-    )
-
-
-def _log_quarantined(event: ModelQuarantined) -> None:
-    log.warning("%s is quarantined: %s", event.version, event.reason)
-
-
-def _log_pin(event: PinChanged) -> None:
-    if event.version:
-        log.info("%s is pinned: newer versions wait", event.version)
-    else:
-        log.info("no version is pinned: the newest goes live")
-
-
-def _log_alerts(event: AlertsChanged) -> None:
-    for change in event.changes[:_LOGGED_ALERTS]:
-        alert = change.alert
-        log.info("alert %s: %s %s (%s) %s", change.change, alert.server_name, alert.level, alert.kind, alert.message)
-    if len(event.changes) > _LOGGED_ALERTS:
-        log.info("and %d more changes of alerts", len(event.changes) - _LOGGED_ALERTS)

@@ -1,0 +1,28 @@
+"""The directory that trainers drop versions into, made or refused before anything else starts."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from nordiq_watch.errors import ConfigError
+
+
+def prepare_models_dir(path: Path, *, allow_world_writable: bool = False) -> None:
+    """Makes the models directory if it is missing. ConfigError if it is a file, cannot be made or read, or is open to
+    every user of this machine: who can write there decides what the daemon says.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise ConfigError(f"models.dir {path} is a file. Name a directory, or move the file away.") from None
+    except OSError as error:
+        raise ConfigError(f"models.dir {path} cannot be made ({error.strerror}). Make it, or name another.") from None
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise ConfigError(f"models.dir {path} cannot be read by this user. Change its permissions.")
+    if path.stat().st_mode & stat.S_IWOTH and not allow_world_writable:
+        raise ConfigError(
+            f"models.dir {path} can be written by every user of this machine, and so what the daemon says. Run "
+            f"`chmod o-w {path}`, or set models.allow_world_writable."
+        )

@@ -1,0 +1,78 @@
+"""What the log says of what happens to models and alerts, besides what each part says of its own work."""
+
+from __future__ import annotations
+
+import logging
+
+from nordiq_watch.events import (
+    AlertsChanged,
+    EventBus,
+    ModelQuarantined,
+    ModelRejectedEvent,
+    ModelWentLive,
+    PinChanged,
+)
+
+log = logging.getLogger(__name__)
+
+_LOGGED_ALERTS = 20
+"""Of one answer; a fleet that falls over as a whole must not fill the log."""
+
+
+def tell_log(events: EventBus) -> None:
+    """From now on the log tells of these events."""
+    events.subscribe(ModelWentLive, _log_live)
+    events.subscribe(ModelRejectedEvent, _log_rejected)
+    events.subscribe(ModelQuarantined, _log_quarantined)
+    events.subscribe(PinChanged, _log_pin)
+    events.subscribe(AlertsChanged, _log_alerts)
+
+
+def _log_live(event: ModelWentLive) -> None:
+    log.info(
+        "reload %d: %s is live: generation %d, sha256 %s, trigger %s, drop %s, replaced %s, "
+        "%.3f s since it was seen (%s)",
+        event.reload_id,
+        event.version,
+        event.generation,
+        event.sha256[:12],
+        event.trigger,
+        event.drop or "unknown",
+        event.replaced or "nothing",
+        event.seconds,
+        ", ".join(f"{stage.name} {stage.seconds:.3f}" for stage in event.stages),
+        extra={"drop": event.drop, "reload": event.reload_id, "version": event.version},
+    )
+
+
+def _log_rejected(event: ModelRejectedEvent) -> None:
+    still = f"{event.still_live} goes on serving" if event.still_live else "no model is live"
+    log.error(
+        "reload %d: %s was not loaded: %s (trigger %s, drop %s). %s.",
+        event.reload_id,
+        event.version,
+        event.reason,
+        event.trigger,
+        event.drop or "unknown",
+        still,
+        extra={"drop": event.drop, "reload": event.reload_id, "version": event.version},
+    )
+
+
+def _log_quarantined(event: ModelQuarantined) -> None:
+    log.warning("%s is quarantined: %s", event.version, event.reason)
+
+
+def _log_pin(event: PinChanged) -> None:
+    if event.version:
+        log.info("%s is pinned: newer versions wait", event.version)
+    else:
+        log.info("no version is pinned: the newest goes live")
+
+
+def _log_alerts(event: AlertsChanged) -> None:
+    for change in event.changes[:_LOGGED_ALERTS]:
+        alert = change.alert
+        log.info("alert %s: %s %s (%s) %s", change.change, alert.server_name, alert.level, alert.kind, alert.message)
+    if len(event.changes) > _LOGGED_ALERTS:
+        log.info("and %d more changes of alerts", len(event.changes) - _LOGGED_ALERTS)
