@@ -161,7 +161,7 @@ class DaemonRefused(ClientError):
 class ReloadFailed(ClientError):
     """A reload, rollback or unpin that did not end as it was meant to; what was live before is live still.
 
-    `outcome`: rejected, not_found or held; `reason` says why, in the daemon's words; `current_model` is what is live.
+    `outcome`: rejected or not_found; `reason` says why, in the daemon's words; `current_model` is what is live.
     """
 
     def __init__(self, *, reload_id: int, outcome: str, reason: str, current_model: str | None) -> None:

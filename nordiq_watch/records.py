@@ -162,7 +162,7 @@ class ReloadRecord:
 
     trigger: watcher, api, startup, rollback or signal. requested: the version asked for, None = the latest.
     version: the one that was chosen. state: waiting, running or finished.
-    outcome: loaded, unchanged, rejected, not_found, held (a pin stands in the way) or unpinned; None until finished.
+    outcome: loaded, unchanged, rejected, not_found or unpinned; None until finished.
     previous and current: the live versions before and after. Times are Unix seconds. drop: the id that lines of the log
     about this version have had since its directory was first seen.
     """

@@ -18,6 +18,7 @@ from typing import Literal
 from nordiq_watch.errors import TransientModelError
 from nordiq_watch.live.published import Live
 from nordiq_watch.live.servable import Servable
+from nordiq_watch.network.forward import FOLDED_UP_TO_BYTES
 from nordiq_watch.records import Version
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,9 @@ Policy = Literal["auto", "load_first", "unload_first"]
 
 _HEADROOM = 1.2
 """A model needs its file's size, and some more for the forward pass that tries it."""
+
+_FOLDING = 3
+"""One that is small enough to be folded needs so many times its size more while it is."""
 
 _MEGABYTE = 1e6
 
@@ -50,7 +54,8 @@ class Room:
 
     def make_for(self, version: Version) -> None:
         """Frees what must be freed before the version is read. TransientModelError if it does not fit even then."""
-        needed = int(version.size_bytes * _HEADROOM)
+        folds = version.size_bytes <= FOLDED_UP_TO_BYTES
+        needed = int(version.size_bytes * (_HEADROOM + folds * _FOLDING))
         if self._live.previous() is not None and self._is_short(needed, self._free_host_bytes):
             log.info("the version kept for a rollback is dropped from memory to make room for %s", version.name)
             self._live.drop_previous()

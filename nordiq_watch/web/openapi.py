@@ -44,7 +44,6 @@ _REASONS = {
     "401": "No key, or a wrong one.",
     "403": "The key's role is not enough.",
     "404": "There is nothing of this name.",
-    "409": "Something stands in the way.",
     "413": "The body is too large.",
     "415": "The body's encoding or type is none that is read.",
     "422": "It could be read, and still not be done.",
@@ -54,8 +53,8 @@ _REASONS = {
 _ALWAYS = ("401", "403", "429")
 _BY_METHOD = {"GET": ("200", "304", "400", "404", "503"), "POST": ("200", "400", "413", "415", "422", "503")}
 _MORE: Mapping[str, tuple[str, ...]] = {
-    "POST /admin/reload-model": ("202", "404", "409"),
-    "POST /admin/rollback": ("202", "404", "409"),
+    "POST /admin/reload-model": ("202", "404"),
+    "POST /admin/rollback": ("202", "404"),
     "POST /admin/unpin": ("202",),
 }
 _OTHER_CONTENT: Mapping[str, tuple[str, ...]] = {

@@ -44,7 +44,6 @@ _BY_OUTCOME = {
     "loaded": _Wording(200, "Model reloaded successfully", _loaded),
     "unchanged": _Wording(200, "Model already loaded (same version)", _unchanged),
     "unpinned": _Wording(200, "Unpinned: the watcher chooses again", _standing),
-    "held": _Wording(409, "A pinned model stands in the way", _standing),
     "not_found": _Wording(404, "No model found", _standing),
     "rejected": _Wording(422, "Failed to load new model, rolled back to previous", _standing),
 }

@@ -59,6 +59,16 @@ class TestHostMemory:
         yard.pass_time(1.1)
         assert yard.live_name == B
 
+    def test_a_small_model_needs_room_for_its_folds(self, yard) -> None:
+        size = sum(file.stat().st_size for file in yard.drop(A).iterdir())
+        yard.free_bytes = 2 * size
+        yard.look()
+        assert yard.live_name is None
+        assert "are free" in yard.reason(A)
+        yard.free_bytes = 5 * size
+        yard.pass_time(1.1)
+        assert yard.live_name == A
+
     def test_load_first_does_not_ask(self, yard) -> None:
         yard.policy = "load_first"
         yard.start()

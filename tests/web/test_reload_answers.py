@@ -98,17 +98,6 @@ ANSWERS = [
             "current_model": None,
         },
     ),
-    (
-        finished("held"),
-        409,
-        {
-            "success": False,
-            "error": "A pinned model stands in the way",
-            "detail": "A pinned model stands in the way",
-            "reason": "A pinned model stands in the way",
-            "current_model": f"models/{OLD}",
-        },
-    ),
 ]
 
 
@@ -118,7 +107,7 @@ def test_each_outcome_has_its_answer(record, status, body):
 
 
 def test_every_outcome_that_a_record_can_have_has_an_answer():
-    documented = {"loaded", "unchanged", "rejected", "not_found", "held", "unpinned"}
+    documented = {"loaded", "unchanged", "rejected", "not_found", "unpinned"}
     assert {record.outcome for record, _, _ in ANSWERS} == documented
 
 
