@@ -27,7 +27,14 @@ def test_an_answer_of_somebody_else_is_one_clear_line() -> None:
 
 @pytest.mark.parametrize(
     ("outcome", "succeeded"),
-    [("loaded", True), ("unchanged", True), ("unpinned", True), ("rejected", False), ("not_found", False), (None, False)],
+    [
+        ("loaded", True),
+        ("unchanged", True),
+        ("unpinned", True),
+        ("rejected", False),
+        ("not_found", False),
+        (None, False),
+    ],
 )
 def test_a_reload_knows_whether_it_did_what_was_asked(outcome: str | None, succeeded: bool) -> None:
     body = {
