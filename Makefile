@@ -26,7 +26,7 @@ run: $(VENV)/.runtime
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
 
-BENCHMARKS := reload detect feed soak console forecast answers start train alerts
+BENCHMARKS := reload detect feed flood soak console forecast answers start train alerts
 
 test-system: $(VENV)/.dev  # as root, with debootstrap and systemd-container installed
 	$(BIN)/python -m pytest tests/system/lifecycle.py $(ARGS)

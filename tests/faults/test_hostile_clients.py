@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import random
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,13 +11,16 @@ import pytest
 import requests
 from support.daemon import wait_until
 from support.drop_site import Reader, Site, make_site, warm_fleet
+from support.flood import Flood
 
 SLOW_CLIENTS = 200
 MANY_CLIENTS = 700
 """More than the server lets in at once."""
-GARBAGE_SENDERS = 4
-GARBAGE = 3000
-"""Pieces of garbage that each sender sends."""
+GARBAGE, GARBAGE_PER_SECOND = 40_000, 10_000
+"""Pieces of garbage that are offered in all, and how many a second."""
+GARBAGE_BYTES_MAX = 100 * 2**20
+REFUSALS = {303, 400, 401, 404, 405, 413, 431, 501, 505}
+"""303 shows a browser without a session where to sign in."""
 
 
 @pytest.fixture(scope="module")
@@ -98,49 +98,27 @@ def test_more_connections_than_there_may_be_shut_nobody_out(site: Site) -> None:
         slow.close()
 
 
-def garbage(chance: random.Random) -> bytes:
-    """Something that is no good request: noise, broken HTTP, good HTTP with nonsense in it."""
-    noise = chance.randbytes(chance.randrange(1, 400))
-    path = "/" + noise.hex()[: chance.randrange(1, 80)]
-    return chance.choice(
-        [
-            noise,
-            b"GET / HTTP/9.9\r\n\r\n",
-            b"GET " + noise.replace(b"\n", b"") + b" HTTP/1.1\r\n\r\n",
-            f"GET {path} HTTP/1.1\r\nHost: x\r\nX-API-Key: {noise.hex()[:40]}\r\n\r\n".encode(),
-            b"POST /feed/data HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
-            b"POST /feed/data HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
-            b"POST /admin/rollback HTTP/1.1\r\nContent-Length: 3\r\n\r\n{}}",
-            b"GET /predictions/%00%ff%c0%ae HTTP/1.1\r\nHost: x\r\n\r\n",
-        ]
-    )
-
-
-def send_garbage(site: Site, seed: int) -> None:
-    """A new connection for each piece: the daemon hangs up on most of them."""
-    chance = random.Random(seed)
-    for _ in range(GARBAGE):
-        with contextlib.suppress(OSError), socket.create_connection(address(site), timeout=20) as connection:
-            connection.sendall(garbage(chance))
-
-
 def test_a_flood_of_garbage_gets_nobody_in_and_loses_nothing(site: Site) -> None:
+    """`benchmarks/flood.py` measures how much of it arrives."""
+    memory = site.daemon.resident_bytes()
     with Reader(site.daemon) as reader:
         generation = reader.begin().generation
-        ticks = site.daemon.get("/status")["tick_count"]
-        senders = [threading.Thread(target=send_garbage, args=(site, seed)) for seed in range(GARBAGE_SENDERS)]
-        for sender in senders:
-            sender.start()
+        ticks, answered = site.daemon.get("/status")["tick_count"], reader.answers
+        flood = Flood(site.daemon.url, pieces=GARBAGE, per_second=GARBAGE_PER_SECOND)
         fed = 0
-        while any(sender.is_alive() for sender in senders):
+        while flood.is_on:
             assert site.daemon.feed(warm_fleet())["status"] == "accepted"
             fed += 1
-        for sender in senders:
-            sender.join()
+        tally = flood.end()
         assert site.daemon.get("/status")["tick_count"] == ticks + fed
         assert site.daemon.model_info()["generation"] == generation
+        assert reader.answers > answered
         check_alive(site)
         assert reader.failures == []
+    assert tally.offered >= GARBAGE
+    assert tally.answers.total() > 0
+    assert set(tally.answers) <= REFUSALS, tally.answers
+    assert site.daemon.resident_bytes() - memory < GARBAGE_BYTES_MAX
     assert "Traceback" not in site.daemon.log
     check_audit(site.daemon.root / "logs" / "audit.jsonl", site)
 
