@@ -9,6 +9,7 @@ As a program (that is how `Flood` starts it): python flood.py HOST PORT PIECES P
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import re
@@ -19,7 +20,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -143,7 +143,7 @@ class Sender:
     def offer(self, pieces: int, per_second: float) -> Tally:
         """Offers so many pieces, not faster than that, and waits a while for the last answers."""
         self._began = time.monotonic()
-        volleys = self._volleys()
+        volleys = itertools.cycle(self._stock)
         while self.tally.offered < pieces:
             due = (time.monotonic() - self._began) * per_second
             while self.tally.offered < min(due, pieces):
@@ -156,10 +156,6 @@ class Sender:
         for descriptor in list(self._open):
             self._end(descriptor)
         return self.tally
-
-    def _volleys(self) -> Iterator[Volley]:
-        while True:
-            yield from self._stock
 
     def _begin(self, volley: Volley) -> None:
         if len(self._open) >= MOST_OPEN:
