@@ -231,10 +231,8 @@ def _weigh(selection: Selection, numbers: Tensor, rows: list[Tensor], context: T
 def _number(numbers: Numbers, index: int, x: Tensor) -> Tensor:
     """The vector of one real variable. x (…, 1) → (…, hidden)."""
     inside = F.elu_(torch.addcmul(numbers.c[index], x, numbers.a[index]))
-    skip = torch.addcmul(numbers.d[index], x, numbers.u[index])
-    if numbers.resampled[index]:
-        norm = numbers.residual_norm
-        skip = _normalise(Norm(norm.gain[index], norm.offset[index]), skip)
+    scale = (x - numbers.middle[index]).square_().mul_(numbers.bend[index]).add_(numbers.least[index]).rsqrt_()
+    skip = torch.addcmul(numbers.offset[index], x * scale, numbers.u[index]).addcmul_(scale, numbers.d[index])
     gate = Gate(
         Dense(numbers.matrix[index], numbers.bias[index]), Norm(numbers.norm.gain[index], numbers.norm.offset[index])
     )

@@ -3,7 +3,7 @@
 All of it is exact algebra on the trained weights, done in float64 when a model is loaded:
 
 - a number x enters a variable's network as prescaler(x) = p x + q, so the network's first layer is a x + c: two vectors
-  instead of a matrix; its residual is u x + d;
+  instead of a matrix; its residual is u x + d, and the variance with which that is normalised is a parabola in x;
 - between a gated residual network's second layer and its gate stands nothing but a matrix: the two are one;
 - what a label contributes is one of as many vectors as it has classes: tables;
 - the first layer of the network that weighs the variables reads all of them: a column a number, a table a label;
@@ -37,6 +37,10 @@ from nordiq_watch.network.tft import (
 
 SHARED = (*CALENDAR, RELATIVE_TIME)
 """Numbers that are the same for every server at a slot: what is made of them is computed once a sweep."""
+
+
+_FLAT = 1e-30
+"""A variance that no number of float32's size can make count beside a layer normalisation's own 1e-5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +79,18 @@ class Residual:
 class Numbers:
     """The single-variable networks of real numbers, one row each.
 
-    inside = elu(a x + c), (width,); residual = u x + d, (hidden,), normalised where `resampled`; then a gate.
-    matrix (numbers, 2 hidden, width), bias (numbers, 2 hidden).
+    inside = elu(a x + c), (width,); residual = (u x + d) / sqrt(bend (x - middle)² + least) + offset, (hidden,); then a
+    gate. bend, middle and least (numbers,). matrix (numbers, 2 hidden, width), bias (numbers, 2 hidden).
     """
 
     a: Tensor
     c: Tensor
     u: Tensor
     d: Tensor
-    resampled: Tensor
-    residual_norm: Norm
+    bend: Tensor
+    middle: Tensor
+    least: Tensor
+    offset: Tensor
     matrix: Tensor
     bias: Tensor
     norm: Norm
@@ -270,18 +276,34 @@ def _fold_number(selection: VariableSelection, name: str, width: int) -> Numbers
     gate, resample = _fold_inner_gate(grn), grn.resample_norm
     stretch = torch.eye(len(p), dtype=p.dtype) if resample is None else _stretch(resample)
     spare = width - grn.fc1.out_features  # elu(0) is 0: what is padded adds nothing
-    size = gate.norm.gain.new_ones(len(gate.norm.gain))
+    line = _normalise_line(stretch @ p, stretch @ q, None if resample is None else resample.norm)
     return Numbers(
+        **line,
         a=nn.functional.pad(grn.fc1.weight @ p, (0, spare)),
         c=nn.functional.pad(grn.fc1.weight @ q + grn.fc1.bias, (0, spare)),
-        u=stretch @ p,
-        d=stretch @ q,
-        resampled=torch.tensor(resample is not None),
-        residual_norm=Norm(size, size * 0) if resample is None else _norm(resample.norm),
         matrix=nn.functional.pad(gate.dense.weight, (0, spare)),
         bias=gate.dense.bias,
         norm=gate.norm,
     )
+
+
+def _normalise_line(u: Tensor, d: Tensor, norm: nn.LayerNorm | None) -> dict[str, Tensor]:
+    """What layer normalisation makes of u x + d, as fields of Numbers; without one, the line itself."""
+    zero, one = u.new_zeros(()), u.new_ones(())
+    if norm is None:
+        return {"u": u, "d": d, "bend": zero, "middle": zero, "least": one, "offset": torch.zeros_like(u)}
+    u, d = u - u.mean(), d - d.mean()
+    bend = u.square().mean()  # the variance is bend x² + 2 slope x + …: a square around its middle, and what is left
+    flat = bend < _FLAT
+    middle = torch.where(flat, zero, -(u * d).mean() / torch.where(flat, one, bend))
+    return {
+        "u": u * norm.weight,
+        "d": d * norm.weight,
+        "bend": bend,
+        "middle": middle,
+        "least": (u * middle + d).square().mean() + norm.eps,
+        "offset": norm.bias,
+    }
 
 
 def _stack_numbers(numbers: Sequence[Numbers], hidden: int, width: int) -> Numbers:
@@ -295,11 +317,10 @@ def _stack_numbers(numbers: Sequence[Numbers], hidden: int, width: int) -> Numbe
         c=rows([one.c for one in numbers], width),
         u=rows([one.u for one in numbers], hidden),
         d=rows([one.d for one in numbers], hidden),
-        resampled=rows([one.resampled for one in numbers]).bool(),
-        residual_norm=Norm(
-            rows([one.residual_norm.gain for one in numbers], hidden),
-            rows([one.residual_norm.offset for one in numbers], hidden),
-        ),
+        bend=rows([one.bend for one in numbers]),
+        middle=rows([one.middle for one in numbers]),
+        least=rows([one.least for one in numbers]),
+        offset=rows([one.offset for one in numbers], hidden),
         matrix=rows([one.matrix for one in numbers], 2 * hidden, width),
         bias=rows([one.bias for one in numbers], 2 * hidden),
         norm=Norm(rows([one.norm.gain for one in numbers], hidden), rows([one.norm.offset for one in numbers], hidden)),

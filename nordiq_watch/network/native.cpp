@@ -47,14 +47,15 @@ struct Residual {
 // Variable selection; variables in the order own numbers, shared numbers, labels.
 struct Selection {
     int64_t own, shared, labels, variables, width, flat;
-    const float *a, *c;                     // [own][width]
-    const float *u, *d;                     // [own][hidden]
-    const int32_t *resampled;               // [own]
-    const float *residual_gain, *residual_offset, *gain, *offset;  // [own][hidden]
-    const float *matrix;                    // [own], each packed as Dense's weight, 2 hidden from width
-    const float *bias;                      // [own][2 hidden]
-    const float *const *tables;             // [labels] → [classes][hidden + flat + variables]
-    Dense first, skip;                      // flat and variables, from the numbers
+    const int32_t *columns, *label_columns;  // [own + shared], [labels]: where they stand in an input's row
+    const float *a, *c;                      // [own][width]
+    const float *u, *d;                      // [own][hidden]
+    const float *bend, *middle, *least;      // [own]
+    const float *residual_offset, *gain, *offset;  // [own][hidden]
+    const float *matrix;                     // [own], each packed as Dense's weight, 2 hidden from width
+    const float *bias;                       // [own][2 hidden]
+    const float *const *tables;              // [labels] → [classes][hidden + flat + variables]
+    Dense first, skip;                       // flat and variables, from the numbers
     int64_t skip_resampled;
     Norm skip_norm;
     Gate gate;                              // 2 variables from flat
@@ -75,9 +76,9 @@ struct Network {
 
 // One call. Rows of servers; an encoder's row counts up to its length, from the left.
 struct Call {
-    int64_t servers, encoder, horizon;
+    int64_t servers, encoder, horizon, numbers, labels;
     const int64_t *lengths;                              // [servers], 1 to encoder
-    const float *past, *future;                          // [servers][steps][own + shared]
+    const float *past, *future;                          // [servers][steps][numbers]
     const int64_t *past_labels, *future_labels;          // [servers][steps][labels]
     const float *past_shared, *future_shared;            // [steps][shared][hidden]: their vectors
     const float *past_context, *future_context;          // [servers][flat]
@@ -88,9 +89,9 @@ struct Call {
 }
 
 namespace {
-constexpr int VERSION = 2;  // of what native.py and this file tell each other: raised by one in both with every change
-constexpr int PACK = 8;   // outputs that stand together in a packed weight
-constexpr int GROUP = 6;  // steps that go through the network together
+constexpr int VERSION = 3;  // of what native.py and this file tell each other: raised by one in both with every change
+constexpr int PACK = 8;     // outputs that stand together in a packed weight
+constexpr int GROUP = 6;    // steps that go through the network together
 
 inline int64_t packed(int64_t outputs) { return (outputs + PACK - 1) / PACK * PACK; }
 }  // namespace
@@ -177,27 +178,31 @@ constexpr int TILE = LANES >= 16 ? 8 : 4;  // outputs held in registers at once,
 
 INLINE Floats all(float x) { return x - Floats{}; }
 
-// e^x to about 1 ulp between -87 and 88, and constant beyond: Cody and Waite's reduction, then Taylor to degree 6.
+// e^x to about 1 ulp for x from -87 to 88, constant below and anything above. Cody and Waite's reduction; of the
+// polynomials of degree 5 that are 1 at 0, the one with the least relative error (9e-8).
 INLINE Floats exponential(Floats x) {
     x = x < -87.0f ? all(-87.0f) : x;
-    x = x > 88.0f ? all(88.0f) : x;
-    const float magic = 12582912.0f;  // adding and taking it away rounds to a whole number
-    Floats n = (x * 1.44269504088896f + magic) - magic;
-    Floats r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-    Floats y = all(1.0f / 720);
-    y = y * r + 1.0f / 120;
-    y = y * r + 1.0f / 24;
-    y = y * r + 1.0f / 6;
-    y = y * r + 0.5f;
+    const float magic = 12582912.0f + 127;  // added, it rounds to a whole number, and the last bits are its exponent
+    const Floats shifted = x * 1.44269504088896f + magic, n = shifted - magic;
+    const Floats r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    Floats y = all(0.008290287323f);
+    y = y * r + 0.0418981588f;
+    y = y * r + 0.1666763791f;
+    y = y * r + 0.4999914785f;
+    y = y * r + 0.9999997064f;
     y = y * r + 1.0f;
-    y = y * r + 1.0f;
-    Ints power = (__builtin_convertvector(n, Ints) + 127) << 23;
-    Floats scale;
-    std::memcpy(&scale, &power, sizeof scale);
-    return y * scale;
+    Ints bits;
+    std::memcpy(&bits, &shifted, sizeof shifted);
+    bits <<= 23;
+    Floats power;
+    std::memcpy(&power, &bits, sizeof bits);
+    return y * power;
 }
 
-INLINE Floats sigmoid(Floats x) { return 1.0f / (1.0f + exponential(-x)); }
+INLINE Floats sigmoid(Floats x) {
+    x = x < -88.0f ? all(-88.0f) : x;
+    return 1.0f / (1.0f + exponential(-x));
+}
 INLINE Floats hyperbolic(Floats x) { return 2.0f * sigmoid(2.0f * x) - 1.0f; }
 INLINE Floats elu(Floats x) { return x > 0.0f ? x : exponential(x) - 1.0f; }
 
@@ -409,8 +414,8 @@ void spread(const Floats *from, int64_t size, int64_t stride, const Group &group
                     pick(from[row * stride + i], scratch.leader + int32_t(segment));
 }
 
-// The column of a lane's step in its row: rows stand on the left, blocks on the right. Before its start: any.
-INLINE int64_t column_of(const Scratch &scratch, const Group &group, int lane, int64_t row) {
+// Which of its server's steps, from the left, a lane reads in a row. Before its start, and from the end on: any.
+INLINE int64_t place_of(const Scratch &scratch, const Group &group, int lane, int64_t row) {
     int64_t step = group.step_of(scratch.segment[lane], row);
     if (step >= group.end) step = group.end - 1;
     if (group.past) step -= scratch.start[lane];
@@ -418,8 +423,8 @@ INLINE int64_t column_of(const Scratch &scratch, const Group &group, int lane, i
 }
 
 // A label's rows of a group's steps, [rows][row]. Most labels never change: then one copy serves for the next step.
-void gather_labels(const Selection &selection, const int64_t *codes, const Group &group, int64_t hidden,
-                   Scratch &scratch) {
+void gather_labels(const Selection &selection, const Call &call, const Group &group, int64_t hidden, Scratch &scratch) {
+    const int64_t *codes = group.past ? call.past_labels : call.future_labels;
     const int64_t size = hidden + selection.flat + selection.variables;
     for (int64_t label = 0; label < selection.labels; ++label) {
         int64_t before[LANES] = {};
@@ -428,8 +433,9 @@ void gather_labels(const Selection &selection, const int64_t *codes, const Group
             int64_t now[LANES];
             bool same = row > 0;
             for (int lane = 0; lane < LANES; ++lane) {
-                const int64_t column = column_of(scratch, group, lane, row);
-                now[lane] = codes[(scratch.servers[lane] * group.end + column) * selection.labels + label];
+                const int64_t place = place_of(scratch, group, lane, row);
+                const int64_t at = scratch.servers[lane] * group.end + place;
+                now[lane] = codes[at * call.labels + selection.label_columns[label]];
                 same = same && now[lane] == before[lane];
             }
             if (same) {
@@ -477,23 +483,24 @@ void add_number(const Selection &selection, int64_t index, int64_t hidden, int64
     const int64_t width = selection.width, numbers = selection.own + selection.shared;
     const float *a = selection.a + index * width, *c = selection.c + index * width;
     const float *u = selection.u + index * hidden, *d = selection.d + index * hidden;
-    const float *matrix = selection.matrix + index * packed(2 * hidden) * width;
-    const Norm residual{selection.residual_gain + index * hidden, selection.residual_offset + index * hidden};
-    const Norm norm{selection.gain + index * hidden, selection.offset + index * hidden};
+    const float *residual_offset = selection.residual_offset + index * hidden;
+    const float *gain = selection.gain + index * hidden, *offset = selection.offset + index * hidden;
     for (int64_t row = 0; row < rows; ++row) {
         const Floats x = scratch.numbers[row * numbers + index];
         for (int64_t i = 0; i < width; ++i) scratch.inside[row * width + i] = elu(a[i] * x + c[i]);
     }
-    dense(matrix, selection.bias + index * 2 * hidden, 2 * hidden, width, scratch.inside, width, scratch.gated,
-          2 * hidden, rows);
+    dense(selection.matrix + index * packed(2 * hidden) * width, selection.bias + index * 2 * hidden, 2 * hidden, width,
+          scratch.inside, width, scratch.gated, 2 * hidden, rows);
     for (int64_t row = 0; row < rows; ++row) {
-        const Floats x = scratch.numbers[row * numbers + index];
+        const Floats x = scratch.numbers[row * numbers + index], apart = x - selection.middle[index];
+        const Floats shrink = reciprocal_root(selection.bend[index] * apart * apart + selection.least[index]);
         const Floats weight = scratch.weights[row * selection.variables + index];
+        const Floats *gated = scratch.gated + row * 2 * hidden;
         Floats *vector = scratch.vector, *selected = scratch.selected + row * hidden;
-        for (int64_t i = 0; i < hidden; ++i) vector[i] = u[i] * x + d[i];
-        if (selection.resampled[index]) normalise(residual, hidden, vector);
-        close_gate(norm, hidden, scratch.gated + row * 2 * hidden, vector, vector);
-        for (int64_t i = 0; i < hidden; ++i) selected[i] += weight * vector[i];
+        for (int64_t i = 0; i < hidden; ++i)
+            vector[i] = gated[i] * sigmoid(gated[hidden + i]) + (u[i] * x + d[i]) * shrink + residual_offset[i];
+        const Floats mean = mean_of(hidden, vector), scale = scale_of(hidden, vector, mean) * weight;
+        for (int64_t i = 0; i < hidden; ++i) selected[i] += (vector[i] - mean) * scale * gain[i] + weight * offset[i];
     }
 }
 
@@ -504,13 +511,14 @@ void select(const Selection &selection, const Call &call, const Floats *context,
     const float *values = group.past ? call.past : call.future;
     for (int64_t row = 0; row < group.rows; ++row)
         for (int lane = 0; lane < LANES; ++lane) {
-            const int64_t column = column_of(scratch, group, lane, row);
-            const float *from = values + (scratch.servers[lane] * group.end + column) * numbers;
-            for (int64_t i = 0; i < numbers; ++i) scratch.numbers[row * numbers + i][lane] = from[i];
+            const int64_t place = place_of(scratch, group, lane, row);
+            const float *from = values + (scratch.servers[lane] * group.end + place) * call.numbers;
+            for (int64_t i = 0; i < numbers; ++i)
+                scratch.numbers[row * numbers + i][lane] = from[selection.columns[i]];
         }
     for (int64_t i = 0; i < group.rows * hidden; ++i) scratch.selected[i] = all(0);
     if (!selection.variables) return;
-    gather_labels(selection, group.past ? call.past_labels : call.future_labels, group, hidden, scratch);
+    gather_labels(selection, call, group, hidden, scratch);
     weigh(selection, context, hidden, group.rows, scratch);
     for (int64_t index = 0; index < selection.own; ++index) add_number(selection, index, hidden, group.rows, scratch);
     const float *vectors = group.past ? call.past_shared : call.future_shared;
@@ -577,7 +585,7 @@ void attend(const Network &network, const Call &call, const Group &group, Scratc
     for (int64_t h = 0; h < network.heads; ++h) {
         const Floats *keys = scratch.keys + h * total * head;
         Floats most[GROUP];
-        for (int64_t s = 0; s < group.rows; ++s) most[s] = all(-1e30f);
+        for (int s = 0; s < GROUP; ++s) most[s] = all(-1e30f);
         for (int64_t k = scratch.begin; k < seen_by_last; ++k) {
             Floats score[GROUP];
             for (int s = 0; s < GROUP; ++s) score[s] = all(0);
@@ -585,9 +593,10 @@ void attend(const Network &network, const Call &call, const Group &group, Scratc
                 const Floats key = keys[k * head + i];
                 for (int s = 0; s < GROUP; ++s) score[s] += scratch.queries[s * deep + h * head + i] * key;
             }
-            const bool hidden = k < scratch.complete || k >= seen_by_first;  // from some lane
-            for (int64_t s = 0; s < group.rows; ++s) {
-                if (hidden) score[s] = (scratch.start <= int32_t(k)) & (ends[s] > int32_t(k)) ? score[s] : all(-1e30f);
+            if (k < scratch.complete || k >= seen_by_first)  // some lane does not see it
+                for (int s = 0; s < GROUP; ++s)
+                    score[s] = (scratch.start <= int32_t(k)) & (ends[s] > int32_t(k)) ? score[s] : all(-1e30f);
+            for (int s = 0; s < GROUP; ++s) {
                 scratch.odds[s * total + k] = score[s];
                 most[s] = score[s] > most[s] ? score[s] : most[s];
             }

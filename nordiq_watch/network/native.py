@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 LANES = {16: "avx512", 8: "avx2", 4: "baseline"}
 """How many servers a register holds, and the instructions that have such registers."""
 
-_VERSION = 2  # native.cpp says when it is raised
+_VERSION = 3  # native.cpp says when it is raised
 _PACK = 8
 _POINTER = ctypes.c_void_p
 
@@ -61,7 +61,8 @@ class _Residual(_Struct):
 class _Selection(_Struct):
     _fields_: ClassVar = [
         *((name, ctypes.c_int64) for name in ("own", "shared", "labels", "variables", "width", "flat")),
-        *((name, _POINTER) for name in ("a", "c", "u", "d", "resampled", "residual_gain", "residual_offset")),
+        *((name, _POINTER) for name in ("columns", "label_columns")),
+        *((name, _POINTER) for name in ("a", "c", "u", "d", "bend", "middle", "least", "residual_offset")),
         *((name, _POINTER) for name in ("gain", "offset", "matrix", "bias", "tables")),
         ("first", _Dense),
         ("skip", _Dense),
@@ -91,7 +92,7 @@ class _Network(_Struct):
 
 class _Call(_Struct):
     _fields_: ClassVar = [
-        *((name, ctypes.c_int64) for name in ("servers", "encoder", "horizon")),
+        *((name, ctypes.c_int64) for name in ("servers", "encoder", "horizon", "numbers", "labels")),
         *((name, _POINTER) for name in ("lengths", "past", "future", "past_labels", "future_labels")),
         *((name, _POINTER) for name in ("past_shared", "future_shared", "past_context", "future_context")),
         *((name, _POINTER) for name in ("begin_hidden", "begin_cell", "enrichment", "out")),
@@ -152,16 +153,16 @@ class NativeForward:
     def run(self, inputs: Inputs) -> Tensor:
         """The scaled quantiles, (servers, targets, horizon, quantiles). MemoryError."""
         folds, sizes = self._folds, self._network.spec.output_size
-        servers, encoder, _ = inputs.encoder_cont.shape
+        servers, encoder, numbers = inputs.encoder_cont.shape
         horizon, longest = inputs.decoder_cont.shape[1], int(inputs.encoder_lengths.argmax())
         contexts = read_static(self._network, folds, inputs.encoder_cat[:, 0], inputs.encoder_cont[:, 0])
         out = np.empty((servers, horizon, sum(sizes)), dtype=np.float32)
         arrays = {
             "lengths": inputs.encoder_lengths.numpy(),
-            "past": _numbers(folds.encoder, inputs.encoder_cont),
-            "future": _numbers(folds.decoder, inputs.decoder_cont),
-            "past_labels": inputs.encoder_cat[..., list(folds.encoder.label_columns)].numpy(),
-            "future_labels": inputs.decoder_cat[..., list(folds.decoder.label_columns)].numpy(),
+            "past": inputs.encoder_cont.numpy(),
+            "future": inputs.decoder_cont.numpy(),
+            "past_labels": inputs.encoder_cat.numpy(),
+            "future_labels": inputs.decoder_cat.numpy(),
             "past_shared": vectors_of_shared(folds.encoder, inputs.encoder_cont[longest]).numpy(),
             "future_shared": vectors_of_shared(folds.decoder, inputs.decoder_cont[longest]).numpy(),
             "past_context": contexts.encoder.numpy(),
@@ -172,8 +173,15 @@ class NativeForward:
             "out": out,
         }
         arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        threads = torch.get_num_threads()
-        call = _Call(servers=servers, encoder=encoder, horizon=horizon, threads=threads, lanes=self._lanes)
+        call = _Call(
+            servers=servers,
+            encoder=encoder,
+            horizon=horizon,
+            numbers=numbers,
+            labels=inputs.encoder_cat.shape[2],
+            threads=torch.get_num_threads(),
+            lanes=self._lanes,
+        )
         for name, array in arrays.items():
             setattr(call, name, array.ctypes.data)
         if self._library.nordiq_forward(ctypes.byref(self._native), ctypes.byref(call)):
@@ -254,13 +262,16 @@ class NativeForward:
             variables=selection.variables,
             width=own.a.shape[1],
             flat=len(weighing.first.bias) if weighing else 0,
+            columns=self._keep(np.array(selection.columns, dtype=np.int32)),
+            label_columns=self._keep(np.array(selection.label_columns, dtype=np.int32)),
             a=self._floats(own.a),
             c=self._floats(own.c),
             u=self._floats(own.u),
             d=self._floats(own.d),
-            resampled=self._keep(own.resampled.numpy().astype(np.int32)),
-            residual_gain=self._floats(own.residual_norm.gain),
-            residual_offset=self._floats(own.residual_norm.offset),
+            bend=self._floats(own.bend),
+            middle=self._floats(own.middle),
+            least=self._floats(own.least),
+            residual_offset=self._floats(own.offset),
             gain=self._floats(own.norm.gain),
             offset=self._floats(own.norm.offset),
             matrix=self._keep(np.array([_pack(matrix) for matrix in own.matrix], dtype=np.float32)),
@@ -280,9 +291,3 @@ def _pack(weight: Tensor) -> NDArray[np.float32]:
     packed = np.zeros((-(-outputs // _PACK) * _PACK, inputs), dtype=np.float32)
     packed[:outputs] = weight.detach().numpy()
     return np.ascontiguousarray(packed.reshape(-1, _PACK, inputs).swapaxes(1, 2))
-
-
-def _numbers(selection: Selection, cont: Tensor) -> NDArray[np.float32]:
-    """(servers, steps, own + shared)."""
-    numbers: NDArray[np.float32] = cont[..., list(selection.columns)].numpy()
-    return numbers

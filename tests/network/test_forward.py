@@ -95,6 +95,21 @@ def test_it_is_no_further_from_float64_than_the_network_itself(make: Make, name:
     assert root_mean_square(errors) <= max(ROUNDING, root_mean_square(own_errors))
 
 
+@pytest.mark.parametrize("part", ["weight", "bias"])
+def test_where_the_variance_of_a_residual_vanishes(make: Make, part: str) -> None:
+    """A number's residual is normalised in closed form; without slope it is flat, without bias nothing is left at 0."""
+    spec = network_spec()
+    weights, inputs = random_weights(spec), inputs_of(spec)
+    for name, tensor in weights.items():
+        if name.startswith("prescalers.") and name.endswith(part):
+            tensor.zero_()
+    own = [column for column, name in enumerate(spec.network.x_reals) if name in spec.metrics]
+    inputs["encoder_cont"][:2, :, own] = 0
+    network = build(spec, weights)
+    exact = exactly(network, inputs)
+    np.testing.assert_allclose(make(network).run(as_inputs(inputs)), exact, rtol=0, atol=1e-5)
+
+
 def root_mean_square(errors: list[torch.Tensor]) -> float:
     return float(torch.cat(errors).square().mean().sqrt())
 
