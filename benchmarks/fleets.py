@@ -65,8 +65,8 @@ def make_frame(values: NDArray[np.float64], *, ahead: int = HORIZON) -> pd.DataF
     return pd.DataFrame(columns)
 
 
-def fill_window(values: NDArray[np.float64]) -> Window:
-    """The daemon's window after it was fed the values slot by slot."""
+def fill_window(values: NDArray[np.float64], *, tracks_changes: bool = False) -> Window:
+    """The daemon's window after it was fed the values slot by slot. tracks_changes: as a daemon with a GPU does."""
     servers, slots, _ = values.shape
     window = Window(
         DEFAULT_METRICS,
@@ -74,6 +74,7 @@ def fill_window(values: NDArray[np.float64]) -> Window:
         length=ENCODER,
         max_servers=servers,
         silent_seconds=INTERVAL_SECONDS,
+        tracks_changes=tracks_changes,
     )
     names = tuple(f"ppdb{number:05}" for number in range(servers))
     for slot in range(slots):

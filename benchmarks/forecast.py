@@ -34,6 +34,7 @@ LARGEST_LIBRARY_SWEEP = 500
 """Servers. Beyond, the library is asked once, and only at hidden 32 and one target: else it takes minutes."""
 
 SQUARE = 1024
+HAS_GPU = torch.cuda.is_available()
 
 
 @dataclass
@@ -107,7 +108,7 @@ def measure_case(case: Case, peer: Peer, *, repeats: int) -> None:
     """Every way takes its turn, `repeats` times; the first turn of each is not counted."""
     torch.set_num_threads(case.threads)
     values = make_values(case.servers, ENCODER + 1, seed=2)[:, 1:]
-    window = fill_window(values)
+    window = fill_window(values, tracks_changes=HAS_GPU)
     predictors = make_predictors(peer)
     snapshot, frame = window.snapshot(), make_frame(values)
     ways: dict[str, Callable[[], object]] = {
@@ -139,7 +140,7 @@ def make_predictors(peer: Peer) -> dict[str, Predictor]:
     made = {way: Predictor(peer.spec, peer.tensors, device="cpu", prefer=way) for way in ("native", "folded")}  # type: ignore[arg-type]
     if not made["native"].compute.startswith("native"):
         raise SystemExit("no native kernel is built: install the package again with a C++ compiler at hand")
-    return made
+    return made | ({"gpu": made["native"].on("cuda")} if HAS_GPU else {})
 
 
 def library_ways(case: Case, peer: Peer, frame: pd.DataFrame) -> dict[str, Callable[[], object]]:
@@ -239,6 +240,7 @@ TABLES = {
         *((f"library {batch} ms", f"library, batch {batch}") for batch in BATCHES),
         ("folded ms", "folded torch"),
         ("native ms", "native"),
+        *([("gpu ms", "on the GPU")] if HAS_GPU else []),
         ("native times default", "native: times the library"),
         ("native times best", "at its best batch"),
         ("folded times default", "folded: times the library"),

@@ -144,12 +144,14 @@ class Daemon:
 
     def _build_forecast(self, settings: Settings) -> None:
         config = settings.config
+        self._device = resolve_device(config.device)
         self._window = Window(
             config.metrics,
             interval_seconds=config.window.interval_seconds,
             length=config.window.length,
             max_servers=config.window.max_servers,
             silent_seconds=config.window.silent_seconds,
+            tracks_changes=self._device != "cpu",
         )
         self._board = AnswerBoard()
         self._build_judge(settings)
@@ -236,7 +238,6 @@ class Daemon:
             clock=time.monotonic,
             new_drop=partial(token_hex, 4),
         )
-        device = resolve_device(config.device)
         self._worker = ReloadWorker(
             catalogue=catalogue,
             lookout=lookout,
@@ -250,9 +251,9 @@ class Daemon:
                 room=Room(
                     config.reload.policy,
                     self._live,
-                    device=device,
+                    device=self._device,
                     free_host_bytes=free_host_bytes,
-                    free_device_bytes=partial(free_device_bytes, device),
+                    free_device_bytes=partial(free_device_bytes, self._device),
                 ),
                 answers=self._forecaster,
                 keep_previous=config.reload.auto_rollback,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -83,6 +83,21 @@ class Batch:
     values: FloatArray
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Places:
+    """Where a snapshot's cells stand in its window, and when each was written, for who keeps a copy and adds the news.
+
+    window: whose they are. rows (servers,): the server's row there, which is another one's only after its cells were
+    cleared. changed (servers, slots): int32, the count at which a cell was written or cleared last, 0 for never; counts
+    are of snapshots: up to `count`, what was written before this one.
+    """
+
+    window: object
+    count: int
+    rows: IntArray
+    changed: NDArray[np.int32]
+
+
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class WindowSnapshot:
     """A copy of the newest `slots` of every server; column -1 is `last_slot`, the newest slot of the whole fleet.
@@ -90,6 +105,7 @@ class WindowSnapshot:
     values (servers, slots, metrics): float32 in the metric's unit, NaN where not measured.
     statuses (servers, slots): code in metrics.STATUSES.
     Slot s covers [s * interval_seconds, (s + 1) * interval_seconds) of Unix time.
+    places: None unless a window that keeps track of changes made this; what `replace` makes of it has none.
     """
 
     servers: tuple[str, ...]
@@ -99,6 +115,7 @@ class WindowSnapshot:
     last_slot: int
     values: FloatArray
     statuses: CodeArray
+    places: Places | None = field(default=None, init=False)
 
 
 @dataclass(frozen=True, slots=True)

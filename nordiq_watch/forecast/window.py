@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nordiq_watch.metrics import UNKNOWN_STATUS, profile_of
-from nordiq_watch.records import Batch, BoolArray, CodeArray, FloatArray, IntArray, Measured, WindowSnapshot
+from nordiq_watch.records import Batch, BoolArray, CodeArray, FloatArray, IntArray, Measured, Places, WindowSnapshot
 
 NO_SLOT = -1
 """`last_slot` of a snapshot of an empty window."""
@@ -36,8 +36,16 @@ class Window:
     """One thread applies, any thread reads. Every public member holds the lock for one copy or one count at most."""
 
     def __init__(
-        self, metrics: Sequence[str], *, interval_seconds: int, length: int, max_servers: int, silent_seconds: float
+        self,
+        metrics: Sequence[str],
+        *,
+        interval_seconds: int,
+        length: int,
+        max_servers: int,
+        silent_seconds: float,
+        tracks_changes: bool = False,
     ) -> None:
+        """tracks_changes: snapshots say when each cell was written last; four bytes a cell."""
         self.metrics = tuple(metrics)
         self.interval_seconds = interval_seconds
         self.length = length
@@ -57,6 +65,8 @@ class Window:
         self._size = 0
         self._tally = _Tally(slots=length, metrics=self.metrics, length=length)
         self._last_copy: weakref.ref[WindowSnapshot] | None = None
+        self._copies = 0
+        self._changed = np.empty((0, length), dtype=np.int32) if tracks_changes else None
 
     # --- reading ---
 
@@ -122,6 +132,10 @@ class Window:
                 statuses=self._unroll(self._statuses, rows),
             )
             self._last_copy = weakref.ref(copy)
+            self._copies += 1
+            if self._changed is not None:
+                places = Places(self, self._copies, rows, self._unroll(self._changed, rows))
+                object.__setattr__(copy, "places", places)  # not an argument, so that no changed copy claims it
             return copy
 
     def history(self, server: str) -> tuple[int, str, FloatArray] | None:
@@ -176,6 +190,7 @@ class Window:
             self._size = 0
             for array, empty in self._columns():
                 array[:] = empty
+            self._mark(slice(None), slice(None))
 
     def apply(self, batch: Batch) -> tuple[str, ...]:
         """Takes the samples; returns the servers that there was no room for, whose samples were left out."""
@@ -210,6 +225,7 @@ class Window:
         self._statuses[:, columns] = UNKNOWN_STATUS
         self._present[:, columns] = False
         self._tally.measured[:, columns] = False
+        self._mark(slice(None), columns)
         self._newest = slot
         self._forget_servers_without_samples()
 
@@ -277,6 +293,7 @@ class Window:
             (self._last_seen, _NEVER),
             (self._tally.measured, False),
             (self._tally.counts, 0),
+            *(() if self._changed is None else ((self._changed, 0),)),
         )
 
     def _write(self, rows: IntArray, slots: IntArray, *, values: FloatArray, statuses: CodeArray) -> None:
@@ -290,6 +307,12 @@ class Window:
         self._size += int(np.count_nonzero(~self._present[row, column]))
         self._present[row, column] = True
         self._tally_cells(row, column)
+        self._mark(row, column)
+
+    def _mark(self, rows: Any, columns: Any) -> None:
+        """These cells are not what they were in the last snapshot."""
+        if self._changed is not None:
+            self._changed[rows, columns] = self._copies + 1
 
     def _tally_cells(self, row: IntArray, column: IntArray) -> None:
         assert self._newest is not None  # _advance came before

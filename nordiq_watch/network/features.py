@@ -16,9 +16,9 @@ from torch import Tensor
 from nordiq_watch.metrics import STATUSES
 from nordiq_watch.network.calendar import CALENDAR, calendar_input
 from nordiq_watch.network.checks import ENCODER_LENGTH, RELATIVE_TIME, SCALE_SUFFIXES, STATUS, required_samples
-from nordiq_watch.network.gaps import fill_gaps
+from nordiq_watch.network.gaps import fill_gaps, fill_gaps_there
 from nordiq_watch.network.normalizers import Normalized, normalize
-from nordiq_watch.records import BoolArray, CodeArray, FloatArray, IntArray, WindowSnapshot
+from nordiq_watch.records import BoolArray, FloatArray, IntArray, WindowSnapshot
 from nordiq_watch.spec import CategoricalEncoder, ModelSpec
 
 _UNREADABLE = -1  # the code of a label for which the network has no class
@@ -32,7 +32,8 @@ class Inputs:
     encoder_cat (servers, encoder, len(x_categoricals)), encoder_cont (servers, encoder, len(x_reals)),
     decoder_cat and decoder_cont the same for the horizon; what is not known ahead is zero there and never read.
     output_scales: (servers, 2), center and scale, of each target. measured (servers, targets): False where all of an
-    encoder's values of that target are made up by the rule for gaps.
+    encoder's values of that target are made up by the rule for gaps. encoder_lengths and measured are in host memory,
+    all else is where the values are that it was built from.
     """
 
     encoder_cat: Tensor
@@ -48,8 +49,8 @@ class Inputs:
 class _History:
     """The encoders of some servers, each beginning at column 0 with its first sample and ending at `last_slot`.
 
-    slots, statuses (servers, encoder); values (servers, encoder, metrics) without gaps. Columns from lengths[r] on
-    repeat the last one. measured (servers, metrics).
+    slots (servers or 1, encoder); statuses (servers, encoder); values (servers, encoder, metrics) without gaps. Columns
+    from lengths[r] on repeat the last one. measured (servers, metrics). values and statuses may be on a GPU.
     """
 
     servers: Sequence[str]
@@ -58,7 +59,7 @@ class _History:
     lengths: Tensor
     slots: IntArray
     values: Tensor
-    statuses: CodeArray
+    statuses: Tensor
     measured: BoolArray
 
 
@@ -89,12 +90,35 @@ class Features:
         Warm is who has `required_samples` samples in the encoder: slots with any of the model's metrics measured. Left
         out is also who has a label that is new to a network without a class for new ones.
         """
-        samples = self._sampled(snapshot, snapshot.values).sum(axis=1)
+        return self.choose_warm(snapshot, self._sampled(snapshot, snapshot.values).sum(axis=1))
+
+    def choose_warm(self, snapshot: WindowSnapshot, samples: IntArray) -> IntArray:
+        """The same by somebody else's count: samples (servers,), in the encoder."""
         return np.flatnonzero((samples >= required_samples(self._spec)) & self._readable(snapshot))
 
     def build(self, snapshot: WindowSnapshot, rows: IntArray) -> Inputs:
         """The inputs for these rows of the snapshot, all of them warm; at least one."""
         return self._build(self._history(snapshot, rows))
+
+    def build_whole(self, snapshot: WindowSnapshot, rows: IntArray, *, values: Tensor, statuses: Tensor) -> Inputs:
+        """The same, on any device, from a copy of the encoders there. Each of the rows has a sample in the oldest slot.
+
+        values (rows, encoder, metrics): the model's metrics, NaN where not measured; statuses (rows, encoder): uint8.
+        """
+        filled, measured = fill_gaps_there(values, torch.tensor(self._fill_values, device=values.device))
+        encoder = values.shape[1]
+        return self._build(
+            _History(
+                servers=[snapshot.servers[row] for row in rows],
+                profiles=[snapshot.profiles[row] for row in rows],
+                last_slot=snapshot.last_slot,
+                lengths=torch.full((len(rows),), encoder),
+                slots=np.arange(snapshot.last_slot - encoder + 1, snapshot.last_slot + 1)[None],
+                values=filled,
+                statuses=statuses,
+                measured=measured.cpu().numpy(),
+            )
+        )
 
     @property
     def calendar(self) -> tuple[str, ...]:
@@ -122,7 +146,7 @@ class Features:
                 lengths=known.lengths.repeat(versions),
                 slots=known.slots.repeat(versions, axis=0),
                 values=histories,
-                statuses=known.statuses.repeat(versions, axis=0),
+                statuses=known.statuses.repeat(versions, 1),
                 measured=known.measured.repeat(versions, axis=0),
             )
         )
@@ -137,7 +161,7 @@ class Features:
         targets = self._normalize_targets(history)
         encoder_cat, decoder_cat = self._categoricals(history)
         encoder_cont, decoder_cont = self._reals(history, targets)
-        behind = torch.arange(history.slots.shape[1]) >= history.lengths[:, None]
+        behind = torch.arange(history.values.shape[1]) >= history.lengths[:, None]
         if bool(behind.any()):
             encoder_cat[behind] = 0
             encoder_cont[behind] = 0
@@ -155,11 +179,11 @@ class Features:
         """(servers, encoder): is there a sample. values: the snapshot's, of all or of some servers."""
         encoder = values[:, -self._spec.max_encoder_length :]
         sampled = np.zeros(encoder.shape[:2], dtype=np.bool_)
-        for column in self._columns(snapshot):  # one by one: the whole fleet's window is not copied
+        for column in self.columns(snapshot):  # one by one: the whole fleet's window is not copied
             sampled |= ~np.isnan(encoder[..., column])
         return sampled
 
-    def _columns(self, snapshot: WindowSnapshot) -> list[int]:
+    def columns(self, snapshot: WindowSnapshot) -> list[int]:
         """Where the window has the model's metrics. ValueError for a window that this model cannot read."""
         if snapshot.interval_seconds != self._spec.interval_seconds:
             raise ValueError(
@@ -184,7 +208,7 @@ class Features:
     def _history(self, snapshot: WindowSnapshot, rows: IntArray) -> _History:
         length = self._spec.max_encoder_length
         window = snapshot.values[rows, -length:]
-        filled, measured = fill_gaps(window[..., self._columns(snapshot)], self._fill_values)
+        filled, measured = fill_gaps(window[..., self.columns(snapshot)], self._fill_values)
         statuses = snapshot.statuses[rows, -length:]
         first = self._sampled(snapshot, window).argmax(axis=1)  # (servers,)
         lengths = window.shape[1] - first
@@ -199,7 +223,7 @@ class Features:
             lengths=torch.from_numpy(lengths),
             slots=snapshot.last_slot - window.shape[1] + 1 + columns,
             values=torch.from_numpy(filled),
-            statuses=statuses,
+            statuses=torch.from_numpy(statuses),
             measured=measured,
         )
 
@@ -216,26 +240,26 @@ class Features:
 
     def _categoricals(self, history: _History) -> tuple[Tensor, Tensor]:
         """Codes of encoder and horizon, (servers, steps, len(x_categoricals))."""
-        names = self._spec.network.x_categoricals
-        servers, encoder = history.slots.shape
-        past = torch.zeros(servers, encoder, len(names), dtype=torch.int64)
-        future = torch.zeros(servers, len(self._ahead), len(names), dtype=torch.int64)
+        names, device = self._spec.network.x_categoricals, history.values.device
+        servers, encoder = history.values.shape[:2]
+        past = torch.zeros(servers, encoder, len(names), dtype=torch.int64, device=device)
+        future = torch.zeros(servers, len(self._ahead), len(names), dtype=torch.int64, device=device)
         labels = {"server_name": history.servers, "profile": history.profiles}
         for column, name in enumerate(names):
             if name == STATUS:
                 assert self._status_codes is not None
-                past[..., column] = torch.from_numpy(self._status_codes[history.statuses])
+                past[..., column] = torch.from_numpy(self._status_codes).to(device)[history.statuses.to(torch.int64)]
             else:
-                codes = torch.from_numpy(self._codes[name].of(labels[name]))[:, None]
+                codes = torch.from_numpy(self._codes[name].of(labels[name]))[:, None].to(device)
                 past[..., column] = future[..., column] = codes
         return past, future
 
     def _reals(self, history: _History, targets: Mapping[str, Normalized]) -> tuple[Tensor, Tensor]:
         """Scaled numbers of encoder and horizon, (servers, steps, len(x_reals))."""
-        names = self._spec.network.x_reals
-        servers, encoder = history.slots.shape
-        past = torch.zeros(servers, encoder, len(names))
-        future = torch.zeros(servers, len(self._ahead), len(names))
+        names, device = self._spec.network.x_reals, history.values.device
+        servers, encoder = history.values.shape[:2]
+        past = torch.zeros(servers, encoder, len(names), device=device)
+        future = torch.zeros(servers, len(self._ahead), len(names), device=device)
         for column, name in enumerate(names):
             if name in targets:
                 past[..., column] = targets[name].values
@@ -243,8 +267,8 @@ class Features:
                 past[..., column] = self._scaled(name, history.values[..., self._spec.metrics.index(name)])
             else:
                 known_past, known_future = self._known(name, history, targets)
-                past[..., column] = self._scaled(name, known_past)
-                future[..., column] = self._scaled(name, known_future)
+                past[..., column] = self._scaled(name, known_past.to(device))
+                future[..., column] = self._scaled(name, known_future.to(device))
         return past, future
 
     def _known(self, name: str, history: _History, targets: Mapping[str, Normalized]) -> tuple[Tensor, Tensor]:

@@ -1,10 +1,14 @@
-"""The one rule for slots in which a metric was not measured. Training and serving fill with this same function."""
+"""The one rule for slots in which a metric was not measured. Training and serving fill with this same function; on a
+GPU with its twin, which takes no shortcuts that would have to ask the device, and is compared with it bit for bit.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from nordiq_watch.records import BoolArray, FloatArray
 
@@ -25,6 +29,18 @@ def fill_gaps(values: FloatArray, fill_values: Sequence[float]) -> tuple[FloatAr
         filled = filled.copy() if filled is values else filled
         filled[with_gaps] = _repeat(filled[with_gaps], measured[with_gaps])
     return filled, ever
+
+
+def fill_gaps_there(values: Tensor, fill_values: Tensor) -> tuple[Tensor, Tensor]:
+    """What `fill_gaps` gives, of tensors on any device and there again."""
+    measured = ~values.isnan()
+    ever = measured.any(dim=1)  # (servers, metrics)
+    last_slot = values.shape[1] - 1
+    slots = torch.arange(last_slot + 1, device=values.device)[None, :, None]
+    last_measured = torch.where(measured, slots, -1).cummax(dim=1).values
+    first_measured = torch.where(measured, slots, last_slot).amin(dim=1, keepdim=True)
+    source = torch.where(last_measured >= 0, last_measured, first_measured)  # (servers, slots, metrics)
+    return torch.where(ever[:, None], values.gather(1, source), fill_values), ever
 
 
 def _repeat(values: FloatArray, measured: BoolArray) -> FloatArray:

@@ -30,15 +30,16 @@ class Normalized:
 def normalize(spec: TargetNormalizer, history: Tensor, *, lengths: Tensor, servers: Sequence[str]) -> Normalized:
     """Scales one target's history.
 
-    history (servers, slots): float32, in the metric's unit; row r is measured in its first lengths[r] slots only.
+    history (servers, slots): float32, in the metric's unit; row r is measured in its first lengths[r] slots only. If
+    all are as long it may be on a GPU, and what comes out is there too; `lengths` never is.
     """
     if spec.kind == "encoder":
         y = _transform(spec, history)
         scale = _measure_each(spec, y, lengths)
         return Normalized(_apply(y, scale), scale, scale)
     y = _transform(spec, history.double())
-    scale = _look_up(spec, spec.groups, servers)
-    output_scale = scale if spec.output_groups is None else _look_up(spec, spec.output_groups, servers)
+    scale = _look_up(spec, spec.groups, servers).to(y.device)
+    output_scale = scale if spec.output_groups is None else _look_up(spec, spec.output_groups, servers).to(y.device)
     return Normalized(_apply(y, scale).float(), scale, output_scale.float())
 
 
@@ -65,8 +66,11 @@ def _look_up(spec: TargetNormalizer, groups: Mapping[str, CenterScale], servers:
 
 def _measure_each(spec: TargetNormalizer, y: Tensor, lengths: Tensor) -> Tensor:
     """(servers, 2): center and scale of each row. Rows of one length are measured together; there are few lengths."""
+    found: list[int] = torch.unique(lengths).tolist()
+    if len(found) == 1:
+        return _measure(spec, y[:, : found[0]])
     scale = torch.empty(len(y), 2)
-    for length in torch.unique(lengths).tolist():
+    for length in found:
         rows = lengths == length
         scale[rows] = _measure(spec, y[rows, :length])
     return scale
@@ -76,7 +80,7 @@ def _measure(spec: TargetNormalizer, y: Tensor) -> Tensor:
     """(servers, 2): center and scale of whole rows, y (servers, slots) float32."""
     for_center, for_scale = _newest(y, spec.center_length), _newest(y, spec.scale_length)
     if spec.method == "identity":
-        return torch.tensor([0.0, 1.0]).expand(len(y), 2)
+        return torch.tensor([0.0, 1.0], device=y.device).expand(len(y), 2)
     if spec.method == "standard":
         center, scale = for_center.mean(dim=1), _deviation(for_scale)
     else:

@@ -13,9 +13,10 @@ from nordiq_watch.errors import ConfigError
 from nordiq_watch.network.checks import check_spec
 from nordiq_watch.network.explainer import Explainer, Explanation
 from nordiq_watch.network.features import Features, Inputs
-from nordiq_watch.network.forward import Forward, Way, choose_forward
-from nordiq_watch.network.graphs import ONE_AT_A_TIME
+from nordiq_watch.network.forward import Way, choose_forward
+from nordiq_watch.network.graphs import ONE_AT_A_TIME, StaticForward
 from nordiq_watch.network.normalizers import restore
+from nordiq_watch.network.sweep import DeviceSweep, HostSweep, Sweep
 from nordiq_watch.network.weights import build_network, count_bytes, move_network
 from nordiq_watch.records import FloatArray, Prediction, RawTensor, WindowSnapshot
 from nordiq_watch.spec import ModelSpec
@@ -24,7 +25,7 @@ _OUT_OF_MEMORY = ("can't allocate memory", "std::bad_alloc")
 
 
 class Predictor:
-    """Immutable once built: `predict` may be called from any thread and gives the same for the same window."""
+    """`predict` may be called from any thread and gives the same for the same window."""
 
     def __init__(
         self, spec: ModelSpec, tensors: Mapping[str, RawTensor], *, device: str, prefer: Way = "native"
@@ -41,12 +42,17 @@ class Predictor:
         self._features = Features(spec)
         with _turn(device), _memory_errors():
             self._network = build_network(spec.network, tensors, device=device)
-            self._forward = self._choose_forward()
+            self._prepare()
 
-    def _choose_forward(self) -> Forward:
-        return choose_forward(
-            self._network, device=self._device, prefer=self._prefer, encoder=self._spec.max_encoder_length
+    def _prepare(self) -> None:
+        spec, network = self._spec, self._network
+        self._forward = choose_forward(
+            network, device=self._device, prefer=self._prefer, encoder=spec.max_encoder_length
         )
+        portion = self._forward.servers_at_once
+        self._sweep: Sweep = HostSweep(self._features, servers_at_once=portion)
+        if isinstance(self._forward, StaticForward):
+            self._sweep = DeviceSweep(self._features, spec, servers_at_once=portion, device=self._device)
 
     @property
     def compute(self) -> str:
@@ -68,7 +74,7 @@ class Predictor:
         moved._device = device
         with ONE_AT_A_TIME, _memory_errors():
             moved._network = move_network(self._network, device)
-            moved._forward = moved._choose_forward()
+            moved._prepare()
         return moved
 
     def explain(self, snapshot: WindowSnapshot, row: int, *, target: str, step: int) -> Explanation:
@@ -79,13 +85,13 @@ class Predictor:
 
     def predict(self, snapshot: WindowSnapshot) -> Prediction:
         """The quantiles of every warm server. ValueError for a window that lacks what the model reads; MemoryError."""
-        rows = self._features.warm_rows(snapshot)
         horizon, quantiles = self._spec.max_prediction_length, len(self._spec.quantiles)
-        values = np.empty((len(rows), len(self._spec.targets), horizon, quantiles), dtype=np.float32)
-        for start in range(0, len(rows), self._forward.servers_at_once):
-            chunk = slice(start, start + self._forward.servers_at_once)
-            with _turn(self._device), _memory_errors():
-                values[chunk] = self._forecast(self._features.build(snapshot, rows[chunk]))
+        alone = ONE_AT_A_TIME if isinstance(self._sweep, DeviceSweep) else _turn(self._device)
+        with alone, _memory_errors():
+            rows, portions = self._sweep.cut(snapshot)
+            values = np.empty((len(rows), len(self._spec.targets), horizon, quantiles), dtype=np.float32)
+            for places, inputs in portions:
+                values[places] = self._forecast(inputs)
         return Prediction(rows=rows, values=values)
 
     @torch.inference_mode()
@@ -94,7 +100,7 @@ class Predictor:
         scaled = self._forward.run(inputs)
         targets = zip(self._spec.targets, scaled.unbind(dim=1), inputs.output_scales, strict=True)
         restored = [
-            restore(self._spec.target_normalizers[target], output, output_scale=scale)
+            restore(self._spec.target_normalizers[target], output, output_scale=scale.cpu())
             for target, output, scale in targets
         ]
         values: FloatArray = torch.stack(restored, dim=1).numpy()

@@ -149,10 +149,16 @@ def ticks(fleet: Fleet) -> Iterator[Batch]:
 def test_tick_by_tick_over_a_ring_that_wraps() -> None:
     """The daemon's ring against what the library says of a frame of the same samples."""
     network = NETWORKS["hidden 16, trained, three targets"]
-    predictors = [network.predictor("folded")] + ([] if load_library() is None else [network.predictor("native")])
+    ways: list[Way] = ["static", "folded", *(("native",) if load_library() is not None else ())]
+    predictors = [network.predictor(way) for way in ways]
     fleet = live_fleet(unknown=True, short=True, slots=3 * ENCODER)
     window = Window(
-        METRICS, interval_seconds=INTERVAL_SECONDS, length=ENCODER + 5, max_servers=20, silent_seconds=86_400
+        METRICS,
+        interval_seconds=INTERVAL_SECONDS,
+        length=ENCODER + 5,
+        max_servers=20,
+        silent_seconds=86_400,
+        tracks_changes=True,
     )
     for column, batch in enumerate(ticks(fleet)):
         window.apply(batch)

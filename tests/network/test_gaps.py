@@ -3,11 +3,12 @@ from __future__ import annotations
 from math import isnan, nan
 
 import numpy as np
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from nordiq_watch.network.gaps import fill_gaps
+from nordiq_watch.network.gaps import fill_gaps, fill_gaps_there
 
 
 def fill(series: list[float], fill_value: float = 7.0) -> tuple[list[float], bool]:
@@ -62,9 +63,12 @@ def slow_fill(series: list[float], fill_value: float) -> list[float]:
         elements=st.one_of(st.just(nan), st.integers(-3, 3).map(float)),
     )
 )
-def test_the_fast_rule_is_the_slow_rule(values: np.ndarray) -> None:
+def test_the_fast_rule_is_the_slow_rule_and_its_twin(values: np.ndarray) -> None:
     fill_values = [float(metric) for metric in range(values.shape[2])]
     filled, measured = fill_gaps(values, fill_values)
+    filled_there, measured_there = fill_gaps_there(torch.from_numpy(values), torch.tensor(fill_values))
+    assert torch.equal(filled_there, torch.from_numpy(filled))
+    assert torch.equal(measured_there, torch.from_numpy(measured))
     for server, metric in np.ndindex(measured.shape):
         series = values[server, :, metric].tolist()
         assert filled[server, :, metric].tolist() == slow_fill(series, fill_values[metric])

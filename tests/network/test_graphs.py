@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from support.gpu import needs_a_gpu
 from support.networks import busy_values, network_spec, random_weights, raw_tensors, snapshot_of
 from support.variety import ENCODER, SPECS, build, inputs_of
 
@@ -24,10 +25,6 @@ from nordiq_watch.spec import ModelSpec
 
 TOLERANCE = 1e-5
 """In scaled units: the same sums in another order."""
-
-needs_a_gpu = pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="there is no GPU: CUDA graphs are not tried here"
-)
 
 
 def network_of(spec: ModelSpec, *, seed: int = 0) -> TemporalFusionTransformer:
