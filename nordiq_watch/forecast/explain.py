@@ -225,7 +225,7 @@ def describe_features(explanation: Explanation, window: WindowSnapshot) -> Body:
 
 def count_stars(size: float, strongest: float) -> int:
     """5 for the strongest, and in proportion; at least 1."""
-    return max(1, math.ceil(_STARS * size / strongest)) if strongest > 0 else 1
+    return max(1, math.ceil(_STARS * (size / strongest))) if strongest > 0 else 1  # x / x is 1, 5 x / x may be more
 
 
 def describe_attention(attention: FloatArray, window: WindowSnapshot) -> Body:

@@ -184,7 +184,8 @@ def test_metrics_that_are_not_scored_can_be_explained() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "strongest", "stars"), [(10, 10, 5), (8, 10, 4), (8.1, 10, 5), (1, 10, 1), (0, 10, 1), (0, 0, 1)]
+    ("size", "strongest", "stars"),
+    [(10, 10, 5), (0.237, 0.237, 5), (8, 10, 4), (8.1, 10, 5), (1, 10, 1), (0, 10, 1), (0, 0, 1)],
 )
 def test_stars_are_in_proportion_to_the_strongest(size: float, strongest: float, stars: int) -> None:
     assert count_stars(size, strongest) == stars
