@@ -22,6 +22,7 @@ config.yaml is written where there is none, and never replaced. Changes of your 
 
 _DATA_DIR = "/var/lib/nordiq-watch"
 _SERVICES = "nordiq-watch.socket nordiq-watch.service nordiq-watch-train.timer"
+_UNIT_MODE = 0o644
 _CONFIG_MODE = 0o640  # the address of a webhook may hold a password
 
 
@@ -59,9 +60,10 @@ def run(args: argparse.Namespace) -> int:
         _show(planned)
     else:
         _write(planned, config=below(prefix, config), force=args.force)
-    print("\nnext:" if not args.dry_run else "\n# next:")
+    comment = "# " if args.dry_run else ""  # what a dry run prints are files
+    print(f"\n{comment}next:")
     for command in _next_commands(prefix, program):
-        print(f"{'# ' if args.dry_run else ''}  {command}")
+        print(f"{comment}  {command}")
     return 0
 
 
@@ -91,8 +93,8 @@ def _write(planned: dict[Path, str], *, config: Path, force: bool) -> None:
         )
     for path, text in planned.items():
         if states[path] != "unchanged":
-            write_whole(path, text, **({"mode": _CONFIG_MODE} if path == config else {}))
-        print(f"{'unchanged' if states[path] == 'unchanged' else 'written  '} {path}")
+            write_whole(path, text, mode=_CONFIG_MODE if path == config else _UNIT_MODE)
+        print("unchanged" if states[path] == "unchanged" else "written  ", path)
     if config not in planned:
         print(f"kept      {config}")
 

@@ -60,7 +60,7 @@ def compare(path: Path, text: str) -> State:
         return "new"
 
 
-def write_whole(path: Path, text: str, *, mode: int = 0o644) -> None:
+def write_whole(path: Path, text: str, *, mode: int) -> None:
     """Writes the file in one step: what is there before, a link too, is replaced by it. OSError as it comes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")

@@ -10,6 +10,11 @@ from nordiq_watch.records import ReloadRecord, Stage
 from nordiq_watch.reload.queue import Ticket
 
 
+def facts_of(record: ReloadRecord) -> dict[str, object]:
+    """What ties a line of the log to the others about this reload and its drop."""
+    return {"drop": record.drop, "reload": record.id, "version": record.version}
+
+
 class Attempt:
     """Keeps a ticket's record up to date, so that whoever waits or looks sees how far it is."""
 

@@ -9,7 +9,7 @@ from nordiq_watch.errors import ModelRejected
 from nordiq_watch.live.published import Live
 from nordiq_watch.live.servable import Servable
 from nordiq_watch.records import Forecasting, Version
-from nordiq_watch.reload.attempt import Attempt
+from nordiq_watch.reload.attempt import Attempt, facts_of
 from nordiq_watch.reload.canary import Canary
 from nordiq_watch.reload.loader import Loader, memory_errors
 from nordiq_watch.reload.room import Room
@@ -65,7 +65,7 @@ class Promotion:
             return self._prove(version, attempt, generation=generation, known_bad=known_bad)
 
     def _prove(self, version: Version, attempt: Attempt, *, generation: int, known_bad: Refusal | None) -> Proven:
-        self._room.make_for(version)
+        self._room.make_for(version, facts=facts_of(attempt.record))
         with attempt.stage("verified"):
             files = self._loader.read(version)
             self._compare(version, files.content_sha256, known_bad)

@@ -12,7 +12,7 @@ goes on. Running into the kernel's OOM killer would end them both.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from nordiq_watch.errors import TransientModelError
@@ -52,12 +52,17 @@ class Room:
         self._free_host_bytes = free_host_bytes
         self._free_device_bytes = free_device_bytes
 
-    def make_for(self, version: Version) -> None:
-        """Frees what must be freed before the version is read. TransientModelError if it does not fit even then."""
+    def make_for(self, version: Version, *, facts: Mapping[str, object]) -> None:
+        """Frees what must be freed before the version is read. TransientModelError if it does not fit even then.
+
+        facts: what a line of the log about this carries.
+        """
         folds = version.size_bytes <= FOLDED_UP_TO_BYTES
         needed = int(version.size_bytes * (_HEADROOM + folds * _FOLDING))
         if self._live.previous() is not None and self._is_short(needed, self._free_host_bytes):
-            log.info("the version kept for a rollback is dropped from memory to make room for %s", version.name)
+            log.info(
+                "the version kept for a rollback is dropped from memory to make room for %s", version.name, extra=facts
+            )
             self._live.drop_previous()
         if self._policy != "load_first" and (free := self._free_host_bytes()) < needed:
             raise TransientModelError(

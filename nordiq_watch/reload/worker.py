@@ -23,7 +23,7 @@ from nordiq_watch.events import (
 from nordiq_watch.live.published import Live
 from nordiq_watch.live.servable import Servable
 from nordiq_watch.records import Verdict, Version
-from nordiq_watch.reload.attempt import Attempt
+from nordiq_watch.reload.attempt import Attempt, facts_of
 from nordiq_watch.reload.catalogue import Catalogue
 from nordiq_watch.reload.history import ReloadHistory
 from nordiq_watch.reload.jobs import Job, LoadLatest, LoadVersion, LookAgain, RollBack, Unpin
@@ -106,7 +106,7 @@ class ReloadWorker:
             else:
                 self._do_as_asked(job, self._begin(ticket))
         except Exception as error:  # the top of the thread: whatever went wrong, the next job is taken
-            log.exception("the reload worker failed on %s", job)
+            log.exception("the reload worker failed on %s", job, extra=facts_of((self.running or ticket).record))
             self._give_up(error)
         finally:
             self.running = None

@@ -49,18 +49,18 @@ def test_a_file_is_compared_and_written_whole(tmp_path: Path) -> None:
     path = below(tmp_path, "/etc/systemd/system/x.service")
     assert path == tmp_path / "etc/systemd/system/x.service"
     assert compare(path, "text") == "new"
-    write_whole(path, "text")
+    write_whole(path, "text", mode=0o640)
     assert compare(path, "text") == "unchanged"
     assert compare(path, "other") == "differs"
     assert [entry.name for entry in path.parent.iterdir()] == ["x.service"]
-    assert path.stat().st_mode & 0o777 == 0o644
+    assert path.stat().st_mode & 0o777 == 0o640
 
 
 def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
     """`systemctl mask` makes a link to /dev/null."""
     (tmp_path / "elsewhere").write_text("theirs")
     (tmp_path / "x.service").symlink_to(tmp_path / "elsewhere")
-    write_whole(tmp_path / "x.service", "ours")
+    write_whole(tmp_path / "x.service", "ours", mode=0o644)
     assert (tmp_path / "elsewhere").read_text() == "theirs"
     assert (tmp_path / "x.service").read_text() == "ours"
 

@@ -26,7 +26,7 @@ def units(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """The units in a directory; their program is one that is there."""
     files = plan_units(read_unit_files(), program=sys.executable, data_dir="/var/lib/nordiq-watch", gpu=request.param)
     for path, text in files.items():
-        write_whole(tmp_path / Path(path).relative_to("/etc"), text)
+        write_whole(tmp_path / Path(path).relative_to("/etc"), text, mode=0o644)
     return tmp_path / "systemd" / "system"
 
 

@@ -35,7 +35,8 @@ class TestHostMemory:
         yard.look()
         assert yard.live.previous().name == A
 
-    def test_auto_gives_back_the_version_kept_for_a_rollback(self, yard) -> None:
+    def test_auto_gives_back_the_version_kept_for_a_rollback(self, yard, caplog) -> None:
+        caplog.set_level("INFO", "nordiq_watch.reload.room")
         for name in (A, B):
             yard.drop(name)
             yard.look()
@@ -45,6 +46,9 @@ class TestHostMemory:
         yard.look()
         assert yard.live_name == C
         assert yard.live.previous().name == B
+        (told,) = caplog.records
+        live = yard.events[-1]
+        assert (told.version, told.reload, told.drop) == (C, live.reload_id, live.drop)
 
     def test_what_does_not_fit_is_not_loaded_and_tried_again(self, yard) -> None:
         yard.drop(A)

@@ -437,13 +437,15 @@ def test_a_models_directory_that_cannot_be_listed_unloads_and_forgets_nothing(ya
     assert yard.live_name == B
 
 
-def test_an_error_that_nobody_foresaw_does_not_stop_the_worker(yard) -> None:
+def test_an_error_that_nobody_foresaw_does_not_stop_the_worker(yard, caplog) -> None:
     yard.drop(A)
     yard.look()
     yard.start(loader=FailingLoader(yard.loader, KeyError("surprise"), times=1))
     yard.look()  # the restart's first load fails
     assert yard.live_name is None
     assert "internal: KeyError" in yard.reason(A)
+    (failed,) = (record for record in caplog.records if record.exc_info)
+    assert (failed.version, failed.reload, failed.drop) == (A, 2, yard.desk.recent(1)[0].drop)
     yard.drop(B)
     yard.look()
     assert yard.live_name == B
