@@ -96,20 +96,27 @@ constexpr int GROUP = 6;    // steps that go through the network together
 inline int64_t packed(int64_t outputs) { return (outputs + PACK - 1) / PACK * PACK; }
 }  // namespace
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__x86_64__) && defined(__GNUC__)
 #define NORDIQ_DISPATCH 1
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,prefer-vector-width=512")
+#define NORDIQ_PRAGMA(text) _Pragma(#text)
+#ifdef __clang__
+#define NORDIQ_BEGIN(features) \
+    NORDIQ_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+#define NORDIQ_END NORDIQ_PRAGMA(clang attribute pop)
+#else
+#define NORDIQ_BEGIN(features) NORDIQ_PRAGMA(GCC push_options) NORDIQ_PRAGMA(GCC target(features))
+#define NORDIQ_END NORDIQ_PRAGMA(GCC pop_options)
+#endif
+NORDIQ_BEGIN("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
 #define LANES 16
 #include "native.cpp"
 #undef LANES
-#pragma GCC pop_options
-#pragma GCC push_options
-#pragma GCC target("avx2,fma")
+NORDIQ_END
+NORDIQ_BEGIN("avx2,fma")
 #define LANES 8
 #include "native.cpp"
 #undef LANES
-#pragma GCC pop_options
+NORDIQ_END
 #endif
 #define LANES 4
 #include "native.cpp"
@@ -594,8 +601,10 @@ void attend(const Network &network, const Call &call, const Group &group, Scratc
                 for (int s = 0; s < GROUP; ++s) score[s] += scratch.queries[s * deep + h * head + i] * key;
             }
             if (k < scratch.complete || k >= seen_by_first)  // some lane does not see it
-                for (int s = 0; s < GROUP; ++s)
-                    score[s] = (scratch.start <= int32_t(k)) & (ends[s] > int32_t(k)) ? score[s] : all(-1e30f);
+                for (int s = 0; s < GROUP; ++s) {
+                    const Ints seen = (scratch.start <= int32_t(k)) & (ends[s] > int32_t(k));
+                    score[s] = seen ? score[s] : all(-1e30f);
+                }
             for (int s = 0; s < GROUP; ++s) {
                 scratch.odds[s * total + k] = score[s];
                 most[s] = score[s] > most[s] ? score[s] : most[s];

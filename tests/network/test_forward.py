@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 from support.networks import busy_values, network_spec, random_weights, raw_tensors, shake, snapshot_of, with_network
-from support.variety import SPECS, build, inputs_of
+from support.variety import SPECS, as_inputs, build, inputs_of
 
 from nordiq_watch.network import forward as forward_module
 from nordiq_watch.network import native as native_module
-from nordiq_watch.network.features import Features, Inputs
+from nordiq_watch.network.features import Features
 from nordiq_watch.network.folded import FoldedForward
 from nordiq_watch.network.forward import Forward, PlainForward, choose_forward
 from nordiq_watch.network.native import LANES, NativeForward, load_library
@@ -63,10 +63,6 @@ WAYS: dict[str, Make] = {
 @pytest.fixture(params=WAYS)
 def make(request: pytest.FixtureRequest) -> Make:
     return WAYS[request.param]
-
-
-def as_inputs(inputs: dict[str, torch.Tensor]) -> Inputs:
-    return Inputs(**inputs, output_scales=(), measured=np.ones((len(inputs["encoder_lengths"]), 1), dtype=np.bool_))
 
 
 @torch.no_grad()

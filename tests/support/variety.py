@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
+from nordiq_watch.network.features import Inputs
 from nordiq_watch.network.folds import SHARED
 from nordiq_watch.network.tft import TemporalFusionTransformer
 from nordiq_watch.spec import ModelSpec
@@ -45,6 +47,11 @@ def inputs_of(spec: ModelSpec, *, seed: int = 0, lengths: torch.Tensor = LENGTHS
         "decoder_cat": codes(HORIZON),
         "decoder_cont": future,
     }
+
+
+def as_inputs(inputs: dict[str, torch.Tensor]) -> Inputs:
+    """The same, as a forward.Forward takes it."""
+    return Inputs(**inputs, output_scales=(), measured=np.ones((len(inputs["encoder_lengths"]), 1), dtype=np.bool_))
 
 
 def build(spec: ModelSpec, weights: dict[str, torch.Tensor]) -> TemporalFusionTransformer:
