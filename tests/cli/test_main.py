@@ -13,7 +13,7 @@ from nordiq_watch.cli.main import build_parser, main
 from nordiq_watch.errors import ConfigError
 
 COMMANDS = [
-    *("serve", "train", "verify", "sign", "default-config", "check-config", "doctor"),
+    *("serve", "train", "verify", "sign", "default-config", "check-config", "doctor", "install-service"),
     *("models", "info", "reload", "rollback", "unpin", "reloads"),
     *("watch", "key", "agent", "demo", "completion"),
 ]
