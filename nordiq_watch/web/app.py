@@ -77,6 +77,7 @@ def create_app(services: Services) -> Flask:
         public=services.config.auth.public,
         sessions=services.sessions,
         throttle=services.throttle,
+        strangers=services.strangers,
         open_routes=pages.OPEN_ROUTES,
     )
     return app

@@ -18,6 +18,7 @@ from nordiq_watch.records import KeyHolder, Role
 from nordiq_watch.web.access import is_allowed, needed_role
 from nordiq_watch.web.services import KeyCheck
 from nordiq_watch.web.sessions import Sessions
+from nordiq_watch.web.sparing import Sparing
 from nordiq_watch.web.throttle import Throttle
 
 log = logging.getLogger(__name__)
@@ -37,12 +38,13 @@ def guard_requests(
     public: Collection[str],
     sessions: Sessions,
     throttle: Throttle,
+    strangers: Sparing,
     open_routes: Collection[str] = (),
 ) -> None:
     """Lets a request pass if its route is public or it shows a key whose role is enough.
 
     401 without a right key, whether the route exists or not; 403 for a key that may not do this; 429 for whoever asks
-    more often than `throttle` allows.
+    more often than `throttle` allows. The log tells of wrong keys through `strangers`.
 
     Decides by the route that was matched, never by the text of the URL: one that is written in another way cannot
     slip through. Call it when all routes are there: ConfigError if a public path is none of them. `open_routes` are
@@ -78,7 +80,8 @@ def guard_requests(
         throttle.count_refused(request.remote_addr or "")
         if presented is None:
             raise Unauthorized(f"no key was sent. Send the daemon's API key in the header {KEY_HEADER}.")
-        log.warning("wrong API key from %s: %s %s", request.remote_addr, request.method, request.path)
+        if (more := strangers.count()) is not None:
+            log.warning("wrong API key from %s: %s %s%s", request.remote_addr, request.method, request.path, more)
         raise Unauthorized(f"the key in {KEY_HEADER} is not this daemon's")
 
 

@@ -26,6 +26,7 @@ from nordiq_watch.records import KeyHolder, ReloadRecord, VersionStatus
 from nordiq_watch.reload.jobs import Job
 from nordiq_watch.storage.history import HistoryStore
 from nordiq_watch.web.sessions import Sessions
+from nordiq_watch.web.sparing import Sparing
 from nordiq_watch.web.throttle import Throttle
 from nordiq_watch.web.trail import Audit
 
@@ -111,6 +112,7 @@ class Services:
     read_log: Callable[[int], list[str]] = lambda lines: []
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     throttle: Throttle = field(default_factory=Throttle)
+    strangers: Sparing = field(default_factory=Sparing)
     sessions: Sessions = field(default_factory=lambda: Sessions(clock=time.monotonic))
 
 
