@@ -34,14 +34,14 @@ class Contexts:
 class Layout:
     """Where the steps of some encoders stand, and who may look where.
 
-    longest: a row whose encoder is the longest. places (servers or 1, encoder): see `_places`. forbidden (servers or 1,
-    horizon, steps): True where a query must not look. lengths (servers,), in host memory; None if all are whole.
+    longest: a row whose encoder is the longest. forbidden (servers or 1, horizon, steps): True where a query must not
+    look. lengths (servers,), in host memory, and places (servers, encoder): see `_places`; None if all are whole.
     """
 
     longest: int
-    places: Tensor
     forbidden: Tensor
-    lengths: Tensor | None
+    lengths: Tensor | None = None
+    places: Tensor | None = None
 
 
 @torch.inference_mode()
@@ -87,9 +87,9 @@ class FoldedForward:
         encoder, horizon = inputs.encoder_cont.shape[1], inputs.decoder_cont.shape[1]
         layout = Layout(
             longest=int(lengths.argmax()),
-            places=_places(lengths, encoder).to(self._device),
             forbidden=self._network.forbidden(lengths, encoder, horizon).to(self._device),
             lengths=lengths,
+            places=_places(lengths, encoder).to(self._device),
         )
         parts = (inputs.encoder_cat, inputs.encoder_cont, inputs.decoder_cat, inputs.decoder_cont)
         return self._compute(layout, *(part.to(self._device) for part in parts)).cpu()
@@ -99,16 +99,11 @@ class FoldedForward:
         """The same where no encoder is shorter than another, from and to the network's own device.
 
         A CUDA graph can be captured of it: nothing in here depends on the data, comes from the host or waits for the
-        device, so there is no list of indices, no tensor made of Python's numbers and no packed sequence.
+        device, so there is no indexing with lists, no tensor made of Python's numbers and no packed sequence.
         """
         encoder, horizon = encoder_cont.shape[1], decoder_cont.shape[1]
         ahead = self._network.forbidden_ahead(horizon, device=encoder_cont.device)
-        layout = Layout(
-            longest=0,
-            places=torch.arange(encoder, device=encoder_cont.device)[None],
-            forbidden=F.pad(ahead, (encoder, 0))[None],
-            lengths=None,
-        )
+        layout = Layout(longest=0, forbidden=F.pad(ahead, (encoder, 0))[None])
         return self._compute(layout, encoder_cat, encoder_cont, decoder_cat, decoder_cont)
 
     def _compute(
@@ -119,7 +114,8 @@ class FoldedForward:
         contexts = read_static(network, folds, encoder_cat[:, 0], encoder_cont[:, 0])
         shared_past = vectors_of_shared(folds.encoder, encoder_cont[layout.longest])
         shared_future = vectors_of_shared(folds.decoder, decoder_cont[layout.longest])
-        past = _select(folds.encoder, encoder_cat, encoder_cont, contexts.encoder, shared_past[layout.places])
+        shared_past = shared_past[None] if layout.places is None else shared_past[layout.places]
+        past = _select(folds.encoder, encoder_cat, encoder_cont, contexts.encoder, shared_past)
         future = _select(folds.decoder, decoder_cat, decoder_cont, contexts.decoder, shared_future[None])
         remembered = network.remember(past, future, contexts.hidden, contexts.cell, layout.lengths)
         temporal = _pass_gate(folds.post_lstm, remembered, torch.cat([past, future], dim=1))  # (servers, steps, hidden)

@@ -13,9 +13,12 @@ import torch
 from support.gpu import needs_a_gpu
 from support.networks import busy_values, network_spec, random_weights, raw_tensors, snapshot_of
 from support.variety import ENCODER, SPECS, build, inputs_of
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from nordiq_watch.network.features import Inputs
 from nordiq_watch.network.folded import FoldedForward
+from nordiq_watch.network.folds import _narrow, fold
 from nordiq_watch.network.forward import choose_forward
 from nordiq_watch.network.graphs import StaticForward, largest_portion, padded
 from nordiq_watch.network.predictor import Predictor
@@ -113,6 +116,39 @@ class TestWithTheGraphsOff:
         )
         np.testing.assert_array_equal(static.rows, plain.rows)
         np.testing.assert_allclose(static.values, plain.values, rtol=0, atol=1e-4)
+
+
+class HostWatch(TorchDispatchMode):
+    """Notes every operation in which a tensor in host memory takes part, or may have: indices can come from a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        tensors = [leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, torch.Tensor)]
+        if "index" in str(operation) or any(tensor.device.type == "cpu" for tensor in tensors):
+            self.seen.append(str(operation))
+        return result
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_what_is_captured_touches_no_host_memory_and_asks_for_no_data(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph cannot be captured of either. `meta` stands in for a GPU: there is no data, and asking for any raises."""
+    network, inputs = network_of(SPECS[name]), portion(SPECS[name], 5)
+    folds = _narrow(fold(network), torch.device("meta"))
+    there = FoldedForward(move_network(network, "meta"), folds)
+    parts = (inputs.encoder_cat, inputs.encoder_cont, inputs.decoder_cat, inputs.decoder_cont)
+    moved = [part.to("meta") for part in parts]
+    expected = FoldedForward(network).run_whole(*parts)
+    with HostWatch() as watch, monkeypatch.context() as patched:
+        patched.delattr(torch, "tensor")  # copies Python's numbers to the device, which no watch sees
+        output = there.run_whole(*moved)
+    assert watch.seen == []
+    assert output.shape == expected.shape
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU here, a graph of host memory is another matter")
