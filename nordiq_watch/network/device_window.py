@@ -37,6 +37,10 @@ class DeviceWindow:
         self._cells_at_once = cells_at_once
         self._staging = _Staging(cells_at_once, metrics=metrics, pinned=self._device.type == "cuda")
 
+    @property
+    def nbytes(self) -> int:
+        return self._values.nbytes + self._statuses.nbytes
+
     def can_take(self, snapshot: WindowSnapshot) -> bool:
         """Whether it says what changed and is no older than the last one."""
         places = snapshot.places

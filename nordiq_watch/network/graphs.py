@@ -67,6 +67,11 @@ class StaticForward:
         """Of the graphs that were captured."""
         return self._graphs.sizes if self._graphs else ()
 
+    @property
+    def buffer_bytes(self) -> int:
+        """Memory that the buffers take on the device; the graphs' own is not known."""
+        return sum(part.nbytes for part in (*self._buffers.inputs, self._buffers.output)) if self._buffers else 0
+
     @torch.inference_mode()
     def run(self, inputs: Inputs) -> Tensor:
         """The scaled quantiles, (servers, targets, horizon, quantiles), in host memory."""

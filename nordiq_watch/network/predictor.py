@@ -21,7 +21,7 @@ from nordiq_watch.network.weights import build_network, count_bytes, move_networ
 from nordiq_watch.records import FloatArray, Prediction, RawTensor, WindowSnapshot
 from nordiq_watch.spec import ModelSpec
 
-_OUT_OF_MEMORY = ("can't allocate memory", "std::bad_alloc")
+_OUT_OF_MEMORY = ("can't allocate memory", "std::bad_alloc", "out of memory", "_STATUS_ALLOC_FAILED")
 
 
 class Predictor:
@@ -68,6 +68,13 @@ class Predictor:
         """Memory that the weights take on the device."""
         return count_bytes(self._network)
 
+    @property
+    def working_bytes(self) -> int:
+        """Memory that is kept on a GPU beside the weights so far; another model of the same fleet will want as much."""
+        if isinstance(self._sweep, DeviceSweep) and isinstance(self._forward, StaticForward):
+            return self._sweep.window_bytes + self._forward.buffer_bytes
+        return 0
+
     def on(self, device: str) -> Predictor:
         """The same network on another device; this one is left as it is. MemoryError if there is no room."""
         moved = copy.copy(self)
@@ -113,7 +120,9 @@ def _turn(device: str) -> AbstractContextManager[object]:
 
 @contextmanager
 def _memory_errors() -> Iterator[None]:
-    """Out of memory is a MemoryError, on whatever device: torch raises its own, and on the CPU a bare RuntimeError."""
+    """Out of memory is a MemoryError, on whatever device: torch raises its own for a GPU's, for the host's, page-locked
+    or not, a bare RuntimeError, and what cuBLAS and cuDNN say.
+    """
     try:
         yield
     except RuntimeError as error:

@@ -54,6 +54,11 @@ class DeviceSweep:
         self.copied_cells = 0
         """By the last cut."""
 
+    @property
+    def window_bytes(self) -> int:
+        """Memory that the window takes on the device."""
+        return self._window.nbytes
+
     def cut(self, snapshot: WindowSnapshot) -> tuple[IntArray, Iterator[Portion]]:
         self.copied_cells = 0
         columns = self._features.columns(snapshot)

@@ -77,8 +77,7 @@ class Room:
         if self._device == "cpu":
             return candidate
         live = self._live.peek()
-        unloads = live is not None and self._is_short(candidate.predictor.weight_bytes, self._free_device_bytes)
-        if live is not None and unloads:
+        if live is not None and self._is_short(_needed_beside(live, candidate), self._free_device_bytes):
             self._live.drop_previous()
             self._live.move(live.on("cpu"))
             del live  # the last reference to the weights on the GPU
@@ -104,3 +103,8 @@ class Room:
         if self._policy == "auto":
             return free_bytes() < needed
         return self._policy == "unload_first"
+
+
+def _needed_beside(live: Servable, candidate: Servable) -> int:
+    """Memory on the device: the candidate's weights, and as much to work in as the live model has, of the same fleet."""
+    return candidate.predictor.weight_bytes + live.predictor.working_bytes

@@ -66,6 +66,7 @@ def test_tick_by_tick_it_is_the_sweep_over_the_snapshot(device: str) -> None:
     spec, window = network_spec(), make_window()
     there, here = predictor(spec, "static", device=device), predictor(spec, "folded")
     sizes, copied, whole = set(), [], 0
+    assert there.working_bytes == here.working_bytes == 0
     for batch in restless_fleet():
         window.apply(batch)
         snapshot = window.snapshot()
@@ -75,6 +76,7 @@ def test_tick_by_tick_it_is_the_sweep_over_the_snapshot(device: str) -> None:
         sizes.add(len(found.rows) // 32)
         copied.append(copied_by(there) / max(1, len(batch.servers)))
         whole += np.count_nonzero(~np.isnan(snapshot.values[:, -ENCODER]).all(axis=1))
+    assert there.working_bytes >= 80 * ENCODER * (2 * 4 + 1), "the window of the model's two metrics, and its statuses"
     assert sizes >= {0, 1, 2}, "the fleet grew over the sizes of three graphs"
     assert whole > 1000
     assert np.median(copied) < 2, "of twelve cells of a server, one is new"

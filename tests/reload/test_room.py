@@ -94,6 +94,7 @@ class Placeable:
     """Weights that take a place on a GPU for as long as anything refers to them there."""
 
     weight_bytes = 10 * MB
+    working_bytes = 0
 
     def __init__(self, name: str, gpu: Device, device: str = "cpu") -> None:
         self.name, self.gpu, self.device = name, gpu, device
@@ -129,6 +130,13 @@ class TestGpu:
         placed = room_on(device, live).place(servable_on(device, B))
         assert placed.predictor.device == "cuda"
         assert live.peek().predictor.device == "cuda"
+
+    def test_the_candidate_also_needs_the_room_that_the_live_model_works_in(self) -> None:
+        device, live = Device(places=2), Live()
+        live.swap(servable_on(device, A, "cuda"), keep_previous=False)
+        live.peek().predictor.working_bytes = 1
+        room_on(device, live).place(servable_on(device, B))
+        assert live.peek().predictor.device == "cpu"
 
     def test_without_it_the_live_model_answers_from_the_host(self) -> None:
         device, live = Device(places=1), Live()
