@@ -106,5 +106,5 @@ class Room:
 
 
 def _needed_beside(live: Servable, candidate: Servable) -> int:
-    """Memory on the device: the candidate's weights, and as much to work in as the live model has, of the same fleet."""
+    """Memory on the device: the candidate's weights, and as much to work in as the live one has, of the same fleet."""
     return candidate.predictor.weight_bytes + live.predictor.working_bytes
