@@ -74,6 +74,13 @@ def expected(origins: dict[str, range], newest: int) -> dict[tuple[str, str], in
     return counts
 
 
+def wait_for_claims(daemon: DaemonProcess, origins: dict[str, range], newest: int) -> None:
+    """Until all forecasts but the newest, which a restart makes again, are on disk: a thread of its own writes them."""
+    made = 2 * (sum(map(len, origins.values())) - 1)  # horizons
+    settled = sum(expected(origins, newest).values()) // len(SERVERS)
+    wait_until(lambda: daemon.get("/admin/accuracy")["pending"] == made - settled, what=f"{made - settled} claims")
+
+
 def test_every_forecast_counts_once_whatever_happens(tmp_path: Path) -> None:
     with DaemonProcess(tmp_path, metrics=METRICS, **SECTIONS) as daemon:
         drop_model(daemon.models, OLDER)
@@ -83,6 +90,7 @@ def test_every_forecast_counts_once_whatever_happens(tmp_path: Path) -> None:
         wait_for_forecast(daemon, begin)
         for slot in range(begin + 1, begin + 4):
             feed_slot(daemon, slot)
+        wait_for_claims(daemon, {OLDER: range(begin, begin + 4)}, newest=begin + 3)
         daemon.kill()
         daemon.start()
         wait_for_forecast(daemon, begin + 3)
@@ -96,6 +104,7 @@ def test_every_forecast_counts_once_whatever_happens(tmp_path: Path) -> None:
         )
         for slot in range(swap + 1, swap + 4):
             feed_slot(daemon, slot)
+        wait_for_claims(daemon, {OLDER: range(begin, swap + 1), NEWER: range(swap, swap + 4)}, newest=swap + 3)
         daemon.kill()
         daemon.start()
         wait_for_forecast(daemon, swap + 3)
