@@ -58,17 +58,14 @@ class DeviceWindow:
         self._make_room(int(places.rows.max(initial=-1)) + 1)
         changed = places.changed[:, -self._length :] > self._copied[places.rows, None]
         servers, steps = np.nonzero(changed)
-        slots = snapshot.last_slot - self._length + 1 + steps
-        cells = places.rows[servers] * self._length + slots % self._length
-        values = snapshot.values[:, -self._length :][servers, steps][:, columns]
-        statuses = snapshot.statuses[:, -self._length :][servers, steps]
+        steps += snapshot.values.shape[1] - self._length
         self._copied[places.rows] = -1  # should it break off, all is copied again
-        for begin in range(0, len(cells), self._cells_at_once):
+        for begin in range(0, len(servers), self._cells_at_once):
             part = slice(begin, begin + self._cells_at_once)
-            self._put(cells[part], values=values[part], statuses=statuses[part])
+            self._copy(snapshot, places.rows, servers[part], steps[part], columns=columns)
         self._copied[places.rows] = places.count
         self._count, self._rows, self._oldest = places.count, places.rows, (snapshot.last_slot + 1) % self._length
-        return len(cells)
+        return len(servers)
 
     def count_samples(self) -> tuple[IntArray, BoolArray]:
         """(servers,) each: how many slots have a sample, and whether the oldest one has. In host memory."""
@@ -97,10 +94,19 @@ class DeviceWindow:
         self._values, self._statuses = values, statuses  # both, or none where there is no memory
         self._copied = np.concatenate([self._copied, np.zeros(more, dtype=np.int64)])
 
-    def _put(self, cells: IntArray, *, values: FloatArray, statuses: CodeArray) -> None:
-        places, new_values, new_statuses = self._staging.send(cells, values, statuses, device=self._device)
-        self._values.view(-1, self._values.shape[2]).index_copy_(0, places, new_values)
-        self._statuses.view(-1).index_copy_(0, places, new_statuses)
+    def _copy(
+        self, snapshot: WindowSnapshot, rows: IntArray, servers: IntArray, steps: IntArray, *, columns: Sequence[int]
+    ) -> None:
+        """Some cells of the snapshot, (servers, steps), to the ring. rows: of all its servers."""
+        slots = snapshot.last_slot + 1 - snapshot.values.shape[1] + steps
+        cells, values, statuses = self._staging.send(
+            rows[servers] * self._length + slots % self._length,
+            snapshot.values[servers, steps][:, columns],
+            snapshot.statuses[servers, steps],
+            device=self._device,
+        )
+        self._values.view(-1, self._values.shape[2]).index_copy_(0, cells, values)
+        self._statuses.view(-1).index_copy_(0, cells, statuses)
         if self._device.type == "cuda":
             torch.cuda.current_stream(self._device).synchronize()  # then the staging memory may be written again
 
