@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from itertools import groupby
 from math import ceil
 from pathlib import Path
@@ -55,11 +56,8 @@ class Archive:
         """One batch a slot, from the oldest on. A damaged day is moved aside, said so, and left out."""
         for path in self._days_between(oldest_slot, newest_slot):
             try:
-                file = self._open(path)
-                try:
+                with closing(self._open(path)) as file:
                     yield from file.replay(oldest_slot, newest_slot)
-                finally:
-                    file.close()
             except CorruptDatabase as error:
                 self._set_aside(path, error)
 
@@ -75,12 +73,11 @@ class Archive:
     def _first(self, days: Iterable[Path], ask: Callable[[SampleFile], int | None]) -> int | None:
         for path in days:
             try:
-                file = self._open(path)
+                with closing(self._open(path)) as file:
+                    found = ask(file)
             except CorruptDatabase as error:
                 self._set_aside(path, error)
                 continue
-            found = ask(file)
-            file.close()
             if found is not None:
                 return found
         return None
@@ -98,11 +95,8 @@ class Archive:
             self._put_into(path, slices)
 
     def _put_into(self, path: Path, slices: Sequence[Batch]) -> None:
-        file = self._open(path)
-        try:
+        with closing(self._open(path)) as file:
             file.put(slices)
-        finally:
-            file.close()
 
     def _open(self, path: Path) -> SampleFile:
         return SampleFile(path, metrics=self._metrics, interval_seconds=self._interval_seconds, in_log=False)

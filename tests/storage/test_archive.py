@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,20 @@ def test_damage_costs_its_day_alone_and_nothing_is_deleted(
     assert aside.stat().st_size
     archive.write([one_slot(FIRST, "a")])
     assert len(replayed(archive)) == 2, "the day begins anew"
+
+
+def test_damage_of_an_index_costs_its_day_too_and_blocks_no_other(tmp_path: Path) -> None:
+    archive = open_archive(tmp_path)
+    archive.write([one_slot(FIRST, "a"), one_slot(FIRST + DAY, "a")])
+    newest = archive.files()["2024-10-05"]
+    with closing(sqlite3.connect(newest)) as connection:
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'batches_by_slot'").fetchone()
+    with newest.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+    assert archive.newest_slot(FIRST + DAY) == FIRST
+    assert list(tmp_path.glob("2024-10-05.sqlite3.corrupt-*"))
 
 
 def test_columns_are_found_by_name_after_the_metrics_changed(tmp_path: Path) -> None:
