@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
-from operator import attrgetter
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -62,8 +62,7 @@ class Schema:
         self.metrics = metrics
         self._fields = frozenset((*_OWN_FIELDS, *metrics))
         self._attributes = tuple(f"metric_{number}" for number in range(len(metrics)))
-        get = attrgetter(*self._attributes)
-        self._values_of = get if len(metrics) > 1 else lambda record: (get(record),)
+        self._pick_values = itemgetter(slice(len(_OWN_FIELDS), len(_OWN_FIELDS) + len(metrics)))
         self._row = _row_type(self._named(), extras={})
         self._plan = _Plan.make(self._named(), extras=())
 
@@ -87,11 +86,12 @@ class Schema:
 
     def values_of(self, records: Sequence[Any]) -> DoubleArray:
         """(records, metrics): the metrics of each record, in the schema's order; NaN where not measured."""
-        rows = map(self._values_of, records)
+        rows = map(self._pick_values, map(msgspec.structs.astuple, records))
         try:
             flat = np.fromiter(chain.from_iterable(rows), np.float64, len(records) * len(self.metrics))
         except TypeError:  # an explicit null
-            flat = np.array(list(map(self._values_of, records)), dtype=np.float64)
+            rows = map(self._pick_values, map(msgspec.structs.astuple, records))
+            flat = np.array(list(rows), dtype=np.float64)
         return flat.reshape(len(records), len(self.metrics))
 
     def _named(self) -> dict[str, str]:
@@ -154,7 +154,10 @@ class _Plan:
 
 
 def _row_type(named: Mapping[str, str], *, extras: Mapping[str, str]) -> Any:
-    """gc=False: a row holds no containers, and ten thousand of them need not be walked by the collector."""
+    """Fields in the order of _OWN_FIELDS, the metrics, the extras.
+
+    gc=False: a row holds no containers, and ten thousand of them need not be walked by the collector.
+    """
     fields: list[Any] = [
         ("timestamp", str | int | float),
         ("server_name", str),
