@@ -96,20 +96,26 @@ class Ledger:
             self.settle()
 
     def follow_clock(self) -> None:
-        """Looks whether the daemon's clock went back, or came to samples that were ahead of it."""
+        """Looks whether the daemon's clock went back, or came to samples that were ahead of it.
+
+        StorageError: the window is ahead of the clock, and cannot be filled anew now. It would not take today's samples.
+        """
         limit, newest = self._newest_allowed(), self._window.newest_slot
         went_back = newest is not None and newest > limit
         came_there = self._held_from is not None and self._held_from <= limit
         if not (went_back or came_there):
             return
+        if self._is_too_soon() or not self.settle():
+            if went_back:
+                raise StorageError("; ".join(trouble.reason for trouble in self.troubles))
+            return
         if went_back:
             log.warning("the clock went back: samples from ahead of it leave the window until their time comes")
-        if self.settle():
-            self._begin_anew()
+        self._begin_anew()
 
     def tend(self) -> None:
         """Tries again what did not work a moment ago. For when nothing else is to be done."""
-        if not self._troubles or self._clock() < self._retry_at:
+        if not self._troubles or self._is_too_soon():
             return
         if not self._is_restored:
             self.restore()
@@ -142,7 +148,7 @@ class Ledger:
 
     def _restore_again(self) -> None:
         """StorageError if that is not possible, or was not a moment ago."""
-        if self._clock() >= self._retry_at:
+        if not self._is_too_soon():
             self.restore()
         if not self._is_restored:
             raise StorageError(self._troubles["journal"].reason)
@@ -150,6 +156,7 @@ class Ledger:
     def _begin_anew(self) -> None:
         self._window.clear()
         self._unsettled.clear()
+        self._settled_at = None
         self._archive_unread = True
         self.restore()
 
@@ -208,9 +215,13 @@ class Ledger:
             or self._journal.batches >= SETTLE_BATCHES
             or self._journal.bytes >= SETTLE_BYTES
         )
-        return due and not ("archive" in self._troubles and self._clock() < self._retry_at)
+        return due and not ("archive" in self._troubles and self._is_too_soon())
 
     # --- what does not work ---
+
+    def _is_too_soon(self) -> bool:
+        """Whether something failed a moment ago. A clock that was set back does not make the moment longer."""
+        return bool(self._troubles) and 0 < self._retry_at - self._clock() <= RETRY_SECONDS
 
     def _attempt(self, part: str, act: Callable[[], None]) -> bool:
         try:

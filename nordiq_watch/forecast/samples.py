@@ -82,7 +82,7 @@ def judge_rows(rows: Rows, rules: FeedRules, *, schema: Schema, now: float) -> P
     statuses = verdicts.judge("status", [record.status for record in rows.records], _judge_status)
     verdicts.refuse_faulty("profile", profiles, _judge_label)
     values, clips = _judge_values(verdicts, schema.values_of(rows.records), rules.metrics)
-    _refuse_old(verdicts, slots, rules)
+    _refuse_old(verdicts, slots, rules, now=now)
     rejected, indices, keep = rows.rejected, rows.indices, verdicts.keep
     if verdicts.rejected:
         rejected = _in_order((*rejected, *verdicts.rejected))
@@ -303,9 +303,12 @@ def _bounds_of(metrics: tuple[str, ...]) -> _Bounds:
     )
 
 
-def _refuse_old(verdicts: _Verdicts, slots: IntArray, rules: FeedRules) -> None:
-    """Keeps what is in the window as it will be with the newest sample of the request."""
-    newest = max(int(slots[verdicts.keep].max(initial=0)), rules.newest_slot or 0)
+def _refuse_old(verdicts: _Verdicts, slots: IntArray, rules: FeedRules, *, now: float) -> None:
+    """Keeps what is in the window as it will be with the newest sample of the request. What a window holds from ahead
+    of the clock, which then went back, makes nothing old: it leaves the window with the next batch.
+    """
+    allowed = int((now + rules.future_seconds) // rules.interval_seconds)
+    newest = max(int(slots[verdicts.keep].max(initial=0)), min(rules.newest_slot or 0, allowed))
     oldest = newest - rules.window_length + 1
     if slots.min(initial=oldest) >= oldest:
         return

@@ -69,3 +69,13 @@ def test_a_sample_from_the_future_is_refused_with_words_and_not_kept(site: Site,
     assert "ahead of this machine's clock" in answer.json()["detail"]
     clock.jump("+0")
     assert site.daemon.feed(warm_fleet())["status"] == "accepted"
+
+
+def test_a_clock_that_was_ahead_and_went_back_shuts_out_no_sample(site: Site, clock: Clock) -> None:
+    records = warm_fleet()
+    size = site.daemon.feed(records)["window_size"]
+    clock.jump("+3650d")
+    ahead = [record | {"timestamp": record["timestamp"] + 3650 * 86_400} for record in records[-3:]]
+    assert site.daemon.feed(ahead)["window_size"] == 3
+    clock.jump("+0")
+    assert site.daemon.feed(records[-3:])["window_size"] == size

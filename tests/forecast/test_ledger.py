@@ -162,6 +162,46 @@ def test_a_clock_that_was_ahead_and_went_back(state: State, caplog: pytest.LogCa
     assert ahead in state.archive_slots(), "what came with a wrong clock is not deleted"
 
 
+def test_after_a_clock_went_back_the_archive_is_written_as_ever(state: State) -> None:
+    state.take(Sample("a", START))
+    state.now += 10 * 365 * 86400
+    state.take(Sample("a", int(state.now // 300)))
+    state.now -= 10 * 365 * 86400
+    for slot in range(START, START + 6):
+        state.now = slot * 300.0
+        state.take(Sample("a", slot))
+    assert {START, START + 1, START + 2} < set(state.archive_slots())
+
+
+def test_a_window_that_is_ahead_of_the_clock_and_cannot_be_filled_anew_takes_nothing(tmp_path: Path) -> None:
+    state = State(tmp_path / "state")
+    state.now += 2 * LENGTH * 300
+    state.take(Sample("a", START + 2 * LENGTH))
+    state.now -= 2 * LENGTH * 300
+    (state.root / "archive").mkdir(exist_ok=True)
+    block(state.root / "archive")
+    for _ in range(2):
+        with pytest.raises(StorageError, match="archive"):
+            state.take(Sample("a", START))
+    unblock(state.root / "archive")
+    state.now += module.RETRY_SECONDS
+    state.take(Sample("a", START))
+    assert state.slots_of("a") == [START]
+
+
+def test_a_clock_that_goes_back_does_not_put_off_the_next_try(tmp_path: Path) -> None:
+    state = State(tmp_path / "state")
+    state.journal.close()
+    block(state.root)
+    state.now += 10 * 365 * 86400
+    state.open()
+    assert {trouble.part for trouble in state.ledger.troubles} == {"journal", "archive"}
+    unblock(state.root)
+    state.now -= 10 * 365 * 86400
+    state.ledger.tend()
+    assert state.ledger.troubles == ()
+
+
 @pytest.mark.parametrize("settled", [True, False])
 def test_a_machine_that_boots_in_1970_has_its_window_when_the_clock_is_set(state: State, settled: bool) -> None:
     state.take(Sample("a", START))
