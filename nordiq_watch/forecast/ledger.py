@@ -98,7 +98,7 @@ class Ledger:
     def follow_clock(self) -> None:
         """Looks whether the daemon's clock went back, or came to samples that were ahead of it.
 
-        StorageError: the window is ahead of the clock, and cannot be filled anew now. It would not take today's samples.
+        StorageError: the window is ahead of the clock and cannot be filled anew now; it would not take today's samples.
         """
         limit, newest = self._newest_allowed(), self._window.newest_slot
         went_back = newest is not None and newest > limit
