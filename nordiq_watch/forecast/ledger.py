@@ -15,6 +15,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -68,7 +69,7 @@ class Ledger:
         self._is_restored = False
         self._archive_unread = True
         self._held_from: int | None = None
-        self._journal_holds_future = False
+        self._ahead: list[Batch] = []
         self._troubles: dict[str, Trouble] = {}
         self._retry_at = 0.0
 
@@ -133,15 +134,32 @@ class Ledger:
             self._begin_anew()
         if self._archive_unread or not self._is_restored:
             return False
-        slices = [batch for slot in sorted(self._unsettled) if (batch := self._window.slice(slot)) is not None]
-        if not self._attempt("archive", lambda: self._archive.write(slices)):
+        if not self._attempt("archive", self._write_archive):
             return False
         self._unsettled.clear()
+        self._ahead.clear()
         self._settled_at = self._window.newest_slot
-        if self._journal_holds_future:
-            log.warning("the journal is not emptied: it has samples from ahead of this machine's clock")
-            return True
         return self._attempt("journal", self._journal.clear)
+
+    def _write_archive(self) -> None:
+        slices = [batch for slot in sorted(self._unsettled) if (batch := self._window.slice(slot)) is not None]
+        ahead = sorted({slot for batch in self._ahead for slot in batch.slots.tolist()})
+        self._archive.write([*slices, *filter(None, map(self._slice_ahead, ahead))])
+
+    def _slice_ahead(self, slot: int) -> Batch | None:
+        """A slot that the journal has from ahead of the clock, over what the archive has of it; it is in no window."""
+        column = Window(
+            self._window.metrics,
+            interval_seconds=self._window.interval_seconds,
+            length=1,
+            max_servers=self._window.max_servers,
+            silent_seconds=0,
+        )
+        for batch in chain(self._archive.replay(slot, slot), self._ahead):
+            of_slot = select_rows(batch, batch.slots == slot)
+            if of_slot is not None:
+                column.apply(of_slot)
+        return column.slice(slot)
 
     def _newest_allowed(self) -> int:
         return int((self._clock() + self._future_seconds) // self._window.interval_seconds)
@@ -172,7 +190,7 @@ class Ledger:
     def _read_journal(self, limit: int) -> None:
         """After the archive: what is in the journal came later, and of doubles the later one wins."""
         refused: set[str] = set()
-        self._journal_holds_future = False
+        self._ahead.clear()
         for batch in self._journaled_up_to(limit):
             refused.update(self._apply(batch))
         _warn_of_refused(refused)
@@ -180,9 +198,10 @@ class Ledger:
     def _journaled_up_to(self, limit: int) -> Iterator[Batch]:
         for batch in self._journal.replay(0):
             ahead = batch.slots > limit
-            if ahead.any():
-                self._journal_holds_future = True
-                first = int(batch.slots[ahead].min())
+            waiting = select_rows(batch, ahead)
+            if waiting is not None:
+                self._ahead.append(waiting)
+                first = int(waiting.slots.min())
                 self._held_from = first if self._held_from is None else min(first, self._held_from)
             past = select_rows(batch, ~ahead)
             if past is not None:

@@ -202,6 +202,30 @@ def test_a_clock_that_goes_back_does_not_put_off_the_next_try(tmp_path: Path) ->
     assert state.ledger.troubles == ()
 
 
+def test_a_journal_with_samples_from_ahead_of_the_clock_is_emptied_like_any_other(state: State) -> None:
+    state.now += 10 * 365 * 86400
+    ahead = int(state.now // 300)
+    state.take(Sample("a", ahead))
+    state.ledger.settle()
+    state.take(Sample("a", ahead, {"mem_used_pct": 2.0}), Sample("b", ahead - LENGTH))
+    state.take(Sample("b", ahead - 1))
+    state.now = START * 300.0
+    state.restart()
+    for slot in range(START, START + 5):
+        state.now = slot * 300.0
+        state.take(Sample("a", slot))
+    assert {slot for batch in state.journal.replay(0) for slot in batch.slots.tolist()} == {START + 4}
+    kept = [sample for batch in state.archive.replay(ahead - LENGTH, ahead) for sample in samples_of(batch)]
+    assert kept == [
+        Sample("b", ahead - LENGTH),
+        Sample("b", ahead - 1),
+        Sample("a", ahead, {"cpu_user_pct": 1.0, "mem_used_pct": 2.0}),
+    ]
+    state.now = ahead * 300.0
+    state.take(Sample("b", ahead))
+    assert (state.slots_of("a"), state.slots_of("b")) == ([ahead], [ahead - 1, ahead])
+
+
 @pytest.mark.parametrize("settled", [True, False])
 def test_a_machine_that_boots_in_1970_has_its_window_when_the_clock_is_set(state: State, settled: bool) -> None:
     state.take(Sample("a", START))
