@@ -458,6 +458,7 @@ void gather_labels(const Selection &selection, const Call &call, const Group &gr
     }
 }
 
+// scratch.weights: [rows][variables], positive, together 1.
 void weigh(const Selection &selection, const Floats *context, int64_t hidden, int64_t rows, Scratch &scratch) {
     const int64_t variables = selection.variables, flat = selection.flat, size = hidden + flat + variables;
     if (variables == 1) {
@@ -486,6 +487,7 @@ void weigh(const Selection &selection, const Floats *context, int64_t hidden, in
     }
 }
 
+// A number's vector (folds.Numbers), times its weight, onto scratch.selected.
 void add_number(const Selection &selection, int64_t index, int64_t hidden, int64_t rows, Scratch &scratch) {
     const int64_t width = selection.width, numbers = selection.own + selection.shared;
     const float *a = selection.a + index * width, *c = selection.c + index * width;
