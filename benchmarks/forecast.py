@@ -27,11 +27,14 @@ from nordiq_watch.network.folds import Folds, Residual, Selection, fold
 from nordiq_watch.network.forward import Forward, choose_forward
 from nordiq_watch.network.predictor import Predictor
 from nordiq_watch.network.weights import build_network
+from nordiq_watch.records import FloatArray
 
 DEFAULT_BATCH = 128
 BATCHES = (DEFAULT_BATCH, 64, 32, 16)
 LARGEST_LIBRARY_SWEEP = 500
-"""Servers. Beyond, the library is asked once, and only at hidden 32 and one target: else it takes minutes."""
+"""Servers. Beyond, the library is asked once, and only at hidden 32 and one target, else it takes minutes; and so many
+at a time, because `predict` keeps the attention of all, 6 GB for 5,000 servers, several times over.
+"""
 
 SQUARE = 1024
 HAS_GPU = torch.cuda.is_available()
@@ -148,7 +151,13 @@ def library_ways(case: Case, peer: Peer, frame: pd.DataFrame) -> dict[str, Calla
     if case.servers > LARGEST_LIBRARY_SWEEP and (case.hidden > 32 or case.targets > 1):
         return {}
     batches = BATCHES if case.servers * case.hidden <= 16_000 else (DEFAULT_BATCH, 32)
-    return {f"library {batch}": partial(peer.predict, frame, batch_size=batch) for batch in batches}
+    rows = len(frame) // case.servers * LARGEST_LIBRARY_SWEEP
+    parts = [frame.iloc[begin : begin + rows] for begin in range(0, len(frame), rows)]
+    return {f"library {batch}": partial(predict_parts, peer, parts, batch_size=batch) for batch in batches}
+
+
+def predict_parts(peer: Peer, parts: list[pd.DataFrame], *, batch_size: int) -> FloatArray:
+    return np.concatenate([peer.predict(part, batch_size=batch_size) for part in parts])
 
 
 def make_forwards(peer: Peer, snapshot: object) -> dict[str, Callable[[], object]]:
