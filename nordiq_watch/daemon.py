@@ -46,6 +46,7 @@ from nordiq_watch.host.logs import configure_logging, read_tail
 from nordiq_watch.host.memory import free_host_bytes
 from nordiq_watch.host.models_dir import prepare_models_dir
 from nordiq_watch.host.narrator import tell_log
+from nordiq_watch.host.state_dir import claim_state_dir
 from nordiq_watch.host.systemd import Heartbeats, ServiceManager, Vigil, passed_socket
 from nordiq_watch.host.threads import lower_priority
 from nordiq_watch.host.webhook import Webhook
@@ -108,6 +109,7 @@ class Daemon:
     def _build(self, settings: Settings) -> None:
         config = settings.config
         prepare_models_dir(settings.models_dir, allow_world_writable=config.models.allow_world_writable)
+        self._claim = claim_state_dir(settings.state_dir)
         self._audit = AuditLog(settings.audit_file)
         self._throttle = Throttle(limits_in_force(config.limits, other_machines=settings.other_machines))
         self._keyring = Keyring(ensure_keys(settings))
@@ -411,4 +413,6 @@ class Daemon:
         self._accuracy_store.close()
         self._history.close()
         self._journal.close()
+        if self._claim is not None:
+            self._claim.close()
         log.info("stopped")

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.daemon import clean_environment
+from support.daemon import DaemonProcess, clean_environment
 from support.models import drop_model, tiny_spec
 
 
@@ -70,6 +70,15 @@ def test_no_config_file(tmp_path: Path) -> None:
 def test_the_models_directory_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "models").write_text("")
     assert "is a file" in serve(tmp_path, "server: {port: 0}")
+
+
+def test_a_state_directory_that_another_daemon_uses(tmp_path: Path) -> None:
+    """Two that shared a journal would each empty it of what only the other has in its window."""
+    with DaemonProcess(tmp_path, metrics=["cpu_user_pct"]) as first:
+        error = run(tmp_path, "serve", NORDIQ_SERVER__PORT="0")
+        assert f"state.dir {tmp_path / 'state'} is in use by another daemon" in error
+        first.kill()
+        first.start()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
