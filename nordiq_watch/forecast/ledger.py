@@ -233,6 +233,7 @@ class Ledger:
             newest >= self._settled_at + SETTLE_SLOTS
             or self._journal.batches >= SETTLE_BATCHES
             or self._journal.bytes >= SETTLE_BYTES
+            or self._journal.is_short
         )
         return due and not ("archive" in self._troubles and self._is_too_soon())
 

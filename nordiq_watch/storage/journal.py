@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 class Journal:
     """Batches in the order of arrival. Every method raises StorageError where the disk fails, and may work again later.
 
-    batches and bytes: what was appended since the last `clear`, as far as this process knows.
+    batches and bytes: what was appended since the last `clear`, as far as this process knows. is_short: since then its
+    file was damaged or taken away, so that it is not all there.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Journal:
         self._inode = 0
         self.batches = 0
         self.bytes = 0
+        self.is_short = False
 
     @property
     def directory(self) -> Path:
@@ -69,6 +71,7 @@ class Journal:
         """Deletes all batches on this interval: they are in the archive."""
         self._run(lambda file: file.clear())
         self.batches = self.bytes = 0
+        self.is_short = False
 
     def touch(self) -> None:
         """Opens the file if need be, and proves that it can be written."""
@@ -93,6 +96,7 @@ class Journal:
     def _open(self) -> SampleFile:
         if self._file is not None and not self._is_there():
             log.error("%s was deleted or replaced while it was open: a fresh one is begun", self._path)
+            self.is_short = True
             self.close()
         if self._file is None:
             try:
@@ -115,6 +119,7 @@ class Journal:
 
     def _set_aside(self, cause: CorruptDatabase) -> None:
         self.close()
+        self.is_short = True
         aside = move_aside(self._path, clock=self._clock)
         log.error(
             "%s; it is kept as %s, and a fresh journal was begun: the samples in it are not read", cause, aside.name

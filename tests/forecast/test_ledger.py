@@ -280,6 +280,21 @@ def test_a_journal_that_fails_is_said_once_and_comes_back_by_itself(
     assert state.slots_of("a") == [START, START + 1]
 
 
+@pytest.mark.parametrize("harm", ["deleted", "damaged"])
+def test_what_only_a_lost_journal_had_is_durable_again_with_the_next_batch(state: State, harm: str) -> None:
+    state.take(Sample("a", START))
+    path = state.root / "journal.db"
+    if harm == "deleted":
+        for file in state.root.glob("journal.db*"):
+            file.unlink()
+    else:
+        state.journal.close()
+        path.write_bytes(b"rubbish" * 5000)
+    state.take(Sample("a", START + 1))
+    state.restart()
+    assert state.slots_of("a") == [START, START + 1]
+
+
 def test_a_start_without_a_disk_goes_on_when_it_is_there(tmp_path: Path) -> None:
     root = tmp_path / "state"
     state = State(root)
