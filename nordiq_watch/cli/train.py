@@ -15,8 +15,9 @@ PIPE_COLUMNS = 120  # a pipe has no width of its own
 
 _EPILOG = """\
 The dataset is a directory of *.parquet and *.csv files with timestamp, server_name and any of the config's metrics;
-status and profile are optional. What a daemon was fed is one, too: state/archive, where it keeps each day. What is
-repaired on the way is said; what cannot be is named with file and row.
+status and profile are optional. What a daemon was fed is one, too: state/archive, where it keeps each day; under a
+feed that never pauses, the last three time slots are not there yet. What is repaired on the way is said; what cannot
+be is named with file and row.
 
 --per-server true makes one model that knows each server by its name, not one model a server: servers that are new
 to it are still forecast. --incremental needs the sizes and metrics of the model that it goes on from.

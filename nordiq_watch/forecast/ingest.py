@@ -145,7 +145,8 @@ class Ingest:
         while not self._stopping.is_set() or not self._waiting.empty():
             beat()
             try:
-                self.step(timeout_seconds=RETRY_SECONDS)
+                if not self.step(timeout_seconds=RETRY_SECONDS):
+                    self._ledger.rest()
                 self._ledger.tend()
             except Exception:
                 log.exception("a group of batches was not taken")

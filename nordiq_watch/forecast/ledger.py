@@ -35,6 +35,9 @@ SETTLE_BYTES = 64 * 1024**2
 
 Few slots, because batches wait meanwhile: with 10,000 servers 3 slots take some 50 ms, and 12 three times that."""
 
+REST_SECONDS = 60.0
+"""While no batch comes, it is emptied so often, if it holds anything: what trains on the archive misses little."""
+
 RETRY_SECONDS = 5.0
 
 
@@ -66,6 +69,7 @@ class Ledger:
         self._clock = clock
         self._unsettled: set[int] = set()
         self._settled_at: int | None = None
+        self._rested_at = -REST_SECONDS
         self._is_restored = False
         self._archive_unread = True
         self._held_from: int | None = None
@@ -123,6 +127,13 @@ class Ledger:
         elif "journal" in self._troubles:
             self._attempt("journal", self._journal.touch)
         if "archive" in self._troubles:
+            self.settle()
+
+    def rest(self) -> None:
+        """Brings the archive up to date now and then. For when no batch has come for a moment."""
+        has_just = 0 <= self._clock() - self._rested_at < REST_SECONDS
+        if self._unsettled and not self._troubles and not has_just:
+            self._rested_at = self._clock()
             self.settle()
 
     def settle(self) -> bool:

@@ -144,6 +144,19 @@ def test_the_journal_stays_small(state: State, limit: str, monkeypatch: pytest.M
     assert state.slots_of("a") == [START]
 
 
+def test_while_no_batch_comes_the_archive_is_brought_up_to_date_but_not_all_the_time(state: State) -> None:
+    state.take(Sample("a", START - 1), Sample("a", START))
+    state.ledger.rest()
+    assert state.archive_slots() == [START - 1, START]
+    assert list(state.journal.replay(0)) == []
+    state.take(Sample("a", START + 1))
+    state.ledger.rest()
+    assert state.archive_slots() == [START - 1, START]
+    state.now += module.REST_SECONDS
+    state.ledger.rest()
+    assert state.archive_slots() == [START - 1, START, START + 1]
+
+
 # --- the daemon's clock ---
 
 
