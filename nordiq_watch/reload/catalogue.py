@@ -69,7 +69,7 @@ class Catalogue:
     def resolve(self, text: str) -> str:
         """The version name in what a client sent: NAME or models/NAME. RequestError for all else; opens nothing."""
         name = text.removeprefix(f"{self.models_dir.name}/").removesuffix("/")
-        if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or not is_candidate(name):
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,255}", name) or not is_candidate(name):
             raise RequestError(
                 f"model_path {text!r:.100} is not a version in the models directory. Send "
                 f"{self.models_dir.name}/tft_model_YYYYMMDD_HHMMSS or the name alone."

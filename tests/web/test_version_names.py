@@ -53,6 +53,8 @@ def check(world: World, answer_status: int, text: str, asked: int, tmp_path: Pat
 @example(name="tft_model_escape", times=0)
 @example(name=f"{VERSION}\x00.txt", times=1)
 @example(name=f"..%2f{VERSION}", times=0)
+@example(name="tft_model_" + "a" * 5000, times=0)
+@example(name="tft_model_" + "a" * 246, times=0)
 def test_in_the_url(guarded_world: World, tmp_path: Path, name: str, times: int) -> None:
     asked = len(guarded_world.desk.jobs)
     sent = quote(name, safe="" if times else "%", errors="replace")  # not at all: a % in the name is an escape already
