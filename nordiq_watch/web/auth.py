@@ -16,7 +16,7 @@ from flask import Flask, g, request
 from nordiq_watch.errors import ConfigError, Forbidden, Unauthorized
 from nordiq_watch.records import KeyHolder, Role
 from nordiq_watch.web.access import is_allowed, needed_role
-from nordiq_watch.web.services import KeyCheck
+from nordiq_watch.web.services import KeyCheck, services
 from nordiq_watch.web.sessions import Sessions
 from nordiq_watch.web.sparing import Sparing
 from nordiq_watch.web.throttle import Throttle
@@ -110,6 +110,14 @@ def require_console_page() -> None:
 def require_own_origin() -> None:
     """Forbidden when the browser says that a page of another site made this request. A reverse proxy must keep Host."""
     origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.host:
-        log.warning("refused a request from a page of %.100r, for %s", origin, request.remote_addr)
+    if origin is not None and _host_of(origin) != request.host:
+        if (more := services().strangers.count()) is not None:
+            log.warning("refused a request from a page of %.100r, for %s%s", origin, request.remote_addr, more)
         raise Forbidden("this request was made by a page of another site")
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # such as http://[
+        return None

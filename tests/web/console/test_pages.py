@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 from support.web_world import FEED_KEY, KEY, READ_KEY, World
 
 from nordiq_watch.web.auth import CONSOLE_HEADER, SESSION_COOKIE
+from nordiq_watch.web.sparing import LINES_A_MINUTE
 
 PAGES = ("/", "/models", "/system", "/servers/ppdb001")
 OWN = {CONSOLE_HEADER: "1", "Origin": "http://localhost"}
@@ -85,10 +86,17 @@ def test_an_order_needs_the_console_s_own_page(visitor: FlaskClient, world: Worl
     assert len(world.desk.jobs) == 1
 
 
-def test_a_page_of_another_site_cannot_sign_anybody_in(world: World) -> None:
-    answer = world.stranger.post("/sign-in", data={"key": KEY}, headers={"Origin": "https://elsewhere.example"})
+@pytest.mark.parametrize("origin", ["https://elsewhere.example", "http://localhost:1", "null", "http://[", ""])
+def test_a_page_of_another_site_cannot_sign_anybody_in(world: World, origin: str) -> None:
+    answer = world.stranger.post("/sign-in", data={"key": KEY}, headers={"Origin": origin})
     assert answer.status_code == 403
     assert "Set-Cookie" not in answer.headers
+
+
+def test_pages_of_other_sites_cannot_fill_the_log(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(3 * LINES_A_MINUTE):
+        world.stranger.post("/sign-in", data={"key": KEY}, headers={"Origin": "null"})
+    assert 0 < caplog.text.count("refused a request") < 3 * LINES_A_MINUTE
 
 
 def test_whoever_signs_out_is_a_stranger(visitor: FlaskClient) -> None:
