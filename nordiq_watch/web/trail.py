@@ -1,16 +1,19 @@
 """What the audit log gets from the API: each request that changes something, and each that was refused.
 
-Data that is fed is not in it: the journal has it. Nor is any key: who it was is the id of the key.
+Data that is fed is not in it: the journal has it. Nor is any key: who it was is the id of the key, and of a query only
+what a route takes is told, because people put keys into URLs by mistake.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
+from urllib.parse import urlencode
 
 from flask import Flask, Response, g, request
 
 _CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 _REFUSED = (401, 403, 429)
+_TOLD_OF_QUERY = ("model_path", "wait")
 _LONGEST_TEXT = 200
 _NOT_AUDITED = ("/feed/data", "/feed/prometheus", "/feed/telegraf")
 
@@ -24,14 +27,17 @@ class Audit(Protocol):
 
 
 def keep_trail(app: Flask, audit: Audit) -> None:
-    """Call it before the guard is put up: what the guard refuses belongs in it."""
+    """Call it before the guard is put up: what the guard refuses belongs in it.
+
+    Of those who showed no key only so many lines are written, whatever they were answered.
+    """
 
     @app.after_request
     def note(response: Response) -> Response:
-        if response.status_code in _REFUSED:
-            audit.write_refusal(**_describe(response))
-        elif request.method in _CHANGING and request.path not in _NOT_AUDITED:
-            audit.write(**_describe(response))
+        is_refused = response.status_code in _REFUSED
+        if is_refused or (request.method in _CHANGING and request.path not in _NOT_AUDITED):
+            write = audit.write_refusal if is_refused or "holder" not in g else audit.write
+            write(**_describe(response))
         return response
 
 
@@ -39,7 +45,9 @@ def _describe(response: Response) -> dict[str, object]:
     holder = g.get("holder")
     facts: dict[str, object] = {
         "action": f"{request.method} {request.path}"[:_LONGEST_TEXT],
-        "query": request.query_string.decode("ascii", "replace")[:_LONGEST_TEXT],
+        "query": urlencode([(name, request.args[name]) for name in _TOLD_OF_QUERY if name in request.args])[
+            :_LONGEST_TEXT
+        ],
         "key": holder.id if holder else None,
         "role": holder.role if holder else None,
         "from": request.remote_addr,

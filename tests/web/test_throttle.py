@@ -57,6 +57,11 @@ def test_guesses_at_the_sign_in_count_too(strict):
     assert answers == [401, 429, 429]
 
 
+def test_guesses_at_the_sign_in_and_elsewhere_are_counted_together(strict):
+    statuses(strict, "guess", "/admin/models", 2)
+    assert strict.stranger.post("/sign-in", data={"key": "guess"}).json["detail"].startswith("more than 2 requests")
+
+
 def test_without_limits_nothing_is_counted(world):
     assert statuses(world, READ_KEY, "/admin/models", 50) == [200] * 50
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from support.web_world import KEY, READ_KEY, VERSION
+from support.web_world import FEED_KEY, KEY, READ_KEY, VERSION
+
+from nordiq_watch.host.audit import REFUSALS_A_MINUTE
 
 
 @pytest.fixture
@@ -57,7 +59,29 @@ def test_reading_and_feeding_leave_no_line(world, trail):
 def test_signing_in_leaves_one(world, trail):
     world.stranger.post("/sign-in", data={"key": KEY})
     world.stranger.post("/sign-in", data={"key": "guess"})
-    assert [(line["action"], line["status"]) for line in trail()] == [("POST /sign-in", 303), ("POST /sign-in", 401)]
+    world.stranger.post("/sign-in", data={"key": FEED_KEY})
+    facts = [(line["action"], line["status"], line["key"]) for line in trail()]
+    assert facts == [
+        ("POST /sign-in", 303, "boss"),
+        ("POST /sign-in", 401, None),
+        ("POST /sign-in", 403, "feeder"),
+    ]
+
+
+def test_a_key_in_the_url_is_not_in_it(world, trail):
+    world.stranger.get("/admin/models", query_string={"api_key": READ_KEY})
+    world.client.post("/admin/unpin", query_string={"X-API-Key": KEY, "wait": "false"})
+    assert [line["query"] for line in trail()] == ["", "wait=false"]
+    assert not any(key in json.dumps(trail()) for key in (KEY, READ_KEY))
+
+
+def test_strangers_cannot_fill_it_by_what_is_not_answered_as_a_refusal(world, trail):
+    requests = 3 * REFUSALS_A_MINUTE
+    for _ in range(requests):
+        assert world.stranger.post("/sign-out").status_code == 303
+    assert len(trail()) < requests  # a minute may end meanwhile
+    world.stranger.post("/sign-in", data={"key": KEY})
+    assert trail()[-1]["key"] == "boss"
 
 
 def test_what_was_sent_cannot_begin_a_line(world, trail):

@@ -91,9 +91,11 @@ def sign_in() -> AnyResponse:
     key = request.form.get("key", "").strip()[:_LONGEST_KEY]
     holder = services().keys.identify(key) if key else None
     if holder is None:
+        services().throttle.count_refused(request.remote_addr or "")
         if (more := services().strangers.count()) is not None:
             log.warning("wrong API key from %s: sign-in to the console%s", request.remote_addr, more)
         return make_response(render_template("sign_in.html", error="This is not a key of this daemon."), 401)
+    g.holder = holder  # the audit names who signed in
     if not is_allowed(holder, "read"):
         return make_response(render_template("sign_in.html", error="This key may send data and see nothing."), 403)
     response = redirect(_place_to_go(request.args.get("next", _HOME)), 303)
