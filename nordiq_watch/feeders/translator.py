@@ -5,12 +5,14 @@ series have a sample of that moment; a series that was not heard for GAP_SECONDS
 
 Rates come from counters. A rate is the mean over the time slot so far, from the last sample before the slot began; a
 counter that went backwards began again at zero. What came before a gap of more than GAP_SECONDS says nothing about the
-time in it. The same samples twice are the same reading twice.
+time in it. The same samples twice are the same reading twice, also once newer ones came, until `confirm` says that
+it was kept: a request that was answered with 503 comes again, with all of its moments.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +26,8 @@ log = logging.getLogger(__name__)
 
 GAP_SECONDS = 600.0
 MAX_SERIES_A_SERVER = 10_000
+MAX_UNCONFIRMED = 100
+"""Moments of one server whose readings are held until somebody keeps them; the oldest go first."""
 
 _ROUNDING = 1e-6
 
@@ -73,9 +77,13 @@ class _Rule:
 
 @dataclass(slots=True)
 class _Server:
-    """What is known of one server. parts[rule index]: the series of `value`, and of `of`."""
+    """What is known of one server. parts[rule index]: the series of `value`, and of `of`.
+
+    unconfirmed: moment → values that nobody has kept yet.
+    """
 
     heard: float = 0.0
+    unconfirmed: dict[float, dict[str, float]] = field(default_factory=dict)
     tracks: dict[Labels, _Track] = field(default_factory=dict)
     parts: dict[int, tuple[set[Labels], set[Labels]]] = field(default_factory=dict)
 
@@ -94,6 +102,7 @@ class Translator:
         max_servers: int,
         forget_seconds: float,
     ) -> None:
+        self._section = section
         self._server_label = server_label
         self._interval_seconds = interval_seconds
         self._max_servers = max_servers
@@ -102,25 +111,50 @@ class Translator:
             _build_rule(metric, rule, section) for metric, rule in mapping.items() if rule and metric in metrics
         ]
         self._servers: dict[str, _Server] = {}
+        self._none_silent_until = 0.0
+        self._nameless_mentioned = False
         self._lock = threading.Lock()
 
-    def translate(self, series: Iterable[Series]) -> list[Reading]:
-        """The readings that these samples complete, oldest first for each server."""
+    def translate(self, series: Iterable[Series], *, newest: float = math.inf) -> list[Reading]:
+        """The readings that these samples complete, oldest first for each server.
+
+        newest: the latest moment that there can be, Unix seconds. What claims to be later changes nothing here, and is
+        a reading without values: whoever judges readings refuses it for its time.
+        """
         with self._lock:
             waiting: dict[str, dict[float, list[tuple[Labels, float]]]] = defaultdict(lambda: defaultdict(list))
             for one in series:
-                self._sort_in(one, waiting)
-            return [
-                Reading(name, at, values)
+                self._sort_in(one, waiting, newest)
+            readings = [
+                Reading(name, at, self._read(self._servers[name], at, moments[at]) if at <= newest else {})
                 for name, moments in waiting.items()
                 for at in sorted(moments)
-                if (values := self._take(self._servers[name], at, moments[at]))
             ]
+            return [reading for reading in readings if reading.values or reading.timestamp > newest]
 
-    def _sort_in(self, series: Series, waiting: dict[str, dict[float, list[tuple[Labels, float]]]]) -> None:
+    def confirm(self, readings: Iterable[Reading]) -> None:
+        """These were kept, or refused for ever: they need not be read again."""
+        with self._lock:
+            for reading in readings:
+                server = self._servers.get(reading.server)
+                values = server and server.unconfirmed.get(reading.timestamp)
+                if server and values:
+                    for metric in reading.values:
+                        values.pop(metric, None)
+                    if not values:
+                        del server.unconfirmed[reading.timestamp]
+
+    def _sort_in(
+        self, series: Series, waiting: dict[str, dict[float, list[tuple[Labels, float]]]], newest: float
+    ) -> None:
+        roles = [number for number, rule in enumerate(self._rules) if _belongs(rule, series.labels)]
+        if not roles:
+            return
         name = _server_name(series.labels.get(self._server_label, ""))
-        roles = [number for number, rule in enumerate(self._rules) if _belongs(rule, series.labels)] if name else []
-        server = self._server(name, series) if roles else None
+        if not name:
+            self._mention_nameless()
+            return
+        server = self._server(name, max((at for at, _ in series.samples if at <= newest), default=0.0), newest)
         if server is None:
             return
         labels = tuple(sorted(series.labels.items()))
@@ -136,22 +170,47 @@ class Translator:
         for at, number_ in series.samples:
             waiting[name][at].append((labels, number_))
 
-    def _server(self, name: str, series: Series) -> _Server | None:
-        """The server's record, a new one while there is room."""
-        newest = max((at for at, _ in series.samples), default=0.0)
+    def _mention_nameless(self) -> None:
+        if not self._nameless_mentioned:
+            self._nameless_mentioned = True
+            log.warning(
+                "%s: series come without the label %s, which would name their server: they are left out",
+                self._section,
+                self._server_label,
+            )
+
+    def _server(self, name: str, heard: float, newest: float) -> _Server | None:
+        """The server's record, a new one while there is room, or if the clock went back behind what was heard of it."""
         server = self._servers.get(name)
+        if server is not None and server.heard > newest:
+            server = self._servers[name] = _Server()
+            self._none_silent_until = 0.0
         if server is None:
             if len(self._servers) >= self._max_servers:
-                self._forget_silent(newest)
+                self._forget_silent(heard)
             if len(self._servers) >= self._max_servers:
                 return None
             server = self._servers[name] = _Server()
-        server.heard = max(server.heard, newest)
+        server.heard = max(server.heard, heard)
         return server
 
     def _forget_silent(self, now: float) -> None:
+        """Looks at all of them only when one can have become silent since the last look."""
+        if now < self._none_silent_until:
+            return
         for name in [name for name, server in self._servers.items() if server.heard < now - self._forget_seconds]:
             del self._servers[name]
+        oldest = min((server.heard for server in self._servers.values()), default=now)
+        self._none_silent_until = oldest + self._forget_seconds
+
+    def _read(self, server: _Server, at: float, samples: Iterable[tuple[Labels, float]]) -> dict[str, float]:
+        """What these samples complete, and what was read for this moment before and not kept."""
+        values = server.unconfirmed.get(at, {}) | self._take(server, at, samples)
+        if values:
+            server.unconfirmed[at] = dict(values)
+            if len(server.unconfirmed) > MAX_UNCONFIRMED:
+                del server.unconfirmed[min(server.unconfirmed)]
+        return values
 
     def _take(self, server: _Server, at: float, samples: Iterable[tuple[Labels, float]]) -> dict[str, float]:
         touched: set[Labels] = set()

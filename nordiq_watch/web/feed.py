@@ -14,6 +14,7 @@ from nordiq_watch.config import Config, PrometheusFeeder, SeriesRule, TelegrafFe
 from nordiq_watch.events import BatchAccepted
 from nordiq_watch.feeders.mappings import NODE_EXPORTER, TELEGRAF
 from nordiq_watch.feeders.remote_write import read_remote_write
+from nordiq_watch.feeders.series import Series
 from nordiq_watch.feeders.telegraf import read_telegraf
 from nordiq_watch.feeders.translator import Reading, Translator
 from nordiq_watch.forecast.ingest import IngestResult
@@ -61,7 +62,7 @@ def feed_prometheus() -> Reply:
     if request.headers.get("Content-Encoding") != "snappy" or "v2" in request.headers.get("Content-Type", ""):
         raise UnsupportedMediaType("This takes remote write 0.1.0: protobuf prometheus.WriteRequest in snappy.")
     series = read_remote_write(read_packed(), limit_bytes=limit_bytes())
-    return _take(_judge(_translators().prometheus.translate(series)))
+    return _take_series(series, _translators().prometheus)
 
 
 @routes.post("/feed/telegraf")
@@ -69,7 +70,7 @@ def feed_telegraf() -> Reply:
     """Takes Telegraf's JSON. Telegraf sends again, for ever, what is not answered with 2xx: what can never be taken is
     named in an answer of 200.
     """
-    body, status = _take(_judge(_translators().telegraf.translate(read_telegraf(read_body()))))
+    body, status = _take_series(read_telegraf(read_body()), _translators().telegraf)
     return body, 200 if status == HTTPStatus.UNPROCESSABLE_ENTITY else status
 
 
@@ -82,6 +83,14 @@ def _take(feed: ParsedFeed) -> tuple[Body, int]:
     result = services().ingest.submit(feed.batch, rejected=len(feed.rejected), clipped=feed.clipped)
     taken = reject_servers(feed, result.refused)
     return _refuse(taken) if taken.batch is None else (_accept(taken, result), 200)
+
+
+def _take_series(series: Sequence[Series], translator: Translator) -> tuple[Body, int]:
+    """As `_take`. What was answered with 503 comes again, and is read again."""
+    readings = translator.translate(series, newest=services().clock() + services().config.window.future_seconds)
+    answer = _take(_judge(readings))
+    translator.confirm(readings)
+    return answer
 
 
 def _judge(readings: Sequence[Reading]) -> ParsedFeed:
@@ -107,7 +116,7 @@ def _build_translator(
         server_label=feeder.server_label,
         metrics=config.metrics,
         interval_seconds=config.window.interval_seconds,
-        max_servers=config.window.max_servers,
+        max_servers=2 * config.window.max_servers,  # those that the window has no room for are named in the answer
         forget_seconds=config.window.silent_seconds,
     )
 

@@ -10,7 +10,7 @@ from nordiq_watch.config import DEFAULT_METRICS, SeriesRule
 from nordiq_watch.errors import ConfigError
 from nordiq_watch.feeders.mappings import NODE_EXPORTER, TELEGRAF
 from nordiq_watch.feeders.series import NAME, Series
-from nordiq_watch.feeders.translator import GAP_SECONDS, Reading, Translator
+from nordiq_watch.feeders.translator import GAP_SECONDS, MAX_UNCONFIRMED, Reading, Translator
 
 AT = 300.0 * 5_000_000  # the begin of a slot
 TRAFFIC = {"net_in_mb_s": SeriesRule(value="bytes_total", rate=True)}
@@ -136,6 +136,53 @@ def test_what_is_sent_again_is_read_again_and_changes_nothing(values: list[float
         if data.draw(st.booleans()):
             twice.translate(request)
         assert shown(once.translate(request)) == shown(twice.translate(request))
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=3, max_size=30), st.sampled_from([7.0, 40.0, 400.0]))
+def test_a_request_of_many_moments_that_was_not_kept_is_read_again_as_a_whole(values: list[float], step: float) -> None:
+    """Prometheus catches up after an outage, and the disk is full: it sends the same request until it is taken."""
+    translator = make_translator(TRAFFIC)
+    requests = [[(number * step, value) for number, value in enumerate(values)], [(len(values) * step, 0.0)]]
+    first, newer = [translator.translate([series("bytes_total", *samples)]) for samples in requests]
+    translator.confirm(newer)
+    again = translator.translate([series("bytes_total", *requests[0])])
+    assert shown(again) == shown(first)
+    translator.confirm(again)
+    assert translator.translate([series("bytes_total", *requests[0][:-1])]) == []
+
+
+def test_what_is_kept_of_readings_that_nobody_takes_is_bounded() -> None:
+    translator = make_translator()
+    samples = [(15.0 * number, 1.0) for number in range(MAX_UNCONFIRMED + 50)]
+    translator.translate([series("node_load1", *samples)])
+    assert len(translator.translate([series("node_load1", *samples)])) == MAX_UNCONFIRMED
+
+
+def test_a_sample_from_ahead_is_left_to_be_refused_and_those_after_it_are_read() -> None:
+    translator, year = make_translator(), 365 * 86_400.0
+    (ahead,) = translator.translate([series("node_load1", (year, 1.0))], newest=AT + 300)
+    assert shown([ahead]) == [("web1", year, {})]
+    assert shown(translator.translate([series("node_load1", (15, 2.0))], newest=AT + 300)) == [
+        ("web1", 15, {"load_average": 2.0})
+    ]
+
+
+def test_after_the_daemons_clock_was_ahead_servers_are_read_anew() -> None:
+    translator, year = make_translator(), 365 * 86_400.0
+    ahead = [series("node_load1", (year, 1.0)), series("node_load1", (year, 1.0), cpu="gone")]
+    assert translator.translate(ahead, newest=AT + year)
+    assert shown(translator.translate([series("node_load1", (15, 2.0))], newest=AT + 300)) == [
+        ("web1", 15, {"load_average": 2.0})
+    ]
+
+
+def test_series_without_their_servers_label_are_mentioned_once(caplog: pytest.LogCaptureFixture) -> None:
+    translator = make_translator(label="host")
+    for _ in range(2):
+        assert translator.translate([series("node_load1", (0, 1.0)), series("unrelated", (0, 1.0))]) == []
+    assert caplog.messages == [
+        "feeders.test: series come without the label host, which would name their server: they are left out"
+    ]
 
 
 def test_servers_are_kept_apart_and_named_without_a_port() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -158,14 +159,15 @@ def test_a_stopping_daemon_says_busy(world):
 # --- what others send ---
 
 
-def remote_write(**series: float) -> bytes:
-    """Samples of this moment, packed as Prometheus packs them."""
+def remote_write(slots_ago: Sequence[int] = (0,), **series: float) -> bytes:
+    """Samples of this moment, and of the same in other slots, packed as Prometheus packs them."""
     message = _message_type()()
     for name, value in series.items():
         one = message.timeseries.add()
         one.labels.add(name="__name__", value=name)
         one.labels.add(name="instance", value="ppdb001:9100")
-        one.samples.add(value=value, timestamp=int(NOW * 1000))
+        for slots in slots_ago:
+            one.samples.add(value=value, timestamp=int((NOW - 300 * slots) * 1000))
     return bytes(cramjam.snappy.compress_raw(message.SerializeToString()))
 
 
@@ -206,6 +208,18 @@ def test_prometheus_keeps_what_a_daemon_cannot_take_now(world):
     world.services.ingest.stop()
     answer = post_remote_write(world, remote_write(node_memory_MemAvailable_bytes=1.0, node_memory_MemTotal_bytes=2.0))
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+
+
+def test_what_was_refused_for_a_moment_is_read_again_with_all_its_moments(world, tmp_path):
+    body = remote_write((2, 1, 0), node_memory_MemAvailable_bytes=25.0, node_memory_MemTotal_bytes=100.0)
+    assert feed(world, record()).status_code == 200
+    state, away = tmp_path / "state", tmp_path / "away"
+    state.rename(away)
+    state.touch()  # nothing can be written there
+    assert post_remote_write(world, body).status_code == 503
+    state.unlink()
+    away.rename(state)
+    assert post_remote_write(world, body).json["window_size"] == 3
 
 
 def telegraf(world, timestamp: float):
