@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -303,6 +304,18 @@ def test_a_file_that_was_deleted_under_the_daemon_is_begun_anew(path: Path, capl
     journal.close()
     assert replayed(open_journal(path)) == [[Sample("a", 2)]]
     assert "journal.db was deleted or replaced while it was open" in caplog.text
+
+
+def test_a_log_that_was_deleted_under_the_daemon_takes_nothing_with_it(path: Path) -> None:
+    journal = open_journal(path)
+    journal.append([make_batch([Sample("a", 1)])])
+    path.with_name(f"{path.name}-wal").unlink()
+    journal.append([make_batch([Sample("a", 2)])])
+    assert journal.is_short, "who has the rest should keep it elsewhere"
+    killed = path.with_name("as after kill -9")
+    for suffix in ("", "-wal"):
+        shutil.copy(path.with_name(path.name + suffix), killed.with_name(killed.name + suffix))
+    assert replayed(open_journal(killed)) == [[Sample("a", 1)], [Sample("a", 2)]]
 
 
 def test_a_directory_that_comes_late_is_used_then(path: Path) -> None:
