@@ -6,6 +6,7 @@ The sections are the one table of settings: type, default and allowed range of e
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -374,14 +375,51 @@ def environment_without_settings(environ: Mapping[str, str] | None = None) -> di
     }
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses what YAML allows and no setting means: a key twice, whose first value would be lost without a word, a
+    number without end, a character that no path and no name can hold.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise _refuse(f"{key.value!r} stands there twice", key)
+                seen.add(key.value)
+        return dict(super().construct_mapping(node, deep))
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> str:
+        text = str(super().construct_scalar(node))
+        if "\0" in text:
+            raise _refuse("found the character NUL", node)
+        return text
+
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+        number = float(super().construct_yaml_float(node))
+        if not math.isfinite(number):
+            raise _refuse(f"{node.value} is not a finite number", node)
+        return number
+
+
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
+
+_UNREADABLE = (yaml.YAMLError, ValueError, RecursionError)
+"""ValueError: bytes that are no UTF-8, and dates that no calendar has; RecursionError: thousands of brackets."""
+
+
+def _refuse(problem: str, node: yaml.Node) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}). Name a config file with --config.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         where = " ".join(str(error).split())
-        raise ConfigError(f"{path}: is not YAML: {where}") from None
+        raise ConfigError(f"{path}: is not YAML as it is read here: {where}") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -410,12 +448,12 @@ def _parse_variable(variable: str, keys: list[str], text: str) -> Any:
     if keys in (["metrics"], ["auth", "public"]) and not text.lstrip().startswith("["):
         return [item.strip() for item in text.split(",") if item.strip()]
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return yaml.load(text, _Loader)
+    except _UNREADABLE:
         raise ConfigError(f"{variable}={text!r}: cannot be read as a value") from None
 
 
-_AT_KEY = re.compile(r"^(?P<problem>.*?)(?: - at `\$\.?(?P<key>[^`]*)`)?$", re.DOTALL)
+_AT_KEY = re.compile(r"^(?P<problem>.*?)(?: - at (?P<name>`key` in )?`\$\.?(?P<key>[^`]*)`)?$", re.DOTALL)
 
 
 def _convert(tree: dict[str, Any], path: Path, sources: Mapping[str, str]) -> Config:
@@ -425,6 +463,9 @@ def _convert(tree: dict[str, Any], path: Path, sources: Mapping[str, str]) -> Co
         match = _AT_KEY.match(str(error))
         assert match is not None  # the pattern matches any text
         problem, key = match["problem"], match["key"] or ""
+        if match["name"]:
+            place = key or "the file"
+            raise ConfigError(f"{path}: {place} has a name that cannot be used: {_plain(problem)}") from None
         unknown = re.fullmatch(r"Object contains unknown field `(.*)`", problem)
         if unknown:
             key = f"{key}.{unknown[1]}".lstrip(".")
@@ -469,6 +510,8 @@ def _plain(problem: str) -> str:
         ("`int`", "a whole number"),
         ("`float`", "a number"),
         ("`bool`", "true/false"),
+        ("`object`", "a section"),
+        ("`null`", "nothing"),
     ):
         problem = problem.replace(word, plain)
     return problem[0].lower() + problem[1:]

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import yaml
 
-from nordiq_watch.config import Config, find_settings, load_settings
+from nordiq_watch.config import Config, Threshold, find_settings, load_settings
 from nordiq_watch.errors import ConfigError
 
 SHIPPED = Path(__file__).parent.parent / "config.yaml"
@@ -66,6 +66,8 @@ def test_the_key_is_no_setting(tmp_path: Path) -> None:
         ({"NORDIQ_DEVICE__X": "1"}, "NORDIQ_DEVICE__X"),
         ({"NORDIQ_METRICS": "a b"}, "NORDIQ_METRICS"),
         ({"NORDIQ_SERVER__HOST": "["}, "cannot be read as a value"),
+        ({"NORDIQ_LOGS__DIR": "2025-13-45"}, "cannot be read as a value"),
+        ({"NORDIQ_LOGS__MAX_MB": ".inf"}, "cannot be read as a value"),
     ],
 )
 def test_a_variable_that_makes_no_sense_is_named(tmp_path: Path, environ: dict[str, str], says: str) -> None:
@@ -73,6 +75,36 @@ def test_a_variable_that_makes_no_sense_is_named(tmp_path: Path, environ: dict[s
         load_settings(written(tmp_path, "device: cpu"), environ)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("server: {port: 1}\nlogs: {keep: 1}\nserver: {threads: 2}\n", "'server' stands there twice"),
+        ("server:\n  port: 1\n  port: 2\n", "'port' stands there twice in \"<unicode string>\", line 3"),
+        ("logs: {max_mb: .inf}", ".inf is not a finite number"),
+        ("window: {silent_seconds: .nan}", ".nan is not a finite number"),
+        ("logs: {dir: 2025-13-45}", "month must be in 1..12"),
+        ('logs: {dir: "a\\0b"}', "the character NUL"),
+        ("device: " + "[" * 5000, "recursion"),
+        ("server: {1: 2}", "server has a name that cannot be used: expected text"),
+        ("1: 2", "the file has a name that cannot be used: expected text"),
+        ("server:", "server is None, but: expected a section, got nothing"),
+        ("server:\n\tport: 9\n", "'\\t' that cannot start any token"),
+    ],
+)
+def test_a_file_that_cannot_be_meant_is_one_line(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(written(tmp_path, text), {})
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_merged_in_may_be_written_over(tmp_path: Path) -> None:
+    first = "{calm: 1, degraded: 2, warning: 3, critical: 4}"
+    text = f"risk: {{thresholds: {{a: &first {first}, b: {{<<: *first, critical: 5}}}}}}"
+    thresholds = load_settings(written(tmp_path, text), {}).config.risk.thresholds
+    assert thresholds["b"] == Threshold(calm=1, degraded=2, warning=3, critical=5)
 
 
 @pytest.mark.parametrize(

@@ -56,3 +56,11 @@ def test_a_config_that_cannot_be_used_changes_nothing(daemon: DaemonProcess) -> 
     wait_until(lambda: audit(daemon), what="a line in the audit")
     assert audit(daemon)[0]["success"] is False
     assert daemon.get("/admin/models")["count"] == 0
+
+
+@pytest.mark.parametrize("text", ["logs: {dir: 2025-13-45}", "device: " + "[" * 5000, "server: {port: 1}\nserver: {}"])
+def test_no_file_is_so_broken_that_the_daemon_ends(daemon: DaemonProcess, text: str) -> None:
+    daemon.config_file.write_text(text)
+    daemon.signal(signal.SIGHUP)
+    wait_until(lambda: "the old one stays" in daemon.log, what="a word about the config")
+    assert daemon.get("/admin/models")["count"] == 0
