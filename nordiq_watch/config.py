@@ -328,7 +328,7 @@ def load_settings(path: Path, environ: Mapping[str, str] | None = None) -> Setti
 
 def find_settings(path: Path | None, environ: Mapping[str, str] | None = None) -> Settings:
     """The settings in `path`; without one those in ./config.yaml; without that the defaults, relative to here."""
-    if path is None and not DEFAULT_FILE.exists():
+    if path is None and not os.path.lexists(DEFAULT_FILE):  # a link that leads nowhere was meant to be a config
         return msgspec.structs.replace(load_settings(Path(os.devnull), environ), root=Path.cwd(), file=None)
     return load_settings(path or DEFAULT_FILE, environ)
 
@@ -519,6 +519,7 @@ def _plain(problem: str) -> str:
 
 def _check_consistency(config: Config, path: Path) -> None:
     _check_thresholds(config, path)
+    _check_proxy(config, path)
     twice = {name for name in config.metrics if config.metrics.count(name) > 1}
     if twice:
         raise ConfigError(f"{path}: metrics names {', '.join(sorted(twice))} twice; name each once")
@@ -537,6 +538,15 @@ def _check_consistency(config: Config, path: Path) -> None:
             f"{path}: training.max_encoder_length is {config.training.max_encoder_length}, but window.length is "
             f"{config.window.length}: such a model could never be loaded. Make the window as long as the encoder."
         )
+
+
+def _check_proxy(config: Config, path: Path) -> None:
+    proxy = config.server.trusted_proxy
+    try:
+        if proxy is not None:
+            ipaddress.ip_address(proxy)
+    except ValueError:
+        raise ConfigError(f"{path}: server.trusted_proxy is {proxy!r}, which is no IP address") from None
 
 
 def _check_thresholds(config: Config, path: Path) -> None:

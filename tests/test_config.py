@@ -151,3 +151,11 @@ def test_without_a_file_the_defaults_hold_here_until_there_is_one(
     settings = find_settings(None, {})
     assert settings.file == Path("config.yaml")
     assert (settings.models_dir, settings.config.server.port) == (tmp_path / "models", 1)
+
+
+def test_a_link_that_leads_nowhere_is_not_taken_for_no_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_settings(None, {}).file is None
+    (tmp_path / "config.yaml").symlink_to("nowhere.yaml")
+    with pytest.raises(ConfigError, match=r"config\.yaml: cannot be read"):
+        find_settings(None, {})

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from nordiq_watch.cli.parsers import Subparsers, add_command
+from nordiq_watch.errors import ConfigError
 
 _EXAMPLE = """\
 example:
@@ -24,8 +25,15 @@ def run(args: argparse.Namespace) -> int:
     """0 when it can be used. ConfigError, naming key, value and what is allowed, when not."""
     from nordiq_watch.config import Config, load_settings
     from nordiq_watch.host.changes import list_changes, needs_restart
+    from nordiq_watch.web.access import check_public
+    from nordiq_watch.web.feed import build_translators
 
     settings = load_settings(args.config)
+    try:  # what a start checks only when it builds the parts that know
+        check_public(settings.config.auth.public)
+        build_translators(settings.config)
+    except ConfigError as error:
+        raise ConfigError(f"{args.config}: {error}") from None
     changes = list_changes(Config(), settings.config)
     print(f"{args.config}: can be used; {len(changes)} keys differ from the defaults")
     for key in changes:

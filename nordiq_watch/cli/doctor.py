@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nordiq_watch.cli.parsers import Subparsers, add_command
-from nordiq_watch.errors import ConfigError, ModelRejected
+from nordiq_watch.errors import ConfigError, ModelRejected, StorageError
 
 if TYPE_CHECKING:
     from nordiq_watch.config import Settings
@@ -61,13 +61,15 @@ def _check_newest(settings: Settings) -> Finding:
     from nordiq_watch.host.checkup import Finding
     from nordiq_watch.reload.catalogue import Catalogue
 
-    newest = next(iter(Catalogue(settings.models_dir).scan()), None)
-    if newest is None:
-        return Finding(
-            "newest model", "warning", f"there is none in {settings.models_dir}: no forecasts until one comes"
-        )
     try:
+        newest = next(iter(Catalogue(settings.models_dir).scan()), None)
+        if newest is None:
+            return Finding(
+                "newest model", "warning", f"there is none in {settings.models_dir}: no forecasts until one comes"
+            )
         prove(look_at(newest.path), settings.config)
+    except (StorageError, OSError) as error:
+        return Finding("newest model", "warning", f"it cannot be looked at: {error}")
     except ModelRejected as error:
         return Finding("newest model", "warning", f"{error} An older one is loaded, if there is one.")
     return Finding("newest model", "good", f"{newest.name} can be loaded")

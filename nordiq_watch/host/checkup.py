@@ -63,10 +63,11 @@ def check_port(settings: Settings) -> Finding:
     try:
         with socket.create_server((server.host, server.port), family=family):
             return Finding("port", "good", f"{server.host} port {server.port} is free")
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         if _is_ours(server.host, server.port):
             return Finding("port", "good", f"a nordiq_watch answers at {server.host} port {server.port} already")
-        return Finding("port", "bad", f"{server.host} port {server.port} cannot be listened on ({error.strerror})")
+        why = getattr(error, "strerror", None) or "no such host is known"
+        return Finding("port", "bad", f"{server.host} port {server.port} cannot be listened on ({why})")
 
 
 def check_keys(settings: Settings) -> Finding:
@@ -94,7 +95,7 @@ def check_directories(settings: Settings) -> Iterator[Finding]:
         "logs": (settings.log_file.parent, os.W_OK | os.X_OK),
     }
     for name, (path, mode) in places.items():
-        place = path if path.exists() else _nearest_existing(path)
+        place = _nearest_existing(path)
         if place is path and not path.is_dir():
             yield Finding(name, "bad", f"{path} is not a directory")
         elif not os.access(place, mode if place is path else os.W_OK | os.X_OK):
@@ -107,7 +108,7 @@ def check_directories(settings: Settings) -> Iterator[Finding]:
 
 def check_models_dir_mode(settings: Settings) -> Finding:
     path = settings.models_dir
-    if path.is_dir() and path.stat().st_mode & 0o002:
+    if os.access(path, os.F_OK) and path.stat().st_mode & 0o002:
         state: State = "warning" if settings.config.models.allow_world_writable else "bad"
         return Finding("models mode", state, f"every user may write to {path}; run: chmod o-w {path}")
     return Finding("models mode", "good", "not every user may drop a model")
@@ -159,7 +160,7 @@ def _is_ours(host: str, port: int) -> bool:
     try:
         connection.request("GET", "/health")
         return b'"nordiq_watch"' in connection.getresponse().read(_ANSWER_BYTES)
-    except (OSError, HTTPException):
+    except (OSError, UnicodeError, HTTPException):  # UnicodeError: a name that no host can have
         return False
     finally:
         connection.close()
@@ -180,4 +181,5 @@ def _size_of(directory: Path) -> int:
 
 
 def _nearest_existing(path: Path) -> Path:
-    return next(place for place in (path, *path.absolute().parents) if place.exists())
+    """As far as this user can see: `Path.exists` raises where a directory on the way is closed to it."""
+    return next(place for place in (path, *path.absolute().parents) if os.access(place, os.F_OK))

@@ -7,8 +7,9 @@ admin   everything
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
+from nordiq_watch.errors import ConfigError
 from nordiq_watch.records import KeyHolder, Role
 
 ROLE_OF: Mapping[str, Role] = {
@@ -56,6 +57,13 @@ ROLE_OF: Mapping[str, Role] = {
     "POST /sign-in": "read",
     "POST /sign-out": "read",
 }
+
+
+def check_public(paths: Collection[str]) -> None:
+    """ConfigError when one of `auth.public` is no route: a path that is misspelt would stay locked without a word."""
+    unknown = set(paths) - {route.partition(" ")[2] for route in ROLE_OF}
+    if unknown:
+        raise ConfigError(f"auth.public names {', '.join(sorted(unknown))}, which the API does not have")
 
 
 def needed_role(method: str, rule: str | None) -> Role:

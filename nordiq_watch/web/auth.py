@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 from flask import Flask, g, request
 
-from nordiq_watch.errors import ConfigError, Forbidden, Unauthorized
+from nordiq_watch.errors import Forbidden, Unauthorized
 from nordiq_watch.records import KeyHolder, Role
-from nordiq_watch.web.access import is_allowed, needed_role
+from nordiq_watch.web.access import check_public, is_allowed, needed_role
 from nordiq_watch.web.services import KeyCheck, services
 from nordiq_watch.web.sessions import Sessions
 from nordiq_watch.web.sparing import Sparing
@@ -47,12 +47,10 @@ def guard_requests(
     more often than `throttle` allows. The log tells of wrong keys through `strangers`.
 
     Decides by the route that was matched, never by the text of the URL: one that is written in another way cannot
-    slip through. Call it when all routes are there: ConfigError if a public path is none of them. `open_routes` are
-    what must answer before anybody can sign in, whatever the config says.
+    slip through. ConfigError if a public path is no route. `open_routes` are what must answer before anybody can sign
+    in, whatever the config says.
     """
-    unknown = set(public) - {rule.rule for rule in app.url_map.iter_rules()}
-    if unknown:
-        raise ConfigError(f"auth.public names {', '.join(sorted(unknown))}, which the API does not have")
+    check_public(public)
     unguarded = {*public, *open_routes}
 
     @app.before_request

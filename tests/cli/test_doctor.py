@@ -41,6 +41,26 @@ def test_a_bad_config_is_one_line(config: Path, capsys: pytest.CaptureFixture[st
     assert "unknown key 'server.prot'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("auth: {public: [/helth]}", "auth.public names /helth, which the API does not have"),
+        (
+            'feeders: {prometheus: {metrics: {cpu_user_pct: {value: "sum(("}}}}',
+            "feeders.prometheus.metrics.cpu_user_pct: 'sum((' is no selector",
+        ),
+        ('server: {trusted_proxy: "10.0.0.1:80"}', "server.trusted_proxy is '10.0.0.1:80', which is no IP address"),
+    ],
+)
+def test_what_would_end_a_start_cannot_be_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, says: str
+) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    assert main(["check-config", "--config", str(file)]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {file}: {says}")
+
+
 def test_the_doctor_on_a_good_machine(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     drop_model(tmp_path / "models", A)
     assert main(["doctor", "--config", str(config)]) == 0
@@ -59,6 +79,20 @@ def test_the_doctor_finds_what_is_bad(config: Path, tmp_path: Path, capsys: pyte
     assert "run: chmod o-w" in out
     assert "is not complete" in out
     assert out.splitlines()[-1] == "1 bad"
+
+
+def test_the_doctor_comes_to_an_end_whatever_it_cannot_look_at(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    too_long = "x" * 300
+    places = {"models": "dir", "state": "dir", "logs": "dir", "auth": "key_file"}
+    text = CONFIG.replace("port: 0", "host: a..b, port: 1")
+    config.write_text(text + "".join(f"{section}: {{{key}: {too_long}}}\n" for section, key in places.items()))
+    assert main(["doctor", "--config", str(config)]) == 1
+    out = capsys.readouterr().out
+    assert "a..b port 1 cannot be listened on" in out
+    assert "newest model   it cannot be looked at" in out
+    assert out.splitlines()[-1] == "2 bad"
 
 
 def test_beside_a_running_daemon_its_port_is_no_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
