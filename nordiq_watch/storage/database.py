@@ -21,8 +21,8 @@ _REMEDIES = {
     sqlite3.SQLITE_READONLY: "Make it writable for this user.",
     sqlite3.SQLITE_CANTOPEN: "Its directory must exist and be writable for this user.",
     sqlite3.SQLITE_PERM: "Make it writable for this user.",
-    sqlite3.SQLITE_BUSY: "Is another daemon using the same state directory?",
-    sqlite3.SQLITE_LOCKED: "Is another daemon using the same state directory?",
+    sqlite3.SQLITE_BUSY: "Is another program reading or writing it?",
+    sqlite3.SQLITE_LOCKED: "Is another program reading or writing it?",
     sqlite3.SQLITE_IOERR: "Look at the disk and at the kernel's log.",
 }
 

@@ -138,7 +138,7 @@ class SampleFile:
 
         Damaged batches are skipped and counted in the log.
         """
-        names = {server.id: name for name, server in self._servers.items()}
+        names = self._names()
         damaged = 0
         for row in self._rows_between(oldest_slot, newest_slot):
             batch = self._decode(row, names)
@@ -282,22 +282,30 @@ class SampleFile:
         return layout.interval_seconds == self._interval_seconds
 
     def _rows_between(self, oldest_slot: int, newest_slot: int) -> Iterator[_Row]:
+        """Asks for each row by itself: who trains on an archive must not lock the daemon out while reading a day."""
         with storage_errors(self._path):
-            rows = self._connection.execute(
-                "SELECT layout, samples, crc, body FROM batches WHERE newest_slot BETWEEN ? AND ? ORDER BY id",
-                (oldest_slot, newest_slot),
-            )
-            for layout_id, samples, crc, body in rows:
-                layout = self._layouts.get(layout_id)
-                if layout is not None and self._is_readable(layout):
-                    yield _Row(layout, samples, crc, body)
+            found = self._connection.execute(
+                "SELECT id FROM batches WHERE newest_slot BETWEEN ? AND ? ORDER BY id", (oldest_slot, newest_slot)
+            ).fetchall()
+            for row_id in found:
+                statement = "SELECT layout, samples, crc, body FROM batches WHERE id = ?"
+                for layout_id, samples, crc, body in self._connection.execute(statement, row_id).fetchall():
+                    layout = self._layouts.get(layout_id)
+                    if layout is not None and self._is_readable(layout):
+                        yield _Row(layout, samples, crc, body)
 
-    def _decode(self, row: _Row, names: Mapping[int, str]) -> Batch | None:
+    def _names(self) -> dict[int, str]:
+        return {server.id: name for name, server in self._servers.items()}
+
+    def _decode(self, row: _Row, names: dict[int, str]) -> Batch | None:
         """The batch in today's metrics; None if it is damaged."""
         if not row.is_sound():
             return None
         ids, slots, statuses, values = row.columns()
         used, rows = np.unique(ids, return_inverse=True)
+        if not names.keys() >= set(used.tolist()):  # a row that the daemon wrote since this reader began
+            self._servers = self._read_servers()
+            names.update(self._names())
         if not names.keys() >= set(used.tolist()):
             return None
         servers = tuple(names[server_id] for server_id in used.tolist())

@@ -10,6 +10,7 @@ from support.batches import METRICS, Sample, make_batch, samples_of
 
 from nordiq_watch.records import Batch
 from nordiq_watch.storage.archive import Archive, days_of_window
+from nordiq_watch.storage.sample_file import read_samples
 
 DAY = 288  # slots of 300 s
 FIRST = 20_000 * DAY  # 2024-10-04
@@ -85,6 +86,16 @@ def test_damage_of_an_index_costs_its_day_too_and_blocks_no_other(tmp_path: Path
         file.write(b"\xff" * size)
     assert archive.newest_slot(FIRST + DAY) == FIRST
     assert list(tmp_path.glob("2024-10-05.sqlite3.corrupt-*"))
+
+
+def test_who_reads_a_day_at_leisure_does_not_keep_the_daemon_from_writing_it(tmp_path: Path) -> None:
+    archive = open_archive(tmp_path)
+    archive.write([one_slot(FIRST + slot, *(f"s{n}" for n in range(400))) for slot in range(4)])
+    (day,) = archive.files().values()
+    reader = read_samples(day, metrics=METRICS)
+    _, first = next(reader)
+    archive.write([one_slot(FIRST + 1, "late"), one_slot(FIRST + 4, "a")])
+    assert [len(batch.rows) for batch in (first, *(batch for _, batch in reader))] == [400, 1, 400, 400]
 
 
 def test_columns_are_found_by_name_after_the_metrics_changed(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def test_another_writer_in_the_way_is_named(path: Path) -> None:
     connection_of(journal).execute("PRAGMA busy_timeout = 1")
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StorageError, match="another daemon"):
+    with pytest.raises(StorageError, match="another program"):
         journal.append([make_batch([Sample("a", 1)])])
     other.execute("ROLLBACK")
     journal.append([make_batch([Sample("a", 1)])])
