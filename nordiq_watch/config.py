@@ -274,21 +274,29 @@ class Config(_Section, frozen=True):
 
 
 class Settings(Struct, frozen=True):
-    """A Config, the directory that its relative paths are relative to, and its file; without one, the defaults."""
+    """A Config, the directory that its relative paths are relative to, and its file; without one, the defaults.
+
+    bound_host: where a running daemon listens, whatever `server.host` says: at a socket that it was passed, or where it
+    began.
+    """
 
     config: Config
     root: Path
     api_key: str | None = None
     file: Path | None = None
+    bound_host: str | None = None
+
+    @property
+    def host(self) -> str:
+        return self.bound_host or self.config.server.host
 
     @property
     def other_machines(self) -> bool:
-        """Whether they can reach `server.host`. A name other than localhost counts as such."""
-        host = self.config.server.host
+        """Whether they can reach `host`. A name other than localhost counts as such."""
         try:
-            return not ipaddress.ip_address(host).is_loopback
+            return not ipaddress.ip_address(self.host).is_loopback
         except ValueError:
-            return host != "localhost"
+            return self.host != "localhost"
 
     @property
     def models_dir(self) -> Path:

@@ -97,11 +97,14 @@ class Daemon:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._supervision = find_supervision()
+        self._listener = passed_socket(self._supervision)
+        host = self._listener.getsockname()[0] if self._listener else settings.config.server.host
+        settings = msgspec.structs.replace(settings, bound_host=host)
         self._settings = settings
         self._taken = settings.config  # with what a SIGHUP changed since
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._supervision = find_supervision()
         self._manager = ServiceManager(self._supervision.notify_socket)
         self._heartbeats = Heartbeats(stuck_seconds=settings.config.watchdog.stuck_seconds)
         self._build(settings)
@@ -142,7 +145,7 @@ class Daemon:
             started_at=time.time(),
             read_log=partial(read_tail, settings.log_file),
         )
-        self.http = HttpServer(create_app(services), config.server, listener=passed_socket(self._supervision))
+        self.http = HttpServer(create_app(services), config.server, listener=self._listener)
 
     def _build_forecast(self, settings: Settings) -> None:
         config = settings.config
@@ -360,7 +363,7 @@ class Daemon:
     def _reload_settings(self) -> None:
         self._queue.submit(LookAgain(trigger="signal"))
         try:
-            settings = find_settings(self._settings.file)
+            settings = msgspec.structs.replace(find_settings(self._settings.file), bound_host=self._settings.bound_host)
             self._keyring.replace(ensure_keys(settings))
             if settings.config.logs != self._taken.logs:
                 configure_logging(msgspec.structs.replace(settings, config=self._with_log_changes(settings.config)))
@@ -368,7 +371,7 @@ class Daemon:
             log.error("the configuration was not read again, the old one stays: %s", error)
             self._audit.write(action="SIGHUP", success=False, error=str(error))
             return
-        self._throttle.replace(limits_in_force(settings.config.limits, other_machines=self._settings.other_machines))
+        self._throttle.replace(limits_in_force(settings.config.limits, other_machines=settings.other_machines))
         taken = [key for key in list_changes(self._taken, settings.config) if not needs_restart(key)]
         waiting = [key for key in list_changes(self._settings.config, settings.config) if needs_restart(key)]
         self._taken = settings.config

@@ -71,7 +71,7 @@ def ensure_keys(settings: Settings) -> tuple[KnownKey, ...]:
 
     The key in the environment takes the place of the file's own; the hashed ones hold beside it. ConfigError when a
     file or the variable holds no usable key, when the file cannot be written, and when there is no admin's and
-    `server.host` lets other machines in: a key that nobody chose must not be what stands between them and the fleet.
+    other machines can reach it: a key that nobody chose must not be what stands between them and the fleet.
     """
     content = read_key_file(settings.key_file) or KeyFile()
     if settings.api_key is None and not content.has_admin:
@@ -88,11 +88,11 @@ def ensure_keys(settings: Settings) -> tuple[KnownKey, ...]:
 
 
 def _make_first_key(settings: Settings, content: KeyFile) -> KeyFile:
-    host = settings.config.server.host
     if settings.other_machines:
         raise ConfigError(
-            f"server.host is {host}, which other machines can reach, and there is no API key. Set {API_KEY_VARIABLE}, "
-            f"or make one with `nordiq-watch key add admin --role admin` (it goes into {settings.key_file})."
+            f"other machines can reach {settings.host} (server.host, or the socket that systemd passes), and there is "
+            f"no API key. Set {API_KEY_VARIABLE}, or make one with `nordiq-watch key add admin --role admin` (it goes "
+            f"into {settings.key_file})."
         )
     content = replace(content, plain=new_key())
     write_key_file(settings.key_file, content)
@@ -103,6 +103,6 @@ def _make_first_key(settings: Settings, content: KeyFile) -> KeyFile:
 def _warn_of_short_key(key: str, source: str, settings: Settings) -> None:
     if len(key) < _SHORT_KEY and settings.other_machines:
         log.warning(
-            "the API key from %s has only %d characters and server.host lets other machines in: it can be guessed. "
+            "the API key from %s has only %d characters and other machines can reach this one: it can be guessed. "
             "`nordiq-watch key add` makes one that cannot.", source, len(key),
         )  # fmt: skip

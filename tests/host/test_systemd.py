@@ -199,7 +199,22 @@ def test_a_daemon_takes_the_passed_socket_and_tells_its_life(manager, listener, 
     assert process.wait(PATIENCE_SECONDS) == 0
 
 
-def start_with(listener: socket.socket, config: Path, manager: Manager) -> subprocess.Popen[bytes]:
+@pytest.mark.slow
+def test_a_passed_socket_that_other_machines_can_reach_needs_a_key(manager, tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("server: {host: 127.0.0.1}\n")
+    with socket.create_server(("0.0.0.0", 0)) as listener:
+        process = start_with(listener, config, manager, stderr=subprocess.PIPE)
+        _, error = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 1
+    assert "error: other machines can reach 0.0.0.0" in error.decode()
+    assert "there is no API key. Set NORDIQ_API_KEY" in error.decode()
+    assert not (tmp_path / ".nordiq_key").exists()
+
+
+def start_with(
+    listener: socket.socket, config: Path, manager: Manager, *, stderr: int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
     descriptor = listener.fileno()
     command = [sys.executable, "-m", "nordiq_watch", "serve", "--config", str(config)]
     return subprocess.Popen(
@@ -208,7 +223,7 @@ def start_with(listener: socket.socket, config: Path, manager: Manager) -> subpr
         pass_fds=[descriptor],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=stderr,
     )
 
 
