@@ -364,9 +364,10 @@ class Daemon:
         self._queue.submit(LookAgain(trigger="signal"))
         try:
             settings = msgspec.structs.replace(find_settings(self._settings.file), bound_host=self._settings.bound_host)
-            self._keyring.replace(ensure_keys(settings))
+            keys = ensure_keys(settings)
             if settings.config.logs != self._taken.logs:
                 configure_logging(msgspec.structs.replace(settings, config=self._with_log_changes(settings.config)))
+            self._keyring.replace(keys)  # nothing can fail any more
         except NordiqError as error:
             log.error("the configuration was not read again, the old one stays: %s", error)
             self._audit.write(action="SIGHUP", success=False, error=str(error))

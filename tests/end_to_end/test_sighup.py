@@ -11,6 +11,8 @@ import yaml
 from support.daemon import DaemonProcess, wait_until
 from support.models import METRICS, drop_model, tiny_spec
 
+from nordiq_watch.host.key_file import add_entry
+
 A = "tft_model_20250101_000000"
 
 
@@ -64,3 +66,14 @@ def test_no_file_is_so_broken_that_the_daemon_ends(daemon: DaemonProcess, text: 
     daemon.signal(signal.SIGHUP)
     wait_until(lambda: "the old one stays" in daemon.log, what="a word about the config")
     assert daemon.get("/admin/models")["count"] == 0
+
+
+def test_where_the_log_cannot_be_opened_the_keys_stay_too(daemon: DaemonProcess) -> None:
+    key = add_entry(daemon.root / ".nordiq_key", "late", "read", created="now")
+    log_file = daemon.root / "logs" / "inference_daemon.log"
+    log_file.rename(log_file.with_suffix(".moved"))
+    log_file.mkdir()
+    change(daemon, logs={"format": "json"})
+    wait_until(lambda: audit(daemon), what="a line in the audit")
+    assert audit(daemon)[0]["success"] is False
+    assert daemon.request("GET", "/admin/models", headers={"X-API-Key": key}).status_code == 401
