@@ -27,6 +27,8 @@ from nordiq_watch.records import DoubleArray
 
 MAX_LABEL_LENGTH = 64
 MAX_UNKNOWN_FIELDS = 50
+MAX_NAMED = 10_000
+"""Refused records of one request that are named; `{"records": [0, 0, …]}` has millions in a few kilobytes of gzip."""
 
 _EXPECTED = 'send {"records": [{"timestamp": …, "server_name": …, METRIC: number, …}, …]}'
 _PLAIN = re.compile(r"[\w.:/-]{1,64}")
@@ -45,7 +47,7 @@ class Rejection:
 @dataclass(frozen=True, slots=True)
 class Rows:
     """What a request held. records[i] was at indices[i]; it has `timestamp`, `server_name`, `status`, `profile`, and
-    the metrics, as `Schema.values_of` gives them.
+    the metrics, as `Schema.values_of` gives them. unnamed: refused records that are not in `rejected`.
     """
 
     records: Sequence[Any]
@@ -53,6 +55,7 @@ class Rows:
     received: int
     rejected: Sequence[Rejection] = ()
     unknown_fields: tuple[str, ...] = ()
+    unnamed: int = 0
 
 
 class Schema:
@@ -101,7 +104,8 @@ class Schema:
     # --- record by record ---
 
     def _read_slowly(self, body: bytes) -> Rows:
-        records, indices, rejected = [], [], []
+        records, indices = [], []
+        rejected: list[Rejection] = []
         unknown: set[str] = set()
         sent = _read_records(body)
         for index, record in enumerate(sent):
@@ -109,9 +113,11 @@ class Schema:
                 records.append(self._read_one(record, unknown))
                 indices.append(index)
             except Refused as refused:
-                rejected.append(Rejection(index, refused.field, refused.reason))
+                if len(rejected) < MAX_NAMED:
+                    rejected.append(Rejection(index, refused.field, refused.reason))
         self._expect(unknown)
-        return Rows(records, indices, len(sent), rejected, _printable_names(unknown))
+        unnamed = len(sent) - len(records) - len(rejected)
+        return Rows(records, indices, len(sent), rejected, _printable_names(unknown), unnamed)
 
     def _read_one(self, record: Any, unknown: set[str]) -> Any:
         if not isinstance(record, dict):

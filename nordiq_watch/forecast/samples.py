@@ -18,6 +18,7 @@ import numpy as np
 
 from nordiq_watch.forecast.rows import (
     MAX_LABEL_LENGTH,
+    MAX_NAMED,
     Range,
     Rejection,
     Rows,
@@ -54,7 +55,7 @@ class ParsedFeed:
 
     batch: the valid records, in order of arrival; None if there is none. indices[i] is the position in the request of
     the batch's row i. clipped: values above 100 % that are kept as 100. unknown_fields: ignored, sorted, at most
-    MAX_UNKNOWN_FIELDS of them.
+    MAX_UNKNOWN_FIELDS of them. rejected: in order, at most MAX_NAMED; there are `unnamed` more.
     """
 
     batch: Batch | None
@@ -63,6 +64,7 @@ class ParsedFeed:
     clipped: int
     unknown_fields: tuple[str, ...]
     indices: Sequence[int] = ()
+    unnamed: int = 0
 
 
 def parse_feed(body: bytes, rules: FeedRules, *, now: float) -> ParsedFeed:
@@ -85,16 +87,18 @@ def judge_rows(rows: Rows, rules: FeedRules, *, schema: Schema, now: float) -> P
     _refuse_old(verdicts, slots, rules, now=now)
     rejected, indices, keep = rows.rejected, rows.indices, verdicts.keep
     if verdicts.rejected:
-        rejected = _in_order((*rejected, *verdicts.rejected))
+        rejected = (*rejected, *verdicts.rejected)
         names, profiles, indices = (list(compress(column, keep)) for column in (names, profiles, indices))
         slots, statuses, values, clips = slots[keep], statuses[keep], values[keep], clips[keep]
+    named, unnamed = _name(rejected, rows.unnamed)
     return ParsedFeed(
         batch=_build_batch(names, profiles, slots=slots, statuses=statuses, values=values),
         received=rows.received,
-        rejected=tuple(rejected),
+        rejected=named,
         clipped=int(clips.sum()),
         unknown_fields=rows.unknown_fields,
         indices=tuple(indices),
+        unnamed=unnamed,
     )
 
 
@@ -145,13 +149,15 @@ def reject_servers(feed: ParsedFeed, servers: Collection[str]) -> ParsedFeed:
         )
         for index, row in compress(zip(feed.indices, feed.batch.rows, strict=True), ~keep)
     )
+    named, unnamed = _name((*feed.rejected, *full), feed.unnamed)
     return ParsedFeed(
         batch=select_rows(feed.batch, keep),
         received=feed.received,
-        rejected=_in_order((*feed.rejected, *full)),
+        rejected=named,
         clipped=feed.clipped,
         unknown_fields=feed.unknown_fields,
         indices=tuple(compress(feed.indices, keep)),
+        unnamed=unnamed,
     )
 
 
@@ -360,5 +366,7 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
-def _in_order(rejections: Sequence[Rejection]) -> tuple[Rejection, ...]:
-    return tuple(sorted(rejections, key=lambda rejection: rejection.index))
+def _name(rejections: Sequence[Rejection], unnamed: int) -> tuple[tuple[Rejection, ...], int]:
+    """In order, those that an answer names, and how many it does not."""
+    named = tuple(sorted(rejections, key=lambda rejection: rejection.index)[:MAX_NAMED])
+    return named, unnamed + len(rejections) - len(named)

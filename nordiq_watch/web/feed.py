@@ -78,9 +78,9 @@ def _take(feed: ParsedFeed) -> tuple[Body, int]:
     if feed.received == 0:
         return {"status": "ignored", "reason": "empty batch"}, 200
     if feed.batch is None:
-        services().events.publish(BatchAccepted(records=0, rejected=len(feed.rejected), clipped=0))
+        services().events.publish(BatchAccepted(records=0, rejected=_count_rejected(feed), clipped=0))
         return _refuse(feed)
-    result = services().ingest.submit(feed.batch, rejected=len(feed.rejected), clipped=feed.clipped)
+    result = services().ingest.submit(feed.batch, rejected=_count_rejected(feed), clipped=feed.clipped)
     taken = reject_servers(feed, result.refused)
     return _refuse(taken) if taken.batch is None else (_accept(taken, result), 200)
 
@@ -154,10 +154,15 @@ def _refuse(feed: ParsedFeed) -> tuple[Body, int]:
     return {"error": "No valid record", "detail": detail, "records_received": feed.received, **_remarks(feed)}, 422
 
 
+def _count_rejected(feed: ParsedFeed) -> int:
+    return len(feed.rejected) + feed.unnamed
+
+
 def _remarks(feed: ParsedFeed) -> Body:
     """What the sender should look at, where there is anything."""
     remarks = {
         "rejected": [asdict(rejection) for rejection in feed.rejected],
+        "rejected_unnamed": feed.unnamed,
         "clipped": feed.clipped,
         "unknown_fields": feed.unknown_fields,
     }

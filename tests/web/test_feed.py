@@ -11,6 +11,7 @@ from support.web_world import METRICS, NOW
 
 from nordiq_watch.events import BatchAccepted
 from nordiq_watch.feeders.remote_write import _message_type
+from nordiq_watch.forecast.rows import MAX_NAMED
 from nordiq_watch.storage.journal import Journal
 
 
@@ -73,6 +74,16 @@ def test_bad_records_are_named_and_the_valid_ones_kept(world):
         (3, "record"),
     ]
     assert all(entry["reason"] for entry in answer.json["rejected"])
+
+
+@pytest.mark.parametrize("bad", ["0", '{"timestamp": 1, "server_name": "a", "cpu_user_pct": 1}'])
+def test_millions_of_bad_records_make_no_answer_without_end(world, bad):
+    records = ", ".join([bad] * (MAX_NAMED + 5) + [json.dumps(record())])
+    answer = world.client.post("/feed/data", data=f'{{"records": [{records}]}}')
+    assert (answer.status_code, answer.json["window_size"]) == (200, 1)
+    assert (len(answer.json["rejected"]), answer.json["rejected_unnamed"]) == (MAX_NAMED, 5)
+    assert answer.json["records_received"] == MAX_NAMED + 6
+    assert b"feed_records_rejected_total 10005.0" in world.client.get("/metrics").data
 
 
 def test_clipped_values_and_unknown_fields_are_mentioned(world):
