@@ -6,6 +6,7 @@ that are not in it (metadata, exemplars, histograms) are skipped by protobuf its
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -27,20 +28,23 @@ _FIELDS = {
 """Message → its fields: name, number, type; a message's name stands for a list of them."""
 
 
-def read_remote_write(body: bytes, *, limit_bytes: int) -> list[Series]:
-    """The series of a request's body. BodyTooLarge if it unpacks to more; RequestError if it is no such message."""
+def read_remote_write(body: bytes, *, limit_bytes: int) -> Iterator[Series]:
+    """The series of a request's body, one after the other: in Python's objects, all of them are many times the body.
+
+    BodyTooLarge if it unpacks to more; RequestError if it is no such message.
+    """
     message = _message_type()()
     try:
         message.ParseFromString(_unpack(body, limit_bytes))
     except DecodeError:
         raise RequestError("the body is no remote write 0.1.0 message (protobuf prometheus.WriteRequest)") from None
-    return [
+    return (
         Series(
             labels={label.name: label.value for label in series.labels},
             samples=sorted((sample.timestamp / _MILLISECONDS, sample.value) for sample in series.samples),
         )
         for series in message.timeseries
-    ]
+    )
 
 
 def _unpack(body: bytes, limit_bytes: int) -> bytes:

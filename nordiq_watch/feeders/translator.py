@@ -147,6 +147,8 @@ class Translator:
     def _sort_in(
         self, series: Series, waiting: dict[str, dict[float, list[tuple[Labels, float]]]], newest: float
     ) -> None:
+        if not series.samples:
+            return
         roles = [number for number, rule in enumerate(self._rules) if _belongs(rule, series.labels)]
         if not roles:
             return

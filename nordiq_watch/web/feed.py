@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import cast
@@ -85,7 +85,7 @@ def _take(feed: ParsedFeed) -> tuple[Body, int]:
     return _refuse(taken) if taken.batch is None else (_accept(taken, result), 200)
 
 
-def _take_series(series: Sequence[Series], translator: Translator) -> tuple[Body, int]:
+def _take_series(series: Iterable[Series], translator: Translator) -> tuple[Body, int]:
     """As `_take`. What was answered with 503 comes again, and is read again."""
     readings = translator.translate(series, newest=services().clock() + services().config.window.future_seconds)
     answer = _take(_judge(readings))

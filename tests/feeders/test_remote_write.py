@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 from contextlib import suppress
 
 import cramjam
@@ -26,11 +27,22 @@ def pack(message: bytes) -> bytes:
 
 
 def test_a_message_by_the_letter_of_the_format() -> None:
-    assert read_remote_write(pack(MESSAGE), limit_bytes=1000) == [Series({"__name__": "up"}, [(1.0, 1.5)])]
+    assert list(read_remote_write(pack(MESSAGE), limit_bytes=1000)) == [Series({"__name__": "up"}, [(1.0, 1.5)])]
 
 
 def test_an_empty_message_has_no_series() -> None:
-    assert read_remote_write(pack(b""), limit_bytes=1000) == []
+    assert list(read_remote_write(pack(b""), limit_bytes=1000)) == []
+
+
+def test_series_are_made_one_after_the_other() -> None:
+    """All at once they were a hundred times the body: two bytes are an empty one."""
+    body = pack(b"\x0a\x00" * 200_000)
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in read_remote_write(body, limit_bytes=1_000_000)) == 200_000
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_message_that_unpacks_to_too_much_is_refused_before_it_is_unpacked() -> None:
@@ -59,4 +71,4 @@ def test_what_is_no_remote_write_is_refused_in_one_line(body: bytes, said: str) 
 def test_no_bytes_do_anything_but_be_read_or_refused(body: bytes) -> None:
     for sent in (body, pack(body)):
         with suppress(RequestError, BodyTooLarge):
-            read_remote_write(sent, limit_bytes=10_000)
+            list(read_remote_write(sent, limit_bytes=10_000))

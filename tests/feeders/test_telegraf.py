@@ -7,7 +7,7 @@ import pytest
 
 from nordiq_watch.errors import RequestError
 from nordiq_watch.feeders.series import Series
-from nordiq_watch.feeders.telegraf import read_telegraf
+from nordiq_watch.feeders.telegraf import MAX_TAGS, read_telegraf
 
 METRIC: dict[str, Any] = {
     "name": "system",
@@ -22,9 +22,16 @@ EXPECTED = [
 
 
 def test_a_batch_and_a_single_metric() -> None:
-    assert read_telegraf(json.dumps({"metrics": [METRIC]}).encode()) == EXPECTED
-    assert read_telegraf(json.dumps(METRIC).encode()) == EXPECTED
-    assert read_telegraf(b'{"metrics": []}') == []
+    assert list(read_telegraf(json.dumps({"metrics": [METRIC]}).encode())) == EXPECTED
+    assert list(read_telegraf(json.dumps(METRIC).encode())) == EXPECTED
+    assert list(read_telegraf(b'{"metrics": []}')) == []
+
+
+def test_the_tags_that_each_field_carries_are_few() -> None:
+    tags = {f"tag{number}": "" for number in range(MAX_TAGS)}
+    assert len(list(read_telegraf(json.dumps(METRIC | {"tags": tags}).encode()))) == 2
+    with pytest.raises(RequestError, match="the metric 'system' has 101 tags; at most 100 are taken"):
+        read_telegraf(json.dumps(METRIC | {"tags": tags | {"one": "more"}}).encode())
 
 
 @pytest.mark.parametrize(
