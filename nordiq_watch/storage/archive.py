@@ -102,10 +102,17 @@ class Archive:
         return SampleFile(path, metrics=self._metrics, interval_seconds=self._interval_seconds, in_log=False)
 
     def _forget_old_days(self) -> None:
-        """Keeps the newest days that have data, however the clock jumped in between; never fewer than a window has."""
-        for day, path in list(self.files().items())[: -self._days]:
-            with storage_errors(path):
-                path.unlink()
+        """Keeps the newest days that have data, however the clock jumped in between; never fewer than a window has.
+
+        Days from ahead of the clock are counted by themselves: one of them must not take the place of one of today's.
+        """
+        today = time.strftime(_DAY, time.gmtime(self._clock()))
+        files = self.files()
+        known = [day for day in files if day <= today]
+        ahead = [day for day in files if day > today]
+        for day in (*known[: -self._days], *ahead[: -self._days]):
+            with storage_errors(files[day]):
+                files[day].unlink()
             log.info("%s of the archive was deleted: the newest %d days are kept", day, self._days)
 
     def _set_aside(self, path: Path, cause: CorruptDatabase) -> None:
