@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from hashlib import sha256
 from secrets import token_hex
 from typing import Any
 
@@ -232,7 +233,10 @@ class Daemon:
 
     def _build_reload(self, settings: Settings) -> None:
         config = settings.config
+        requirements = Requirements(config.metrics, config.window.interval_seconds, config.window.length)
         store = DecisionStore(settings.state_dir / "decisions.json")
+        held_against = (__version__, requirements, config.models.trusted_keys, config.reload.canary)
+        store.save(store.current.with_judge(sha256(repr(held_against).encode()).hexdigest()[:16]))
         history = ReloadHistory(settings.state_dir / "reloads.jsonl")
         catalogue = Catalogue(settings.models_dir)
         self._queue = ReloadQueue(wall_clock=time.time, first_id=history.last_id + 1)
@@ -247,10 +251,7 @@ class Daemon:
             catalogue=catalogue,
             lookout=lookout,
             promotion=Promotion(
-                Loader(
-                    Requirements(config.metrics, config.window.interval_seconds, config.window.length),
-                    check_trust=trust_in(config.models.trusted_keys),
-                ),
+                Loader(requirements, check_trust=trust_in(config.models.trusted_keys)),
                 Canary(config.reload.canary, snapshot=self._window.snapshot, latest=self._forecaster.latest),
                 self._live,
                 room=Room(

@@ -38,13 +38,15 @@ class Refusal(Struct, frozen=True, kw_only=True):
 class Decisions(Struct, frozen=True, kw_only=True):
     """pinned: the version that the operator named. lineage: versions that were live, the last is the live one.
 
-    generation: the number of the last swap; it never goes back, not even over a restart.
+    generation: the number of the last swap; it never goes back, not even over a restart. judge: the mark of the program
+    and of the settings that the versions were held against.
     """
 
     pinned: str | None = None
     lineage: tuple[str, ...] = ()
     generation: int = 0
     refusals: dict[str, Refusal] = {}
+    judge: str = ""
 
     @property
     def live(self) -> str | None:
@@ -68,6 +70,13 @@ class Decisions(Struct, frozen=True, kw_only=True):
 
     def with_refusal(self, version: str, refusal: Refusal) -> Decisions:
         return msgspec.structs.replace(self, refusals={**self.refusals, version: refusal})
+
+    def with_judge(self, mark: str) -> Decisions:
+        """Another program, or other settings, may take what was rejected; what the operator left stays away."""
+        if mark == self.judge:
+            return self
+        kept = {name: refusal for name, refusal in self.refusals.items() if refusal.state != "rejected"}
+        return msgspec.structs.replace(self, judge=mark, refusals=kept)
 
     def with_rollback(self, left: str, *, to: str, generation: int, refusal: Refusal) -> Decisions:
         """`to` is live again, `left` stays away and a pin on it ends. Both may be one name with different bytes."""

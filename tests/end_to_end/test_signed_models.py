@@ -41,6 +41,24 @@ def test_only_what_is_signed_goes_live(tmp_path: Path, capsys: pytest.CaptureFix
     assert "check: signature" in capsys.readouterr().err
 
 
+def test_what_a_setting_kept_away_goes_live_under_the_right_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    private = tmp_path / "signing.pem"
+    main(["sign", "--new-key", str(private)])
+    right, wrong = capsys.readouterr().out.strip(), "A" * 43 + "="
+    length = tiny_spec().max_encoder_length
+    sections = {"window": {"length": length}, "training": {"max_encoder_length": length}}
+    with DaemonProcess(tmp_path / "site", metrics=METRICS, models={"trusted_keys": [wrong]}, **sections) as daemon:
+        main(["sign", str(drop_model(daemon.models, A)), "--key", str(private)])
+        wait_until(lambda: daemon.state_of(A)[0] == "rejected", what="the version to be rejected")
+        assert "which models.trusted_keys does not have" in daemon.state_of(A)[1]
+        daemon.stop()
+        daemon.config_file.write_text(daemon.config_file.read_text().replace(wrong, right))
+        daemon.start()
+        daemon.wait_for_live(A)
+
+
 def test_what_cannot_be_signed_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     private = tmp_path / "signing.pem"
     main(["sign", "--new-key", str(private)])
