@@ -24,16 +24,19 @@ _TRAINING_TOO = "nordiq-watch-train.service.d/gpu.conf"
 _HIDDEN = ("/home", "/root", "/run/user")  # by ProtectHome=
 _PLAIN = re.compile(r"/[A-Za-z0-9._+/-]*")  # systemd reads these characters as they are, without quotes
 
+_AS_MODULE = " -m nordiq_watch"
+
 State = Literal["new", "unchanged", "differs"]
 
 
 def plan_units(shipped: Mapping[str, str], *, program: str, data_dir: str, gpu: bool) -> dict[str, str]:
-    """Where each file goes → its text. shipped: path below `systemd/` → text. program: a command, absolute.
+    """Where each file goes → its text. shipped: path below `systemd/` → text. program: an absolute path, or that of a
+    Python and `-m nordiq_watch`.
 
     Without `gpu`, the drop-ins for one are left out: in their place they are in force. ConfigError for a path that a
     unit file cannot hold.
     """
-    for path in (program.split(" ")[0], data_dir):
+    for path in (program.removesuffix(_AS_MODULE), data_dir):
         if not _PLAIN.fullmatch(path):
             raise ConfigError(
                 f"{path!r} cannot be named in a unit file: it must be absolute, of letters, digits and ._+-"

@@ -45,6 +45,12 @@ def test_a_path_that_a_unit_cannot_hold_is_refused(path: str) -> None:
         plan_units(SHIPPED, program="/usr/bin/nordiq-watch", data_dir=path, gpu=False)
 
 
+@pytest.mark.parametrize("program", ["/opt/my programs/nordiq-watch", "/opt/x serve\nExecStartPre=/bin/sh", "/a %h"])
+def test_a_program_of_several_words_is_refused(program: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be named in a unit file"):
+        plan_units(SHIPPED, program=program, data_dir="/var/lib/nordiq-watch", gpu=False)
+
+
 def test_a_file_is_compared_and_written_whole(tmp_path: Path) -> None:
     path = below(tmp_path, "/etc/systemd/system/x.service")
     assert path == tmp_path / "etc/systemd/system/x.service"
