@@ -93,6 +93,16 @@ def test_the_rules_are_rules() -> None:
     assert "SUCCESS" in done.stdout
 
 
+@promtool
+def test_each_rule_fires_when_it_should_and_not_otherwise() -> None:
+    stories = Path(__file__).with_name("alerts.test.yml")
+    done = subprocess.run(["promtool", "test", "rules", str(stories)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = {story["alert_rule_test"][0]["alertname"] for story in yaml.safe_load(stories.read_text())["tests"]}
+    rules = yaml.safe_load((DOCS / "alerts.yml").read_text())
+    assert told == {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
+
+
 def expressions() -> list[str]:
     rules = yaml.safe_load((DOCS / "alerts.yml").read_text())
     board = json.loads((DOCS / "grafana.json").read_text())
