@@ -368,7 +368,7 @@ class Daemon:
             keys = ensure_keys(settings)
             if settings.config.logs != self._taken.logs:
                 configure_logging(msgspec.structs.replace(settings, config=self._with_log_changes(settings.config)))
-            self._keyring.replace(keys)  # nothing can fail any more
+            new_keys, old_keys = self._keyring.replace(keys)  # nothing can fail any more
         except NordiqError as error:
             log.error("the configuration was not read again, the old one stays: %s", error)
             self._audit.write(action="SIGHUP", success=False, error=str(error))
@@ -380,7 +380,14 @@ class Daemon:
         if waiting:
             log.warning("changed in %s, but only a restart applies it: %s", settings.file, ", ".join(waiting))
         log.info("settings read again: the keys%s", "".join(f", {key}" for key in taken))
-        self._audit.write(action="SIGHUP", success=True, taken=taken, waiting_for_restart=waiting)
+        self._audit.write(
+            action="SIGHUP",
+            success=True,
+            taken=taken,
+            waiting_for_restart=waiting,
+            keys_added=new_keys,
+            keys_revoked=old_keys,
+        )
 
     def _with_log_changes(self, new: Config) -> Config:
         """The new log settings, but for the directory: the audit and this log stay where they are until a restart."""

@@ -40,8 +40,11 @@ class Keyring:
     def __init__(self, keys: Sequence[KnownKey]) -> None:
         self._keys = tuple(keys)
 
-    def replace(self, keys: Sequence[KnownKey]) -> None:
-        self._keys = tuple(keys)
+    def replace(self, keys: Sequence[KnownKey]) -> tuple[list[str], list[str]]:
+        """Other keys from now on. The ids of those that are new, and of those that hold no more."""
+        before, self._keys = self._keys, tuple(keys)
+        new = [key.holder.id for key in self._keys if key not in before]
+        return new, [key.holder.id for key in before if key not in self._keys]
 
     def identify(self, presented: str) -> KeyHolder | None:
         """Whose key this is; None for a wrong one. Takes equally long for every one, right or wrong, of any length."""

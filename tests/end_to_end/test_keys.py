@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 
@@ -35,6 +36,9 @@ def test_keys_are_rotated_without_a_restart(daemon: DaemonProcess) -> None:
     wait_until(lambda: status_of(daemon, old) == 401, what="the old key to hold no more")
     assert status_of(daemon, new) == 200
     assert daemon.get("/admin/models")["count"] == 0
+    lines = [json.loads(line) for line in (daemon.root / "logs" / "audit.jsonl").read_text().splitlines()]
+    signals = [(line["keys_added"], line["keys_revoked"]) for line in lines if line["action"] == "SIGHUP"]
+    assert signals == [(["grafana-1"], []), (["grafana-2"], ["grafana-1"])]
     assert not any(key in daemon.log for key in (old, new, daemon.key))
 
 
