@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -73,7 +73,7 @@ class Ledger:
         self._is_restored = False
         self._archive_unread = True
         self._held_from: int | None = None
-        self._ahead: list[Batch] = []
+        self._ahead: set[int] = set()
         self._troubles: dict[str, Trouble] = {}
         self._retry_at = 0.0
 
@@ -153,24 +153,35 @@ class Ledger:
         return self._attempt("journal", self._journal.clear)
 
     def _write_archive(self) -> None:
-        slices = [batch for slot in sorted(self._unsettled) if (batch := self._window.slice(slot)) is not None]
-        ahead = sorted({slot for batch in self._ahead for slot in batch.slots.tolist()})
-        self._archive.write([*slices, *filter(None, map(self._slice_ahead, ahead))])
+        """Slots of the window as they are there. Those outside of it from archive and journal: they are ahead of the
+        clock, or left the window while the archive did not work.
+        """
+        slices = {slot: self._window.slice(slot) for slot in sorted(self._unsettled | self._ahead)}
+        self._archive.write([batch for batch in slices.values() if batch is not None])
+        outside = [slot for slot, batch in slices.items() if batch is None]
+        if outside:  # last: they cost a look at the whole journal, for nothing while the archive does not work
+            self._archive.write(self._slices_outside(outside))
 
-    def _slice_ahead(self, slot: int) -> Batch | None:
-        """A slot that the journal has from ahead of the clock, over what the archive has of it; it is in no window."""
-        column = Window(
+    def _slices_outside(self, slots: Sequence[int]) -> list[Batch]:
+        """One batch a slot, the oldest first, of what archive and journal have of them."""
+        columns = {slot: self._one_column() for slot in slots}
+        archived = chain.from_iterable(self._archive.replay(slot, slot) for slot in slots)
+        for batch in chain(archived, self._journal.replay(0)):
+            for slot in columns.keys() & set(batch.slots.tolist()):
+                part = select_rows(batch, batch.slots == slot)
+                assert part is not None  # the batch has that slot
+                columns[slot].apply(part)
+        return [made for slot, column in columns.items() if (made := column.slice(slot)) is not None]
+
+    def _one_column(self) -> Window:
+        """A window of one slot, with the rules of the real one for doubles."""
+        return Window(
             self._window.metrics,
             interval_seconds=self._window.interval_seconds,
             length=1,
             max_servers=self._window.max_servers,
             silent_seconds=0,
         )
-        for batch in chain(self._archive.replay(slot, slot), self._ahead):
-            of_slot = select_rows(batch, batch.slots == slot)
-            if of_slot is not None:
-                column.apply(of_slot)
-        return column.slice(slot)
 
     def _newest_allowed(self) -> int:
         return int((self._clock() + self._future_seconds) // self._window.interval_seconds)
@@ -209,10 +220,9 @@ class Ledger:
     def _journaled_up_to(self, limit: int) -> Iterator[Batch]:
         for batch in self._journal.replay(0):
             ahead = batch.slots > limit
-            waiting = select_rows(batch, ahead)
-            if waiting is not None:
-                self._ahead.append(waiting)
-                first = int(waiting.slots.min())
+            if ahead.any():
+                self._ahead.update(batch.slots[ahead].tolist())
+                first = int(batch.slots[ahead].min())
                 self._held_from = first if self._held_from is None else min(first, self._held_from)
             past = select_rows(batch, ~ahead)
             if past is not None:
@@ -233,7 +243,7 @@ class Ledger:
 
     def _settle_before(self, slot: int) -> None:
         """What is about to leave the window goes to the archive first."""
-        if self._unsettled and min(self._unsettled) <= slot - self._window.length:
+        if self._unsettled and min(self._unsettled) <= slot - self._window.length and not self._archive_waits():
             self.settle()
 
     def _is_due(self) -> bool:
@@ -246,7 +256,10 @@ class Ledger:
             or self._journal.bytes >= SETTLE_BYTES
             or self._journal.is_short
         )
-        return due and not ("archive" in self._troubles and self._is_too_soon())
+        return due and not self._archive_waits()
+
+    def _archive_waits(self) -> bool:
+        return "archive" in self._troubles and self._is_too_soon()
 
     # --- what does not work ---
 

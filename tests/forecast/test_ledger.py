@@ -202,6 +202,26 @@ def test_a_window_that_is_ahead_of_the_clock_and_cannot_be_filled_anew_takes_not
     assert state.slots_of("a") == [START]
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_left_the_window_while_the_archive_did_not_work_gets_there_when_it_does(
+    tmp_path: Path, restarted: bool
+) -> None:
+    state = State(tmp_path / "state", now=(START + 100) * 300.0)
+    (state.root / "archive").mkdir()
+    block(state.root / "archive")
+    for slot in range(START, START + 3 * LENGTH):
+        state.take(Sample("a", slot))
+    state.take(Sample("b", START + 3 * LENGTH - 1))
+    assert [trouble.part for trouble in state.ledger.troubles] == ["archive"]
+    if restarted:
+        state.restart()
+    unblock(state.root / "archive")
+    state.now += module.RETRY_SECONDS
+    assert state.ledger.settle()
+    assert state.archive_slots() == list(range(START, START + 3 * LENGTH))
+    assert list(state.journal.replay(0)) == []
+
+
 def test_a_clock_that_goes_back_does_not_put_off_the_next_try(tmp_path: Path) -> None:
     state = State(tmp_path / "state")
     state.journal.close()
