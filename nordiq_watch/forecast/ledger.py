@@ -15,6 +15,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import chain
 
 import numpy as np
@@ -89,6 +90,11 @@ class Ledger:
             self._archive_unread = not self._attempt("archive", lambda: self._read_archive(limit))
         self._is_restored = self._attempt("journal", lambda: self._read_journal(limit))
         log.info("window restored: %d servers, %d samples", self._window.servers_tracked, self._window.size)
+        if self._held_from is not None:
+            first = datetime.fromtimestamp(self._held_from * self._window.interval_seconds, UTC)
+            log.warning(
+                "samples from %s on are ahead of this machine's clock, and wait: is it right?", f"{first:%F %T}Z"
+            )
 
     def take(self, batch: Batch) -> None:
         """The batch is in the journal and in the window when this returns. StorageError: it is in neither."""

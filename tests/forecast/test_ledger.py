@@ -260,13 +260,17 @@ def test_a_journal_with_samples_from_ahead_of_the_clock_is_emptied_like_any_othe
 
 
 @pytest.mark.parametrize("settled", [True, False])
-def test_a_machine_that_boots_in_1970_has_its_window_when_the_clock_is_set(state: State, settled: bool) -> None:
+def test_a_machine_that_boots_in_1970_has_its_window_when_the_clock_is_set(
+    state: State, settled: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     state.take(Sample("a", START))
     if settled:
         state.ledger.settle()
     true_time, state.now = state.now, 100.0
     state.restart()
     assert state.window.newest_slot is None
+    said = "samples from 2017-07-14 02:40:00Z on are ahead of this machine's clock, and wait: is it right?"
+    assert caplog.messages[-1] == said
     state.now = true_time + 300
     state.take(Sample("a", START + 1))
     assert state.slots_of("a") == [START, START + 1]
