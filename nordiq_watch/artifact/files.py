@@ -1,4 +1,4 @@
-"""Opening files of a model directory: regular files only, never through a link, never more bytes than expected."""
+"""Opening files of a model directory: regular files only, through no link, never more bytes than expected."""
 
 from __future__ import annotations
 
@@ -12,8 +12,15 @@ MAX_JSON_BYTES = 64 * 2**20
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Opens a regular file for reading. OSError for a link, a pipe, a device or a missing file; never blocks on one."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    """Opens a regular file for reading. OSError for a link, a pipe, a device or a missing file; never blocks on one.
+
+    The directory that it is in may be no link either: a version could become one after it was seen.
+    """
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    finally:
+        os.close(directory)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "is not a regular file", str(path))

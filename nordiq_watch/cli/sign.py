@@ -35,10 +35,11 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.model_dir is None or not args.model_dir.is_dir():
         raise ConfigError("name the model directory to sign, such as models/tft_model_…")
-    verdict = judge(args.model_dir)
+    directory = args.model_dir.resolve()
+    verdict = judge(directory)
     if not verdict.complete:
         raise ConfigError(f"{args.model_dir} is not complete and was not signed: {verdict.reason}")
     key = read_private_key(args.key)
-    sign_model(args.model_dir.resolve(), key)
+    sign_model(directory, key)
     print(f"{args.model_dir} is signed by {show_public(key)}")
     return 0

@@ -52,7 +52,8 @@ def look_at(path: Path) -> Version:
 
     if not path.is_dir():
         raise ConfigError(f"{path} is not a directory. Name a model directory, such as models/tft_model_…")
-    return Version(path.resolve().name, path, timestamp=None, fingerprint="", size_bytes=0, modified=0.0)
+    place = path.resolve()
+    return Version(place.name, place, timestamp=None, fingerprint="", size_bytes=0, modified=0.0)
 
 
 def prove(version: Version, config: Config | None) -> Servable:

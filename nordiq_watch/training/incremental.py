@@ -58,7 +58,8 @@ def find_newest(models_dir: Path, report: Callable[[str], None]) -> Predecessor 
     """
     if not models_dir.is_dir():
         return None
-    names = [path.name for path in models_dir.iterdir() if path.is_dir() and is_candidate(path.name)]
+    places = [path for path in models_dir.iterdir() if path.is_dir() and not path.is_symlink()]
+    names = [path.name for path in places if is_candidate(path.name)]
     for name in sorted(names, key=age_key, reverse=True):
         try:
             return _read(models_dir / name)

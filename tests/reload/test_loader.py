@@ -21,3 +21,13 @@ def test_what_cannot_be_read_is_named_without_its_place_on_the_host(tmp_path: Pa
         Loader(None).read(version)
     assert file in caught.value.reason
     assert str(tmp_path) not in str(caught.value)
+
+
+def test_a_version_that_became_a_link_after_it_was_seen_is_not_followed(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    secret = drop_model(tmp_path / "elsewhere", A)
+    (models / A).symlink_to(secret)
+    version = Version(A, models / A, timestamp=None, fingerprint="", size_bytes=0, modified=0.0)
+    with pytest.raises(ModelRejected, match="Not a directory"):
+        Loader(None).read(version)

@@ -177,10 +177,11 @@ def test_weights_that_are_not_the_hashed_ones_are_not_taken(root: Path) -> None:
     assert "SHA-256" in said[0]
 
 
-def test_hidden_and_unfinished_directories_are_no_models(root: Path) -> None:
+def test_hidden_and_unfinished_directories_and_links_are_no_models(root: Path) -> None:
     models, good = root / "models", only_model(root)
     shutil.copytree(good, models / ".tft_model_20990101_000000.x")
     shutil.copytree(good, models / "tft_model_20990101_000000.partial")
+    (models / "tft_model_29990101_000000").symlink_to(good)  # no version: the daemon follows no link either
     newest = find_newest(models, lambda _: pytest.fail("nothing to say"))
     assert newest is not None and newest.name == good.name
 
