@@ -20,14 +20,15 @@ _LABELS = np.array(["" if code == UNKNOWN_STATUS else label for code, label in e
 def read_archive(path: Path, metrics: Sequence[str]) -> pd.DataFrame:
     """One row a sample, with the columns of `tables.read_table`. DatasetError if the file cannot be read.
 
-    A metric that was never measured on that day is left out.
+    A metric that was never measured on that day is left out; a day of other metrics, from before the config changed,
+    has no rows.
     """
     try:
         pieces = [_table_of(batch, interval, metrics) for interval, batch in read_samples(path, metrics=metrics)]
     except StorageError as error:
         raise DatasetError(f"{path}: cannot be read as a day of the archive: {error}") from None
     if not pieces:
-        raise DatasetError(f"{path}: holds no sample of {', '.join(metrics)}")
+        return pd.DataFrame({"time": np.empty(0, dtype=np.int64), "server_name": np.empty(0, dtype=object)})
     table = pd.concat(pieces, ignore_index=True)
     return table.drop(columns=[metric for metric in metrics if table[metric].isna().all()])
 

@@ -84,9 +84,10 @@ class FleetData:
 def load_dataset(directory: Path, *, metrics: Sequence[str], interval_seconds: int) -> FleetData:
     """Reads every *.parquet and *.csv of `directory`. Raises DatasetError, naming file and row where there are any."""
     repairs: list[str] = []
-    table = pd.concat([read_table(path, metrics) for path in list_files(directory)], ignore_index=True)
-    if table.empty:
-        raise DatasetError(f"{directory}: its files have columns, but no rows")
+    tables = [table for path in list_files(directory) if not (table := read_table(path, metrics)).empty]
+    if not tables:
+        raise DatasetError(f"{directory}: its files have no rows with a metric of the config")
+    table = pd.concat(tables, ignore_index=True)
     names = [metric for metric in metrics if metric in table.columns]
     for name in names:
         table[name] = _check_range(table[name], repairs)

@@ -49,6 +49,15 @@ def test_the_trainer_reads_what_the_daemon_keeps_while_the_daemon_has_it(archive
     assert {day: path.read_bytes() for day, path in archive.files().items()} == before
 
 
+def test_days_from_before_the_metrics_changed_are_passed_over(archive: Archive, tmp_path: Path) -> None:
+    archive.write([make_batch([Sample("a", FIRST, {"mem_used_pct": 1.0})])])
+    archive.write([make_batch([Sample("a", FIRST + 288 + slot)]) for slot in range(3)])
+    data = load_dataset(tmp_path / "archive", metrics=("cpu_user_pct", "load_average"), interval_seconds=300)
+    assert [(series.first_slot, len(series.values)) for series in data.series] == [(FIRST + 288, 3)]
+    with pytest.raises(DatasetError, match="no rows with a metric of the config"):
+        load_dataset(tmp_path / "archive", metrics=("load_average",), interval_seconds=300)
+
+
 def test_a_file_that_is_no_day_of_an_archive_is_named(tmp_path: Path) -> None:
     path = tmp_path / "2024-10-04.sqlite3"
     path.write_bytes(b"no database" * 1000)
