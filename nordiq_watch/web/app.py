@@ -68,6 +68,7 @@ def create_app(services: Services) -> Flask:
     for part in _PARTS:
         app.register_blueprint(part.routes)
     _observe_requests(app, Instruments(services))
+    app.after_request(_forbid_sniffing)
     views.keep_views(app, services)
     keep_trail(app, services.audit)
     answer_conditionally(app)
@@ -92,6 +93,12 @@ class _InOrder(DefaultJSONProvider):
     def response(self, *args: Any, **fields: Any) -> Response:
         body = orjson.dumps(self._prepare_response_obj(args, fields), default=self.default)
         return Response(body + b"\n", mimetype=self.mimetype)
+
+
+def _forbid_sniffing(response: Response) -> Response:
+    """Names in answers come from whoever feeds: no browser may take JSON or CSV with one in it for a page."""
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
 
 
 def _observe_requests(app: Flask, instruments: Instruments) -> None:

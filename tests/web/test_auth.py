@@ -20,7 +20,7 @@ def every_request(world):
     assert len(rules) >= 14
     for rule in rules:
         path = re.sub("<[^>]+>", "1", rule.rule)
-        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
             yield method, path, rule
     for path in ("/nothing", "/admin", "/admin/", "/admin/models/", "//admin/models", "/health/", "/static/x"):
         yield "GET", path, None
@@ -54,6 +54,13 @@ def test_with_the_key_every_route_is_reached(world):
         if rule is not None and method not in rule.methods:
             expected_miss = {405}
         assert status not in {401, 404, 405, 500} - expected_miss, (method, path, status)
+
+
+def test_no_answer_may_be_taken_for_a_page(world):
+    world.desk.outcome = {"outcome": "unpinned"}
+    for method, path, _ in every_request(world):
+        for client in (world.client, world.stranger):
+            assert client.open(path, method=method).headers["X-Content-Type-Options"] == "nosniff", (method, path)
 
 
 def declared_routes(world):
