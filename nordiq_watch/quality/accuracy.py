@@ -87,7 +87,7 @@ def choose_rows(servers: Sequence[str], limit: int) -> IntArray:
 
 def score(claim: Claim, came: Measured) -> dict[BookKey, Tally]:
     """The sums over the claim's points, metric by metric; metrics without a known point are left out."""
-    truth = _look_up(claim, came)
+    truth = look_up(came, claim.servers, claim.targets)
     shown, last = claim.values[..., : len(LEVELS)].astype(np.float64), claim.values[..., -1].astype(np.float64)
     known = ~(np.isnan(truth) | np.isnan(last) | np.isnan(shown).any(axis=-1))  # (servers, targets)
     columns = {
@@ -107,12 +107,12 @@ def score(claim: Claim, came: Measured) -> dict[BookKey, Tally]:
     }
 
 
-def _look_up(claim: Claim, came: Measured) -> DoubleArray:
+def look_up(came: Measured, servers: Sequence[str], targets: Sequence[str]) -> DoubleArray:
     """(servers, targets): what came; NaN where nothing did."""
     row_by_name: Mapping[str, int] = {name: row for row, name in enumerate(came.servers)}
-    truth = np.full(claim.values.shape[:2], np.nan)
-    rows = np.array([row_by_name.get(name, -1) for name in claim.servers], dtype=np.int64)
-    for column, target in enumerate(claim.targets):
+    truth = np.full((len(servers), len(targets)), np.nan)
+    rows = np.array([row_by_name.get(name, -1) for name in servers], dtype=np.int64)
+    for column, target in enumerate(targets):
         if target in came.metrics:
             measured = came.values[rows[rows >= 0], came.metrics.index(target)]
             truth[rows >= 0, column] = measured

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nordiq_watch.quality.accuracy import look_up
 from nordiq_watch.quantiles import rearrange
 from nordiq_watch.records import DoubleArray, FloatArray, Forecasting, Measured, ModelIdentity
 
@@ -54,12 +55,7 @@ def expect_next(made: Forecasting) -> Expectation:
 
 def compare(expected: Expectation, came: Measured) -> Surprise:
     """The expectation beside what came in its slot."""
-    row_by_name = {name: row for row, name in enumerate(came.servers)}
-    rows = np.array([row_by_name.get(name, -1) for name in expected.servers], dtype=np.int64)
-    truth = np.full(expected.bands.shape[:2], np.nan)
-    for column, target in enumerate(expected.targets):
-        if target in came.metrics:
-            truth[rows >= 0, column] = came.values[rows[rows >= 0], came.metrics.index(target)]
+    truth = look_up(came, expected.servers, expected.targets)
     p10, p50, p90 = np.moveaxis(expected.bands.astype(np.float64), -1, 0)
     spread = np.maximum((p90 - p10) / BAND_IN_DEVIATIONS, _NARROWEST * np.maximum(np.abs(p50), 1.0))
     sizes = (truth - p50) / spread
