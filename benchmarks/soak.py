@@ -16,14 +16,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import msgspec
 from common import Report, Row, Target, median, run_benchmark, tell
 from matplotlib.figure import Figure
 from support.daemon import DaemonProcess, wait_until
 from support.drop_site import SECTIONS, Shelf
-from support.models import METRICS, tiny_spec
-
-from nordiq_watch.spec import ModelSpec
+from support.models import METRICS, larger_spec
 
 TICKS, QUICK_TICKS = 20_000, 1_000
 RELOAD_EVERY = 50
@@ -34,13 +31,6 @@ NOT_COUNTED_SHARE = 0.2
 LAST_SHARE = 0.2
 GROWTH_TARGET = 0.05
 MEGABYTE = 1e6
-
-
-def larger_spec() -> ModelSpec:
-    """About 3 MB of weights: if one version in ten stayed behind, memory would grow by half."""
-    spec = tiny_spec()
-    network = msgspec.structs.replace(spec.network, hidden_size=96, hidden_continuous_size=48)
-    return msgspec.structs.replace(spec, network=network)
 
 
 class Reading(threading.Thread):

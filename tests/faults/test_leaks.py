@@ -9,25 +9,17 @@ import threading
 import weakref
 from pathlib import Path
 
-import msgspec
 import pytest
-from support.models import tiny_spec, tiny_weights
+from support.models import larger_spec, tiny_weights
 from support.specs import mapping_of
 from support.yard import Yard
 
 from nordiq_watch.artifact.writer import write_model_directory
-from nordiq_watch.spec import ModelSpec, TrainingInfo
+from nordiq_watch.spec import TrainingInfo
 
 RELOADS = 500
 SETTLED_AFTER = 20
 """Reloads until all that is allocated once has been allocated."""
-
-
-def larger_spec() -> ModelSpec:
-    """About 3 MB of weights: if one in ten stayed behind, memory would grow by half."""
-    spec = tiny_spec()
-    network = msgspec.structs.replace(spec.network, hidden_size=96, hidden_continuous_size=48)
-    return msgspec.structs.replace(spec, network=network)
 
 
 def resident_bytes() -> int:
