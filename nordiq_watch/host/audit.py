@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+
+from nordiq_watch.allowance import Allowance
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +28,7 @@ class AuditLog:
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
         self._path = path
         self._clock = clock
-        self._lock = threading.Lock()
-        self._minute = -1
-        self._refusals = 0
+        self._refusals = Allowance(REFUSALS_A_MINUTE, clock=clock)
 
     def write(self, **facts: object) -> None:
         """One line, with the time before the facts."""
@@ -47,13 +46,9 @@ class AuditLog:
 
     def write_refusal(self, **facts: object) -> None:
         """A line, if there were not too many refusals in this minute; those left out are counted in one of the next."""
-        with self._lock:
-            minute = int(self._clock() // 60)
-            if minute != self._minute:
-                left_out, self._minute, self._refusals = self._refusals - REFUSALS_A_MINUTE, minute, 0
-                if left_out > 0:
-                    self.write(action="refusals left out", count=left_out)
-            self._refusals += 1
-            if self._refusals > REFUSALS_A_MINUTE:
-                return
+        left_out = self._refusals.take()
+        if left_out is None:
+            return
+        if left_out:
+            self.write(action="refusals left out", count=left_out)
         self.write(**facts)
