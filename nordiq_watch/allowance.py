@@ -17,7 +17,7 @@ class Allowance:
         self._taken = 0
 
     def take(self) -> int | None:
-        """None for one too many in this minute; else, with the first of a minute, how many were in the last one."""
+        """None for one too many in this minute. Else how many were left out before: said once, 0 after that."""
         with self._lock:
             left_out = 0
             minute = int(self._clock() // 60)

@@ -6,7 +6,6 @@ The sections are the one table of settings: type, default and allowed range of e
 from __future__ import annotations
 
 import ipaddress
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -14,10 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-import yaml
 from msgspec import Meta, Struct
 
 from nordiq_watch.errors import ConfigError
+from nordiq_watch.strict_yaml import load_yaml
 
 DEFAULT_FILE = Path("config.yaml")
 API_KEY_VARIABLE = "NORDIQ_API_KEY"
@@ -383,51 +382,13 @@ def environment_without_settings(environ: Mapping[str, str] | None = None) -> di
     }
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses what YAML allows and no setting means: a key twice, whose first value would be lost without a word, a
-    number without end, a character that no path and no name can hold.
-    """
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                if key.value in seen:
-                    raise _refuse(f"{key.value!r} stands there twice", key)
-                seen.add(key.value)
-        return dict(super().construct_mapping(node, deep))
-
-    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> str:
-        text = str(super().construct_scalar(node))
-        if "\0" in text:
-            raise _refuse("found the character NUL", node)
-        return text
-
-    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
-        number = float(super().construct_yaml_float(node))
-        if not math.isfinite(number):
-            raise _refuse(f"{node.value} is not a finite number", node)
-        return number
-
-
-_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
-
-_UNREADABLE = (yaml.YAMLError, ValueError, RecursionError)
-"""ValueError: bytes that are no UTF-8, and dates that no calendar has; RecursionError: thousands of brackets."""
-
-
-def _refuse(problem: str, node: yaml.Node) -> yaml.YAMLError:
-    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
-
-
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        tree = load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}). Name a config file with --config.") from None
-    except _UNREADABLE as error:
-        where = " ".join(str(error).split())
-        raise ConfigError(f"{path}: is not YAML as it is read here: {where}") from None
+    except ValueError as error:  # bytes that are no UTF-8 too
+        raise ConfigError(f"{path}: is not YAML as it is read here: {error}") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -456,8 +417,8 @@ def _parse_variable(variable: str, keys: list[str], text: str) -> Any:
     if keys in (["metrics"], ["auth", "public"]) and not text.lstrip().startswith("["):
         return [item.strip() for item in text.split(",") if item.strip()]
     try:
-        return yaml.load(text, _Loader)
-    except _UNREADABLE:
+        return load_yaml(text)
+    except ValueError:
         raise ConfigError(f"{variable}={text!r}: cannot be read as a value") from None
 
 

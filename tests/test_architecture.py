@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "nordiq_watch"
 
 LEVELS = (
-    {"errors", "records", "metrics", "quantiles", "spec"},
+    {"errors", "records", "metrics", "quantiles", "spec", "strict_yaml"},
     {"events", "config", "allowance"},
     {"artifact", "network", "storage", "feeders"},
     {"live"},
