@@ -27,6 +27,7 @@ RISK, SILENT = "risk", "silent"
 _SILENT_LEVEL = "critical"
 _HEALTHY = LEVELS[0]
 _MINUTE, _HOUR = 60, 3600
+_FORGOTTEN = "was forgotten by an order"
 
 
 class AlertBook:
@@ -142,6 +143,15 @@ class AlertBook:
             yield self._end(alert, at=at)
 
     # --- both ---
+
+    def forget(self, server: str, *, at: float) -> tuple[AlertChange, ...]:
+        """Ends every alert of a server that was taken out of service; nothing of its past counts if it comes back."""
+        self._levels.forget([server])
+        self._heard.pop(server, None)
+        ended = [alert for alert in self._alerts.values() if alert.server_name == server]
+        changes = tuple(self._end(replace(alert, message=_FORGOTTEN), at=at) for alert in ended)
+        self._active = _in_order(self._alerts.values())
+        return changes
 
     def _put(self, alert: Alert, change: str, *, before: str, at: float) -> AlertChange:
         self._alerts[alert.kind, alert.server_name] = alert

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from nordiq_watch.forecast.answer import Verdicts, write_time
 from nordiq_watch.forecast.environment import describe_environment, summarise
 from nordiq_watch.forecast.risk import FleetRisk, assess_fleet, assess_rows
 from nordiq_watch.forecast.thresholds import LEVELS, ThresholdTable, level_of
-from nordiq_watch.records import Alert, Forecasting, IntArray
+from nordiq_watch.records import Alert, AlertChange, Forecasting, IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ LOOKS = {
 
 
 class Judge:
-    """Turns forecasts into verdicts and announces what changed. One thread at a time.
+    """Turns forecasts into verdicts and announces what changed, in the order in which it changed. From any thread.
 
     silent_seconds: how old a measurement may be to count as current. clock: Unix time.
     """
@@ -57,14 +58,14 @@ class Judge:
         self._events = events
         self._silent_seconds = silent_seconds
         self._clock = clock
+        self._changing = threading.Lock()
 
     def __call__(self, made: Forecasting) -> Verdicts:
         risk = self.assess(made)
         at = self._time_of(made)
-        changes = self._book.update(risk, made.snapshot, at=at)
+        with self._changing:
+            self._announce(self._book.update(risk, made.snapshot, at=at))
         environment, summary = describe_environment(risk), summarise(risk)
-        if changes:
-            self._events.publish(AlertsChanged(changes))
         self._events.publish(FleetJudged(at, risk.servers, risk.scores, environment, summary))
         return Verdicts(
             servers=describe_servers(risk),
@@ -84,6 +85,15 @@ class Judge:
         if rows is None:
             return assess_fleet(made, self._table, **options)
         return assess_rows(made, self._table, rows=rows, **options)
+
+    def forget(self, server: str) -> None:
+        """Ends the alerts of a server that the window has forgotten already, and announces that."""
+        with self._changing:
+            self._announce(self._book.forget(server, at=self._clock()))
+
+    def _announce(self, changes: tuple[AlertChange, ...]) -> None:
+        if changes:
+            self._events.publish(AlertsChanged(changes))
 
     def _time_of(self, made: Forecasting) -> float:
         """When the newest slot ended; while it is still running, now."""

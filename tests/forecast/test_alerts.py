@@ -141,6 +141,28 @@ def test_alerts_go_on_after_a_restart() -> None:
     ]
 
 
+def test_a_server_that_is_forgotten_by_an_order_has_no_alert_and_no_past() -> None:
+    desk = Desk(Alerts(raise_seconds=600, hold_seconds=900, clear_seconds=600))
+    values: Any = ([[96], [96]], [[[96]], [[96]]])
+    for _ in range(3):
+        desk.memory(96, 96)
+    desk.see(silent_since(made_of(*values), 1, 3))
+    assert {(alert.server_name, alert.kind) for alert in desk.book.active} == {
+        ("s0", "risk"), ("s1", "risk"), ("s1", "silent"),
+    }  # fmt: skip
+    ended = desk.book.forget("s1", at=5000)
+    assert {(change.change, change.alert.kind, change.alert.ended_at) for change in ended} == {
+        ("resolved", "risk", 5000), ("resolved", "silent", 5000),
+    }  # fmt: skip
+    assert {change.alert.message for change in ended} == {"was forgotten by an order"}
+    assert [alert.server_name for alert in desk.book.active] == ["s0"]
+    assert desk.book.forget("s1", at=5000) == ()
+    assert desk.memory(96) == []
+    assert told(desk.memory(96, 96)) == []  # it is new: what it was before does not count as having lasted
+    desk.memory(96, 96)
+    assert told(desk.memory(96, 96)) == [("s1", "raised", "healthy", "critical")]
+
+
 def test_a_short_window_calls_nobody_silent() -> None:
     made = made_of([[50]], [[[50]]], slots=3)
     made.snapshot.values[:] = NAN

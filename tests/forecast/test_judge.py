@@ -55,6 +55,17 @@ def test_changes_are_announced_once() -> None:
     assert [event.scores.tolist() for event in judged] == [[64.0], [64.0]]
 
 
+def test_alerts_that_end_by_an_order_are_announced() -> None:
+    events = EventBus()
+    changed: list[AlertsChanged] = []
+    events.subscribe(AlertsChanged, changed.append)
+    judge = make_judge(events)
+    judge(made_of([[91]], [[[91]]]))
+    judge.forget("s0")
+    judge.forget("s0")
+    assert [[change.change for change in event.changes] for event in changed] == [["raised"], ["resolved"]]
+
+
 def test_time_is_that_of_the_samples_and_never_ahead_of_the_clock() -> None:
     judged: list[FleetJudged] = []
     events = EventBus()
