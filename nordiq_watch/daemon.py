@@ -53,6 +53,7 @@ from nordiq_watch.host.threads import lower_priority
 from nordiq_watch.host.webhook import Webhook
 from nordiq_watch.live.published import Live
 from nordiq_watch.network.predictor import free_device_bytes, limit_threads, resolve_device
+from nordiq_watch.parts import Parts
 from nordiq_watch.quality.bookkeeper import Bookkeeper
 from nordiq_watch.quality.cascade import CascadeWatch
 from nordiq_watch.quality.drift import DriftWatch
@@ -117,6 +118,7 @@ class Daemon:
         self._audit = AuditLog(settings.audit_file)
         self._throttle = Throttle(limits_in_force(config.limits, other_machines=settings.other_machines))
         self._keyring = Keyring(ensure_keys(settings))
+        self._parts = Parts(hidden=(settings.state_dir, settings.log_file.parent, settings.root))
         self._events = EventBus()
         tell_log(self._events)
         self._live = Live()
@@ -142,6 +144,7 @@ class Daemon:
             events=self._events,
             audit=self._audit,
             throttle=self._throttle,
+            parts=self._parts,
             clock=time.time,
             started_at=time.time(),
             read_log=partial(read_tail, settings.log_file),
@@ -178,7 +181,7 @@ class Daemon:
             interval_seconds=interval_seconds,
             days=max(settings.config.archive.days, days_of_window(window.length, interval_seconds)),
         )
-        return Ledger(self._journal, archive, self._window, future_seconds=window.future_seconds)
+        return Ledger(self._journal, archive, self._window, future_seconds=window.future_seconds, parts=self._parts)
 
     def _build_judge(self, settings: Settings) -> None:
         config = settings.config

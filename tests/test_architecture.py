@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "nordiq_watch"
 
 LEVELS = (
     {"errors", "records", "metrics", "quantiles", "spec", "strict_yaml"},
-    {"events", "config", "allowance"},
+    {"events", "config", "allowance", "parts"},
     {"artifact", "network", "storage", "feeders"},
     {"live"},
     {"reload", "forecast", "quality", "training"},

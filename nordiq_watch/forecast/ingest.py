@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from nordiq_watch.errors import Busy, StorageError
 from nordiq_watch.events import BatchAccepted, EventBus
-from nordiq_watch.forecast.ledger import RETRY_SECONDS, Ledger, Trouble
+from nordiq_watch.forecast.ledger import RETRY_SECONDS, Ledger
 from nordiq_watch.forecast.samples import keep_rows, merge_batches, select_rows
 from nordiq_watch.forecast.warmup import Warmup, count_ready, measure_warmup, requirement_of
 from nordiq_watch.forecast.window import Window
@@ -96,11 +96,6 @@ class Ingest:
     def tick(self) -> int:
         """Batches accepted since the daemon started."""
         return self._tick
-
-    @property
-    def troubles(self) -> tuple[Trouble, ...]:
-        """What of the storage does not work; while that is the journal, no batch is taken."""
-        return self._ledger.troubles
 
     @property
     def waiting(self) -> int:

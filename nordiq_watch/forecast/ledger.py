@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 
@@ -23,6 +22,7 @@ import numpy as np
 from nordiq_watch.errors import StorageError
 from nordiq_watch.forecast.samples import select_rows
 from nordiq_watch.forecast.window import Window
+from nordiq_watch.parts import Parts, PartStatus
 from nordiq_watch.records import Batch
 from nordiq_watch.storage.archive import Archive
 from nordiq_watch.storage.journal import Journal
@@ -42,17 +42,11 @@ REST_SECONDS = 60.0
 RETRY_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """What of the storage does not work. part: journal or archive. since: Unix time."""
-
-    part: str
-    reason: str
-    since: float
-
-
 class Ledger:
-    """The only writer of all three. One thread at a time; `troubles` from any. clock: Unix time."""
+    """The only writer of all three, for one thread at a time. clock: Unix time.
+
+    parts: where it says whether `journal` and `archive` work.
+    """
 
     def __init__(
         self,
@@ -62,6 +56,7 @@ class Ledger:
         *,
         future_seconds: float,
         clock: Callable[[], float] = time.time,
+        parts: Parts | None = None,
     ) -> None:
         self._journal = journal
         self._archive = archive
@@ -75,13 +70,14 @@ class Ledger:
         self._archive_unread = True
         self._held_from: int | None = None
         self._ahead: set[int] = set()
-        self._troubles: dict[str, Trouble] = {}
+        parts = parts or Parts(hidden=(journal.directory,), clock=clock)
+        self._parts = {name: parts.of(name) for name in ("journal", "archive")}
         self._retry_at = 0.0
 
     @property
-    def troubles(self) -> tuple[Trouble, ...]:
-        """What does not work at this moment."""
-        return tuple(self._troubles.values())
+    def troubles(self) -> tuple[PartStatus, ...]:
+        """What does not work at this moment: journal, archive, both or neither."""
+        return tuple(part.status for part in self._parts.values() if not part.works)
 
     def restore(self) -> None:
         """Fills the window from the archive and the journal. Where one cannot be read, it is tried again later."""
@@ -118,7 +114,7 @@ class Ledger:
             return
         if self._is_too_soon() or not self.settle():
             if went_back:
-                raise StorageError("; ".join(trouble.reason for trouble in self.troubles))
+                raise StorageError("; ".join(str(trouble.reason) for trouble in self.troubles))
             return
         if went_back:
             log.warning("the clock went back: samples from ahead of it leave the window until their time comes")
@@ -126,19 +122,19 @@ class Ledger:
 
     def tend(self) -> None:
         """Tries again what did not work a moment ago. For when nothing else is to be done."""
-        if not self._troubles or self._is_too_soon():
+        if not self.troubles or self._is_too_soon():
             return
         if not self._is_restored:
             self.restore()
-        elif "journal" in self._troubles:
+        elif not self._parts["journal"].works:
             self._attempt("journal", self._journal.touch)
-        if "archive" in self._troubles:
+        if not self._parts["archive"].works:
             self.settle()
 
     def rest(self) -> None:
         """Brings the archive up to date now and then. For when no batch has come for a moment."""
         has_just = 0 <= self._clock() - self._rested_at < REST_SECONDS
-        if self._unsettled and not self._troubles and not has_just:
+        if self._unsettled and not self.troubles and not has_just:
             self._rested_at = self._clock()
             self.settle()
 
@@ -197,7 +193,7 @@ class Ledger:
         if not self._is_too_soon():
             self.restore()
         if not self._is_restored:
-            raise StorageError(self._troubles["journal"].reason)
+            raise StorageError(self._parts["journal"].status.reason)
 
     def _begin_anew(self) -> None:
         self._window.clear()
@@ -245,7 +241,7 @@ class Ledger:
         except StorageError as error:
             self._note("journal", error)
             raise
-        self._forget("journal")
+        self._parts["journal"].recover()
 
     def _settle_before(self, slot: int) -> None:
         """What is about to leave the window goes to the archive first."""
@@ -265,13 +261,13 @@ class Ledger:
         return due and not self._archive_waits()
 
     def _archive_waits(self) -> bool:
-        return "archive" in self._troubles and self._is_too_soon()
+        return not self._parts["archive"].works and self._is_too_soon()
 
     # --- what does not work ---
 
     def _is_too_soon(self) -> bool:
         """Whether something failed a moment ago. A clock that was set back does not make the moment longer."""
-        return bool(self._troubles) and 0 < self._retry_at - self._clock() <= RETRY_SECONDS
+        return bool(self.troubles) and 0 < self._retry_at - self._clock() <= RETRY_SECONDS
 
     def _attempt(self, part: str, act: Callable[[], None]) -> bool:
         try:
@@ -279,22 +275,12 @@ class Ledger:
         except StorageError as error:
             self._note(part, error)
             return False
-        self._forget(part)
+        self._parts[part].recover()
         return True
 
     def _note(self, part: str, error: StorageError) -> None:
-        """Says it once, not with every batch."""
-        reason = str(error).replace(f"{self._journal.directory}/", "")  # whoever asks for /status need not know where
-        known = self._troubles.get(part)
-        if known is None or known.reason != reason:
-            log.error("the %s does not work, and is tried again every %g s: %s", part, RETRY_SECONDS, error)
-        self._troubles[part] = Trouble(part, reason, self._clock() if known is None else known.since)
+        self._parts[part].fail(error)
         self._retry_at = self._clock() + RETRY_SECONDS
-
-    def _forget(self, part: str) -> None:
-        trouble = self._troubles.pop(part, None)
-        if trouble is not None:
-            log.info("the %s works again, after %.0f s", part, self._clock() - trouble.since)
 
 
 def _warn_of_refused(servers: set[str]) -> None:

@@ -203,7 +203,7 @@ class Snapshot(Collector):
         yield from self._describe_reloads()
         yield from self._describe_window()
         yield from self._describe_forecasts()
-        yield self._describe_storage()
+        yield from self._describe_parts()
         yield self._count_alerts()
         yield from self._describe_accuracy()
         yield from self._describe_fleet()
@@ -277,14 +277,20 @@ class Snapshot(Collector):
         expired.add_metric((), self._services.accuracy.expired)
         yield expired
 
-    def _describe_storage(self) -> Metric:
-        troubled = {trouble.part for trouble in self._services.ingest.troubles}
+    def _describe_parts(self) -> Iterable[Metric]:
+        parts = self._services.parts.report()
         healthy = GaugeMetricFamily(
+            "nordiq_watch_part_healthy", "1 while this worker or store works, as /status has it.", labels=("part",)
+        )
+        samples = GaugeMetricFamily(
             "nordiq_watch_storage_healthy", "1 while samples can be written there.", labels=("part",)
         )
-        for part in ("journal", "archive"):
-            healthy.add_metric((part,), float(part not in troubled))
-        return healthy
+        for part in parts:
+            healthy.add_metric((part.name,), float(part.works))
+            if part.name in ("journal", "archive"):
+                samples.add_metric((part.name,), float(part.works))
+        yield healthy
+        yield samples
 
     def _describe_forecasts(self) -> Iterable[Metric]:
         forecaster = self._services.forecaster

@@ -19,6 +19,7 @@ from nordiq_watch.forecast.forecaster import Forecaster
 from nordiq_watch.forecast.ingest import Ingest
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.live.published import Live
+from nordiq_watch.parts import Parts
 from nordiq_watch.quality.bookkeeper import Bookkeeper
 from nordiq_watch.quality.cascade import CascadeWatch
 from nordiq_watch.quality.drift import DriftWatch
@@ -110,6 +111,7 @@ class Services:
     clock: Callable[[], float]
     started_at: float
     read_log: Callable[[int], list[str]] = lambda lines: []
+    parts: Parts = field(default_factory=Parts)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     throttle: Throttle = field(default_factory=Throttle)
     strangers: Sparing = field(default_factory=Sparing)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from flask import Blueprint
 
 from nordiq_watch import __version__
+from nordiq_watch.parts import PartKind, PartStatus
 from nordiq_watch.web.answers import Body, Reply, write_time
 from nordiq_watch.web.services import services
 
@@ -49,17 +50,26 @@ def show_status() -> Body:
         "stale": daemon.board.peek().stale,
         "warmup": asdict(standing.warmup),
         "storage": _show_storage(),
+        "parts": [_show_part(part) for part in daemon.parts.report()],
     }
 
 
 def _show_storage() -> Body:
-    """While the journal does not work, no batch is accepted; without the archive, the journal grows."""
-    troubles = services().ingest.troubles
+    """The stores that do not work, for readers that know no `parts`."""
+    failing = services().parts.failing(PartKind.STORE)
     return {
-        "healthy": not troubles,
-        "troubles": [
-            {"part": trouble.part, "reason": trouble.reason, "since": write_time(trouble.since)} for trouble in troubles
-        ],
+        "healthy": not failing,
+        "troubles": [{"part": part.name, "reason": part.reason, "since": write_time(part.since)} for part in failing],
+    }
+
+
+def _show_part(part: PartStatus) -> Body:
+    return {
+        "name": part.name,
+        "state": part.state,
+        "reason": part.reason,
+        "since": write_time(part.since),
+        "effect": part.effect,
     }
 
 

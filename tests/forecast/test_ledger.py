@@ -212,7 +212,7 @@ def test_what_left_the_window_while_the_archive_did_not_work_gets_there_when_it_
     for slot in range(START, START + 3 * LENGTH):
         state.take(Sample("a", slot))
     state.take(Sample("b", START + 3 * LENGTH - 1))
-    assert [trouble.part for trouble in state.ledger.troubles] == ["archive"]
+    assert [trouble.name for trouble in state.ledger.troubles] == ["archive"]
     if restarted:
         state.restart()
     unblock(state.root / "archive")
@@ -228,7 +228,7 @@ def test_a_clock_that_goes_back_does_not_put_off_the_next_try(tmp_path: Path) ->
     block(state.root)
     state.now += 10 * 365 * 86400
     state.open()
-    assert [trouble.part for trouble in state.ledger.troubles] == ["journal"]
+    assert [trouble.name for trouble in state.ledger.troubles] == ["journal"]
     unblock(state.root)
     state.now -= 10 * 365 * 86400
     state.ledger.tend()
@@ -304,7 +304,7 @@ def test_a_journal_that_fails_is_said_once_and_comes_back_by_itself(
         with pytest.raises(StorageError):
             state.take(Sample("a", START + 1))
     (trouble,) = state.ledger.troubles
-    assert (trouble.part, trouble.since) == ("journal", state.now)
+    assert (trouble.name, trouble.since) == ("journal", state.now)
     assert "journal.db: " in trouble.reason and str(root) not in trouble.reason
     assert caplog.text.count("the journal does not work") == 1
     assert state.slots_of("a") == [START], "what is there goes on being forecast"
@@ -339,7 +339,7 @@ def test_a_start_without_a_disk_goes_on_when_it_is_there(tmp_path: Path) -> None
     state.journal.close()
     block(root)
     state.open()
-    assert {trouble.part for trouble in state.ledger.troubles} >= {"journal"}
+    assert {trouble.name for trouble in state.ledger.troubles} >= {"journal"}
     with pytest.raises(StorageError):
         state.take(Sample("a", START + 1))
     unblock(root)
@@ -358,7 +358,7 @@ def test_a_archive_that_cannot_be_read_is_not_written_over(state: State, tmp_pat
     day.unlink()
     day.mkdir()
     state.open()
-    assert [trouble.part for trouble in state.ledger.troubles] == ["archive"]
+    assert [trouble.name for trouble in state.ledger.troubles] == ["archive"]
     state.take(Sample("a", START))
     assert not state.ledger.settle()
     day.rmdir()

@@ -24,6 +24,7 @@ from nordiq_watch.forecast.thresholds import ThresholdTable
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.host.audit import AuditLog
 from nordiq_watch.live.published import Live
+from nordiq_watch.parts import Parts
 from nordiq_watch.quality.bookkeeper import Bookkeeper
 from nordiq_watch.quality.cascade import CascadeWatch
 from nordiq_watch.quality.drift import DriftWatch
@@ -55,7 +56,8 @@ def build_world(tmp_path: Path) -> Iterator[BuildWorld]:
         board = AnswerBoard()
         journal = Journal(tmp_path / "state" / "samples.sqlite", metrics=METRICS, interval_seconds=300)
         archive = Archive(tmp_path / "state" / "archive", metrics=METRICS, interval_seconds=300, days=2)
-        ledger = Ledger(journal, archive, window, future_seconds=300, clock=lambda: NOW)
+        parts = Parts(hidden=(tmp_path,), clock=lambda: NOW)
+        ledger = Ledger(journal, archive, window, future_seconds=300, clock=lambda: NOW, parts=parts)
         ingest = Ingest(ledger, window, events, live=live, on_accepted=lambda: None)
         thread = threading.Thread(target=ingest.run)
         thread.start()
@@ -85,6 +87,7 @@ def build_world(tmp_path: Path) -> Iterator[BuildWorld]:
             forecaster=forecaster,
             events=events,
             audit=AuditLog(tmp_path / "audit.jsonl"),
+            parts=parts,
             clock=lambda: NOW,
             started_at=NOW - 90,
         )

@@ -38,7 +38,7 @@ def test_with_a_model_it_is_ready_also_while_another_is_refused(world):
 
 def test_status_of_a_fresh_daemon(world):
     body = world.stranger.get("/status").json
-    warmup = body.pop("warmup")
+    warmup, parts = body.pop("warmup"), body.pop("parts")
     assert body == {
         "running": True,
         "model_loaded": False,
@@ -65,6 +65,25 @@ def test_status_of_a_fresh_daemon(world):
         "message",
     }
     assert warmup["is_warmed_up"] is False
+    assert [(part["name"], part["state"]) for part in parts] == [("journal", "ok"), ("archive", "ok")]
+
+
+def test_a_store_that_fails_is_in_parts_and_in_storage(world):
+    world.services.parts.of("history").fail("history.sqlite3: disk I/O error. Look at the disk.")
+    body = world.stranger.get("/status").json
+    trouble = {"reason": "history.sqlite3: disk I/O error. Look at the disk.", "since": "2025-01-30T14:06:40+00:00"}
+    assert body["storage"] == {"healthy": False, "troubles": [{"part": "history", **trouble}]}
+    (part,) = [part for part in body["parts"] if part["name"] == "history"]
+    assert part == {"name": "history", "state": "failing", "effect": part["effect"], **trouble}
+    assert "/historical answers 503" in part["effect"]
+    assert 'nordiq_watch_part_healthy{part="history"} 0.0' in world.stranger.get("/metrics").text
+
+
+def test_a_worker_that_fails_is_no_trouble_of_the_storage(world):
+    world.services.parts.of("webhook").fail("internal: KeyError, the log has the rest")
+    body = world.stranger.get("/status").json
+    assert body["storage"] == {"healthy": True, "troubles": []}
+    assert [part["name"] for part in body["parts"] if part["state"] == "failing"] == ["webhook"]
 
 
 def test_status_of_a_daemon_at_work(world):

@@ -1,0 +1,184 @@
+"""What can fail by itself: every worker and every store of the daemon, with its state.
+
+/status lists the parts, /metrics has a gauge for each, the log says once that one fails and once that it works again.
+`EFFECTS` names them all: a part that is not in that table cannot be registered.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+_SAY_AGAIN_SECONDS = 60.0
+"""A failing part whose reason changes is logged again, but no more often than this."""
+
+
+class PartState(StrEnum):
+    """ok: it works. failing: its last attempt failed, and it tries again by itself. stuck: its loop has not come round
+    for too long. ended: its thread is over, although nothing stopped it.
+    """
+
+    OK = "ok"
+    FAILING = "failing"
+    STUCK = "stuck"
+    ENDED = "ended"
+
+
+class PartKind(StrEnum):
+    STORE = "store"
+    WORKER = "worker"
+
+
+EFFECTS: Mapping[PartKind, Mapping[str, str]] = {
+    PartKind.STORE: {
+        "journal": "no batch is accepted (503); forecasts go on with the samples that the window has",
+        "archive": "the journal grows, and training misses the newest samples; nothing accepted is lost",
+        "history": "alerts and the state of the fleet are not recorded, and /historical answers 503",
+        "accuracy": "the accuracy of forecasts is not kept; /admin/accuracy shows what was known before",
+        "decisions": "pins, rollbacks and refusals of models would be forgotten by a restart",
+        "reload-history": "reloads are kept in memory only: /admin/reloads would begin empty after a restart",
+        "audit": "the audit's lines are in the log instead of audit.jsonl",
+        "log": "the log goes to stderr only, and the console shows no new lines",
+        "lock": "a second daemon on the same state directory would not be refused",
+    },
+    PartKind.WORKER: {
+        "ingest": "no batch is accepted (503); forecasts go on with the samples that the window has",
+        "forecaster": "no new forecast is made; the last answer stays",
+        "reload": "no version goes live and no rollback is done; the live model goes on answering",
+        "watcher": "new versions are not noticed by themselves; a reload by request works",
+        "quality": "the accuracy of forecasts is kept later, or not at all if it lasts",
+        "history-writer": "alerts and the state of the fleet are recorded later, or not at all if it lasts",
+        "webhook": "alerts are not sent; /alerts/active has them",
+    },
+}
+"""Part → what its failure costs the user, while everything else goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartStatus:
+    """One part at one moment. reason: None while it is ok. since: when it came into this state, in Unix time."""
+
+    name: str
+    kind: PartKind
+    state: PartState
+    reason: str | None
+    since: float
+    effect: str
+
+    @property
+    def works(self) -> bool:
+        return self.state is PartState.OK
+
+
+class Part:
+    """One part's state, for those that notice that it fails or works. Every method may be called from any thread."""
+
+    def __init__(
+        self,
+        first: PartStatus,
+        *,
+        clock: Callable[[], float],
+        timer: Callable[[], float],
+        hidden: Sequence[Path] = (),
+    ) -> None:
+        self._status = first
+        self._clock = clock
+        self._timer = timer
+        self._hidden = hidden
+        self._lock = threading.Lock()
+        self._changed_at = timer()
+        self._said_at: float | None = None
+
+    @property
+    def name(self) -> str:
+        return self._status.name
+
+    @property
+    def status(self) -> PartStatus:
+        return self._status
+
+    @property
+    def works(self) -> bool:
+        return self._status.works
+
+    def fail(self, reason: str | Exception, *, state: PartState = PartState.FAILING) -> None:
+        """It does not work. Logged once, and again when the reason is another one; /status shows no directories."""
+        text = str(reason)
+        with self._lock:
+            news = self._enter(state, self._without_directories(text))
+            now = self._timer()
+            said = news and (self._said_at is None or now - self._said_at >= _SAY_AGAIN_SECONDS)
+            self._said_at = now if said else self._said_at
+        if said:
+            log.error("the %s does not work: %s (%s)", self.name, text, self._status.effect)
+
+    def recover(self) -> None:
+        """It works. Logged if it did not."""
+        if self._status.works:
+            return  # without the lock: this is called after every success
+        with self._lock:
+            seconds = self._timer() - self._changed_at
+            news = self._enter(PartState.OK, None)
+            self._said_at = None
+        if news:
+            log.info("the %s works again, after %.0f s", self.name, seconds)
+
+    def _enter(self, state: PartState, reason: str | None) -> bool:
+        """Whether that is news."""
+        known = self._status
+        if (known.state, known.reason) == (state, reason):
+            return False
+        if known.works != (state is PartState.OK):
+            self._changed_at = self._timer()
+        since = known.since if known.state is state else self._clock()
+        self._status = replace(known, state=state, reason=reason, since=since)
+        return True
+
+    def _without_directories(self, text: str) -> str:
+        """/status may be public, and where things are on this machine is not its readers' concern."""
+        for directory in self._hidden:
+            text = text.replace(f"{directory}/", "").replace(str(directory), directory.name)
+        return text
+
+
+class Parts:
+    """The registry: a part is in it from its first `of`. hidden: directories that no reason shows. clock: Unix time."""
+
+    def __init__(
+        self,
+        *,
+        hidden: Sequence[Path] = (),
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._hidden = tuple(path.absolute() for path in hidden)
+        self._clock = clock
+        self._timer = timer
+        self._lock = threading.Lock()
+        self._parts: dict[str, Part] = {}
+
+    def of(self, name: str) -> Part:
+        """The part of this name in EFFECTS, always the same object; it works until it says otherwise."""
+        kind = next(kind for kind, effects in EFFECTS.items() if name in effects)
+        with self._lock:
+            if name not in self._parts:
+                first = PartStatus(name, kind, PartState.OK, None, self._clock(), EFFECTS[kind][name])
+                self._parts[name] = Part(first, clock=self._clock, timer=self._timer, hidden=self._hidden)
+            return self._parts[name]
+
+    def report(self) -> tuple[PartStatus, ...]:
+        """All that were registered, in the order of EFFECTS."""
+        with self._lock:
+            known = {name: part.status for name, part in self._parts.items()}
+        return tuple(known[name] for effects in EFFECTS.values() for name in effects if name in known)
+
+    def failing(self, kind: PartKind) -> tuple[PartStatus, ...]:
+        """Those of a kind that do not work."""
+        return tuple(status for status in self.report() if status.kind is kind and not status.works)
