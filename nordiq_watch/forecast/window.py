@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nordiq_watch.forecast.cells import Tally, merge_doubles
 from nordiq_watch.metrics import UNKNOWN_STATUS, profile_of
 from nordiq_watch.records import Batch, BoolArray, CodeArray, FloatArray, IntArray, Measured, Places, WindowSnapshot
 
@@ -63,7 +64,7 @@ class Window:
         self._present = np.empty((0, length), dtype=np.bool_)
         self._last_seen: IntArray = np.empty(0, dtype=np.int64)
         self._size = 0
-        self._tally = _Tally(slots=length, metrics=self.metrics, length=length)
+        self._tally = Tally(slots=length, metrics=self.metrics, length=length)
         self._last_copy: weakref.ref[WindowSnapshot] | None = None
         self._copies = 0
         self._changed = np.empty((0, length), dtype=np.int32) if tracks_changes else None
@@ -300,7 +301,7 @@ class Window:
         if not len(rows):
             return
         np.maximum.at(self._last_seen, rows, slots)
-        cells, values, statuses = _merge_doubles(rows * self.length + slots % self.length, values, statuses)
+        cells, values, statuses = merge_doubles(rows * self.length + slots % self.length, values, statuses)
         row, column = np.divmod(cells, self.length)
         self._values[row, column] = np.where(np.isnan(values), self._values[row, column], values)
         self._statuses[row, column] = np.where(statuses == UNKNOWN_STATUS, self._statuses[row, column], statuses)
@@ -325,7 +326,7 @@ class Window:
     def _count_anew(self, slots: int, metrics: tuple[str, ...]) -> None:
         """One metric at a time: the whole fleet's window is not copied."""
         assert self._newest is not None
-        tally = _Tally(slots=slots, metrics=metrics, length=self.length)
+        tally = Tally(slots=slots, metrics=metrics, length=self.length)
         tally.measured = np.zeros_like(self._present)
         for metric in metrics:
             tally.measured |= ~np.isnan(self._values[..., self.metrics.index(metric)])
@@ -347,50 +348,3 @@ class Window:
         copy[:, : self.length - oldest] = ring[chosen, oldest:]
         copy[:, self.length - oldest :] = ring[chosen, :oldest]
         return copy
-
-
-class _Tally:
-    """In how many of the newest `slots` each row has any of `metrics` measured, kept up to date write by write.
-
-    measured (rows, length): the same for each cell of the ring. counts (rows,).
-    """
-
-    def __init__(self, *, slots: int, metrics: tuple[str, ...], length: int) -> None:
-        self.slots = slots
-        self.metrics = metrics
-        self.measured = np.zeros((0, length), dtype=np.bool_)
-        self.counts: IntArray = np.zeros(0, dtype=np.int64)
-
-    def add(self, rows: IntArray, columns: IntArray, *, newest: int) -> None:
-        """These cells, each once, are measured; those that were before are not counted again."""
-        length = self.measured.shape[1]
-        fresh = ~self.measured[rows, columns] & ((newest - columns) % length < self.slots)
-        np.add.at(self.counts, rows[fresh], 1)
-        self.measured[rows, columns] = True
-
-    def advance(self, newest: int, slot: int) -> None:
-        """`slot` becomes the newest one after `newest`: what it leaves behind no longer counts."""
-        length = self.measured.shape[1]
-        left = np.arange(newest - self.slots + 1, min(slot, newest + self.slots) - self.slots + 1) % length
-        self.counts -= np.count_nonzero(self.measured[:, left], axis=1)
-
-
-def _merge_doubles(cells: IntArray, values: FloatArray, statuses: CodeArray) -> tuple[IntArray, FloatArray, CodeArray]:
-    """One row a cell: of each column the last value in order of arrival that says something."""
-    order = np.argsort(cells, kind="stable")
-    cells = cells[order]
-    starts = np.flatnonzero(np.concatenate(([True], cells[1:] != cells[:-1])))
-    if len(starts) == len(cells):
-        return cells, values[order], statuses[order]
-    values, statuses = values[order], statuses[order]
-    last_value = _last_true(~np.isnan(values), starts)  # (cells, metrics)
-    last_status = _last_true(statuses != UNKNOWN_STATUS, starts)
-    return cells[starts], values[last_value, np.arange(values.shape[1])], statuses[last_status]
-
-
-def _last_true(said: BoolArray, starts: IntArray) -> IntArray:
-    """For each group of rows that begins at one of `starts`: the last row where `said` holds, else its first row."""
-    index = np.arange(len(said)).reshape(-1, *[1] * (said.ndim - 1))
-    first = np.repeat(starts, np.diff(np.append(starts, len(said)))).reshape(index.shape)
-    last: IntArray = np.maximum.reduceat(np.where(said, index, first), starts, axis=0)
-    return last
