@@ -1,8 +1,8 @@
 """What was: every alert with its changes, the state of the fleet, and each server's risk, slot by slot.
 
-One row a slot for the fleet: the last answer of that slot. Risks of a slot are one BLOB: uint16 little-endian,
-hundredths of a point, 65535 where nothing was scored, in the order of a roster of servers, compressed; most servers are
-calm, so that ten thousand of them take a few kilobytes. One thread writes; readers have connections of their own.
+One row per slot for the fleet: the last answer of that slot, with the risks in the order of the servers' numbers
+(`server_numbers`), so that a fleet whose names come and go takes no more room than one that stays. One thread writes;
+readers have connections of their own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -18,28 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from nordiq_watch.records import Alert, AlertChange, DoubleArray
 from nordiq_watch.storage.database import storage_errors, transaction
+from nordiq_watch.storage.history_tables import SCHEMA, SCHEMA_VERSION, upgrade
+from nordiq_watch.storage.packed_risks import pack_risks, read_risk
 from nordiq_watch.storage.schema import open_store
+from nordiq_watch.storage.server_numbers import ServerNumbers
 
-SCHEMA_VERSION = 1
-_SCHEMA = """
-CREATE TABLE alerts (id INTEGER PRIMARY KEY, server TEXT NOT NULL, kind TEXT NOT NULL, raised_at REAL NOT NULL,
-                     ended_at REAL, state BLOB NOT NULL);
-CREATE UNIQUE INDEX open_alerts ON alerts (server, kind) WHERE ended_at IS NULL;
-CREATE INDEX alerts_by_time ON alerts (raised_at);
-CREATE TABLE changes (id INTEGER PRIMARY KEY, alert INTEGER NOT NULL REFERENCES alerts, at REAL NOT NULL,
-                      change TEXT NOT NULL, previous_level TEXT NOT NULL, level TEXT NOT NULL, risk_score REAL,
-                      message TEXT NOT NULL);
-CREATE INDEX changes_by_alert ON changes (alert);
-CREATE TABLE rosters (id INTEGER PRIMARY KEY, servers TEXT NOT NULL UNIQUE);
-CREATE TABLE moments (slot INTEGER PRIMARY KEY, at REAL NOT NULL, environment TEXT NOT NULL, summary TEXT NOT NULL,
-                      roster INTEGER NOT NULL REFERENCES rosters, risks BLOB NOT NULL);
-"""
-
-_RISK, _UNSCORED, _PER_POINT = np.dtype("<u2"), 65535, 100
 _TIMEOUT_SECONDS = 10.0
 
 
@@ -76,7 +61,8 @@ class HistoryStore:
     def __init__(self, path: Path, *, slot_seconds: int, clock: Callable[[], float] = time.time) -> None:
         self._path = path
         self._slot_seconds = slot_seconds
-        self._connection = open_store(path, schema=_SCHEMA, version=SCHEMA_VERSION, clock=clock)
+        self._connection = open_store(path, schema=SCHEMA, version=SCHEMA_VERSION, clock=clock, upgrade=upgrade)
+        self._numbers = ServerNumbers(self._connection)
 
     # --- writing: one thread only ---
 
@@ -91,27 +77,42 @@ class HistoryStore:
         servers: Sequence[str], scores: DoubleArray,
     ) -> None:  # fmt: skip
         """Keeps the state of the fleet; a later one of the same slot replaces it. scores (servers,): NaN for none."""
-        risks = np.where(np.isnan(scores), _UNSCORED, np.round(scores * _PER_POINT)).astype(_RISK)
         counts = {name: value for name, value in summary.items() if not name.startswith("top_")}
-        with storage_errors(self._path), transaction(self._connection):
-            roster = self._roster(json.dumps(servers))
+        slot = at // self._slot_seconds
+        with storage_errors(self._path), self._numbering():
+            packed = pack_risks(self._numbers.find(servers, at), scores)
             self._connection.execute(
-                "INSERT OR REPLACE INTO moments VALUES (?, ?, ?, ?, ?, ?)",
-                (int(at // self._slot_seconds), at, json.dumps(dict(environment)), json.dumps(counts), roster,
-                 zlib.compress(risks.tobytes(), 1)),
-            )  # fmt: skip
+                "DELETE FROM moments WHERE at >= ? AND at < ?",
+                (slot * self._slot_seconds, (slot + 1) * self._slot_seconds),
+            )
+            self._connection.execute(
+                "INSERT INTO moments (at, environment, summary, risks) VALUES (?, ?, ?, ?)",
+                (at, json.dumps(dict(environment)), json.dumps(counts), packed),
+            )
 
     def prune(self, before: float) -> None:
         """Deletes what is older; alerts that are still open stay."""
-        with storage_errors(self._path), transaction(self._connection):
+        with storage_errors(self._path), self._numbering():
             old = "SELECT id FROM alerts WHERE ended_at < ?"
             self._connection.execute(f"DELETE FROM changes WHERE alert IN ({old})", (before,))
             self._connection.execute("DELETE FROM alerts WHERE ended_at < ?", (before,))
             self._connection.execute("DELETE FROM moments WHERE at < ?", (before,))
-            self._connection.execute("DELETE FROM rosters WHERE id NOT IN (SELECT roster FROM moments)")
+            self._connection.execute(
+                "DELETE FROM leases WHERE ends_at < (SELECT coalesce(min(at), ?) FROM moments)", (before,)
+            )
 
     def close(self) -> None:
         self._connection.close()
+
+    @contextmanager
+    def _numbering(self) -> Iterator[None]:
+        """A transaction that gives or takes numbers: what is remembered of them is what the file has."""
+        try:
+            with transaction(self._connection):
+                yield
+        except BaseException:
+            self._numbers.forget_cache()
+            raise
 
     def _add_change(self, change: AlertChange) -> None:
         alert = change.alert
@@ -134,11 +135,6 @@ class HistoryStore:
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
             (number, change.at, change.change, change.previous_level, alert.level, alert.risk_score, alert.message),
         )
-
-    def _roster(self, servers: str) -> int:
-        self._connection.execute("INSERT OR IGNORE INTO rosters (servers) VALUES (?)", (servers,))
-        (number,) = self._connection.execute("SELECT id FROM rosters WHERE servers = ?", (servers,)).fetchone()
-        return int(number)
 
     # --- reading: from any thread ---
 
@@ -179,21 +175,25 @@ class HistoryStore:
         """The state of the fleet from `since` on, oldest first."""
         with self._reading() as connection:
             rows = connection.execute(
-                "SELECT at, environment, summary FROM moments WHERE at >= ? ORDER BY slot", (since,)
+                "SELECT at, environment, summary FROM moments WHERE at >= ? ORDER BY at", (since,)
             ).fetchall()
         return tuple(Moment(at, json.loads(environment), json.loads(summary)) for at, environment, summary in rows)
 
     def risks(self, server: str, since: float) -> tuple[tuple[float, float | None], ...]:
         """Times and risks of one server from `since` on, oldest first; None where it was not scored."""
         with self._reading() as connection:
-            positions = {
-                number: position
-                for number, servers in connection.execute("SELECT id, servers FROM rosters")
-                if (position := _position(json.loads(servers), server)) is not None
-            }
-            rows = connection.execute("SELECT at, roster, risks FROM moments WHERE at >= ? ORDER BY slot", (since,))
-            found = [(at, _read_risk(risks, positions[roster])) for at, roster, risks in rows if roster in positions]
-        return tuple(found)
+            return self._read_risks(connection, server, since)
+
+    def _read_risks(
+        self, connection: sqlite3.Connection, server: str, since: float
+    ) -> tuple[tuple[float, float | None], ...]:
+        rows = connection.execute(
+            "SELECT at, number, risks FROM leases JOIN moments ON at BETWEEN max(begins_at, ?) AND ends_at "
+            "WHERE server = ? AND ends_at >= ?",
+            (since, server, since),
+        )
+        found = {at: there for at, number, risks in rows if (there := read_risk(risks, number)) is not None}
+        return tuple((at, found[at][0]) for at in sorted(found))
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -203,12 +203,3 @@ class HistoryStore:
             as connection,
         ):  # fmt: skip
             yield connection
-
-
-def _position(servers: Sequence[str], server: str) -> int | None:
-    return servers.index(server) if server in servers else None
-
-
-def _read_risk(risks: bytes, position: int) -> float | None:
-    stored = int(np.frombuffer(zlib.decompress(risks), _RISK)[position])
-    return None if stored == _UNSCORED else stored / _PER_POINT

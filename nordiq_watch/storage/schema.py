@@ -14,31 +14,37 @@ from nordiq_watch.storage.database import CorruptDatabase, move_aside, open_data
 log = logging.getLogger(__name__)
 
 
-def open_store(path: Path, *, schema: str, version: int, clock: Callable[[], float] = time.time) -> sqlite3.Connection:
+Upgrade = Callable[[sqlite3.Connection], None]
+"""Brings the tables of an older version to today's, inside a transaction."""
+
+
+def open_store(
+    path: Path, *, schema: str, version: int, clock: Callable[[], float] = time.time, upgrade: Upgrade | None = None
+) -> sqlite3.Connection:
     """A connection to a database with these tables. schema: statements, each ended by a semicolon.
 
     A damaged file is kept beside and a fresh one begun. StorageError if it cannot be opened, or is of a newer version.
     """
     try:
-        return _open(path, schema=schema, version=version)
+        return _open(path, schema=schema, version=version, upgrade=upgrade)
     except CorruptDatabase as error:
         aside = move_aside(path, clock=clock)
         log.error("%s; it is kept as %s, and a fresh one was begun", error, aside.name)
-        return _open(path, schema=schema, version=version)
+        return _open(path, schema=schema, version=version, upgrade=upgrade)
 
 
-def _open(path: Path, *, schema: str, version: int) -> sqlite3.Connection:
+def _open(path: Path, *, schema: str, version: int, upgrade: Upgrade | None) -> sqlite3.Connection:
     connection = open_database(path)
     try:
         with storage_errors(path):
-            _prepare(connection, path, schema=schema, version=version)
+            _prepare(connection, path, schema=schema, version=version, upgrade=upgrade)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, *, schema: str, version: int) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, *, schema: str, version: int, upgrade: Upgrade | None) -> None:
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found > version:
         raise StorageError(
@@ -47,7 +53,18 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, schema: str, version
         )
     if found == version:
         return
+    if found and upgrade is not None:
+        _upgrade(connection, path, version=version, upgrade=upgrade)
+        return
     with transaction(connection):
         for statement in schema.split(";"):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {version}")
+
+
+def _upgrade(connection: sqlite3.Connection, path: Path, *, version: int, upgrade: Upgrade) -> None:
+    log.info("%s is brought from an older schema to schema %d", path, version)
+    with transaction(connection):
+        upgrade(connection)
+        connection.execute(f"PRAGMA user_version = {version}")
+    connection.execute("VACUUM")

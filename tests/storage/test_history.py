@@ -102,6 +102,105 @@ def test_ten_thousand_servers_take_kilobytes(store: HistoryStore, tmp_path: Path
     assert store.risks("vm-00007", since=0)[3] == (900, float(scores[7]))
 
 
+def test_a_fleet_whose_names_come_and_go_takes_little_more_than_one_that_stays(tmp_path: Path) -> None:
+    def fill(name: str, *, changing: int) -> int:
+        store = HistoryStore(tmp_path / name, slot_seconds=300)
+        servers = [f"host-{number:06}.example" for number in range(1000)]
+        for slot in range(200):
+            for number in range(changing):
+                servers[(slot * changing + number) % 1000] = f"host-{slot:03}-{number:02}.example"
+            store.add_moment(slot * 300.0, {}, {}, servers=servers, scores=np.zeros(1000))
+        store.close()
+        return (tmp_path / name).stat().st_size
+
+    stays, changes = fill("stays", changing=0), fill("changes", changing=1)
+    assert changes - stays < 200 * 500, "bytes for each name that came; a list of all names is 24,000"
+    assert fill("restless", changing=40) - stays < 200 * 40 * 500
+
+
+def test_a_number_goes_to_the_next_server_a_day_after_its_last_one_and_the_past_stays(store: HistoryStore) -> None:
+    for day in range(4):
+        add_moment(store, day * 86_401.0, {f"job-{day}": float(day), "stays": 50.0})
+    numbers = dict(store._connection.execute("SELECT server, number FROM leases").fetchall())
+    assert numbers["job-0"] == numbers["job-2"] and max(numbers.values()) <= 3
+    for day in range(4):
+        assert store.risks(f"job-{day}", since=0) == ((day * 86_401.0, float(day)),)
+    assert [risk for _, risk in store.risks("stays", since=0)] == [50.0] * 4
+
+
+def test_a_server_that_is_away_for_an_hour_keeps_its_number(store: HistoryStore) -> None:
+    for slot in range(0, 2000, 13):
+        add_moment(store, slot * 300.0, {"stays": 1.0, "flaps": 2.0} if slot % 2 else {"stays": 1.0, "new": 3.0})
+    assert store._connection.execute("SELECT count(*), max(number) FROM leases").fetchone() == (3, 2)
+    assert {risk for _, risk in store.risks("flaps", since=0)} == {2.0}
+
+
+def test_numbers_survive_a_restart_and_a_transaction_that_failed(store: HistoryStore, tmp_path: Path) -> None:
+    add_moment(store, 300, {"a": 1, "b": 2})
+    with pytest.raises(TypeError):
+        add_moment(store, 600, {"c": 3, "a": 1}, broken=object())
+    add_moment(store, 600, {"d": 4, "a": 1})
+    again = HistoryStore(tmp_path / "history.sqlite3", slot_seconds=300)
+    add_moment(again, 900, {"c": 5, "d": 6, "b": 7})
+    again.close()
+    assert [store.risks(name, since=0) for name in "abcd"] == [
+        ((300, 1), (600, 1)), ((300, 2), (900, 7)), ((900, 5),), ((600, 4), (900, 6)),
+    ]  # fmt: skip
+
+
+def test_a_clock_that_was_ahead_mixes_up_no_servers(store: HistoryStore) -> None:
+    ahead = 40 * 86_400.0
+    add_moment(store, 300, {"a": 1, "b": 2})
+    add_moment(store, ahead, {"c": 3, "b": 4})
+    hours = [600 + hour * 3600.0 for hour in range(24 * 42)]
+    for at in hours:
+        add_moment(store, at, {"d": 5, "c": 6, "b": 7})
+    assert store.risks("a", since=0) == ((300, 1),)
+    assert [risk for at, risk in store.risks("b", since=0) if at in (300, ahead)] == [2, 4]
+    for name, risk in (("d", 5), ("c", 6), ("b", 7)):
+        assert [at for at, found in store.risks(name, since=0) if found == risk] == hours
+
+
+def test_slots_of_another_length_replace_nothing_of_before(store: HistoryStore, tmp_path: Path) -> None:
+    add_moment(store, 60_000, {"a": 1})
+    shorter = HistoryStore(tmp_path / "history.sqlite3", slot_seconds=60)
+    for at in (12_000, 66_000, 66_060):
+        add_moment(shorter, at, {"a": 2})
+    shorter.close()
+    assert [at for at, _ in store.risks("a", since=0)] == [12_000, 60_000, 66_000, 66_060]
+
+
+def test_a_server_s_last_hour_does_not_read_the_rest(store: HistoryStore) -> None:
+    for slot in range(300):
+        add_moment(store, slot * 300.0, {"a": 1.0, f"job-{slot}": 2.0})
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    def reading_steps(since: float) -> int:
+        nonlocal steps
+        steps = 0
+        with store._reading() as connection:
+            connection.set_progress_handler(count, 1)
+            store._read_risks(connection, "a", since)
+        return steps
+
+    assert reading_steps(since=299 * 300 - 3600) < reading_steps(since=0) / 10
+
+
+def test_numbers_that_no_risk_uses_any_more_are_deleted_with_the_risks(store: HistoryStore) -> None:
+    for day in range(10):
+        add_moment(store, day * 86_400.0, {f"job-{day}": 1.0})
+    store.prune(before=8 * 86_400.0)
+    rows = store._connection.execute("SELECT server FROM leases ORDER BY 1").fetchall()
+    assert rows == [("job-7",), ("job-8",), ("job-9",)], "the lease of the seventh day reaches into the eighth"
+    store.prune(before=90 * 86_400.0)
+    assert store._connection.execute("SELECT count(*) FROM leases").fetchone() == (0,)
+
+
 def test_what_is_too_old_is_deleted_but_not_what_is_still_open(store: HistoryStore) -> None:
     store.add_changes([*LIFE, AlertChange("raised", "healthy", replace(ALERT, server_name="open"), 1000.0)])
     add_moment(store, 1500, {"a": 1})
