@@ -13,7 +13,9 @@ import pytest
 
 from nordiq_watch.config import Server
 from nordiq_watch.errors import ConfigError
-from nordiq_watch.host.http import HttpServer, _Channel, _why_not_bound
+from nordiq_watch.host.http import HttpServer
+from nordiq_watch.host.http.channel import Channel
+from nordiq_watch.host.http.listener import why_not_bound
 
 WAIT_SECONDS = 20
 ANY_PORT = Server(port=0, threads=2, max_body_mb=0.01)
@@ -116,8 +118,8 @@ def test_a_host_that_cannot_be_bound_is_named(host, problem):
 
 
 def test_a_port_that_needs_privileges_is_explained():
-    assert "Ports below 1024" in _why_not_bound(errno.EACCES)
-    assert "No buffer space" in _why_not_bound(errno.ENOBUFS)
+    assert "Ports below 1024" in why_not_bound(errno.EACCES)
+    assert "No buffer space" in why_not_bound(errno.ENOBUFS)
 
 
 def test_stop_answers_the_request_in_flight_first(start):
@@ -158,7 +160,7 @@ def test_stop_serves_who_waits_in_the_kernels_queue():
 
 
 def test_stop_serves_who_connected_before_it_and_had_not_sent_yet(start, monkeypatch):
-    monkeypatch.setattr("nordiq_watch.host.http._FRESH_SECONDS", WAIT_SECONDS)
+    monkeypatch.setattr("nordiq_watch.host.http.server._FRESH_SECONDS", WAIT_SECONDS)
     running = start(grace_seconds=1000)
     sender = socket.create_connection(("127.0.0.1", running.server.port), timeout=WAIT_SECONDS)
     running.server.stop()
@@ -284,7 +286,7 @@ def test_who_sends_a_byte_now_and_then_is_cut_off(start, begin):
 
 
 def test_in_a_crowd_those_who_have_waited_longest_make_room(start, monkeypatch):
-    monkeypatch.setattr("nordiq_watch.host.http._CROWD", 3)
+    monkeypatch.setattr("nordiq_watch.host.http.server._CROWD", 3)
     running = start()
     silent = [socket.create_connection(("127.0.0.1", running.server.port)) for _ in range(6)]
     busy = running.connect()
@@ -351,15 +353,15 @@ def test_the_loop_rests_while_a_thread_sends(start, monkeypatch):
             spun.set()
         poll(server, timeout_seconds)
 
-    def send_slowly(channel: _Channel, data: bytes, do_close: bool = True) -> int:
+    def send_slowly(channel: Channel, data: bytes, do_close: bool = True) -> int:
         sending.set()
         assert not spun.wait(0.5), "the loop goes round and round"
         sending.clear()
         return send(channel, data, do_close)
 
-    poll, send = HttpServer._poll, _Channel.send
+    poll, send = HttpServer._poll, Channel.send
     monkeypatch.setattr(HttpServer, "_poll", count_rounds)
-    monkeypatch.setattr(_Channel, "send", send_slowly)
+    monkeypatch.setattr(Channel, "send", send_slowly)
     connection = start().connect()
     connection.request("POST", "/", body=b"hello")
     assert sending.wait(WAIT_SECONDS)

@@ -1,0 +1,44 @@
+"""Answers: those of the app, and those to requests that waitress refuses before any app sees them."""
+
+from __future__ import annotations
+
+import json
+
+from waitress.task import ErrorTask, WSGITask
+
+MAX_HEADER_BYTES = 16 * 1024
+"""Of the request line and all headers: this bounds the URL too."""
+
+_IN_OWN_WORDS = {
+    413: "the body is far above server.max_body_mb; send smaller batches",
+    431: f"the URL and the headers together may have {MAX_HEADER_BYTES:,} bytes",
+}
+
+
+class JsonErrorTask(ErrorTask):  # type: ignore[misc]  # waitress ships no types
+    """Answers requests that waitress itself refuses, before any app sees them, in the shape of all other errors."""
+
+    def execute(self) -> None:
+        error = self.request.error
+        # Waitress logs the path when the client is gone, and a request that it could not read has none.
+        self.request.path = getattr(self.request, "path", "what could not be read")
+        body = json.dumps({"error": error.reason, "detail": _IN_OWN_WORDS.get(error.code, error.body)}).encode()
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers.append(("Content-Type", "application/json"))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.write(body)
+
+
+class AnswerTask(WSGITask):  # type: ignore[misc]  # waitress ships no types
+    """Answers a request, and sends the answer itself: waking the loop to send it would cost two switches of threads."""
+
+    def finish(self) -> None:
+        super().finish()
+        self.channel.flush()
+
+    def set_close_on_finish(self) -> None:
+        """Not for a 304 or 204: waitress would hang up, as after a body of unknown length, and these have none."""
+        asked = self.version == "1.0" or self.request.headers.get("CONNECTION", "").lower() == "close"
+        if self.has_body or asked:
+            super().set_close_on_finish()
