@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf
 
 SENSOR_OVERSHOOT_PCT = 110.0
 """Real sensors report a percentage a little above 100; up to here it is kept as 100, beyond it is refused."""
+
+LARGEST_MEASUREMENT = 1e12
+"""The upper end of every metric that has none by nature: what lies beyond is a sender's fault, and one such value in an
+encoder would make a network's arithmetic overflow.
+"""
 
 STATUSES = (
     "unknown",
@@ -42,7 +46,12 @@ class Metric:
     name: str
     unit: str
     low: float = 0.0
-    high: float = inf
+    high: float = LARGEST_MEASUREMENT
+
+    @property
+    def is_open_ended(self) -> bool:
+        """Whether `high` is only the end of what is accepted, and says nothing of what is much for this metric."""
+        return self.high == LARGEST_MEASUREMENT
 
     @property
     def accepted_high(self) -> float:

@@ -28,7 +28,10 @@ def rearrange(values: FloatArray, quantiles: Sequence[float]) -> FloatArray:
 
 
 def clip_to_possible(values: FloatArray, targets: Sequence[str]) -> FloatArray:
-    """values (servers, targets, …) → the same, within what each metric can be."""
+    """values (servers, targets, …) → the same, within what each metric can be; NaN where a value is not finite."""
+    finite = np.isfinite(values)
+    if not finite.all():
+        values = np.where(finite, values, np.float32("nan"))
     metrics = [describe(target) for target in targets]
     shape = (len(metrics), *[1] * (values.ndim - 2))
     low = np.array([metric.low for metric in metrics], dtype=np.float32).reshape(shape)

@@ -45,3 +45,11 @@ def test_the_pinball_loss_of_the_papers_definition() -> None:
 
 def test_one_value_stands_for_all_quantiles() -> None:
     assert pinball_loss(np.array([30.0]), np.array(40.0), LEVELS) == pytest.approx((0.1 + 0.5 + 0.9) * 10 / 3)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_what_is_not_finite_is_not_made_possible(value: float) -> None:
+    """An infinite forecast of a percentage is no forecast of 100 %."""
+    possible = clip_to_possible(np.array([[[value, 50.0]]], dtype=np.float32), ("cpu_user_pct",))
+    assert np.isnan(possible[0, 0, 0])
+    assert possible[0, 0, 1] == 50.0

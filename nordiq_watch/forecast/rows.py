@@ -259,13 +259,12 @@ def _read_number(name: str, value: Any) -> float | None:
 
 # --- words --------------------------------------------------------------------------------------------------------
 
-_LARGEST = float(np.finfo(np.float32).max)
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """What a metric may be. Nothing passes that is not finite: NaN fails every comparison, `high` fits a float32."""
+    """What a metric may be. Nothing passes that is not finite: NaN fails every comparison, and `high` is finite."""
 
     name: str
     low: float
@@ -275,11 +274,9 @@ class Range:
     @classmethod
     def of(cls, name: str) -> Range:
         metric = describe(name)
-        return cls(name, metric.low, min(metric.high, _LARGEST), min(metric.accepted_high, _LARGEST))
+        return cls(name, metric.low, metric.high, metric.accepted_high)
 
     def allowed(self) -> str:
-        if self.high == _LARGEST:
-            return f"a finite number from {self.low:g} upwards"
         overshoot = (
             f" (up to {self.accepted_high:g} is kept as {self.high:g})" if self.accepted_high > self.high else ""
         )

@@ -117,7 +117,7 @@ def _check_range(column: pd.Series, repairs: list[str]) -> pd.Series:
     column = column.mask(overshoot, metric.high)
     impossible = column.notna() & ~(np.isfinite(column) & column.between(metric.low, metric.high))
     if impossible.any():
-        allowed = f"{metric.low:g} to {metric.high:g}" if np.isfinite(metric.high) else f"from {metric.low:g}"
+        allowed = f"{metric.low:g} to {metric.high:g}"
         repairs.append(f"{metric.name}: {some(impossible.sum(), 'value')} outside {allowed} taken as not measured")
     return column.mask(impossible)
 

@@ -96,7 +96,7 @@ def describe_course(course: Course) -> dict[str, Any]:
     """As bytes. A metric without an upper end is scaled to the largest value."""
     metric = describe(course.name)
     scale = HIGHEST_RISK if course.name == RISK else metric.high
-    if not np.isfinite(scale):
+    if course.name != RISK and metric.is_open_ended:
         known = np.concatenate([course.past, course.future], axis=1)
         scale = max(float(np.nanmax(known, initial=0.0)), 1e-6)
     return {
