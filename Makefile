@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?=
 TORCH := $(shell grep -o '^torch==[^ ]*' requirements.txt)
 
-.PHONY: all run test test-system lint types format bench docs screenshots requirements licences sbom dist clean
+.PHONY: all run test test-threads test-system lint types format bench docs screenshots requirements licences sbom dist clean
 all: lint types test
 
 $(VENV)/.runtime: requirements.txt pyproject.toml setup.py nordiq_watch/network/native.cpp
@@ -25,6 +25,9 @@ run: $(VENV)/.runtime
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
+
+test-threads: $(VENV)/.dev  # those that share state between threads, with eager switching
+	EAGER_SWITCHING=1 $(BIN)/python -m pytest -m threads --ignore tests/faults/test_leaks.py $(ARGS)
 
 BENCHMARKS := reload detect feed flood soak console forecast answers start train alerts
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from nordiq_watch.conversion import converter
 from nordiq_watch.errors import ConfigError
 from nordiq_watch.strict_yaml import load_yaml
 
@@ -422,12 +423,14 @@ def _parse_variable(variable: str, keys: list[str], text: str) -> Any:
         raise ConfigError(f"{variable}={text!r}: cannot be read as a value") from None
 
 
+_to_config = converter(Config)
+
 _AT_KEY = re.compile(r"^(?P<problem>.*?)(?: - at (?P<name>`key` in )?`\$\.?(?P<key>[^`]*)`)?$", re.DOTALL)
 
 
 def _convert(tree: dict[str, Any], path: Path, sources: Mapping[str, str]) -> Config:
     try:
-        return msgspec.convert(tree, Config)
+        return _to_config(tree)
     except msgspec.ValidationError as error:
         match = _AT_KEY.match(str(error))
         assert match is not None  # the pattern matches any text

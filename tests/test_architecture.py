@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "nordiq_watch"
 
 LEVELS = (
-    {"errors", "records", "metrics", "quantiles", "spec", "strict_yaml"},
+    {"errors", "records", "metrics", "quantiles", "spec", "strict_yaml", "conversion"},
     {"events", "config", "allowance", "parts"},
     {"artifact", "network", "storage", "feeders"},
     {"live"},
@@ -84,3 +84,53 @@ def test_each_test_folder_mirrors_a_part() -> None:
     folders = {path.name for path in Path(__file__).parent.iterdir() if path.is_dir()} - beside
     parts = {path.name for path in PACKAGE.iterdir() if path.is_dir()}
     assert folders <= parts
+
+
+BUILDS_TYPES = {
+    "conversion.py": "builds the description at import, before it hands out the function that converts",
+    "forecast/rows.py": "types made at run time: built before the plan that holds their decoder is published",
+}
+"""Files that may call msgspec with a type outside of module level, and why no second thread can meet half a type."""
+
+
+def first_decodes(tree: ast.Module) -> list[ast.Call]:
+    """Calls that may build a type's description in whichever thread makes them first."""
+    functions = [
+        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+    ]
+    inside = {id(node) for function in functions for node in ast.walk(function)}
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return [call for call in calls if _takes_type(call) or (_makes_decoder(call) and id(call) in inside)]
+
+
+def _takes_type(call: ast.Call) -> bool:
+    name = ast.unparse(call.func).split(".")[-1]
+    return name == "convert" or (name == "decode" and any(keyword.arg == "type" for keyword in call.keywords))
+
+
+def _makes_decoder(call: ast.Call) -> bool:
+    return ast.unparse(call.func).split(".")[-1] in ("Decoder", "converter")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_types_are_built_before_a_second_thread_can_meet_them(path: Path) -> None:
+    """See nordiq_watch/conversion.py: two first decodes of one type at once end the process."""
+    if str(path.relative_to(PACKAGE)) in BUILDS_TYPES:
+        return
+    found = first_decodes(ast.parse(path.read_text(encoding="utf-8")))
+    assert not found, [f"line {call.lineno}: {ast.unparse(call)}; make a Decoder at module level" for call in found]
+
+
+def test_the_rule_sees_what_it_forbids() -> None:
+    forbidden = """
+from msgspec import convert, json
+value = msgspec.json.decode(b"", type=Thing)
+value = msgspec.convert(tree, Thing)
+value = convert(tree, Thing)
+value = json.decode(b"", type=Thing)
+def read(body):
+    return msgspec.json.Decoder(Thing).decode(body)
+"""
+    assert len(first_decodes(ast.parse(forbidden))) == 5
+    allowed = "decoder = msgspec.json.Decoder(Thing)\ndef read(body):\n    return decoder.decode(body), name.decode()\n"
+    assert not first_decodes(ast.parse(allowed))

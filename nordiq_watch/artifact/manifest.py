@@ -27,6 +27,12 @@ class _Format(msgspec.Struct):
     model_type: str
 
 
+_format_decoder = msgspec.json.Decoder(_Format)
+_spec_decoder = msgspec.json.Decoder(ModelSpec)
+_mapping_decoder = msgspec.json.Decoder(ServerMapping)
+_info_decoder = msgspec.json.Decoder(TrainingInfo)
+
+
 def encode(content: msgspec.Struct) -> bytes:
     """JSON for a model directory: indented, because people read it at night."""
     return msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n"
@@ -39,14 +45,14 @@ def read_spec(directory: Path) -> ModelSpec:
 
 def decode_spec(content: bytes) -> ModelSpec:
     """The bytes of a config.json. The format is looked at first, so that a newer one is named as such."""
-    header = _decode(content, _Format, CONFIG_FILE)
+    header = _decode(_format_decoder, content, file_name=CONFIG_FILE)
     if header.format_version != FORMAT_VERSION:
         raise UnknownFormat(
             f"{CONFIG_FILE} has format_version {header.format_version}, this version reads {FORMAT_VERSION}"
         )
     if header.model_type != MODEL_TYPE:
         raise UnknownFormat(f"{CONFIG_FILE} has model_type {header.model_type!r}, this version serves {MODEL_TYPE!r}")
-    return _decode(content, ModelSpec, CONFIG_FILE)
+    return _decode(_spec_decoder, content, file_name=CONFIG_FILE)
 
 
 def read_mapping(directory: Path) -> ServerMapping:
@@ -55,7 +61,7 @@ def read_mapping(directory: Path) -> ServerMapping:
 
 
 def decode_mapping(content: bytes) -> ServerMapping:
-    return _decode(content, ServerMapping, MAPPING_FILE)
+    return _decode(_mapping_decoder, content, file_name=MAPPING_FILE)
 
 
 def read_info(directory: Path) -> TrainingInfo | None:
@@ -73,12 +79,12 @@ def read_info_content(directory: Path) -> bytes | None:
 
 
 def decode_info(content: bytes) -> TrainingInfo:
-    return _decode(content, TrainingInfo, INFO_FILE)
+    return _decode(_info_decoder, content, file_name=INFO_FILE)
 
 
-def _decode(content: bytes, kind: type[S], file_name: str) -> S:
+def _decode(decoder: msgspec.json.Decoder[S], content: bytes, *, file_name: str) -> S:
     try:
-        return msgspec.json.decode(content, type=kind)
+        return decoder.decode(content)
     except msgspec.ValidationError as error:
         raise BrokenManifest(f"{file_name} is not as documented: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -38,6 +38,9 @@ class Signature(msgspec.Struct, frozen=True):
     signature: str
 
 
+_decoder = msgspec.json.Decoder(Signature)
+
+
 class TrustedKeys:
     """Checks that one of these keys (ed25519, base64) signed what was read."""
 
@@ -47,7 +50,7 @@ class TrustedKeys:
     def check(self, directory: Path, hashes: Mapping[str, str]) -> None:
         """UntrustedModel unless a trusted key signed exactly these files of this version. OSError."""
         try:
-            signed = msgspec.json.decode(read_bounded(directory / SIGNATURE_FILE, _LONGEST_SIGNATURE), type=Signature)
+            signed = _decoder.decode(read_bounded(directory / SIGNATURE_FILE, _LONGEST_SIGNATURE))
         except FileNotFoundError:
             raise UntrustedModel(f"it is not signed: there is no {SIGNATURE_FILE}") from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -41,6 +41,10 @@ class _Entry(msgspec.Struct, frozen=True):
     data_offsets: tuple[int, int]
 
 
+_header_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_entry_decoder = msgspec.json.Decoder(_Entry)
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     """raw: the bytes before the data. file_size: how long the file must be: 8 + header length + largest data offset."""
@@ -130,9 +134,9 @@ def _read_header(file: BinaryIO) -> Header:
 
 def _parse_entries(body: bytes) -> dict[str, _Entry]:
     try:
-        parsed = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        parsed = _header_decoder.decode(body)
         parsed.pop("__metadata__", None)
-        entries = {name: msgspec.json.decode(raw, type=_Entry) for name, raw in parsed.items()}
+        entries = {name: _entry_decoder.decode(raw) for name, raw in parsed.items()}
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BrokenWeights(f"has a header that cannot be read ({error})") from None
     position = 0

@@ -5,13 +5,14 @@ Times are datetimes with their zone. A field that an answer does not have is Non
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from nordiq_watch.conversion import converter
 from nordiq_watch.errors import ClientError
 
 A = TypeVar("A")
@@ -194,10 +195,14 @@ class FleetForecast(Struct, frozen=True):
     summary: dict[str, Any] | None = None
 
 
+_ANSWERS = (Status, Model, ModelInfo, Reload, Fed, Alert, ServerForecast, FleetForecast)
+_CONVERTERS: Mapping[type[Any], Callable[[object], Any]] = {kind: converter(kind) for kind in _ANSWERS}
+
+
 def read(body: object, kind: type[A]) -> A:
     """The answer as a value. ClientError when the daemon answered something else: it may be of another version."""
     try:
-        return msgspec.convert(_with_zones(body), kind)
+        return _CONVERTERS[kind](_with_zones(body))  # type: ignore[no-any-return]
     except msgspec.ValidationError as error:
         raise ClientError(f"the daemon's answer is not what this client knows: {error}") from None
 

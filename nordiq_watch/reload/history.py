@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 _KEPT = 500
 _MAX_BYTES = 16 * 2**20
 
+_decoder = msgspec.json.Decoder(ReloadRecord)
+
 
 class ReloadHistory:
     """Finished reloads, oldest first on disk. A damaged line is skipped; a disk that refuses costs only the record."""
@@ -55,7 +57,7 @@ class ReloadHistory:
         self._lines = len(lines)
         for line in lines[-_KEPT:]:
             try:
-                self._records.append(msgspec.json.decode(line, type=ReloadRecord))
+                self._records.append(_decoder.decode(line))
             except (msgspec.DecodeError, UnicodeDecodeError):
                 log.warning("%s: skipped a line that is not a reload", self._path)
 

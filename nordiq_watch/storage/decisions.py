@@ -88,6 +88,9 @@ class Decisions(Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, pinned=version)
 
 
+_decoder = msgspec.json.Decoder(Decisions)
+
+
 class DecisionStore:
     """Keeps Decisions in a file. `current` may be read from any thread, `save` belongs to the reload worker."""
 
@@ -108,7 +111,7 @@ class DecisionStore:
 
 def _load(path: Path) -> Decisions:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Decisions)
+        return _decoder.decode(path.read_bytes())
     except FileNotFoundError:
         return Decisions()
     except OSError as error:

@@ -27,6 +27,8 @@ from nordiq_watch.storage.server_numbers import ServerNumbers
 
 _TIMEOUT_SECONDS = 10.0
 
+_alert_decoder = msgspec.json.Decoder(Alert)
+
 
 @dataclass(frozen=True, slots=True)
 class PastChange:
@@ -142,7 +144,7 @@ class HistoryStore:
         """The alerts that were active when the last change was written."""
         with self._reading() as connection:
             rows = connection.execute("SELECT state FROM alerts WHERE ended_at IS NULL ORDER BY id").fetchall()
-        return tuple(msgspec.json.decode(state, type=Alert) for (state,) in rows)
+        return tuple(_alert_decoder.decode(state) for (state,) in rows)
 
     def newest(self) -> float | None:
         """When the newest thing in here was; None while it is empty."""
@@ -167,9 +169,7 @@ class HistoryStore:
                 values,
             ):
                 changes.setdefault(number, []).append(PastChange(*fields))
-        return tuple(
-            PastAlert(msgspec.json.decode(state, type=Alert), tuple(changes[number])) for number, state in rows
-        )
+        return tuple(PastAlert(_alert_decoder.decode(state), tuple(changes[number])) for number, state in rows)
 
     def moments(self, since: float) -> tuple[Moment, ...]:
         """The state of the fleet from `since` on, oldest first."""

@@ -41,6 +41,9 @@ class ReloadRequest(Struct, forbid_unknown_fields=True):
     model_path: str | None = None
 
 
+_reload_decoder = msgspec.json.Decoder(ReloadRequest)
+
+
 def limit_waiting(app: Flask, *, threads: int) -> None:
     """Lets at most half of the server's threads wait for reloads: the others go on answering."""
     app.extensions[_SEATS] = threading.BoundedSemaphore(max(1, threads // 2))
@@ -139,7 +142,7 @@ def _requested_model() -> str | None:
 
 def _parse_reload(body: bytes) -> ReloadRequest:
     try:
-        return msgspec.json.decode(body, type=ReloadRequest)
+        return _reload_decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RequestError(f'the body must be {{"model_path": "models/NAME"}} as JSON, or empty: {error}') from None
 

@@ -13,7 +13,7 @@ import pytest
 from support.daemon import DaemonProcess, wait_until
 from support.fleet import INTERVAL_SECONDS, METRICS, RealFleet, library_forecast
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.threads]
 
 BROKEN = "tft_model_20990101_000000"
 """Later than anything that is trained today."""
