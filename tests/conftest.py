@@ -17,6 +17,8 @@ settings.register_profile("anywhere", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "anywhere")
 
+pytest_plugins = ["support.skips"]
+
 _THREAD_MODULES = {"threading", "ThreadPoolExecutor"}
 
 if os.environ.get("EAGER_SWITCHING"):
