@@ -311,7 +311,7 @@ class Daemon:
         gc.freeze()  # what lives as long as the daemon is not walked again whenever a feed makes many objects
         self._start("ingest", self._ingest.run, beats=True)
         if self._webhook is not None:
-            self._start("webhook", self._webhook.run)
+            self._start("webhook", self._webhook.run, beats=True)
         self._start("history", self._historian.run)
         self._start("quality", self._bookkeeper.run)
         self._start("forecaster", self._forecaster.run, nice=_BACKGROUND, beats=True)

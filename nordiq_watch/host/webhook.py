@@ -1,11 +1,8 @@
 """Alerts leave the daemon: HTTP POSTs from a thread of their own, tried again until the receiver takes them.
 
-Nobody waits for the receiver: changes go into a bounded queue; when that is full the oldest are dropped and counted.
-
-alertmanager: its v2 API. Labels are an alert's identity there, severity among them, so an alert that changes its level
-is one alert that ends and another that begins. Active alerts are sent again every `resend_seconds`, each time with an
-end that lies four of them ahead, as Prometheus does: if the daemon dies, Alertmanager resolves them by itself.
-json: `{"service": "nordiq_watch", "alerts": [{"change", "previous_level", …the fields of /alerts/active}]}`.
+Nothing waits for the receiver: changes go into a backlog (`host.backlog`), which keeps the present state of every alert
+however long the receiver is away. Every POST is over after `timeout_seconds` (`host.exchange`) and holds a limited
+number of alerts. To Alertmanager, active alerts are sent again every `resend_seconds`, as Prometheus does.
 """
 
 from __future__ import annotations
@@ -14,32 +11,27 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Any
 from urllib.parse import urlsplit
-
-import requests
 
 from nordiq_watch.config import Webhook as WebhookSettings
 from nordiq_watch.events import AlertDeliveryFailed, AlertsChanged, AlertsDelivered, EventBus
-from nordiq_watch.forecast.answer import write_time
-from nordiq_watch.forecast.judge import describe_alert
-from nordiq_watch.forecast.thresholds import LEVELS
+from nordiq_watch.host.backlog import MOST_ALERTS, Backlog
+from nordiq_watch.host.exchange import Exchange, NotAnswered
+from nordiq_watch.host.payload import Alertmanager, Format, PlainJson
 from nordiq_watch.records import Alert, AlertChange
 
 log = logging.getLogger(__name__)
 
-_A_POST = 100
-"""Changes that go out together."""
+_CHANGES_PER_POST, _REPEATED_PER_POST = 100, 500
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
+_ROUND_SECONDS = 30.0
+"""The loop comes round at least this often, to show that it is not stuck."""
+
 _RESENDS_UNTIL_END = 4
 _WORTH_ANOTHER_TRY = (408, 425, 429)  # of the 4xx: the request was not at fault
-
-
-class _Refused(Exception):
-    """The receiver says that the request itself is wrong: the same one again would be refused again."""
 
 
 class Webhook:
@@ -55,166 +47,121 @@ class Webhook:
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._url = url
+        self._receiver = urlsplit(url).hostname
         self._settings = settings
         self._events = events
         self._active = active
-        self._clock = clock
         self._timer = timer
+        self._exchange = Exchange(url, seconds=settings.timeout_seconds)
+        self._format = _format_of(settings, clock)
         self._resends = settings.format == "alertmanager"
-        self._waiting: deque[AlertChange] = deque(maxlen=settings.queue_size)
-        self._lock = threading.Lock()
+        self._backlog = Backlog(settings.queue_size)
         self._sending: list[AlertChange] = []
+        self._repeating: deque[tuple[str, str]] = deque()
         self._pause_seconds = 0.0
         self._not_before = 0.0
         self._resend_at = 0.0
         self._woken = threading.Event()
         self._stopping = False
 
+    @property
+    def waiting(self) -> int:
+        """Changes that the receiver has not taken yet. From any thread."""
+        return len(self._backlog) + len(self._sending)
+
     def note(self, event: AlertsChanged) -> None:
         """Takes over what changed. Returns at once; from any thread."""
-        with self._lock:
-            lost = max(0, len(self._waiting) + len(event.changes) - self._settings.queue_size)
-            self._waiting.extend(event.changes)
+        lost = self._backlog.add(event.changes)
         if lost:
-            self._fail("the queue is full", lost=lost)
+            self._fail(f"more than {MOST_ALERTS} different alerts wait", lost=lost)
         self._woken.set()
 
-    def run(self) -> None:
-        """Sends until `stop()`, and then once more what waits."""
+    def run(self, beat: Callable[[], None] = lambda: None) -> None:
+        """Sends until `stop()`, and then, for one more `timeout_seconds`, what waits. Calls `beat` in every round."""
         while not self._stopping:
+            beat()
             self._woken.clear()
-            self._woken.wait(self.step())
-        self._not_before = 0.0
-        self.step()
+            rest = self.step()
+            self._woken.wait(_ROUND_SECONDS if rest is None else min(rest, _ROUND_SECONDS))
+        self._send_the_rest(beat)
 
     def stop(self) -> None:
         self._stopping = True
         self._woken.set()
 
     def step(self) -> float | None:
-        """Sends what is due; returns after how many seconds to call again, None: when there is something new."""
+        """Makes one POST if one is due; returns after how many seconds to call again, None: when something changes."""
         now = self._timer()
         if now < self._not_before:
             return self._not_before - now
-        again = self._resends and now >= self._resend_at
-        active = list(self._active()) if again else []
-        self._sending = self._sending or self._take()
-        if (self._sending or active) and not self._deliver(active):
-            return self._pause_seconds
-        if again:
+        if self._resends and not self._repeating and now >= self._resend_at:
             self._resend_at = now + self._settings.resend_seconds
-        if self._waiting:
+            self._repeating = deque((alert.kind, alert.server_name) for alert in self._active())
+        self._sending = self._sending or self._backlog.take(_CHANGES_PER_POST)
+        if not self._deliver(self._next_repeated()):
+            return self._pause_seconds
+        if len(self._backlog) or self._repeating:
             return 0.0
-        return self._resend_at - now if self._resends else None
+        return max(0.0, self._resend_at - now) if self._resends else None
 
-    def _deliver(self, active: Sequence[Alert]) -> bool:
+    def _next_repeated(self) -> list[Alert]:
+        """The next of the active alerts, as they are now: one that ended since the round began is left out."""
+        keys = list(islice(self._repeating, _REPEATED_PER_POST))
+        active = {(alert.kind, alert.server_name): alert for alert in self._active()} if keys else {}
+        return [active[key] for key in keys if key in active]
+
+    def _deliver(self, repeated: Sequence[Alert]) -> bool:
         """Whether this is over: taken by the receiver, or refused for good."""
-        try:
-            count = self._post(self._sending, active)
-        except requests.RequestException as error:
-            self._put_off(_explain(error))
-            return False
-        except _Refused as error:
-            self._fail(str(error), lost=len(self._sending))
-        else:
-            if count:
+        body, count = self._format.write(self._sending, repeated)
+        if count:
+            try:
+                reply = self._exchange.post(body)
+            except NotAnswered as error:
+                return self._put_off(str(error))
+            if _is_refusal(reply.status):
+                self._fail(f"it answers {reply.status}: {reply.text}", lost=len(self._sending))
+            elif not 200 <= reply.status < 300:
+                return self._put_off(f"it answers {reply.status}")
+            else:
                 self._events.publish(AlertsDelivered(count))
         self._pause_seconds, self._sending = 0.0, []
+        for _ in range(min(_REPEATED_PER_POST, len(self._repeating))):
+            self._repeating.popleft()
         return True
 
-    def _take(self) -> list[AlertChange]:
-        with self._lock:
-            return [self._waiting.popleft() for _ in islice(range(len(self._waiting)), _A_POST)]
+    def _send_the_rest(self, beat: Callable[[], None]) -> None:
+        self._not_before, self._resend_at = 0.0, float("inf")
+        self._repeating.clear()
+        ends = self._timer() + self._settings.timeout_seconds
+        while self.waiting and self._timer() < ends:
+            beat()
+            self.step()
+            if self._pause_seconds:
+                break
+        if self.waiting:
+            self._fail("the daemon stops", lost=self.waiting)
 
-    def _post(self, changes: Sequence[AlertChange], active: Iterable[Alert]) -> int:
-        """How many alerts the receiver took. RequestException: worth another try; _Refused: not."""
-        body, count = self._body(changes, active)
-        if not count:
-            return 0
-        answer = requests.post(self._url, json=body, timeout=self._settings.timeout_seconds, allow_redirects=False)
-        if 400 <= answer.status_code < 500 and answer.status_code not in _WORTH_ANOTHER_TRY:
-            raise _Refused(f"it answers {answer.status_code}: {answer.text[:200]}")
-        if not answer.ok or answer.is_redirect:
-            raise requests.HTTPError(f"it answers {answer.status_code}")
-        return count
-
-    def _body(self, changes: Sequence[AlertChange], active: Iterable[Alert]) -> tuple[Any, int]:
-        if self._settings.format == "json":
-            alerts = [_describe_change(change) for change in changes if self._is_sent(change)]
-            return {"service": "nordiq_watch", "alerts": alerts}, len(alerts)
-        until = self._clock() + _RESENDS_UNTIL_END * self._settings.resend_seconds
-        posted: dict[tuple[str, ...], dict[str, Any]] = {}
-        for change in changes:
-            posted |= self._post_change(change, until=until)
-        for alert in active:
-            if self._is_high(alert.level):
-                posted |= _to_alertmanager(alert, alert.level, ends_at=until)
-        return list(posted.values()), len(posted)
-
-    def _post_change(self, change: AlertChange, *, until: float) -> dict[tuple[str, ...], dict[str, Any]]:
-        """The alert of the level that is left, which ends, and that of the new one, which begins."""
-        posted: dict[tuple[str, ...], dict[str, Any]] = {}
-        if self._is_high(change.previous_level):
-            posted |= _to_alertmanager(change.alert, change.previous_level, ends_at=change.at)
-        if change.change != "resolved" and self._is_high(change.alert.level):
-            posted |= _to_alertmanager(change.alert, change.alert.level, ends_at=until)
-        return posted
-
-    def _is_sent(self, change: AlertChange) -> bool:
-        return self._is_high(change.alert.level) or self._is_high(change.previous_level)
-
-    def _is_high(self, level: str) -> bool:
-        return LEVELS.index(level) >= LEVELS.index(self._settings.min_level)
-
-    def _put_off(self, reason: str) -> None:
+    def _put_off(self, reason: str) -> bool:
         self._pause_seconds = min(max(_FIRST_PAUSE_SECONDS, 2 * self._pause_seconds), _LONGEST_PAUSE_SECONDS)
         self._not_before = self._timer() + self._pause_seconds
         self._fail(f"{reason}; tried again in {self._pause_seconds:g} s", lost=0)
+        return False
 
     def _fail(self, reason: str, *, lost: int) -> None:
-        receiver = urlsplit(self._url).hostname
         if lost:
-            log.error("%d changes of alerts are not sent to %s: %s", lost, receiver, reason)
+            log.error("%d changes of alerts are not sent to %s: %s", lost, self._receiver, reason)
         else:
-            log.warning("alerts.webhook: %s: %s", receiver, reason)
+            log.warning("alerts.webhook: %s: %s", self._receiver, reason)
         self._events.publish(AlertDeliveryFailed(reason, lost))
 
 
-def _describe_change(change: AlertChange) -> dict[str, Any]:
-    return {
-        "change": change.change,
-        "previous_level": change.previous_level,
-        "at": write_time(change.at),
-        **describe_alert(change.alert),
-    }
+def _format_of(settings: WebhookSettings, clock: Callable[[], float]) -> Format:
+    if settings.format == "json":
+        return PlainJson(min_level=settings.min_level)
+    lasting = _RESENDS_UNTIL_END * settings.resend_seconds
+    return Alertmanager(min_level=settings.min_level, lasting_seconds=lasting, clock=clock)
 
 
-def _to_alertmanager(alert: Alert, level: str, *, ends_at: float) -> dict[tuple[str, ...], dict[str, Any]]:
-    """One alert of the v2 API, under what tells it from others."""
-    labels = {
-        "alertname": f"nordiq_watch_{alert.kind}",
-        "server_name": alert.server_name,
-        "severity": level,
-        "profile": alert.profile,
-    }
-    annotations = {"summary": f"{alert.server_name} {alert.message}"}
-    numbers = {"risk_score": alert.risk_score, "time_to_issue_seconds": alert.time_to_issue, "metric": alert.metric}
-    annotations |= {name: str(value) for name, value in numbers.items() if value is not None}
-    starts_at = min(alert.level_since if level == alert.level else alert.raised_at, ends_at)
-    posted = {
-        "labels": labels,
-        "annotations": annotations,
-        "startsAt": write_time(starts_at),
-        "endsAt": write_time(ends_at),
-    }
-    return {tuple(labels.values()): posted}
-
-
-def _explain(error: requests.RequestException) -> str:
-    """In a few words; requests' own contain the URL, which may hold a password."""
-    if isinstance(error, requests.Timeout):
-        return "it does not answer in time"
-    if isinstance(error, requests.ConnectionError):
-        return "it cannot be reached"
-    return str(error) if isinstance(error, requests.HTTPError) else type(error).__name__
+def _is_refusal(status: int) -> bool:
+    """Whether the request itself was wrong: the same one again would be refused again."""
+    return 400 <= status < 500 and status not in _WORTH_ANOTHER_TRY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from support.receiver import Receiver, receiving
+from support.receiver import Receiver, drip, misbehaving, read_request, receiving
 
 from nordiq_watch.config import Webhook as WebhookSettings
 from nordiq_watch.events import AlertDeliveryFailed, AlertsChanged, AlertsDelivered, EventBus
@@ -170,11 +171,12 @@ def test_what_is_refused_for_good_is_counted_as_lost(receiver: Receiver) -> None
     assert [sent["server_name"] for sent in receiver.bodies[0]["alerts"]] == ["ppdb002"]
 
 
-def test_a_receiver_that_is_away_costs_nobody_anything_but_the_oldest_changes(caplog: Any) -> None:
+def test_a_receiver_that_is_away_loses_nothing_and_is_not_named_with_its_password(caplog: Any) -> None:
     sender = Sender("http://user:secret@127.0.0.1:1/", format="json", queue_size=3)
     sender.tell(*[raised(server_name=f"s{number}") for number in range(2)])
     sender.tell(*[raised(server_name=f"s{number}") for number in range(5)])
-    assert [event.lost for event in sender.failed] == [0, 2]
+    assert [event.lost for event in sender.failed] == [0]
+    assert sender.webhook.waiting == 7
     assert "cannot be reached" in sender.failed[0].reason
     assert "secret" not in caplog.text
 
@@ -199,3 +201,118 @@ def test_the_thread_sends_what_comes_and_at_the_end_what_waits(receiver: Receive
     sender.webhook.note(AlertsChanged((raised(server_name="last"),)))
     sender.webhook.run()
     assert receiver.bodies[-1]["alerts"][0]["server_name"] == "last"
+
+
+def drain(sender: Sender) -> None:
+    """Steps until nothing is due, waiting out pauses on the sender's own clock."""
+    for _ in range(1000):
+        rest = sender.webhook.step()
+        if not sender.webhook.waiting and rest != 0.0:
+            return
+        sender.now += rest or 0.0
+    raise AssertionError(f"{sender.webhook.waiting} changes still wait")
+
+
+@pytest.mark.parametrize("format", ["alertmanager", "json"])
+@pytest.mark.parametrize(("alerts", "settings"), [(400, {"queue_size": 100}), (10_000, {})])
+def test_nothing_is_lost_while_the_receiver_is_well(
+    receiver: Receiver, format: str, alerts: int, settings: dict[str, Any]
+) -> None:
+    sender = Sender(receiver.url, format=format, **settings)
+    names = [f"s{number}" for number in range(alerts)]
+    sender.webhook.note(AlertsChanged(tuple(raised(server_name=name) for name in names)))
+    drain(sender)
+    bodies = [body if format == "alertmanager" else body["alerts"] for body in receiver.bodies]
+    told = [posted.get("server_name") or posted["labels"]["server_name"] for body in bodies for posted in body]
+    assert told == names
+    assert max(map(len, bodies)) <= 100
+    assert sender.failed == []
+
+
+@pytest.mark.parametrize("format", ["alertmanager", "json"])
+def test_a_receiver_that_comes_back_learns_the_present_state_of_every_alert(receiver: Receiver, format: str) -> None:
+    receiver.answers = [503] * 3
+    sender = Sender(receiver.url, format=format, queue_size=10)
+    sender.tell(raised("critical", server_name="known"))
+    for number in range(50):  # each of these flaps: raised, worse, over; the even ones are raised once more
+        name, worse = f"s{number}", alert("critical", server_name=f"s{number}")
+        changes = [raised(server_name=name), AlertChange("escalated", "warning", worse, NOW)]
+        changes.append(AlertChange("resolved", "critical", replace(worse, ended_at=NOW), NOW))
+        if number % 2 == 0:
+            changes.append(raised(server_name=name))
+        sender.webhook.note(AlertsChanged(tuple(changes)))
+    sender.webhook.note(AlertsChanged((AlertChange("resolved", "critical", alert(server_name="known"), NOW),)))
+    assert sender.webhook.waiting <= 2 * 50 + 2  # one per alert, and as many again until they are merged
+    drain(sender)
+    firing: dict[tuple[str, str], bool] = {}
+    for body in receiver.bodies:
+        for posted in body if format == "alertmanager" else body["alerts"]:
+            if format == "json":
+                firing[posted["server_name"], ""] = posted["change"] != "resolved"
+            else:
+                labels = posted["labels"]
+                firing[labels["server_name"], labels["severity"]] = seconds(posted["endsAt"]) > 0
+    assert {name for (name, _), fires in firing.items() if fires} == {f"s{number}" for number in range(0, 50, 2)}
+    assert ("known", "critical" if format == "alertmanager" else "") in firing
+    if format == "json":
+        assert set(firing) == {(f"s{number}", "") for number in range(50)} | {("known", "")}
+    assert [event.lost for event in sender.failed] == [0, 0, 0]
+
+
+def test_thousands_of_active_alerts_are_repeated_in_portions_as_they_are_then(receiver: Receiver) -> None:
+    sender = Sender(receiver.url, resend_seconds=60)
+    sender.active = [alert(server_name=f"s{number}") for number in range(1200)]
+    assert sender.webhook.step() == 0.0
+    sender.active = sender.active[:700]  # the others end while the round goes on
+    while sender.webhook.step() == 0.0:
+        pass
+    assert [len(body) for body in receiver.bodies] == [500, 200]
+    names = [posted["labels"]["server_name"] for body in receiver.bodies for posted in body]
+    assert names == [f"s{number}" for number in range(700)]
+
+
+def test_what_is_not_sent_when_the_daemon_stops_is_counted(receiver: Receiver) -> None:
+    receiver.answers = [503] * 2
+    sender = Sender(receiver.url, format="json")
+    sender.webhook.note(AlertsChanged(tuple(raised(server_name=f"s{number}") for number in range(150))))
+    sender.webhook.stop()
+    sender.webhook.run()
+    assert [event.lost for event in sender.failed] == [0, 150]
+    assert "stops" in sender.failed[-1].reason
+
+
+def test_all_that_waits_is_sent_when_the_daemon_stops(receiver: Receiver) -> None:
+    sender = Sender(receiver.url, format="json")
+    sender.webhook.note(AlertsChanged(tuple(raised(server_name=f"s{number}") for number in range(250))))
+    sender.webhook.stop()
+    sender.webhook.run()
+    assert [len(body["alerts"]) for body in receiver.bodies] == [100, 100, 50]
+
+
+def test_the_loop_shows_that_it_comes_round(receiver: Receiver) -> None:
+    sender = Sender(receiver.url, format="json")
+    beats: list[None] = []
+    sender.webhook.note(AlertsChanged((raised(),)))
+    sender.webhook.stop()
+    sender.webhook.run(lambda: beats.append(None))
+    assert beats
+
+
+@pytest.mark.parametrize("format", ["alertmanager", "json"])
+def test_a_receiver_that_drips_is_given_up_in_time_and_told_everything_when_it_is_well(format: str) -> None:
+    told: list[bytes] = []
+
+    def behave(connection: socket.socket) -> None:
+        if not sender.failed:
+            drip(b"X-A: b\r\n", after=b"HTTP/1.1 200 OK\r\n")(connection)
+        told.append(read_request(connection))
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with misbehaving(behave) as rogue:
+        sender = Sender(rogue.url, format=format, timeout_seconds=0.3)
+        assert sender.tell(*[raised(server_name=f"s{number}") for number in range(5)]) == 1
+        assert ["in time" in event.reason for event in sender.failed] == [True]
+        sender.webhook.note(AlertsChanged(tuple(raised(server_name=f"s{number}") for number in range(5, 12))))
+        drain(sender)
+    assert all(b'"s%d"' % number in b"".join(told) for number in range(12))
+    assert sum(event.count for event in sender.delivered) == 12
