@@ -4,9 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Where torch comes from. CPU only: make run TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' nordiq_watch/__init__.py)
 TORCH := $(shell grep -o '^torch==[^ ]*' requirements.txt)
 
-.PHONY: all run test test-threads test-system lint types format bench docs screenshots requirements licences sbom dist clean
+.PHONY: all run test test-threads test-system lint types format bench docs screenshots requirements licences sbom dist release clean
 all: lint types test
 
 $(VENV)/.runtime: requirements.txt pyproject.toml setup.py nordiq_watch/network/native.cpp
@@ -69,6 +70,15 @@ sbom: $(VENV)/.dev  # CycloneDX, in dist/
 
 dist: $(VENV)/.dev
 	$(BIN)/python -m build
+
+# Tags the version that nordiq_watch/__init__.py names, once CHANGELOG.md has its heading and all tests pass, and builds it.
+release: $(VENV)/.dev
+	test -z "$$(git status --porcelain)" || { echo 'commit first: the tree is not clean'; exit 1; }
+	grep -q '^## $(VERSION) ' CHANGELOG.md || { echo 'CHANGELOG.md has no heading "## $(VERSION) – DATE"'; exit 1; }
+	! git rev-parse -q --verify 'refs/tags/v$(VERSION)' || { echo 'v$(VERSION) is released already'; exit 1; }
+	$(MAKE) all dist sbom
+	git tag -a 'v$(VERSION)' -m 'nordiq_watch $(VERSION)'
+	@echo 'now: git push origin v$(VERSION), and upload what is in dist/'
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -1,7 +1,7 @@
 """What `mkdocs build` cannot know by itself: the repository around the pages.
 
 A link out of docs/ works where the repository is looked at and leads nowhere on the site: there it becomes the name of
-the file, once it is certain that the file exists. The list of decisions is made from their headings.
+the file, once it is certain that the file exists.
 """
 
 from __future__ import annotations
@@ -30,10 +30,4 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
             return f"[{match['text']}]({_LIST_OF_DECISIONS})"
         return match[0] if inside.is_relative_to(_DOCS) else f"`{inside.relative_to(_DOCS.parent)}`"
 
-    markdown = _LINK.sub(replace, markdown)
-    return f"{markdown}\n{_list_decisions()}" if source == _LIST_OF_DECISIONS else markdown
-
-
-def _list_decisions() -> str:
-    pages = sorted((_DOCS / "decisions").glob("0*.md"))
-    return "\n".join(f"- [{page.read_text().splitlines()[0].removeprefix('# ')}]({page.name})" for page in pages)
+    return _LINK.sub(replace, markdown)

@@ -83,3 +83,18 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     loaded = [url for page in pages for url in re.findall(r'(?:src|<link[^>]*href)="(https?://[^"]+)', page)]
     assert len(pages) > 10
     assert [url for url in loaded if "squidfunk" not in url] == []
+
+
+DECISIONS = sorted((REPOSITORY / "docs" / "decisions").glob("0*.md"))
+
+
+def test_every_decision_has_a_number_a_status_and_a_date_and_is_in_the_index() -> None:
+    rows = []
+    for page in DECISIONS:
+        heading, _, status = page.read_text().splitlines()[:3]
+        number, title = re.fullmatch(r"# (\d+)\. (.*)", heading).groups()  # type: ignore[union-attr]
+        word, date = re.match(r"(Accepted|Replaced by .*), (\d{4}-\d\d-\d\d)\.$", status).groups()  # type: ignore[union-attr]
+        assert page.name.startswith(f"{int(number):04}-"), page.name
+        rows.append(f"| {page.name[:4]} | [{title}]({page.name}) | {word.lower()} | {date} |")
+    index = (REPOSITORY / "docs" / "decisions" / "index.md").read_text()
+    assert [line for line in index.splitlines() if line.startswith("| 0")] == rows
