@@ -186,15 +186,19 @@ class Daemon:
     def _build_judge(self, settings: Settings) -> None:
         config = settings.config
         self._history = HistoryStore(
-            settings.state_dir / "history.sqlite3", slot_seconds=config.window.interval_seconds
+            settings.state_dir / "history.sqlite3",
+            slot_seconds=config.window.interval_seconds,
+            part=self._parts.of("history"),
         )
-        self._historian = Historian(self._history, keep_days=config.history.keep_days)
+        self._historian = Historian(
+            self._history, keep_days=config.history.keep_days, adopt=lambda alerts: self._alerts.adopt(alerts)
+        )
         self._events.subscribe(AlertsChanged, self._historian.note)
         self._events.subscribe(FleetJudged, self._historian.note)
         self._alerts = AlertBook(
             config.alerts,
             forget_seconds=config.window.length * config.window.interval_seconds,
-            unfinished=self._history.unfinished(),
+            unfinished=self._historian.unfinished(),
         )
         self._judge = Judge(
             config.risk,
@@ -213,7 +217,9 @@ class Daemon:
     def _build_quality(self, settings: Settings) -> None:
         quality = settings.config.quality
         self._accuracy_store = AccuracyStore(
-            settings.state_dir / "accuracy.sqlite3", interval_seconds=settings.config.window.interval_seconds
+            settings.state_dir / "accuracy.sqlite3",
+            interval_seconds=settings.config.window.interval_seconds,
+            part=self._parts.of("accuracy"),
         )
         self._bookkeeper = Bookkeeper(
             self._accuracy_store,

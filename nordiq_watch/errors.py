@@ -53,10 +53,14 @@ class MissingPackage(NordiqError):
 
 
 class StorageError(NordiqError):
-    """The state or the models directory cannot be read or written; names the file and the cause."""
+    """The state or the models directory cannot be read or written; names the file and the cause.
+
+    shown: the same for clients, without directories of this machine; None where only the log may say it.
+    """
 
     http_status = 503
     title = "Storage error"
+    shown: str | None = None
 
 
 class ModelRejected(NordiqError):

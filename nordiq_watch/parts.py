@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 _SAY_AGAIN_SECONDS = 60.0
 """A failing part whose reason changes is logged again, but no more often than this."""
 
+_SAY_DROPS_SECONDS = 600.0
+
 
 class PartState(StrEnum):
     """ok: it works. failing: its last attempt failed, and it tries again by itself. stuck: its loop has not come round
@@ -78,7 +80,10 @@ class PartStatus:
 
 
 class Part:
-    """One part's state, for those that notice that it fails or works. Every method may be called from any thread."""
+    """One part's state, for those that notice that it fails or works. Every method may be called from any thread.
+
+    dropped: events that it could not keep.
+    """
 
     def __init__(
         self,
@@ -95,6 +100,8 @@ class Part:
         self._lock = threading.Lock()
         self._changed_at = timer()
         self._said_at: float | None = None
+        self._dropping_said_at: float | None = None
+        self.dropped = 0
 
     @property
     def name(self) -> str:
@@ -107,6 +114,10 @@ class Part:
     @property
     def works(self) -> bool:
         return self._status.works
+
+    def describe(self, reason: str | Exception) -> str:
+        """One line for clients: that it does not work, why, and what that costs."""
+        return f"The {self.name} does not work: {self._without_directories(str(reason))} ({self._status.effect})"
 
     def fail(self, reason: str | Exception, *, state: PartState = PartState.FAILING) -> None:
         """It does not work. Logged once, and again when the reason is another one; /status shows no directories."""
@@ -129,6 +140,17 @@ class Part:
             self._said_at = None
         if news:
             log.info("the %s works again, after %.0f s", self.name, seconds)
+
+    def drop(self, count: int = 1) -> None:
+        """So many events are lost, because this part is too slow or does not work. Counted, and logged now and then."""
+        now = self._timer()
+        with self._lock:
+            self.dropped += count
+            said_at = self._dropping_said_at
+            said = said_at is None or now - said_at >= _SAY_DROPS_SECONDS
+            self._dropping_said_at = now if said else said_at
+        if said:
+            log.error("the %s is too slow or does not work: what waits longest for it is dropped", self.name)
 
     def _enter(self, state: PartState, reason: str | None) -> bool:
         """Whether that is news."""
@@ -178,6 +200,11 @@ class Parts:
         with self._lock:
             known = {name: part.status for name, part in self._parts.items()}
         return tuple(known[name] for effects in EFFECTS.values() for name in effects if name in known)
+
+    def dropped(self) -> Mapping[str, int]:
+        """Part → events that it could not keep since the start."""
+        with self._lock:
+            return {name: part.dropped for name, part in self._parts.items()}
 
     def failing(self, kind: PartKind) -> tuple[PartStatus, ...]:
         """Those of a kind that do not work."""

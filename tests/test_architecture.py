@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "nordiq_watch"
 LEVELS = (
     {"errors", "records", "metrics", "quantiles", "spec", "strict_yaml", "conversion"},
     {"events", "config", "allowance", "parts"},
+    {"mailbox", "worker"},
     {"artifact", "network", "storage", "feeders"},
     {"live"},
     {"reload", "forecast", "quality", "training"},

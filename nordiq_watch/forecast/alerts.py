@@ -34,18 +34,17 @@ class AlertBook:
     """Every active alert. One thread updates it; `active` may be read from any."""
 
     def __init__(self, rules: Alerts, *, forget_seconds: float, unfinished: Sequence[Alert] = ()) -> None:
-        """unfinished: the alerts that were active when the daemon stopped."""
+        """unfinished: the alerts that were active when the daemon stopped, if they could be read; else see `adopt`."""
         self._silent_seconds = rules.silent_seconds
         self._forget_seconds = forget_seconds
         self._levels = Hysteresis(
             raise_seconds=rules.raise_seconds, hold_seconds=rules.hold_seconds, clear_seconds=rules.clear_seconds
         )
-        self._alerts = {(alert.kind, alert.server_name): alert for alert in unfinished}
+        self._alerts: dict[tuple[str, str], Alert] = {}
         self._heard: dict[str, float] = {}
-        for alert in unfinished:
-            if alert.kind == RISK:
-                self._levels.put(alert.server_name, LEVELS.index(alert.level), since=alert.level_since)
+        self._begin_with(unfinished)
         self._active = _in_order(self._alerts.values())
+        self._to_adopt: Sequence[Alert] = ()
 
     @property
     def active(self) -> tuple[Alert, ...]:
@@ -54,6 +53,7 @@ class AlertBook:
 
     def update(self, risk: FleetRisk, snapshot: WindowSnapshot, *, at: float) -> tuple[AlertChange, ...]:
         """What changed with this answer, at the time `at` on the clock of the samples."""
+        self._take_adopted()
         silent = find_silent(snapshot, self._silent_seconds)
         changes = [
             *self._update_silent(silent, snapshot, at=at),
@@ -62,6 +62,20 @@ class AlertBook:
         ]
         self._active = _in_order(self._alerts.values())
         return tuple(changes)
+
+    def adopt(self, alerts: Sequence[Alert]) -> None:
+        """Alerts of before the start that could not be read then: they go on with the next update. From any thread."""
+        self._to_adopt = alerts
+
+    def _take_adopted(self) -> None:
+        alerts, self._to_adopt = self._to_adopt, ()
+        self._begin_with([alert for alert in alerts if (alert.kind, alert.server_name) not in self._alerts])
+
+    def _begin_with(self, alerts: Sequence[Alert]) -> None:
+        for alert in alerts:
+            self._alerts[alert.kind, alert.server_name] = alert
+            if alert.kind == RISK:
+                self._levels.put(alert.server_name, LEVELS.index(alert.level), since=alert.level_since)
 
     # --- risk ---
 

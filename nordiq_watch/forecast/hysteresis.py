@@ -72,8 +72,10 @@ class Hysteresis:
 
     def put(self, server: str, level: int, *, since: float) -> None:
         """The level that a server had before a restart; the time that counts for clearing begins anew."""
-        self._arrange((*self._servers, server))
-        self._level[-1], self._level_since[-1] = level, since
+        if server not in self._row_of:
+            self._arrange((*self._servers, server))
+        row = self._row_of[server]
+        self._level[row], self._level_since[row] = level, since
 
     def forget(self, servers: Iterable[str]) -> None:
         """These are healthy, without a past."""

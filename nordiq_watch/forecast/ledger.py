@@ -114,7 +114,7 @@ class Ledger:
             return
         if self._is_too_soon() or not self.settle():
             if went_back:
-                raise StorageError("; ".join(str(trouble.reason) for trouble in self.troubles))
+                raise self._refusal()
             return
         if went_back:
             log.warning("the clock went back: samples from ahead of it leave the window until their time comes")
@@ -193,7 +193,7 @@ class Ledger:
         if not self._is_too_soon():
             self.restore()
         if not self._is_restored:
-            raise StorageError(self._parts["journal"].status.reason)
+            raise self._refusal()
 
     def _begin_anew(self) -> None:
         self._window.clear()
@@ -269,6 +269,13 @@ class Ledger:
         """Whether something failed a moment ago. A clock that was set back does not make the moment longer."""
         return bool(self.troubles) and 0 < self._retry_at - self._clock() <= RETRY_SECONDS
 
+    def _refusal(self) -> StorageError:
+        """For a batch that is not taken because of what failed a moment ago."""
+        part = next(part for part in self._parts.values() if not part.works)
+        error = StorageError(part.status.reason)
+        error.shown = part.describe(error)
+        return error
+
     def _attempt(self, part: str, act: Callable[[], None]) -> bool:
         try:
             act()
@@ -280,6 +287,7 @@ class Ledger:
 
     def _note(self, part: str, error: StorageError) -> None:
         self._parts[part].fail(error)
+        error.shown = self._parts[part].describe(error)
         self._retry_at = self._clock() + RETRY_SECONDS
 
 

@@ -7,20 +7,21 @@ anybody could look (the daemon was down for longer than the window is long) is l
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 
 from nordiq_watch.errors import StorageError
 from nordiq_watch.events import FleetForecast
+from nordiq_watch.mailbox import Mailbox
 from nordiq_watch.quality.accuracy import choose_rows, claim, score
 from nordiq_watch.records import Book, Claim, IntArray, Measured
 from nordiq_watch.storage.accuracy import AccuracyStore
-
-log = logging.getLogger(__name__)
+from nordiq_watch.storage.store import RETRY_SECONDS
 
 _SLOTS_FOR_LATE_SAMPLES = 1
 _WAITING = 256
@@ -29,8 +30,20 @@ _WAITING = 256
 _KEPT_VERSIONS = 50
 
 
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    """What one forecast claims, and the newest slot that it was made from."""
+
+    claims: list[Claim]
+    newest_slot: int
+
+
 class Bookkeeper:
-    """`measured` gives what came in a slot, None if it left the window. `books` may be read from any thread."""
+    """`measured` gives the values of a slot, None if it left the window.
+
+    `note` hands over from the forecasting thread; everything else belongs to one thread of its own. `books`, `pending`,
+    `expired` may be read from any.
+    """
 
     def __init__(
         self,
@@ -46,67 +59,95 @@ class Bookkeeper:
         self._max_servers = max_servers
         self._open: list[Claim] = []
         self._newest_slot: int | None = None
-        self._rewound = False
-        self._waiting: deque[list[Claim]] = deque(maxlen=_WAITING)
+        self._rewind_to: int | None = None
+        self._noted: Mailbox[_Noted] = Mailbox(_WAITING, part=store.part)
+        self._waiting: deque[list[Claim]] = deque()
         self._sampled: tuple[tuple[str, ...], IntArray] = ((), np.empty(0, dtype=np.int64))
         self._woken = threading.Event()
         self._stopping = False
-        self.books: tuple[Book, ...] = store.books()
-        self.pending = store.pending()
+        self._is_read = False
+        self.books: tuple[Book, ...] = ()
+        self.pending = 0
         self.expired = 0
+        with suppress(StorageError):  # the store's part says so
+            self._read_books()
 
     def note(self, event: FleetForecast) -> None:
-        """Takes over what a forecast claims. Costs a few milliseconds; from the thread that forecasts."""
+        """Hands over what a forecast claims. Costs a few milliseconds; from the thread that forecasts."""
         claims = claim(
             event.made, horizons_seconds=self._horizons_seconds, rows=self._rows(event.made.forecast.servers)
         )
-        if self._open and _maker(self._open) != _maker(claims):
-            self._waiting.append(self._open)
-        self._open = claims
-        newest = event.made.snapshot.last_slot
-        self._rewound = self._rewound or (self._newest_slot is not None and newest < self._newest_slot)
-        self._newest_slot = newest
+        self._noted.put(_Noted(claims, event.made.snapshot.last_slot))
         self._woken.set()
 
     def run(self) -> None:
         """Keeps book until `stop()`; the last forecast is kept too."""
         while not self._stopping:
-            self._woken.wait()
+            self._woken.wait(RETRY_SECONDS)
             self._woken.clear()
             self.step()
-        self._waiting.append(self._open)
-        self.step()
+        self.finish()
 
     def stop(self) -> None:
         self._stopping = True
         self._woken.set()
 
+    def finish(self) -> None:
+        """Stores all of it, the newest forecast too: no other one of its slot will follow."""
+        self._take_over()
+        if self._open:
+            self._put_aside(self._open)
+        self._open = []
+        self.step()
+
     def step(self) -> None:
         """Stores what waits and settles what is due. What the disk refuses is due again at the next step."""
-        try:
+        self._take_over()
+        with suppress(StorageError):  # the store's part says so
+            self._store.check()
+            if not self._is_read:
+                self._read_books()
             self._rewind()
             while self._waiting:
-                self._add(self._waiting.popleft())
+                self._store.add(self._waiting[0])
+                self._waiting.popleft()
             if self._settle():
                 self._store.prune(_KEPT_VERSIONS)
                 self.books = self._store.books()
             self.pending = self._store.pending()
-        except StorageError as error:
-            log.error("the accuracy of forecasts is not kept for now: %s", error)
+            self._store.confirm()
+
+    def _read_books(self) -> None:
+        self.books, self.pending = self._store.books(), self._store.pending()
+        self._is_read = True
+
+    def _take_over(self) -> None:
+        """What was noted since, in order: of the forecasts of one slot by one model the last counts."""
+        for noted in self._noted.take_all():
+            if self._open and _maker(self._open) != _maker(noted.claims):
+                self._put_aside(self._open)
+            self._open = noted.claims
+            if self._newest_slot is not None and noted.newest_slot < self._newest_slot:
+                self._note_rewind(noted.newest_slot)
+            self._newest_slot = noted.newest_slot
+
+    def _put_aside(self, claims: list[Claim]) -> None:
+        """It waits for the disk; beyond _WAITING the oldest is dropped and counted."""
+        if len(self._waiting) >= _WAITING:
+            self._waiting.popleft()
+            self._store.part.drop()
+        self._waiting.append(claims)
+
+    def _note_rewind(self, slot: int) -> None:
+        """The clock was ahead of this slot, and was put right: forecasts from ahead count for nothing."""
+        self._rewind_to = slot if self._rewind_to is None else min(slot, self._rewind_to)
+        self._waiting = deque(claims for claims in self._waiting if claims[0].origin_slot <= slot)
 
     def _rewind(self) -> None:
         """Forgets claims about slots from ahead of a clock that was put right; what they counted as stays counted."""
-        if self._rewound and self._newest_slot is not None:
-            self._waiting.clear()
-            self._store.rewind(self._newest_slot)
-            self._rewound = False
-
-    def _add(self, claims: list[Claim]) -> None:
-        try:
-            self._store.add(claims)
-        except StorageError:
-            self._waiting.appendleft(claims)
-            raise
+        if self._rewind_to is not None:
+            self._store.rewind(self._rewind_to)
+            self._rewind_to = None
 
     def _settle(self) -> int:
         """How many claims came due."""

@@ -10,15 +10,18 @@ because they rarely change. One thread writes.
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from nordiq_watch.parts import Part, Parts
 from nordiq_watch.records import Book, BookKey, Claim, Tally
 from nordiq_watch.storage.database import storage_errors, transaction
 from nordiq_watch.storage.schema import open_store
+from nordiq_watch.storage.store import Store
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -43,26 +46,55 @@ _SUMS = ("points", "absolute_error", "pinball", "covered", "last_absolute_error"
 
 
 class AccuracyStore:
-    """Opening raises StorageError. Claims on another interval than this one are dropped: their slots are gone."""
+    """Every method raises StorageError while the file does not work, and may work again later.
 
-    def __init__(self, path: Path, *, interval_seconds: int, clock: Callable[[], float] = time.time) -> None:
+    Claims on another interval than this one are dropped: their slots are gone.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        interval_seconds: int,
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
+        part: Part | None = None,
+    ) -> None:
         self._path = path
         self._interval_seconds = interval_seconds
-        self._connection = open_store(path, schema=_SCHEMA, version=SCHEMA_VERSION, clock=clock)
-        with storage_errors(path), transaction(self._connection):
-            self._connection.execute("DELETE FROM claims WHERE interval_seconds != ?", (interval_seconds,))
+        self._clock = clock
+        self.part = part or Parts(hidden=(path.parent,)).of("accuracy")
+        self._store = Store(path, connect=self._connect, part=self.part, timer=timer)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = open_store(self._path, schema=_SCHEMA, version=SCHEMA_VERSION, clock=self._clock)
+        try:
+            with storage_errors(self._path), transaction(connection):
+                connection.execute("DELETE FROM claims WHERE interval_seconds != ?", (self._interval_seconds,))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def check(self) -> None:
+        """Opens the file if need be. StorageError if that is not possible."""
+        self._store.check()
+
+    def confirm(self) -> None:
+        """All that waited is written."""
+        self._store.confirm()
 
     def add(self, claims: Iterable[Claim]) -> None:
         """Keeps the claims until they are settled. One of the same model, origin and horizon is replaced."""
-        with storage_errors(self._path), transaction(self._connection):
+        with self._store.writing() as connection:
             for claim in claims:
-                if claim.due_slot * claim.interval_seconds > self._settled_until(claim):
-                    self._insert(claim)
+                if claim.due_slot * claim.interval_seconds > _settled_until(connection, claim):
+                    _insert(connection, claim)
 
     def due(self, last_slot: int) -> Iterator[tuple[int, Claim]]:
         """Ids and claims for slots up to `last_slot`, oldest first."""
-        with storage_errors(self._path):
-            rows = self._connection.execute(
+        with self._store.looking() as connection:
+            rows = connection.execute(
                 "SELECT claims.id, model, sha256, origin_slot, due_slot, horizon_seconds, interval_seconds, servers, "
                 "targets, body FROM claims JOIN rosters ON rosters.id = roster WHERE due_slot <= ? ORDER BY due_slot",
                 (last_slot,),
@@ -75,26 +107,26 @@ class AccuracyStore:
     def settle(self, number: int, claim: Claim, tallies: Mapping[BookKey, Tally]) -> None:
         """Adds the tallies to their books and ends the claim, both or neither."""
         at = float(claim.due_slot * claim.interval_seconds)
-        with storage_errors(self._path), transaction(self._connection):
-            self._connection.execute("DELETE FROM claims WHERE id = ?", (number,))
-            self._connection.execute(
+        with self._store.writing() as connection:
+            connection.execute("DELETE FROM claims WHERE id = ?", (number,))
+            connection.execute(
                 "INSERT INTO settled VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET until = max(until, excluded.until)",
                 (claim.model, claim.sha256, claim.horizon_seconds, at),
             )
             for key, tally in tallies.items():
-                self._add_to_book(key, tally, at=at)
+                _add_to_book(connection, key, tally, at=at)
 
     def rewind(self, newest_slot: int) -> None:
         """Takes back what was claimed and settled beyond this slot: a clock was ahead, its slots are still to come."""
         at = float(newest_slot * self._interval_seconds)
-        with storage_errors(self._path), transaction(self._connection):
-            self._connection.execute("DELETE FROM claims WHERE origin_slot > ?", (newest_slot,))
-            self._connection.execute("UPDATE settled SET until = ? WHERE until > ?", (at, at))
+        with self._store.writing() as connection:
+            connection.execute("DELETE FROM claims WHERE origin_slot > ?", (newest_slot,))
+            connection.execute("UPDATE settled SET until = ? WHERE until > ?", (at, at))
 
     def books(self) -> tuple[Book, ...]:
         """All books, in the order of model, metric and horizon."""
-        with storage_errors(self._path):
-            rows = self._connection.execute(
+        with self._store.looking() as connection:
+            rows = connection.execute(
                 f"SELECT model, sha256, metric, horizon_seconds, {', '.join(_SUMS)}, first_at, last_at FROM books "
                 "ORDER BY model, sha256, metric, horizon_seconds"
             ).fetchall()
@@ -102,45 +134,48 @@ class AccuracyStore:
 
     def pending(self) -> int:
         """Claims that wait for their slot."""
-        with storage_errors(self._path):
-            (count,) = self._connection.execute("SELECT count(*) FROM claims").fetchone()
+        with self._store.looking() as connection:
+            (count,) = connection.execute("SELECT count(*) FROM claims").fetchone()
         return int(count)
 
     def prune(self, keep_versions: int) -> None:
         """Deletes the books of all but the versions that were settled last, and rosters that nobody names."""
-        with storage_errors(self._path), transaction(self._connection):
-            rows: Sequence[tuple[str, str]] = self._connection.execute(
+        with self._store.writing() as connection:
+            rows: Sequence[tuple[str, str]] = connection.execute(
                 "SELECT model, sha256 FROM books GROUP BY model, sha256 ORDER BY max(last_at) DESC LIMIT -1 OFFSET ?",
                 (keep_versions,),
             ).fetchall()
-            self._connection.executemany("DELETE FROM books WHERE model = ? AND sha256 = ?", rows)
-            self._connection.execute("DELETE FROM rosters WHERE id NOT IN (SELECT roster FROM claims)")
+            connection.executemany("DELETE FROM books WHERE model = ? AND sha256 = ?", rows)
+            connection.execute("DELETE FROM rosters WHERE id NOT IN (SELECT roster FROM claims)")
 
     def close(self) -> None:
-        self._connection.close()
+        self._store.close()
 
-    def _settled_until(self, claim: Claim) -> float:
-        row = self._connection.execute(
-            "SELECT until FROM settled WHERE model = ? AND sha256 = ? AND horizon_seconds = ?",
-            (claim.model, claim.sha256, claim.horizon_seconds),
-        ).fetchone()
-        return float("-inf") if row is None else float(row[0])
 
-    def _insert(self, claim: Claim) -> None:
-        servers = json.dumps(claim.servers)
-        self._connection.execute("INSERT OR IGNORE INTO rosters (servers) VALUES (?)", (servers,))
-        (roster,) = self._connection.execute("SELECT id FROM rosters WHERE servers = ?", (servers,)).fetchone()
-        self._connection.execute(
-            "INSERT OR REPLACE INTO claims (model, sha256, origin_slot, due_slot, horizon_seconds, interval_seconds, "
-            "roster, targets, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (claim.model, claim.sha256, claim.origin_slot, claim.due_slot, claim.horizon_seconds,
-             claim.interval_seconds, roster, json.dumps(claim.targets), claim.values.astype(_VALUE).tobytes()),
-        )  # fmt: skip
+def _settled_until(connection: sqlite3.Connection, claim: Claim) -> float:
+    row = connection.execute(
+        "SELECT until FROM settled WHERE model = ? AND sha256 = ? AND horizon_seconds = ?",
+        (claim.model, claim.sha256, claim.horizon_seconds),
+    ).fetchone()
+    return float("-inf") if row is None else float(row[0])
 
-    def _add_to_book(self, key: BookKey, tally: Tally, *, at: float) -> None:
-        sums = ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS)
-        self._connection.execute(
-            "INSERT INTO books VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
-            f"{sums}, first_at = min(first_at, excluded.first_at), last_at = max(last_at, excluded.last_at)",
-            (key.model, key.sha256, key.metric, key.horizon_seconds, *(getattr(tally, name) for name in _SUMS), at, at),
-        )
+
+def _insert(connection: sqlite3.Connection, claim: Claim) -> None:
+    servers = json.dumps(claim.servers)
+    connection.execute("INSERT OR IGNORE INTO rosters (servers) VALUES (?)", (servers,))
+    (roster,) = connection.execute("SELECT id FROM rosters WHERE servers = ?", (servers,)).fetchone()
+    connection.execute(
+        "INSERT OR REPLACE INTO claims (model, sha256, origin_slot, due_slot, horizon_seconds, interval_seconds, "
+        "roster, targets, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (claim.model, claim.sha256, claim.origin_slot, claim.due_slot, claim.horizon_seconds,
+         claim.interval_seconds, roster, json.dumps(claim.targets), claim.values.astype(_VALUE).tobytes()),
+    )  # fmt: skip
+
+
+def _add_to_book(connection: sqlite3.Connection, key: BookKey, tally: Tally, *, at: float) -> None:
+    sums = ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS)
+    connection.execute(
+        "INSERT INTO books VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+        f"{sums}, first_at = min(first_at, excluded.first_at), last_at = max(last_at, excluded.last_at)",
+        (key.model, key.sha256, key.metric, key.horizon_seconds, *(getattr(tally, name) for name in _SUMS), at, at),
+    )

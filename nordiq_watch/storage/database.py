@@ -64,6 +64,22 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         raise CorruptDatabase(f"{path}: {verdict}")
 
 
+def find_inodes(path: Path) -> tuple[tuple[int, int], ...]:
+    """Which files these are: the database, and its log, which has what was written last. Zeros where there is none.
+
+    What is written to a file that was deleted or replaced while it was open is lost: its writer must open it anew.
+    """
+    return tuple(_inode_of(file) for file in (path, path.with_name(f"{path.name}-wal")))
+
+
+def _inode_of(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_dev, status.st_ino
+
+
 def move_aside(path: Path, *, clock: Callable[[], float] = time.time) -> Path:
     """Renames a corrupt database to *.corrupt-<timestamp>, together with its log. Nothing is deleted.
 

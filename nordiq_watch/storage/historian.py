@@ -2,44 +2,52 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from nordiq_watch.errors import StorageError
 from nordiq_watch.events import AlertsChanged, FleetJudged
+from nordiq_watch.mailbox import Mailbox
+from nordiq_watch.records import Alert
 from nordiq_watch.storage.history import HistoryStore
-
-log = logging.getLogger(__name__)
+from nordiq_watch.storage.store import RETRY_SECONDS
 
 _WAITING = 1000
 _DAY_SECONDS, _HOUR_SECONDS = 86_400, 3600
 
 
 class Historian:
-    """Takes over events at once and writes them in order. What the disk refuses is written with what comes next."""
+    """Takes over events at once and writes them in order. What the disk refuses is written when it is well again.
 
-    def __init__(self, store: HistoryStore, *, keep_days: float) -> None:
+    adopt: takes the alerts that were active when the daemon stopped, once they can be read.
+    """
+
+    def __init__(
+        self,
+        store: HistoryStore,
+        *,
+        keep_days: float,
+        adopt: Callable[[Sequence[Alert]], None] = lambda alerts: None,
+    ) -> None:
         self._store = store
+        self._adopt = adopt
+        self._adopted = False
         self._keep_seconds = keep_days * _DAY_SECONDS
-        self._waiting: deque[AlertsChanged | FleetJudged] = deque(maxlen=_WAITING)
-        self._lock = threading.Lock()
+        self._waiting: Mailbox[AlertsChanged | FleetJudged] = Mailbox(_WAITING, part=store.part)
         self._pruned_at = float("-inf")
         self._woken = threading.Event()
         self._stopping = False
 
     def note(self, event: AlertsChanged | FleetJudged) -> None:
-        """From any thread; beyond a thousand events that wait the oldest are dropped."""
-        with self._lock:
-            if len(self._waiting) == _WAITING:
-                log.error("the history is too slow or cannot be written: its oldest event is dropped")
-            self._waiting.append(event)
+        """From any thread; beyond a thousand events that wait the oldest are dropped, and counted."""
+        self._waiting.put(event)
         self._woken.set()
 
     def run(self) -> None:
         """Writes until `stop()`, and then what waits."""
         while not self._stopping:
-            self._woken.wait()
+            self._woken.wait(RETRY_SECONDS)
             self._woken.clear()
             self.step()
         self.step()
@@ -49,17 +57,30 @@ class Historian:
         self._woken.set()
 
     def step(self) -> None:
-        """Writes all that waits."""
-        while self._waiting:
-            with self._lock:
-                event = self._waiting.popleft()
-            try:
+        """Writes all that waits, if the store works or can be opened again."""
+        with suppress(StorageError):  # its part says so
+            self._store.check()
+            self._hand_on_unfinished()
+            while (event := self._waiting.first()) is not None:
                 self._write(event)
-            except StorageError as error:
-                log.error("the history is not written for now: %s", error)
-                with self._lock:
-                    self._waiting.appendleft(event)
-                return
+                self._waiting.remove(event)
+            self._store.confirm()
+
+    def unfinished(self) -> tuple[Alert, ...]:
+        """The alerts that were active when the daemon stopped; none if they cannot be read now: then `adopt` gets them.
+
+        Call it before anything is written.
+        """
+        with suppress(StorageError):
+            found = self._store.unfinished()
+            self._adopted = True
+            return found
+        return ()
+
+    def _hand_on_unfinished(self) -> None:
+        if not self._adopted:
+            self._adopt(self._store.unfinished())
+            self._adopted = True
 
     def _write(self, event: AlertsChanged | FleetJudged) -> None:
         if isinstance(event, AlertsChanged):

@@ -11,21 +11,20 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from nordiq_watch.parts import Part, Parts
 from nordiq_watch.records import Alert, AlertChange, DoubleArray
-from nordiq_watch.storage.database import storage_errors, transaction
 from nordiq_watch.storage.history_tables import SCHEMA, SCHEMA_VERSION, upgrade
 from nordiq_watch.storage.packed_risks import pack_risks, read_risk
 from nordiq_watch.storage.schema import open_store
 from nordiq_watch.storage.server_numbers import ServerNumbers
-
-_TIMEOUT_SECONDS = 10.0
+from nordiq_watch.storage.store import Store
 
 _alert_decoder = msgspec.json.Decoder(Alert)
 
@@ -58,21 +57,48 @@ class Moment:
 
 
 class HistoryStore:
-    """Opening raises StorageError. `slot_seconds`: of so long a time one moment is kept."""
+    """Every method raises StorageError while the file does not work, and may work again later.
 
-    def __init__(self, path: Path, *, slot_seconds: int, clock: Callable[[], float] = time.time) -> None:
+    slot_seconds: one moment is kept per slot of this length. part: where it says whether it works.
+    """
+
+    _numbers: ServerNumbers
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        slot_seconds: int,
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
+        part: Part | None = None,
+    ) -> None:
         self._path = path
         self._slot_seconds = slot_seconds
-        self._connection = open_store(path, schema=SCHEMA, version=SCHEMA_VERSION, clock=clock, upgrade=upgrade)
-        self._numbers = ServerNumbers(self._connection)
+        self._clock = clock
+        self.part = part or Parts(hidden=(path.parent,)).of("history")
+        self._store = Store(path, connect=self._connect, part=self.part, timer=timer)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = open_store(self._path, schema=SCHEMA, version=SCHEMA_VERSION, clock=self._clock, upgrade=upgrade)
+        self._numbers = ServerNumbers(connection)
+        return connection
 
     # --- writing: one thread only ---
 
+    def check(self) -> None:
+        """Opens the file if need be. StorageError if that is not possible."""
+        self._store.check()
+
+    def confirm(self) -> None:
+        """All that waited is written."""
+        self._store.confirm()
+
     def add_changes(self, changes: Sequence[AlertChange]) -> None:
         """All of them or none."""
-        with storage_errors(self._path), transaction(self._connection):
+        with self._store.writing() as connection:
             for change in changes:
-                self._add_change(change)
+                _add_change(connection, change)
 
     def add_moment(
         self, at: float, environment: Mapping[str, Any], summary: Mapping[str, Any], *,
@@ -81,74 +107,53 @@ class HistoryStore:
         """Keeps the state of the fleet; a later one of the same slot replaces it. scores (servers,): NaN for none."""
         counts = {name: value for name, value in summary.items() if not name.startswith("top_")}
         slot = at // self._slot_seconds
-        with storage_errors(self._path), self._numbering():
+        with self._numbering() as connection:
             packed = pack_risks(self._numbers.find(servers, at), scores)
-            self._connection.execute(
+            connection.execute(
                 "DELETE FROM moments WHERE at >= ? AND at < ?",
                 (slot * self._slot_seconds, (slot + 1) * self._slot_seconds),
             )
-            self._connection.execute(
+            connection.execute(
                 "INSERT INTO moments (at, environment, summary, risks) VALUES (?, ?, ?, ?)",
                 (at, json.dumps(dict(environment)), json.dumps(counts), packed),
             )
 
     def prune(self, before: float) -> None:
         """Deletes what is older; alerts that are still open stay."""
-        with storage_errors(self._path), self._numbering():
+        with self._numbering() as connection:
             old = "SELECT id FROM alerts WHERE ended_at < ?"
-            self._connection.execute(f"DELETE FROM changes WHERE alert IN ({old})", (before,))
-            self._connection.execute("DELETE FROM alerts WHERE ended_at < ?", (before,))
-            self._connection.execute("DELETE FROM moments WHERE at < ?", (before,))
-            self._connection.execute(
+            connection.execute(f"DELETE FROM changes WHERE alert IN ({old})", (before,))
+            connection.execute("DELETE FROM alerts WHERE ended_at < ?", (before,))
+            connection.execute("DELETE FROM moments WHERE at < ?", (before,))
+            connection.execute(
                 "DELETE FROM leases WHERE ends_at < (SELECT coalesce(min(at), ?) FROM moments)", (before,)
             )
 
     def close(self) -> None:
-        self._connection.close()
+        self._store.close()
 
     @contextmanager
-    def _numbering(self) -> Iterator[None]:
+    def _numbering(self) -> Iterator[sqlite3.Connection]:
         """A transaction that gives or takes numbers: what is remembered of them is what the file has."""
+        self._store.check()
         try:
-            with transaction(self._connection):
-                yield
+            with self._store.writing() as connection:
+                yield connection
         except BaseException:
             self._numbers.forget_cache()
             raise
-
-    def _add_change(self, change: AlertChange) -> None:
-        alert = change.alert
-        state = msgspec.json.encode(alert)
-        open_one = self._connection.execute(
-            "SELECT id FROM alerts WHERE server = ? AND kind = ? AND ended_at IS NULL", (alert.server_name, alert.kind)
-        ).fetchone()
-        if open_one is None:
-            number = self._connection.execute(
-                "INSERT INTO alerts (server, kind, raised_at, ended_at, state) VALUES (?, ?, ?, ?, ?)",
-                (alert.server_name, alert.kind, alert.raised_at, alert.ended_at, state),
-            ).lastrowid
-        else:
-            (number,) = open_one
-            self._connection.execute(
-                "UPDATE alerts SET ended_at = ?, state = ? WHERE id = ?", (alert.ended_at, state, number)
-            )
-        self._connection.execute(
-            "INSERT INTO changes (alert, at, change, previous_level, level, risk_score, message) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (number, change.at, change.change, change.previous_level, alert.level, alert.risk_score, alert.message),
-        )
 
     # --- reading: from any thread ---
 
     def unfinished(self) -> tuple[Alert, ...]:
         """The alerts that were active when the last change was written."""
-        with self._reading() as connection:
+        with self._store.reading() as connection:
             rows = connection.execute("SELECT state FROM alerts WHERE ended_at IS NULL ORDER BY id").fetchall()
         return tuple(_alert_decoder.decode(state) for (state,) in rows)
 
     def newest(self) -> float | None:
         """When the newest thing in here was; None while it is empty."""
-        with self._reading() as connection:
+        with self._store.reading() as connection:
             (moment,) = connection.execute("SELECT max(at) FROM moments").fetchone()
             (change,) = connection.execute("SELECT max(at) FROM changes").fetchone()
         return max((at for at in (moment, change) if at is not None), default=None)
@@ -158,7 +163,7 @@ class HistoryStore:
         where, values = "(ended_at IS NULL OR ended_at >= ?)", [since, *([server] if server is not None else [])]
         if server is not None:
             where += " AND server = ?"
-        with self._reading() as connection:
+        with self._store.reading() as connection:
             rows = connection.execute(
                 f"SELECT id, state FROM alerts WHERE {where} ORDER BY raised_at DESC, id DESC", values
             ).fetchall()
@@ -173,7 +178,7 @@ class HistoryStore:
 
     def moments(self, since: float) -> tuple[Moment, ...]:
         """The state of the fleet from `since` on, oldest first."""
-        with self._reading() as connection:
+        with self._store.reading() as connection:
             rows = connection.execute(
                 "SELECT at, environment, summary FROM moments WHERE at >= ? ORDER BY at", (since,)
             ).fetchall()
@@ -181,7 +186,7 @@ class HistoryStore:
 
     def risks(self, server: str, since: float) -> tuple[tuple[float, float | None], ...]:
         """Times and risks of one server from `since` on, oldest first; None where it was not scored."""
-        with self._reading() as connection:
+        with self._store.reading() as connection:
             return self._read_risks(connection, server, since)
 
     def _read_risks(
@@ -195,11 +200,23 @@ class HistoryStore:
         found = {at: there for at, number, risks in rows if (there := read_risk(risks, number)) is not None}
         return tuple((at, found[at][0]) for at in sorted(found))
 
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        with (
-            storage_errors(self._path),
-            closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True, timeout=_TIMEOUT_SECONDS))
-            as connection,
-        ):  # fmt: skip
-            yield connection
+
+def _add_change(connection: sqlite3.Connection, change: AlertChange) -> None:
+    alert = change.alert
+    state = msgspec.json.encode(alert)
+    open_one = connection.execute(
+        "SELECT id FROM alerts WHERE server = ? AND kind = ? AND ended_at IS NULL", (alert.server_name, alert.kind)
+    ).fetchone()
+    if open_one is None:
+        number = connection.execute(
+            "INSERT INTO alerts (server, kind, raised_at, ended_at, state) VALUES (?, ?, ?, ?, ?)",
+            (alert.server_name, alert.kind, alert.raised_at, alert.ended_at, state),
+        ).lastrowid
+    else:
+        (number,) = open_one
+        connection.execute("UPDATE alerts SET ended_at = ?, state = ? WHERE id = ?", (alert.ended_at, state, number))
+    connection.execute(
+        "INSERT INTO changes (alert, at, change, previous_level, level, risk_score, message) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (number, change.at, change.change, change.previous_level, alert.level, alert.risk_score, alert.message),
+    )

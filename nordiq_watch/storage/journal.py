@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nordiq_watch.errors import StorageError
 from nordiq_watch.records import Batch
-from nordiq_watch.storage.database import CorruptDatabase, move_aside
+from nordiq_watch.storage.database import CorruptDatabase, find_inodes, move_aside
 from nordiq_watch.storage.sample_file import SampleFile
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Journal:
         self._interval_seconds = interval_seconds
         self._clock = clock
         self._file: SampleFile | None = None
-        self._inodes = (0, 0)
+        self._inodes: tuple[tuple[int, int], ...] = ()
         self.batches = 0
         self.bytes = 0
         self.is_short = False
@@ -94,7 +94,7 @@ class Journal:
             raise
 
     def _open(self) -> SampleFile:
-        if self._file is not None and self._find_inodes() != self._inodes:
+        if self._file is not None and find_inodes(self._path) != self._inodes:
             log.error("%s was deleted or replaced while it was open: a fresh one is begun", self._path)
             self.is_short = True
             self.close()
@@ -104,16 +104,12 @@ class Journal:
             except CorruptDatabase as error:
                 self._set_aside(error)
                 self._file = self._open_file()
-            self._inodes = self._find_inodes()
+            self._inodes = find_inodes(self._path)
             self._mention_other_intervals(self._file)
         return self._file
 
     def _open_file(self) -> SampleFile:
         return SampleFile(self._path, metrics=self._metrics, interval_seconds=self._interval_seconds)
-
-    def _find_inodes(self) -> tuple[int, int]:
-        """Of the file and of its log, which has what was stored last; what was written to a deleted one is lost."""
-        return _inode_of(self._path), _inode_of(self._path.with_name(f"{self._path.name}-wal"))
 
     def _set_aside(self, cause: CorruptDatabase) -> None:
         self.close()
@@ -132,11 +128,3 @@ class Journal:
                 interval_seconds,
                 self._interval_seconds,
             )
-
-
-def _inode_of(path: Path) -> int:
-    """0 where there is none."""
-    try:
-        return path.stat().st_ino
-    except OSError:
-        return 0

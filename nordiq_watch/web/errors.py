@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from nordiq_watch.errors import ModelRejected, NordiqError, RequestError, TooManyRequests, Unauthorized
+from nordiq_watch.errors import ModelRejected, NordiqError, RequestError, StorageError, TooManyRequests, Unauthorized
 from nordiq_watch.web.answers import make_error
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,9 @@ def register_error_answers(app: Flask) -> None:
 
 def _answer_own(error: NordiqError) -> Response:
     detail = str(error)
-    if not isinstance(error, _TOLD_TO_CLIENTS):
+    if isinstance(error, StorageError) and error.shown is not None:
+        detail = error.shown  # a part's failure, which the log says once and not with each request
+    elif not isinstance(error, _TOLD_TO_CLIENTS):
         log.error("%s %s: %s", request.method, request.path, error)
         detail = _SEE_LOG  # the text names files of this host
     response = make_error(error.title, detail, status=error.http_status, **_mark_of_reloads())

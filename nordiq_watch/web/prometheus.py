@@ -291,6 +291,14 @@ class Snapshot(Collector):
                 samples.add_metric((part.name,), float(part.works))
         yield healthy
         yield samples
+        dropped = CounterMetricFamily(
+            "nordiq_watch_part_dropped",
+            "Events that this part was too slow for, or that it could not keep.",
+            labels=("part",),
+        )
+        for name, count in self._services.parts.dropped().items():
+            dropped.add_metric((name,), count)
+        yield dropped
 
     def _describe_forecasts(self) -> Iterable[Metric]:
         forecaster = self._services.forecaster

@@ -141,6 +141,26 @@ def test_alerts_go_on_after_a_restart() -> None:
     ]
 
 
+def test_alerts_of_before_the_start_that_could_be_read_only_later_go_on_then() -> None:
+    rules = Alerts(hold_seconds=900, clear_seconds=600)
+    desk = Desk(rules)
+    desk.memory(96, 96, 50)
+    before = desk.book.active
+
+    again = Desk(rules)
+    again.tick = desk.tick
+    assert told(again.memory(96, 50, 50)) == [("s0", "raised", "healthy", "critical")], "it knows of no other"
+    (fresh,) = again.book.active
+    again.book.adopt(before)
+    assert told(again.memory(96, 30, 50)) == []
+    assert {(alert.server_name, alert.raised_at) for alert in again.book.active} == {
+        ("s0", fresh.raised_at),
+        ("s1", 300),
+    }
+    changes = [told(again.memory(96, 30, 50)) for _ in range(3)]
+    assert changes == [[("s1", "resolved", "critical", "critical")], [], []]
+
+
 def test_a_server_that_is_forgotten_by_an_order_has_no_alert_and_no_past() -> None:
     desk = Desk(Alerts(raise_seconds=600, hold_seconds=900, clear_seconds=600))
     values: Any = ([[96], [96]], [[[96]], [[96]]])

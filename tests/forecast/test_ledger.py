@@ -301,11 +301,13 @@ def test_a_journal_that_fails_is_said_once_and_comes_back_by_itself(
     state.take(Sample("a", START))
     block(root)
     for _ in range(3):
-        with pytest.raises(StorageError):
+        with pytest.raises(StorageError) as refused:
             state.take(Sample("a", START + 1))
+        assert refused.value.shown is not None and str(root) not in refused.value.shown
+        assert refused.value.shown.startswith("The journal does not work: journal.db: ")
     (trouble,) = state.ledger.troubles
     assert (trouble.name, trouble.since) == ("journal", state.now)
-    assert "journal.db: " in trouble.reason and str(root) not in trouble.reason
+    assert trouble.reason is not None and "journal.db: " in trouble.reason and str(root) not in trouble.reason
     assert caplog.text.count("the journal does not work") == 1
     assert state.slots_of("a") == [START], "what is there goes on being forecast"
     unblock(root)

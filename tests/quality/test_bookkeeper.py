@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from support.fleets import A_SLOT, MODEL, made_of
+from support.trouble import Clock, blocked
 
 from nordiq_watch.events import FleetForecast
 from nordiq_watch.quality.bookkeeper import Bookkeeper
 from nordiq_watch.records import Measured, ModelIdentity
 from nordiq_watch.storage.accuracy import AccuracyStore
+from nordiq_watch.storage.store import RETRY_SECONDS
 
 OTHER = ModelIdentity("tft_model_20250131_143000", 4, "cd" * 32)
 
@@ -24,11 +26,12 @@ class Office:
         self.path = path
         self.options = {"horizons_seconds": (300, 900), "max_servers": 10, **options}
         self.oldest = A_SLOT - 100
+        self.clock = Clock()
         self.open()
 
     def open(self) -> None:
         """As after a restart: only the file is remembered."""
-        self.store = AccuracyStore(self.path, interval_seconds=300)
+        self.store = AccuracyStore(self.path, interval_seconds=300, timer=self.clock)
         self.keeper = Bookkeeper(self.store, measured=self.measured, **self.options)
 
     def measured(self, slot: int) -> Measured | None:
@@ -49,7 +52,7 @@ class Office:
 
 @pytest.fixture
 def office(tmp_path: Path) -> Iterator[Office]:
-    opened = Office(tmp_path / "accuracy.sqlite3")
+    opened = Office(tmp_path / "state" / "accuracy.sqlite3")
     yield opened
     opened.store.close()
 
@@ -118,14 +121,37 @@ def test_a_clock_that_is_put_right_does_not_stop_the_books(office: Office) -> No
 
 def test_a_disk_that_refuses_is_asked_again(office: Office, caplog: Any) -> None:
     office.forecast(0)
-    office.store._connection.execute("PRAGMA query_only = 1")
-    for slot in range(1, 5):
-        office.forecast(slot)
-    assert office.points() == 0
-    assert "is not kept for now" in caplog.text
-    office.store._connection.execute("PRAGMA query_only = 0")
+    with blocked(office.path.parent):
+        for slot in range(1, 5):
+            office.forecast(slot)
+        assert office.points() == 0
+        assert caplog.text.count("the accuracy does not work") == 1
+    office.clock.now += RETRY_SECONDS
     office.forecast(5)
-    assert office.points(300) == 3
+    assert office.points(300) == 3 and office.store.part.works
+
+
+def test_a_start_without_the_file_shows_its_books_when_it_is_there(office: Office) -> None:
+    for slot in range(4):
+        office.forecast(slot)
+    office.store.close()
+    with blocked(office.path.parent):
+        office.open()
+        assert office.keeper.books == () and not office.store.part.works
+    office.clock.now += RETRY_SECONDS
+    office.keeper.step()
+    assert office.points(300) == 1 and office.store.part.works
+
+
+def test_forecasts_from_two_slots_and_a_clock_that_went_back_between_steps(office: Office) -> None:
+    """All of it is handed over before the other thread looks: nothing from before the jump back is lost with it."""
+    for slot in (0, 1, 300, 301, 2, 3):
+        ahead = [[[50.0] * 4]]
+        office.keeper.note(FleetForecast(made_of([[1.0]], ahead, last_slot=A_SLOT + slot)))
+    office.keeper.step()
+    for slot in range(4, 7):
+        office.forecast(slot)
+    assert (office.points(300), office.points(900)) == (4, 2)
 
 
 def test_a_large_fleet_is_sampled(tmp_path: Path) -> None:

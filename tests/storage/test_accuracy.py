@@ -102,7 +102,7 @@ def test_only_the_newest_versions_and_used_rosters_are_kept(store: AccuracyStore
         store.settle(number, claim, {BookKey(model, "ab", "cpu_user_pct", 300): Tally(1)})
     store.prune(2)
     assert [book.key.model for book in store.books()] == ["d", "e"]
-    (rosters,) = store._connection.execute("SELECT count(*) FROM rosters").fetchone()
+    (rosters,) = store._store.connection.execute("SELECT count(*) FROM rosters").fetchone()
     assert rosters == 0
 
 
@@ -120,4 +120,6 @@ def test_a_newer_program_s_file_is_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA user_version = 99")
     with pytest.raises(StorageError, match="newer nordiq_watch"):
-        AccuracyStore(path, interval_seconds=300)
+        AccuracyStore(path, interval_seconds=300).books()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (99,)

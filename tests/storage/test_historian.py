@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from support.alerts import LIFE
+from support.trouble import Clock, blocked
 
+from nordiq_watch.errors import StorageError
 from nordiq_watch.events import AlertsChanged, FleetJudged
 from nordiq_watch.storage.historian import Historian
 from nordiq_watch.storage.history import HistoryStore
+from nordiq_watch.storage.store import RETRY_SECONDS
 
 DAY = 86_400.0
 
@@ -46,17 +49,52 @@ def test_what_is_older_than_the_retention_goes(store: HistoryStore) -> None:
     assert [moment.at for moment in store.moments(0)] == [DAY / 2, DAY + 100]
 
 
-def test_what_the_disk_refuses_is_written_later(store: HistoryStore, caplog: Any) -> None:
+def test_what_the_disk_refuses_is_written_when_it_is_well_again(tmp_path: Path, caplog: Any) -> None:
+    clock = Clock()
+    store = HistoryStore(tmp_path / "state" / "history.sqlite3", slot_seconds=300, timer=clock)
     historian = Historian(store, keep_days=31)
-    store._connection.execute("PRAGMA query_only = 1")
-    historian.note(AlertsChanged(LIFE[:1]))
+    with blocked(tmp_path / "state"):
+        for changes in (LIFE[:1], LIFE[1:]):
+            historian.note(AlertsChanged(changes))
+            historian.step()
+        assert not store.part.works
+        with pytest.raises(StorageError, match=r"history\.sqlite3") as refused:
+            store.alerts(0)
+        assert refused.value.shown is not None and str(tmp_path) not in refused.value.shown
+        assert caplog.text.count("the history does not work") == 1
     historian.step()
-    historian.note(AlertsChanged(LIFE[1:]))
+    assert not store.part.works, "it is left alone for a moment"
+    clock.now += RETRY_SECONDS
     historian.step()
-    assert "is not written for now" in caplog.text and store.alerts(0) == ()
-    store._connection.execute("PRAGMA query_only = 0")
+    assert store.part.works and len(store.alerts(0)[0].changes) == 3
+    store.close()
+
+
+def test_a_start_without_the_history_takes_its_alerts_over_later(tmp_path: Path) -> None:
+    store = HistoryStore(tmp_path / "state" / "history.sqlite3", slot_seconds=300)
+    store.add_changes(LIFE[:1])
+    store.close()
+    adopted: list[Any] = []
+    clock = Clock()
+    with blocked(tmp_path / "state"):
+        store = HistoryStore(tmp_path / "state" / "history.sqlite3", slot_seconds=300, timer=clock)
+        historian = Historian(store, keep_days=31, adopt=adopted.extend)
+        assert historian.unfinished() == () and not store.part.works
+    clock.now += RETRY_SECONDS
     historian.step()
-    assert len(store.alerts(0)[0].changes) == 3
+    historian.step()
+    assert [alert.server_name for alert in adopted] == [LIFE[0].alert.server_name]
+    assert store.part.works
+    store.close()
+
+
+def test_a_queue_that_is_full_loses_the_oldest_and_counts_it(tmp_path: Path) -> None:
+    with blocked(tmp_path / "state"):
+        store = HistoryStore(tmp_path / "state" / "history.sqlite3", slot_seconds=300, timer=Clock())
+        historian = Historian(store, keep_days=31)
+        for slot in range(1010):
+            historian.note(judged(slot * 300.0))
+    assert store.part.dropped == 10
 
 
 def test_the_thread_writes_all_before_it_ends(store: HistoryStore) -> None:

@@ -97,7 +97,7 @@ def test_ten_thousand_servers_take_kilobytes(store: HistoryStore, tmp_path: Path
     servers = [f"vm-{number:05}" for number in range(10_000)]
     for slot in range(20):
         store.add_moment(slot * 300.0, {}, {}, servers=servers, scores=scores)
-    (size,) = store._connection.execute("SELECT max(length(risks)) FROM moments").fetchone()
+    (size,) = store._store.connection.execute("SELECT max(length(risks)) FROM moments").fetchone()
     assert size < 5_000
     assert store.risks("vm-00007", since=0)[3] == (900, float(scores[7]))
 
@@ -121,7 +121,7 @@ def test_a_fleet_whose_names_come_and_go_takes_little_more_than_one_that_stays(t
 def test_a_number_goes_to_the_next_server_a_day_after_its_last_one_and_the_past_stays(store: HistoryStore) -> None:
     for day in range(4):
         add_moment(store, day * 86_401.0, {f"job-{day}": float(day), "stays": 50.0})
-    numbers = dict(store._connection.execute("SELECT server, number FROM leases").fetchall())
+    numbers = dict(store._store.connection.execute("SELECT server, number FROM leases").fetchall())
     assert numbers["job-0"] == numbers["job-2"] and max(numbers.values()) <= 3
     for day in range(4):
         assert store.risks(f"job-{day}", since=0) == ((day * 86_401.0, float(day)),)
@@ -131,7 +131,7 @@ def test_a_number_goes_to_the_next_server_a_day_after_its_last_one_and_the_past_
 def test_a_server_that_is_away_for_an_hour_keeps_its_number(store: HistoryStore) -> None:
     for slot in range(0, 2000, 13):
         add_moment(store, slot * 300.0, {"stays": 1.0, "flaps": 2.0} if slot % 2 else {"stays": 1.0, "new": 3.0})
-    assert store._connection.execute("SELECT count(*), max(number) FROM leases").fetchone() == (3, 2)
+    assert store._store.connection.execute("SELECT count(*), max(number) FROM leases").fetchone() == (3, 2)
     assert {risk for _, risk in store.risks("flaps", since=0)} == {2.0}
 
 
@@ -183,7 +183,7 @@ def test_a_server_s_last_hour_does_not_read_the_rest(store: HistoryStore) -> Non
     def reading_steps(since: float) -> int:
         nonlocal steps
         steps = 0
-        with store._reading() as connection:
+        with store._store.reading() as connection:
             connection.set_progress_handler(count, 1)
             store._read_risks(connection, "a", since)
         return steps
@@ -195,10 +195,10 @@ def test_numbers_that_no_risk_uses_any_more_are_deleted_with_the_risks(store: Hi
     for day in range(10):
         add_moment(store, day * 86_400.0, {f"job-{day}": 1.0})
     store.prune(before=8 * 86_400.0)
-    rows = store._connection.execute("SELECT server FROM leases ORDER BY 1").fetchall()
+    rows = store._store.connection.execute("SELECT server FROM leases ORDER BY 1").fetchall()
     assert rows == [("job-7",), ("job-8",), ("job-9",)], "the lease of the seventh day reaches into the eighth"
     store.prune(before=90 * 86_400.0)
-    assert store._connection.execute("SELECT count(*) FROM leases").fetchone() == (0,)
+    assert store._store.connection.execute("SELECT count(*) FROM leases").fetchone() == (0,)
 
 
 def test_what_is_too_old_is_deleted_but_not_what_is_still_open(store: HistoryStore) -> None:

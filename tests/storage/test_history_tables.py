@@ -52,7 +52,7 @@ def test_a_file_of_the_first_schema_is_taken_over_and_shrinks(tmp_path: Path, ca
     assert store.risks("a", since=301) == tuple((slot * 300.0, float(slot)) for slot in range(2, 41))
     assert store.risks("job-7", since=0) == ((2100.0, None),)
     assert store.moments(since=12_000)[0].environment == {"prob_30m": 0.5}
-    assert store._connection.execute("SELECT server FROM alerts").fetchall() == [("a",)]
+    assert store._store.connection.execute("SELECT server FROM alerts").fetchall() == [("a",)]
     store.close()
     assert path.stat().st_size < before / 8 and "schema 2" in caplog.text
 

@@ -1,0 +1,51 @@
+"""Events on their way from one thread to another: a queue with an end, whose losses are counted."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Generic, TypeVar
+
+from nordiq_watch.parts import Part
+
+T = TypeVar("T")
+
+
+class Mailbox(Generic[T]):
+    """First in, first out. Beyond `size` the oldest event is dropped, which `part` counts and says. From any thread."""
+
+    def __init__(self, size: int, *, part: Part) -> None:
+        self._size = size
+        self._part = part
+        self._lock = threading.Lock()
+        self._waiting: deque[T] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, event: T) -> None:
+        with self._lock:
+            full = len(self._waiting) >= self._size
+            if full:
+                self._waiting.popleft()
+            self._waiting.append(event)
+        if full:
+            self._part.drop()
+
+    def first(self) -> T | None:
+        """The oldest event, which stays in the queue until `remove`; None if nothing waits."""
+        with self._lock:
+            return self._waiting[0] if self._waiting else None
+
+    def remove(self, event: T) -> None:
+        """The event that `first` gave is dealt with. It may have been dropped meanwhile."""
+        with self._lock:
+            if self._waiting and self._waiting[0] is event:
+                self._waiting.popleft()
+
+    def take_all(self) -> list[T]:
+        """All that waits, the oldest first."""
+        with self._lock:
+            taken = list(self._waiting)
+            self._waiting.clear()
+        return taken
