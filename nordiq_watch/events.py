@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from nordiq_watch.records import AlertChange, DoubleArray, Forecasting, ReloadRecord, Stage
 
@@ -81,6 +81,25 @@ class BatchAccepted:
     records: int
     rejected: int
     clipped: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServersRefused:
+    """The window had no room for these new names: every server in it is heard, and there are `window.max_servers`."""
+
+    servers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServersEnded:
+    """These left the window, for ever as far as anybody knows: what is kept of them by name is to be let go.
+
+    cause: `aged`, without a sample in the window; `replaced`, silent when room was short; `deleted`, by an order. Only
+    of those their past goes too.
+    """
+
+    servers: tuple[str, ...]
+    cause: Literal["aged", "replaced", "deleted"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "nordiq_watch"
 
 LEVELS = (
-    {"errors", "records", "metrics", "quantiles", "spec", "strict_yaml", "conversion"},
+    {"batches", "errors", "records", "metrics", "quantiles", "spec", "strict_yaml", "conversion"},
     {"events", "config", "allowance", "parts"},
     {"mailbox", "worker"},
     {"artifact", "network", "storage", "feeders"},

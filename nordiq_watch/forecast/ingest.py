@@ -9,15 +9,16 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from nordiq_watch.batches import leave_out, merge_batches
 from nordiq_watch.errors import Busy, StorageError
-from nordiq_watch.events import BatchAccepted, EventBus
+from nordiq_watch.events import BatchAccepted, EventBus, ServersEnded, ServersRefused
 from nordiq_watch.forecast.ledger import RETRY_SECONDS, Ledger
-from nordiq_watch.forecast.samples import keep_rows, merge_batches, select_rows
+from nordiq_watch.forecast.seats import Seating
 from nordiq_watch.forecast.warmup import Warmup, count_ready, measure_warmup, requirement_of
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.live.published import Live
@@ -159,7 +160,7 @@ class Ingest:
         try:
             if requests:
                 self._ledger.follow_clock()
-                self._accept(self._admit(requests))
+                self._accept(requests)
         except StorageError as error:
             log.debug("%d batches were not taken: %s", len(requests), error)  # the ledger says it once
             _fail(requests, error)
@@ -190,36 +191,25 @@ class Ingest:
         except queue.Empty:
             return taken
 
-    def _admit(self, requests: Sequence[_Request]) -> list[_Admitted]:
-        """Leaves out the new servers that the window has no room for, counting over the whole group."""
-        newcomers: set[str] = set()
-        admitted = []
-        for request in requests:
-            fresh = self._window.untracked(request.batch.servers)
-            refused = tuple(name for name in fresh if not self._has_room(name, newcomers))
-            keep = keep_rows(request.batch, without=refused) if refused else None
-            batch = request.batch if keep is None else select_rows(request.batch, keep)
-            admitted.append(_Admitted(request, batch, refused))
-        return admitted
-
-    def _has_room(self, server: str, newcomers: set[str]) -> bool:
-        if server in newcomers:
-            return True
-        if len(newcomers) >= self._window.room:
-            return False
-        newcomers.add(server)
-        return True
-
-    def _accept(self, group: Sequence[_Admitted]) -> None:
-        taken = [entry.batch for entry in group if entry.batch is not None]
-        if taken:
-            self._ledger.take(merge_batches(taken))
+    def _accept(self, requests: Sequence[_Request]) -> None:
+        seating = self._ledger.take(merge_batches([request.batch for request in requests]))
+        group = [_admit(request, set(seating.refused)) for request in requests]
+        taken = sum(entry.batch is not None for entry in group)
         first_tick = self._tick
-        self._tick += len(taken)
+        self._tick += taken
         self._announce(group)
+        self._announce_servers(seating)
         self._release(group, tick=first_tick)
         if taken:
             self._on_accepted()
+
+    def _announce_servers(self, seating: Seating) -> None:
+        if seating.refused:
+            self._events.publish(ServersRefused(seating.refused))
+        if seating.aged:
+            self._events.publish(ServersEnded(seating.aged, "aged"))
+        if seating.replaced:
+            self._events.publish(ServersEnded(tuple(seating.replaced), "replaced"))
 
     def _announce(self, group: Sequence[_Admitted]) -> None:
         for entry in group:
@@ -235,6 +225,12 @@ class Ingest:
         for entry in group:
             tick += entry.batch is not None
             entry.request.done.set_result(replace(standing, tick=tick, refused=entry.refused))
+
+
+def _admit(request: _Request, refused: Collection[str]) -> _Admitted:
+    """What was taken of a request."""
+    own = tuple(name for name in request.batch.servers if name in refused) if refused else ()
+    return _Admitted(request, leave_out(request.batch, own), own)
 
 
 def _fail(requests: Sequence[_Request], error: StorageError) -> None:

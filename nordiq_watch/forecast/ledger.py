@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
 
 import numpy as np
 
+from nordiq_watch.batches import lay_over, leave_out, select_rows
 from nordiq_watch.errors import StorageError
-from nordiq_watch.forecast.samples import select_rows
+from nordiq_watch.forecast.departures import Departures
+from nordiq_watch.forecast.seats import Seating
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.parts import Parts, PartStatus
 from nordiq_watch.records import Batch
@@ -40,6 +43,8 @@ REST_SECONDS = 60.0
 """While no batch comes, it is emptied so often, if it holds anything: what trains on the archive misses little."""
 
 RETRY_SECONDS = 5.0
+
+_NO_LIMIT = 2**31
 
 
 class Ledger:
@@ -70,6 +75,8 @@ class Ledger:
         self._archive_unread = True
         self._held_from: int | None = None
         self._ahead: set[int] = set()
+        self._departures = Departures(journal)
+        self._lacks_ends = False
         parts = parts or Parts(hidden=(journal.directory,), clock=clock)
         self._parts = {name: parts.of(name) for name in ("journal", "archive")}
         self._retry_at = 0.0
@@ -82,9 +89,13 @@ class Ledger:
     def restore(self) -> None:
         """Fills the window from the archive and the journal. Where one cannot be read, it is tried again later."""
         limit = self._newest_allowed()
-        if self._archive_unread:
+        knows_ends = self._attempt("journal", self._departures.load)
+        if self._archive_unread or (knows_ends and self._lacks_ends):
+            self._window.clear()
+            self._lacks_ends = not knows_ends
             self._archive_unread = not self._attempt("archive", lambda: self._read_archive(limit))
         self._is_restored = self._attempt("journal", lambda: self._read_journal(limit))
+        self._departures.unload(self._window)
         log.info("window restored: %d servers, %d samples", self._window.servers_tracked, self._window.size)
         if self._held_from is not None:
             first = datetime.fromtimestamp(self._held_from * self._window.interval_seconds, UTC)
@@ -92,15 +103,34 @@ class Ledger:
                 "samples from %s on are ahead of this machine's clock, and wait: is it right?", f"{first:%F %T}Z"
             )
 
-    def take(self, batch: Batch) -> None:
-        """The batch is in the journal and in the window when this returns. StorageError: it is in neither."""
+    def take(self, batch: Batch) -> Seating:
+        """What there is room for is in the journal and in the window when this returns. StorageError: it is in neither.
+
+        Returns which servers were refused, and which left.
+        """
         if not self._is_restored:
             self._restore_again()
         self._settle_before(int(batch.slots.max()))
-        self._keep(batch)
-        self._apply(batch)
+        taken, seating = self._find_room(batch)
+        if taken is None:
+            return seating
+        self._keep([taken], ended=seating.replaced)
+        self._apply(taken, seating)
         if self._is_due():
             self.settle()
+        return seating
+
+    def forget(self, server: str) -> bool:
+        """The server is not in the window, nor will it be after a restart. False if it was not. StorageError: it is."""
+        if not self._is_restored:
+            self._restore_again()
+        last = self._window.newest_slot_of(server)
+        if last is None:
+            return False
+        self._keep([], ended={server: last})
+        self._window.forget(server)
+        self._departures.note({server: last})
+        return True
 
     def follow_clock(self) -> None:
         """Looks whether the daemon's clock went back, or came to samples that were ahead of it.
@@ -152,20 +182,28 @@ class Ledger:
         self._unsettled.clear()
         self._ahead.clear()
         self._settled_at = self._window.newest_slot
-        return self._attempt("journal", self._journal.clear)
+        return self._attempt("journal", self._empty_journal)
+
+    def _empty_journal(self) -> None:
+        newest = self._window.newest_slot or 0
+        self._journal.clear(back=self._departures.back(self._window), before_slot=newest - self._window.length + 1)
 
     def _write_archive(self) -> None:
-        """Slots of the window as they are there. Those outside of it from archive and journal: they are ahead of the
-        clock, or left the window while the archive did not work.
+        """Slots of the window as they are there. What the window does not have of a slot is in archive and journal: it
+        is ahead of the clock, left while the archive did not work, or is of servers that ended.
         """
         slices = {slot: self._window.slice(slot) for slot in sorted(self._unsettled | self._ahead)}
-        self._archive.write([batch for batch in slices.values() if batch is not None])
-        outside = [slot for slot, batch in slices.items() if batch is None]
-        if outside:  # last: they cost a look at the whole journal, for nothing while the archive does not work
-            self._archive.write(self._slices_outside(outside))
+        until = self._departures.until
+        whole = {slot: until is None or slot > until for slot in slices}
+        self._archive.write([batch for slot, batch in slices.items() if batch is not None and whole[slot]])
+        partly = [slot for slot, batch in slices.items() if batch is None or not whole[slot]]
+        if partly:  # last: they cost a look at the whole journal, for nothing while the archive does not work
+            kept = self._slices_outside(partly)
+            laid = (lay_over(kept.get(slot), slices[slot]) for slot in partly)
+            self._archive.write([batch for batch in laid if batch is not None])
 
-    def _slices_outside(self, slots: Sequence[int]) -> list[Batch]:
-        """One batch a slot, the oldest first, of what archive and journal have of them."""
+    def _slices_outside(self, slots: Sequence[int]) -> dict[int, Batch]:
+        """One batch a slot, of what archive and journal have of them."""
         columns = {slot: self._one_column() for slot in slots}
         archived = chain.from_iterable(self._archive.replay(slot, slot) for slot in slots)
         for batch in chain(archived, self._journal.replay(0)):
@@ -173,7 +211,7 @@ class Ledger:
                 part = select_rows(batch, batch.slots == slot)
                 assert part is not None  # the batch has that slot
                 columns[slot].apply(part)
-        return [made for slot, column in columns.items() if (made := column.slice(slot)) is not None]
+        return {slot: made for slot, column in columns.items() if (made := column.slice(slot)) is not None}
 
     def _one_column(self) -> Window:
         """A window of one slot, with the rules of the real one for doubles."""
@@ -181,7 +219,7 @@ class Ledger:
             self._window.metrics,
             interval_seconds=self._window.interval_seconds,
             length=1,
-            max_servers=self._window.max_servers,
+            max_servers=_NO_LIMIT,
             silent_seconds=0,
         )
 
@@ -207,7 +245,10 @@ class Ledger:
         newest = self._archive.newest_slot(limit)
         if newest is not None:
             for batch in self._archive.replay(newest - self._window.length + 1, newest):
-                refused.update(self._window.apply(batch))
+                visible = self._departures.visible(batch)
+                if visible is not None:
+                    refused.update(self._let_in(visible))
+            self._window.reach(newest)
         self._held_from = self._archive.oldest_slot(limit)
         _warn_of_refused(refused)
 
@@ -215,29 +256,53 @@ class Ledger:
         """After the archive: what is in the journal came later, and of doubles the later one wins."""
         refused: set[str] = set()
         self._ahead.clear()
-        for batch in self._journaled_up_to(limit):
-            refused.update(self._apply(batch))
+        for batch, visible in self._journal.replay_after_ends():
+            self._note_journaled(batch, limit)
+            past = None if visible is None else select_rows(visible, visible.slots <= limit)
+            if past is not None:
+                refused.update(self._let_in(past))
         _warn_of_refused(refused)
 
-    def _journaled_up_to(self, limit: int) -> Iterator[Batch]:
-        for batch in self._journal.replay(0):
-            ahead = batch.slots > limit
-            if ahead.any():
-                self._ahead.update(batch.slots[ahead].tolist())
-                first = int(batch.slots[ahead].min())
-                self._held_from = first if self._held_from is None else min(first, self._held_from)
-            past = select_rows(batch, ~ahead)
-            if past is not None:
-                yield past
+    def _note_journaled(self, batch: Batch, limit: int) -> None:
+        """Its slots are not in the archive yet; those beyond the limit are ahead of the clock."""
+        ahead = batch.slots > limit
+        if not ahead.all():
+            self._window.reach(int(batch.slots[~ahead].max()))
+            self._unsettled.update(batch.slots[~ahead].tolist())
+        if ahead.any():
+            self._ahead.update(batch.slots[ahead].tolist())
+            first = int(batch.slots[ahead].min())
+            self._held_from = first if self._held_from is None else min(first, self._held_from)
 
-    def _apply(self, batch: Batch) -> tuple[str, ...]:
-        refused = self._window.apply(batch)
+    def _find_room(self, batch: Batch) -> tuple[Batch | None, Seating]:
+        """What there is room for, None for nothing; and what becomes of the servers. What is refused changes nothing:
+        a moment of a name that is not let in makes no other server silent.
+        """
+        refused: tuple[str, ...] = ()
+        rest: Batch | None = batch
+        while rest is not None:
+            seating = self._window.plan(rest)
+            if not seating.refused:
+                return rest, replace(seating, refused=refused)
+            refused += seating.refused
+            rest = leave_out(rest, set(seating.refused))
+        return None, Seating(refused=refused)
+
+    def _apply(self, batch: Batch, seating: Seating) -> None:
+        self._window.apply(batch, seating)
         self._unsettled.update(np.unique(batch.slots).tolist())
-        return refused
+        self._departures.note(seating.replaced)
+        self._departures.note_arrived(seating.arrived)
 
-    def _keep(self, batch: Batch) -> None:
+    def _let_in(self, batch: Batch) -> tuple[str, ...]:
+        """While the window is restored: there may be less room than there was. Returns the servers without room."""
+        seating = self._window.plan(batch)
+        self._departures.note(seating.replaced)
+        return self._window.apply(batch, seating)
+
+    def _keep(self, batches: Sequence[Batch], *, ended: Mapping[str, int]) -> None:
         try:
-            self._journal.append([batch])
+            self._journal.append(batches, ended=ended)
         except StorageError as error:
             self._note("journal", error)
             raise

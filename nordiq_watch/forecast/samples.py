@@ -7,15 +7,16 @@ before the slot is chosen, so a change to or from daylight saving time neither d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import chain, compress
+from itertools import compress
 from typing import Any
 
 import numpy as np
 
+from nordiq_watch.batches import arrange_profiles, given_profiles, keep_rows, select_rows
 from nordiq_watch.forecast.rows import (
     MAX_LABEL_LENGTH,
     MAX_NAMED,
@@ -102,39 +103,6 @@ def judge_rows(rows: Rows, rules: FeedRules, *, schema: Schema, now: float) -> P
     )
 
 
-def select_rows(batch: Batch, keep: BoolArray) -> Batch | None:
-    """The batch without the rows where `keep` is false, and without the servers that then have none; None if empty."""
-    if not keep.any():
-        return None
-    used, rows = np.unique(batch.rows[keep], return_inverse=True)
-    return Batch(
-        servers=tuple(batch.servers[row] for row in used),
-        profiles=tuple(batch.profiles[row] for row in used),
-        rows=rows,
-        slots=batch.slots[keep],
-        statuses=batch.statuses[keep],
-        values=batch.values[keep],
-    )
-
-
-def merge_batches(batches: Sequence[Batch]) -> Batch:
-    """All samples as one batch, in order; at least one batch. A server's profile is the last one given."""
-    if len(batches) == 1:
-        return batches[0]
-    servers = tuple(dict.fromkeys(chain.from_iterable(batch.servers for batch in batches)))
-    row_of = {name: row for row, name in enumerate(servers)}
-    rows = [np.fromiter(map(row_of.__getitem__, batch.servers), np.int64)[batch.rows] for batch in batches]
-    given = dict(chain.from_iterable(_given_profiles(batch.servers, batch.profiles) for batch in batches))
-    return Batch(
-        servers=servers,
-        profiles=_arrange_profiles(servers, given),
-        rows=np.concatenate(rows),
-        slots=np.concatenate([batch.slots for batch in batches]),
-        statuses=np.concatenate([batch.statuses for batch in batches]),
-        values=np.concatenate([batch.values for batch in batches]),
-    )
-
-
 def reject_servers(feed: ParsedFeed, servers: Collection[str]) -> ParsedFeed:
     """The feed after the window had no room for `servers`: their records move from the batch to `rejected`."""
     if feed.batch is None or not servers:
@@ -144,8 +112,8 @@ def reject_servers(feed: ParsedFeed, servers: Collection[str]) -> ParsedFeed:
         Rejection(
             index,
             "server_name",
-            f"is {show(feed.batch.servers[row])}, a new server, but the window is full: raise window.max_servers, "
-            "or wait until servers that are silent age out",
+            f"is {show(feed.batch.servers[row])}, a new server, but the window is full and every server in "
+            "it is heard: raise window.max_servers",
         )
         for index, row in compress(zip(feed.indices, feed.batch.rows, strict=True), ~keep)
     )
@@ -159,12 +127,6 @@ def reject_servers(feed: ParsedFeed, servers: Collection[str]) -> ParsedFeed:
         indices=tuple(compress(feed.indices, keep)),
         unnamed=unnamed,
     )
-
-
-def keep_rows(batch: Batch, *, without: Collection[str]) -> BoolArray:
-    """(n,): which rows of the batch are not of the servers in `without`."""
-    kept = np.array([name not in without for name in batch.servers], dtype=np.bool_)
-    return kept[batch.rows]
 
 
 # --- one column after the other ---------------------------------------------------------------------------------
@@ -337,21 +299,12 @@ def _build_batch(
         rows = np.fromiter(map(row_of.__getitem__, names), np.int64, len(names))
     return Batch(
         servers=servers,
-        profiles=_arrange_profiles(servers, dict(_given_profiles(names, profiles))),
+        profiles=arrange_profiles(servers, dict(given_profiles(names, profiles))),
         rows=rows,
         slots=slots,
         statuses=statuses.astype(np.uint8),
         values=values,
     )
-
-
-def _given_profiles(names: Sequence[str], profiles: Sequence[str | None]) -> Iterable[tuple[str, str]]:
-    """A pair for each profile that was given, in order; most senders give none."""
-    return (pair for pair in zip(names, profiles, strict=True) if pair[1]) if any(profiles) else ()  # type: ignore[misc]
-
-
-def _arrange_profiles(servers: Sequence[str], given: Mapping[str, str]) -> tuple[str | None, ...]:
-    return tuple(map(given.get, servers)) if given else (None,) * len(servers)
 
 
 # --- words --------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """The window: the newest `length` slots of every server, as one ring of float32 over a grid of time.
 
 Column `slot % length` holds a slot; when a newer slot begins, the columns that it takes over are cleared for all
-servers. A server keeps its row while it has a sample in the ring; then the row is free for another one.
+servers. A server keeps its row while it has a sample in the ring, unless it is silent and `seats` gives its row to a
+new name because room is short.
 
 The rules of time:
 - a late sample goes to its slot; one that is older than the ring is left out;
@@ -16,13 +17,14 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nordiq_watch.forecast.cells import Tally, merge_doubles
+from nordiq_watch.forecast.seats import Seating, seat
 from nordiq_watch.metrics import UNKNOWN_STATUS, profile_of
 from nordiq_watch.records import Batch, BoolArray, CodeArray, FloatArray, IntArray, Measured, Places, WindowSnapshot
 
@@ -87,16 +89,13 @@ class Window:
         return self._size
 
     @property
-    def room(self) -> int:
-        """How many more servers there is room for."""
-        return self.max_servers - len(self._row_by_name)
+    def is_full(self) -> bool:
+        """Whether a new name would be refused now: every row is taken, and no server is silent."""
+        with self._lock:
+            return len(self._row_by_name) >= self.max_servers and len(self._audible_rows()) == len(self._row_by_name)
 
     def tracks(self, server: str) -> bool:
         return server in self._row_by_name
-
-    def untracked(self, servers: Iterable[str]) -> list[str]:
-        """Those of the servers that have no sample in the window."""
-        return [name for name in servers if name not in self._row_by_name]
 
     def samples_within(self, slots: int, metrics: Collection[str] | None = None) -> IntArray:
         """(servers,): in how many of the newest `slots` any of `metrics` was measured, without silent servers.
@@ -159,6 +158,22 @@ class Window:
             rows = list(self._row_by_name.values())
             return Measured(tuple(self._row_by_name), self.metrics, self._values[rows, slot % self.length])
 
+    def newest_slot_of(self, server: str) -> int | None:
+        """The slot of a server's newest sample; None if it has none in the window."""
+        with self._lock:
+            row = self._row_by_name.get(server)
+            return None if row is None else int(self._last_seen[row])
+
+    def slots_of(self, server: str, *, until: int) -> list[int]:
+        """The slots up to this one in which a server has a sample, oldest first."""
+        with self._lock:
+            row = self._row_by_name.get(server)
+            if row is None or self._newest is None:
+                return []
+            slots = np.arange(self._newest - self.length + 1, min(until, self._newest) + 1)
+            found: list[int] = slots[self._present[row, slots % self.length]].tolist()
+            return found
+
     def slice(self, slot: int) -> Batch | None:
         """One slot of all servers as a batch that would bring it back; None if it holds no sample."""
         with self._lock:
@@ -193,32 +208,59 @@ class Window:
                 array[:] = empty
             self._mark(slice(None), slice(None))
 
-    def apply(self, batch: Batch) -> tuple[str, ...]:
-        """Takes the samples; returns the servers that there was no room for, whose samples were left out."""
+    def plan(self, batch: Batch) -> Seating:
+        """What `apply` will do to the window's servers. For the writing thread: no other may write in between."""
+        measured = ~np.isnan(batch.values).all(axis=1)
+        if not measured.any():
+            return Seating()
+        newest = int(batch.slots[measured].max())
+        newest = newest if self._newest is None else max(newest, self._newest)
+        return self._seat(batch, measured & (batch.slots > newest - self.length), newest=newest)
+
+    def apply(self, batch: Batch, seating: Seating | None = None) -> tuple[str, ...]:
+        """Takes the samples; returns the servers that there was no room for, whose samples were left out.
+
+        seating: what `plan` said of this batch, where that is known.
+        """
         measured = ~np.isnan(batch.values).all(axis=1)
         if not measured.any():
             return ()
         with self._lock:
             self._last_copy = None
-            self._advance(int(batch.slots[measured].max()))
-            in_time = measured & self._reaches(batch.slots)
-            rows, refused = self._place(batch, batch.rows[in_time])
+            newest = self._advance(int(batch.slots[measured].max()))
+            in_time = measured & (batch.slots > newest - self.length)
+            seating = seating or self._seat(batch, in_time, newest=newest)
+            self._free_rows([self._row_by_name[name] for name in seating.replaced])
+            rows = self._place(batch, batch.rows[in_time], refused=set(seating.refused))
             taken = in_time & (rows[batch.rows] >= 0)
             self._write(
                 rows[batch.rows[taken]], batch.slots[taken], values=batch.values[taken], statuses=batch.statuses[taken]
             )
-        return refused
+        return seating.refused
 
-    def _reaches(self, slots: IntArray) -> BoolArray:
-        assert self._newest is not None  # _advance came before
-        return slots > self._newest - self.length
+    def reach(self, slot: int) -> None:
+        """The newest slot is this one from now on, unless it is a later one already: samples of it were left out."""
+        with self._lock:
+            self._last_copy = None
+            self._advance(slot)
 
-    def _advance(self, slot: int) -> None:
-        """Makes `slot` the newest one, if it is, and clears the columns that it and those before it take over."""
+    def forget(self, server: str) -> None:
+        """Empties the server's row, if it has one."""
+        with self._lock:
+            row = self._row_by_name.get(server)
+            if row is not None:
+                self._last_copy = None
+                self._free_rows([row])
+
+    def _advance(self, slot: int) -> int:
+        """Makes `slot` the newest one, if it is, and clears the columns that it and those before it take over.
+
+        Returns the newest slot.
+        """
         if self._newest is None:
             self._newest = slot
         if slot <= self._newest:
-            return
+            return self._newest
         columns = np.arange(max(self._newest + 1, slot - self.length + 1), slot + 1) % self.length
         self._tally.advance(self._newest, slot)
         self._size -= int(np.count_nonzero(self._present[:, columns]))
@@ -229,6 +271,7 @@ class Window:
         self._mark(slice(None), columns)
         self._newest = slot
         self._forget_servers_without_samples()
+        return slot
 
     def _forget_servers_without_samples(self) -> None:
         assert self._newest is not None
@@ -238,29 +281,69 @@ class Window:
             self._free.append(row)
         self._last_seen[gone] = _NEVER
 
-    def _place(self, batch: Batch, used: IntArray) -> tuple[IntArray, tuple[str, ...]]:
-        """(batch servers,): the ring's row of each server in `used`, -1 for the rest; and the names without room.
+    def _free_rows(self, rows: list[int]) -> None:
+        """Clears rows with samples in them, and gives them away."""
+        if not rows:
+            return
+        self._size -= int(np.count_nonzero(self._present[rows]))
+        for array, empty in self._columns():
+            array[rows] = empty
+        self._mark(rows, slice(None))
+        for row in rows:
+            del self._row_by_name[self._names[row]]
+            self._free.append(row)
 
-        used (samples,): the server of each sample that is taken if there is room; those that came first get it.
+    def _seat(self, batch: Batch, in_time: BoolArray, *, newest: int) -> Seating:
+        """Which servers leave, and which new ones are refused, when `newest` is the newest slot.
+
+        in_time (samples,): those that reach the window. Names that come first get room first.
         """
-        known = map(self._row_by_name.get, batch.servers)
-        rows = np.fromiter((-1 if row is None else row for row in known), np.int64, len(batch.servers))
-        refused = []
+        aged = (self._last_seen <= newest - self.length) & (self._last_seen != _NEVER)
+        gone = {self._names[row] for row in np.flatnonzero(aged).tolist()}
+        rows = self._rows_of(batch.servers, without=gone)
+        used, slots = batch.rows[in_time], batch.slots[in_time]
+        fresh = dict.fromkeys(used[rows[used] < 0].tolist())
+        refused: list[str] = []
+        replaced: dict[str, int] = {}
+        free = self.max_servers - len(self._row_by_name) + len(gone)
+        if len(fresh) > free:
+            heard = np.full(len(batch.servers), _NEVER)
+            np.maximum.at(heard, used, slots)
+            newcomers = [(batch.servers[server], int(heard[server])) for server in fresh]
+            silent = (self._last_seen < newest - self._silent_slots) & (self._last_seen != _NEVER) & ~aged
+            silent[rows[used[rows[used] >= 0]]] = False  # those are heard now
+            refused, replaced = seat(newcomers, free=max(0, free), silent=self._longest_silent_first(silent))
+        named = dict.fromkeys(batch.servers[server] for server in fresh)
+        arrived = tuple(name for name in named if name not in set(refused)) if refused else tuple(named)
+        return Seating(arrived, tuple(refused), replaced, tuple(gone.difference(named)))
+
+    def _longest_silent_first(self, silent: BoolArray) -> Iterator[tuple[str, int]]:
+        rows = np.flatnonzero(silent)
+        names = [self._names[row] for row in rows.tolist()]
+        ordered = sorted(zip(self._last_seen[rows].tolist(), names, strict=True))  # a tie ends alike after a restart
+        return ((name, slot) for slot, name in ordered)
+
+    def _rows_of(self, servers: Sequence[str], *, without: Collection[str] = ()) -> IntArray:
+        """(servers,): the ring's rows, -1 for those that have none."""
+        known = self._row_by_name if not without else {**self._row_by_name, **dict.fromkeys(without, -1)}
+        return np.fromiter((known.get(name, -1) for name in servers), np.int64, len(servers))
+
+    def _place(self, batch: Batch, used: IntArray, *, refused: Collection[str]) -> IntArray:
+        """(batch servers,): the ring's row of each server in `used`, -1 for the rest; new ones get one.
+
+        used (samples,): the server of each sample that is taken unless it is one of the `refused`.
+        """
+        rows = self._rows_of(batch.servers)
         for server in dict.fromkeys(used[rows[used] < 0].tolist()):
-            row = self._claim_row(batch.servers[server])
-            if row is None:
-                refused.append(batch.servers[server])
-            else:
-                rows[server] = row
+            if batch.servers[server] not in refused:
+                rows[server] = self._claim_row(batch.servers[server])
         if any(batch.profiles):
             for server in np.unique(used[rows[used] >= 0]).tolist():
                 self._profiles[rows[server]] = batch.profiles[server] or self._profiles[rows[server]]
-        return rows, tuple(refused)
+        return rows
 
-    def _claim_row(self, name: str) -> int | None:
-        """A clean row for a new server; None when `max_servers` are tracked."""
-        if len(self._row_by_name) >= self.max_servers:
-            return None
+    def _claim_row(self, name: str) -> int:
+        """A clean row for a new server."""
         if self._free:
             row = self._free.pop()
             self._names[row], self._profiles[row] = name, None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 
 from nordiq_watch.events import (
     AlertsChanged,
@@ -11,21 +13,26 @@ from nordiq_watch.events import (
     ModelRejectedEvent,
     ModelWentLive,
     PinChanged,
+    ServersRefused,
 )
 
 log = logging.getLogger(__name__)
+
+_SAY_AGAIN_SECONDS = 600.0
+"""How often it is said that new servers are refused: senders try again every few seconds, for days."""
 
 _LOGGED_ALERTS = 20
 """Of one answer; a fleet that falls over as a whole must not fill the log."""
 
 
-def tell_log(events: EventBus) -> None:
+def tell_log(events: EventBus, *, clock: Callable[[], float] = time.monotonic) -> None:
     """From now on the log tells of these events."""
     events.subscribe(ModelWentLive, _log_live)
     events.subscribe(ModelRejectedEvent, _log_rejected)
     events.subscribe(ModelQuarantined, _log_quarantined)
     events.subscribe(PinChanged, _log_pin)
     events.subscribe(AlertsChanged, _log_alerts)
+    events.subscribe(ServersRefused, _Refusals(clock).note)
 
 
 def _log_live(event: ModelWentLive) -> None:
@@ -76,3 +83,25 @@ def _log_alerts(event: AlertsChanged) -> None:
         log.info("alert %s: %s %s (%s) %s", change.change, alert.server_name, alert.level, alert.kind, alert.message)
     if len(event.changes) > _LOGGED_ALERTS:
         log.info("and %d more changes of alerts", len(event.changes) - _LOGGED_ALERTS)
+
+
+class _Refusals:
+    """New servers that found no room: a line at once, then one every ten minutes."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._said_at = float("-inf")
+        self._count = 0
+
+    def note(self, event: ServersRefused) -> None:
+        self._count += len(event.servers)
+        now = self._clock()
+        if now - self._said_at < _SAY_AGAIN_SECONDS:
+            return
+        log.warning(
+            "the window is full and every server in it is heard: a new name was refused %d times, the last one %.100r; "
+            "raise window.max_servers, or look who makes up names",
+            self._count,
+            event.servers[-1],
+        )
+        self._said_at, self._count = now, 0

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from nordiq_watch.errors import StorageError
 from nordiq_watch.records import Batch
 from nordiq_watch.storage.database import CorruptDatabase, find_inodes, move_aside
-from nordiq_watch.storage.sample_file import SampleFile
+from nordiq_watch.storage.journal_file import Ended, JournalFile
 
 log = logging.getLogger(__name__)
+
+T_ = TypeVar("T_")
 
 
 class Journal:
@@ -35,7 +38,7 @@ class Journal:
         self._metrics = tuple(metrics)
         self._interval_seconds = interval_seconds
         self._clock = clock
-        self._file: SampleFile | None = None
+        self._file: JournalFile | None = None
         self._inodes: tuple[tuple[int, int], ...] = ()
         self.batches = 0
         self.bytes = 0
@@ -45,12 +48,13 @@ class Journal:
     def directory(self) -> Path:
         return self._path.parent
 
-    def append(self, batches: Sequence[Batch]) -> None:
+    def append(self, batches: Sequence[Batch], *, ended: Mapping[str, int] | None = None) -> None:
         """Stores all batches in one transaction. When it returns they survive a crash and a power cut.
 
-        StorageError: none of them was stored; the same call may succeed later.
+        ended: servers that end before these batches, with the slot of their newest sample; see `journal_file`.
+        StorageError: none of it was stored; the same call may succeed later.
         """
-        self._run(lambda file: file.append(batches))
+        self._run(lambda file: file.take(batches, ended or {}))
         self.batches += len(batches)
         self.bytes += sum(batch.values.nbytes for batch in batches)
 
@@ -59,17 +63,21 @@ class Journal:
 
         Damaged batches are skipped and counted in the log; a damaged file ends it, and is moved aside.
         """
-        try:
-            yield from self._open().replay(oldest_slot)
-        except CorruptDatabase as error:
-            self._set_aside(error)
-        except StorageError:
-            self.close()
-            raise
+        return self._read(lambda file: file.replay(oldest_slot))
 
-    def clear(self) -> None:
-        """Deletes all batches on this interval: they are in the archive."""
-        self._run(lambda file: file.clear())
+    def replay_after_ends(self) -> Iterator[tuple[Batch, Batch | None]]:
+        """As `replay`, all batches, each with what is left of it without the servers that ended later."""
+        return self._read(lambda file: file.replay_after_ends())
+
+    def ended(self, names: Iterable[str] | None = None) -> Mapping[str, Ended]:
+        """Those of the names that ended while the archive has samples of theirs that the window reached; None: all."""
+        found: dict[str, Ended] = {}
+        self._run(lambda file: found.update(file.ended(names)))
+        return found
+
+    def clear(self, *, back: Mapping[str, Collection[int]] | None = None, before_slot: int = 0) -> None:
+        """Deletes all batches on this interval: they are in the archive. back and before_slot: see `JournalFile`."""
+        self._run(lambda file: file.empty(back=back or {}, before_slot=before_slot))
         self.batches = self.bytes = 0
         self.is_short = False
 
@@ -82,7 +90,16 @@ class Journal:
             self._file.close()
             self._file = None
 
-    def _run(self, use: Callable[[SampleFile], None]) -> None:
+    def _read(self, replay: Callable[[JournalFile], Iterator[T_]]) -> Iterator[T_]:
+        try:
+            yield from replay(self._open())
+        except CorruptDatabase as error:
+            self._set_aside(error)
+        except StorageError:
+            self.close()
+            raise
+
+    def _run(self, use: Callable[[JournalFile], None]) -> None:
         """On a fresh file if this one turns out to be damaged. After any other failure it is opened anew next time."""
         try:
             use(self._open())
@@ -93,7 +110,7 @@ class Journal:
             self.close()
             raise
 
-    def _open(self) -> SampleFile:
+    def _open(self) -> JournalFile:
         if self._file is not None and find_inodes(self._path) != self._inodes:
             log.error("%s was deleted or replaced while it was open: a fresh one is begun", self._path)
             self.is_short = True
@@ -108,8 +125,8 @@ class Journal:
             self._mention_other_intervals(self._file)
         return self._file
 
-    def _open_file(self) -> SampleFile:
-        return SampleFile(self._path, metrics=self._metrics, interval_seconds=self._interval_seconds)
+    def _open_file(self) -> JournalFile:
+        return JournalFile(self._path, metrics=self._metrics, interval_seconds=self._interval_seconds)
 
     def _set_aside(self, cause: CorruptDatabase) -> None:
         self.close()
@@ -119,7 +136,7 @@ class Journal:
             "%s; it is kept as %s, and a fresh journal was begun: the samples in it are not read", cause, aside.name
         )
 
-    def _mention_other_intervals(self, file: SampleFile) -> None:
+    def _mention_other_intervals(self, file: JournalFile) -> None:
         for interval_seconds, count in file.other_intervals().items():
             log.warning(
                 "%s: %d batches on an interval of %d s are not read: window.interval_seconds is %d s now",

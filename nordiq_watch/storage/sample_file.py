@@ -63,6 +63,7 @@ class _Layout(NamedTuple):
 class _Row(NamedTuple):
     """A row of `batches` as it was read, not yet trusted."""
 
+    id: int
     layout: _Layout
     samples: int
     crc: int
@@ -120,9 +121,7 @@ class SampleFile:
     def append(self, batches: Sequence[Batch]) -> None:
         """Stores all batches in one transaction, behind the others. When it returns they survive a power cut."""
         with storage_errors(self._path), transaction(self._connection):
-            changed = self._register(batches)
-            for batch in batches:
-                self._insert(batch, changed)
+            changed = self._append(batches)
         self._servers |= changed  # only now: a transaction that failed gave no ids
 
     def put(self, slices: Sequence[Batch]) -> None:
@@ -138,13 +137,18 @@ class SampleFile:
 
         Damaged batches are skipped and counted in the log.
         """
+        for _, batch in self._replay_rows(oldest_slot, newest_slot):
+            yield batch
+
+    def _replay_rows(self, oldest_slot: int, newest_slot: int = _EVER) -> Iterator[tuple[int, Batch]]:
+        """As `replay`, with the id of each row."""
         names = self._names()
         damaged = 0
         for row in self._rows_between(oldest_slot, newest_slot):
             batch = self._decode(row, names)
             damaged += batch is None
             if batch is not None and not np.isnan(batch.values).all():
-                yield batch
+                yield row.id, batch
         if damaged:
             log.error(
                 "%s: %d damaged batches were skipped (wrong checksum); their samples are lost", self._path, damaged
@@ -160,13 +164,10 @@ class SampleFile:
 
     def clear(self) -> None:
         """Deletes the batches on this interval. The file keeps its size: what comes next goes into the same pages."""
-        readable = [layout.id for layout in self._layouts.values() if self._is_readable(layout)]
         with storage_errors(self._path), transaction(self._connection):
-            for layout_id in readable:
-                self._connection.execute("DELETE FROM batches WHERE layout = ?", (layout_id,))
-            if len(readable) == len(self._layouts):
-                self._connection.execute("DELETE FROM servers")
-                self._servers = {}
+            emptied = self._clear()
+        if emptied:
+            self._servers = {}
 
     def touch(self) -> None:
         """Writes and syncs one page. StorageError if that is not possible."""
@@ -230,7 +231,24 @@ class SampleFile:
         self._layouts[row_id] = layout
         return layout
 
-    # --- writing ---
+    # --- writing: inside of a transaction ---
+
+    def _append(self, batches: Sequence[Batch]) -> dict[str, _Server]:
+        """Returns the servers that are new, for `_servers` once the transaction is through."""
+        changed = self._register(batches)
+        for batch in batches:
+            self._insert(batch, changed)
+        return changed
+
+    def _clear(self) -> bool:
+        """Whether no batch is left, and no server."""
+        readable = [layout.id for layout in self._layouts.values() if self._is_readable(layout)]
+        for layout_id in readable:
+            self._connection.execute("DELETE FROM batches WHERE layout = ?", (layout_id,))
+        if len(readable) < len(self._layouts):
+            return False
+        self._connection.execute("DELETE FROM servers")
+        return True
 
     def _register(self, batches: Iterable[Batch]) -> dict[str, _Server]:
         """Writes the servers that are new or have another profile; returns them."""
@@ -292,7 +310,7 @@ class SampleFile:
                 for layout_id, samples, crc, body in self._connection.execute(statement, row_id).fetchall():
                     layout = self._layouts.get(layout_id)
                     if layout is not None and self._is_readable(layout):
-                        yield _Row(layout, samples, crc, body)
+                        yield _Row(row_id[0], layout, samples, crc, body)
 
     def _names(self) -> dict[int, str]:
         return {server.id: name for name, server in self._servers.items()}

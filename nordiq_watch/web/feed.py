@@ -82,7 +82,8 @@ def _take(feed: ParsedFeed) -> tuple[Body, int]:
         return _refuse(feed)
     result = services().ingest.submit(feed.batch, rejected=_count_rejected(feed), clipped=feed.clipped)
     taken = reject_servers(feed, result.refused)
-    return _refuse(taken) if taken.batch is None else (_accept(taken, result), 200)
+    body, status = _refuse(taken) if taken.batch is None else (_accept(taken, result), 200)
+    return body | ({"servers_refused": len(result.refused)} if result.refused else {}), status
 
 
 def _take_series(series: Iterable[Series], translator: Translator) -> tuple[Body, int]:

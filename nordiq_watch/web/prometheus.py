@@ -25,6 +25,7 @@ from nordiq_watch.events import (
 from nordiq_watch.forecast.alerts import RISK, SILENT
 from nordiq_watch.forecast.thresholds import LEVELS
 from nordiq_watch.records import Book, Tally
+from nordiq_watch.web.server_metrics import ServerCounts
 from nordiq_watch.web.services import Services, services
 
 routes = Blueprint("prometheus", __name__)
@@ -135,6 +136,7 @@ class Instruments:
         self._mean_risk = Gauge("nordiq_watch_risk_score_mean", "Mean risk of the forecast servers.", registry=registry)
         self._max_risk = Gauge("nordiq_watch_risk_score_max", "Largest risk of a server.", registry=registry)
         self._subscribe(services)
+        ServerCounts(services)
         registry.register(Snapshot(services))
         ProcessCollector(registry=registry)
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,11 +33,11 @@ class WatchedJournal(Journal):
     failure: StorageError | None = None
     gate: Callable[[], None] = staticmethod(lambda: None)
 
-    def append(self, batches: Sequence[Batch]) -> None:
+    def append(self, batches: Sequence[Batch], *, ended: Mapping[str, int] | None = None) -> None:
         self.gate()
         if self.failure is not None:
             raise self.failure
-        super().append(batches)
+        super().append(batches, ended=ended)
         self.groups = [*getattr(self, "groups", []), sum(len(batch.rows) for batch in batches)]
 
 

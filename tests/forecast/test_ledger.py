@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import shutil
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from support.batches import METRICS, Sample, make_batch, samples_of
 from support.slow_window import SlowWindow
@@ -17,6 +18,7 @@ from nordiq_watch.forecast.ledger import Ledger
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.storage.archive import Archive
 from nordiq_watch.storage.journal import Journal
+from nordiq_watch.storage.journal_file import Ended
 
 LENGTH = 12
 START = 5_000_000  # a slot
@@ -28,13 +30,21 @@ class State:
 
     root: Path
     now: float = START * 300.0
+    max_servers: int = 99
+    silent_seconds: float = 10**6
 
     def __post_init__(self) -> None:
         self.open()
 
     def open(self) -> None:
         """Starts over on the same files, as after kill -9."""
-        self.window = Window(METRICS, interval_seconds=300, length=LENGTH, max_servers=99, silent_seconds=10**6)
+        self.window = Window(
+            METRICS,
+            interval_seconds=300,
+            length=LENGTH,
+            max_servers=self.max_servers,
+            silent_seconds=self.silent_seconds,
+        )
         self.journal = Journal(self.root / "journal.db", metrics=METRICS, interval_seconds=300)
         self.archive = Archive(self.root / "archive", metrics=METRICS, interval_seconds=300, days=30)
         self.ledger = Ledger(self.journal, self.archive, self.window, future_seconds=300, clock=lambda: self.now)
@@ -91,21 +101,28 @@ def test_whatever_happens_the_window_is_the_slow_one(
         elif step == "settle":
             state.ledger.settle()
         else:  # between the archive and the emptying of the journal
-            state.journal.clear = lambda: None  # type: ignore[method-assign]
+            state.journal.clear = lambda **_: None  # type: ignore[method-assign]
             state.ledger.settle()
             state.restart()
         assert state.window.newest_slot == slow.newest
         assert state.window.size == slow.size()
     state.restart()
-    shown = (
-        {
-            server: {slot: (cell.values, cell.status) for slot, cell in cells.items()}
-            for server, (_, cells) in slow.shown().items()
-        }
-        if slow.newest is not None
-        else {}
-    )
-    snapshot, found = state.window.snapshot(), {}
+    assert cells_of(state.window) == cells_of_slow(slow)
+
+
+def cells_of_slow(slow: SlowWindow) -> dict[str, dict[int, tuple[dict[str, float], int]]]:
+    """Server → slot → values and status, without silent servers."""
+    if slow.newest is None:
+        return {}
+    return {
+        server: {slot: (cell.values, cell.status) for slot, cell in cells.items()}
+        for server, (_, cells) in slow.shown().items()
+    }
+
+
+def cells_of(window: Window) -> dict[str, dict[int, tuple[dict[str, float], int]]]:
+    """The same of the real one."""
+    snapshot, found = window.snapshot(), {}
     for row, server in enumerate(snapshot.servers):
         found[server] = {
             snapshot.last_slot - LENGTH + 1 + column: (
@@ -115,7 +132,108 @@ def test_whatever_happens_the_window_is_the_slow_one(
             for column in range(LENGTH)
             if not np.isnan(snapshot.values[row, column]).all()
         }
-    assert found == shown
+    return found
+
+
+@dataclass(frozen=True)
+class Forget:
+    server: str
+
+
+ENDING_STEPS = st.lists(
+    st.one_of(
+        st.lists(SAMPLES, min_size=1, max_size=4),
+        st.lists(SAMPLES, min_size=1, max_size=4),
+        st.sampled_from("abc").map(Forget),
+        st.sampled_from(["restart", "settle", "settle, then killed", "archive away", "archive back"]),
+    ),
+    max_size=16,
+)
+
+
+def take_slowly(slow: SlowWindow, samples: list[Sample]) -> list[Sample]:
+    """What is refused changes nothing. Returns what was taken."""
+    rest = samples
+    while rest and (refused := deepcopy(slow).apply(rest)):
+        rest = [sample for sample in rest if sample.server not in refused]
+    slow.apply(rest)
+    return rest
+
+
+@settings(max_examples=80, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(steps=ENDING_STEPS)
+def test_servers_that_ended_stay_away_after_a_restart_and_their_samples_stay_in_the_archive(
+    steps: list[list[Sample] | Forget | str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    state = State(tmp_path_factory.mktemp("state"), now=(START + 50) * 300.0, max_servers=2, silent_seconds=2 * 300)
+    slow = SlowWindow(length=LENGTH, silent_slots=2, max_servers=2)
+    accepted: set[tuple[str, int]] = set()
+    for step in steps:
+        if isinstance(step, list):
+            taken = take_slowly(slow, step)
+            seating = state.ledger.take(make_batch(step))
+            assert set(seating.refused) == {sample.server for sample in step} - {sample.server for sample in taken}
+            accepted |= {(sample.server, sample.slot) for sample in taken}
+        elif isinstance(step, Forget):
+            assert state.ledger.forget(step.server) == (step.server in slow.cells)
+            if step.server in slow.cells:
+                slow.forget(step.server)
+        elif step == "restart":
+            state.restart()
+        elif step == "settle":
+            state.ledger.settle()
+        elif step == "settle, then killed":
+            state.journal.clear = lambda **_: None  # type: ignore[method-assign]
+            state.ledger.settle()
+            state.restart()
+        elif step == "archive away":
+            state.archive.write = refuse_to_write  # type: ignore[method-assign]
+        else:
+            state.archive.__dict__.pop("write", None)
+            state.now += 60
+        assert {name for name in "abc" if state.window.tracks(name)} == set(slow.cells)
+        assert state.window.size == slow.size()
+    state.archive.__dict__.pop("write", None)
+    state.now += 60
+    state.restart()
+    assert cells_of(state.window) == cells_of_slow(slow)
+    assert {name for name in "abc" if state.window.tracks(name)} == set(slow.cells)
+    state.ledger.settle()
+    archived = [sample for batch in state.archive.replay(0, 2 * START) for sample in samples_of(batch)]
+    assert {(sample.server, sample.slot) for sample in archived} == accepted
+    state.journal.close()
+
+
+def refuse_to_write(slices: object) -> None:
+    raise StorageError("the archive's disk is full")
+
+
+def test_who_ended_is_forgotten_with_the_window(state: State) -> None:
+    state.now += 100 * 300
+    state.take(Sample("a", START), Sample("b", START))
+    assert state.ledger.forget("a")
+    state.ledger.settle()
+    assert state.journal.ended() == {"a": Ended(START)}
+    for slot in range(1, LENGTH + 1):
+        state.take(Sample("b", START + slot))
+    state.ledger.settle()
+    assert state.journal.ended() == {}
+
+
+def test_a_journal_that_cannot_be_read_at_the_start_brings_no_server_back(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state.take(Sample("a", START), Sample("b", START))
+    state.ledger.settle()
+    assert state.ledger.forget("a")
+    state.journal.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "_open_file", lambda self: refuse_to_write(None))
+        state.open()
+        assert state.window.tracks("b"), "forecasts go on with what the archive has"
+    state.now += 60
+    state.take(Sample("b", START))
+    assert [name for name in "ab" if state.window.tracks(name)] == ["b"]
 
 
 def test_the_archive_keeps_what_left_the_window(state: State) -> None:

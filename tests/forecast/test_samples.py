@@ -14,16 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.batches import METRICS, Sample, make_batch, samples_of
 
+from nordiq_watch.batches import keep_rows, select_rows
 from nordiq_watch.errors import RequestError
 from nordiq_watch.forecast.rows import MAX_UNKNOWN_FIELDS, Rows, schema_of
 from nordiq_watch.forecast.samples import (
     FeedRules,
     ParsedFeed,
     judge_rows,
-    keep_rows,
     parse_feed,
     reject_servers,
-    select_rows,
 )
 from nordiq_watch.metrics import STATUSES
 

@@ -125,12 +125,16 @@ def test_a_slice_of_each_slot_brings_the_window_back(batches: list[list[Sample]]
 @example([[Sample("a", 0), Sample("b", 0), Sample("c", 0, {}), Sample("d", 0), Sample("c", 0)]])
 @settings(max_examples=80)
 @given(st.lists(st.lists(samples(servers="abcdef"), min_size=1, max_size=4).map(one_profile_each), max_size=12))
-def test_a_full_window_refuses_the_same_servers_as_the_slow_one(batches: list[list[Sample]]) -> None:
+def test_a_full_window_refuses_and_replaces_the_same_servers_as_the_slow_one(batches: list[list[Sample]]) -> None:
     window = make_window(max_servers=3)
     slow = SlowWindow(length=LENGTH, silent_slots=SILENT_SLOTS, max_servers=3)
     for batch in batches:
-        assert set(window.apply(make_batch(batch))) == slow.apply(batch)
-        assert window.room == 3 - len(slow.cells)
+        before = set(slow.cells)
+        planned = window.plan(make_batch(batch))
+        refused = slow.apply(batch)
+        assert set(window.apply(make_batch(batch))) == set(planned.refused) == refused
+        assert set(planned.ended) == before - set(slow.cells)
+        assert window.is_full == (len(slow.cells) == 3 and not any(map(slow.is_silent, slow.cells)))
         assert shown(window.snapshot()) == slow.shown()
         assert {name for name in "abcdef" if window.tracks(name)} == set(slow.cells)
 
@@ -207,11 +211,47 @@ def test_the_profile_is_the_last_one_given_else_that_of_the_name() -> None:
 def test_a_row_is_used_again_without_a_trace_of_the_server_before() -> None:
     window = make_window(max_servers=1)
     window.apply(make_batch([Sample("a", 0, {"cpu_user_pct": 5.0}, status=3, profile="Old")]))
-    assert window.apply(make_batch([Sample("b", LENGTH - 1)])) == ("b",)
-    assert window.apply(make_batch([Sample("b", LENGTH, {"mem_used_pct": 7.0})])) == ()
+    assert window.apply(make_batch([Sample("b", SILENT_SLOTS)])) == ("b",)
+    assert window.apply(make_batch([Sample("b", SILENT_SLOTS + 1, {"mem_used_pct": 7.0})])) == ()
     snapshot = window.snapshot()
     assert (snapshot.servers, snapshot.profiles) == (("b",), ("Generic",))
-    assert shown(snapshot)["b"][1] == {LENGTH: Cell({"mem_used_pct": 7.0})}
+    assert shown(snapshot)["b"][1] == {SILENT_SLOTS + 1: Cell({"mem_used_pct": 7.0})}
+
+
+def test_the_server_silent_longest_leaves_first_and_never_one_that_is_heard() -> None:
+    window = make_window(max_servers=3)
+    window.apply(make_batch([Sample("lasting", 0), Sample("early", 0), Sample("late", 1)]))
+    window.apply(make_batch([Sample("lasting", SILENT_SLOTS + 2)]))
+    assert window.apply(make_batch([Sample("new1", SILENT_SLOTS + 2)])) == ()
+    assert [name for name in ("lasting", "early", "late", "new1") if window.tracks(name)] == ["lasting", "late", "new1"]
+    crowd = [Sample(f"made-up{number}", SILENT_SLOTS + 2) for number in range(50)]
+    assert len(window.apply(make_batch(crowd))) == 49
+    assert window.tracks("lasting") and window.tracks("new1") and not window.tracks("late")
+    assert window.is_full
+
+
+def test_a_late_sample_of_a_new_name_replaces_no_server_that_was_heard_after_it() -> None:
+    window = make_window(max_servers=2)
+    window.apply(make_batch([Sample("a", 10), Sample("b", 13)]))
+    assert window.apply(make_batch([Sample("late", 10)])) == ("late",)
+    assert window.apply(make_batch([Sample("late", 11)])) == ()
+    assert not window.tracks("a")
+
+
+def test_a_forgotten_server_leaves_nothing_behind() -> None:
+    window, other = make_window(), make_window()
+    both = [Sample("a", 0, status=3, profile="Old"), Sample("b", 1)]
+    window.apply(make_batch(both))
+    assert window.newest_slot_of("a") == 0
+    window.forget("a")
+    assert window.newest_slot_of("a") is None
+    window.forget("a")
+    other.apply(make_batch(both[1:]))
+    for each in (window, other):
+        each.apply(make_batch([Sample("a", 2)]))
+    assert shown(window.snapshot()) == shown(other.snapshot())
+    assert (window.size, window.servers_tracked) == (2, 2)
+    assert sorted(window.samples_within(LENGTH).tolist()) == [1, 1]
 
 
 def test_it_grows_and_keeps_what_it_has() -> None:

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from nordiq_watch.events import EventBus, ModelQuarantined, ModelRejectedEvent, PinChanged
+from nordiq_watch.events import EventBus, ModelQuarantined, ModelRejectedEvent, PinChanged, ServersRefused
 from nordiq_watch.host.narrator import tell_log
 
 VERSION = "tft_model_20250130_143000"
@@ -29,3 +29,15 @@ def test_the_log_tells_what_happened_to_models(caplog: pytest.LogCaptureFixture)
     assert f"{VERSION} is pinned" in pinned
     assert "no version is pinned" in unpinned
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING", "INFO", "INFO"]
+
+
+def test_refused_servers_are_said_at_once_and_then_every_ten_minutes(caplog: pytest.LogCaptureFixture) -> None:
+    events, now = EventBus(), [0.0]
+    tell_log(events, clock=lambda: now[0])
+    for second in range(1300):
+        now[0] = float(second)
+        events.publish(ServersRefused((f"made-up-{second}", f"web{second}\n")))
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 3
+    assert "a new name was refused 2 times, the last one 'web0\\n'" in lines[0]
+    assert "a new name was refused 1200 times" in lines[1]

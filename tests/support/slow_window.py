@@ -32,15 +32,34 @@ class SlowWindow:
             return set()
         self.newest = max([sample.slot for sample in measured] + ([] if self.newest is None else [self.newest]))
         self.forget_old()
-        refused = set()
-        for sample in measured:
-            if sample.slot <= self.newest - self.length:
-                continue
-            if sample.server not in self.cells and len(self.cells) >= self.max_servers:
-                refused.add(sample.server)
-                continue
-            self.take(sample)
+        in_time = [sample for sample in measured if sample.slot > self.newest - self.length]
+        refused = self.seat(in_time)
+        for sample in in_time:
+            if sample.server not in refused:
+                self.take(sample)
         return refused
+
+    def seat(self, samples: list[Sample]) -> set[str]:
+        """Lets silent servers go for new ones, the one silent longest first; returns the names without room."""
+        heard: dict[str, int] = {}
+        for sample in samples:
+            heard[sample.server] = max(sample.slot, heard.get(sample.server, sample.slot))
+        room = self.max_servers - len(self.cells)
+        refused = set()
+        for server in [server for server in heard if server not in self.cells]:
+            silent = [name for name in self.cells if name not in heard and self.is_silent(name)]
+            leaver = min(silent, key=lambda name: (max(self.cells[name]), name), default=None)
+            if room > 0:
+                room -= 1
+            elif leaver is None or max(self.cells[leaver]) >= heard[server]:
+                refused.add(server)
+            else:
+                self.forget(leaver)
+        return refused
+
+    def forget(self, server: str) -> None:
+        del self.cells[server]
+        self.profiles.pop(server, None)
 
     def take(self, sample: Sample) -> None:
         cell = self.cells.setdefault(sample.server, {}).setdefault(sample.slot, Cell())
@@ -55,8 +74,7 @@ class SlowWindow:
             kept = {slot: cell for slot, cell in self.cells[server].items() if slot > self.newest - self.length}
             self.cells[server] = kept
             if not kept:
-                del self.cells[server]
-                self.profiles.pop(server, None)
+                self.forget(server)
 
     def is_silent(self, server: str) -> bool:
         assert self.newest is not None

@@ -114,6 +114,27 @@ def test_servers_that_the_window_has_no_room_for_are_named(world):
     assert refused.json["rejected"][0]["index"] == 0
 
 
+def test_every_route_says_how_many_servers_were_refused(world):
+    feed(world, *[record(f"db{number}") for number in range(3)])
+    assert b"nordiq_watch_window_full 1.0" in world.client.get("/metrics").data
+    answers = [
+        feed(world, record("db1"), record("new1"), record("new2")),
+        telegraf(world, NOW),
+        post_remote_write(world, remote_write(node_memory_MemAvailable_bytes=1.0, node_memory_MemTotal_bytes=4.0)),
+    ]
+    assert [answer.json["servers_refused"] for answer in answers] == [2, 1, 1]
+    assert [answer.status_code for answer in answers] == [200, 200, 422]
+    assert b"nordiq_watch_servers_refused_total 4.0" in world.client.get("/metrics").data
+
+
+def test_a_silent_server_gives_its_place_to_a_new_one(world):
+    feed(world, record("old", slots_ago=3), record("ppdb001"), record("ppdb002"))
+    assert b"nordiq_watch_window_full 0.0" in world.client.get("/metrics").data
+    assert feed(world, record("new")).json["servers_tracked"] == 3
+    assert not world.services.window.tracks("old")
+    assert b'nordiq_watch_servers_ended_total{cause="replaced"} 1.0' in world.client.get("/metrics").data
+
+
 def test_accepted_is_in_the_journal_before_the_answer(world, tmp_path):
     feed(world, record(mem_used_pct=40.5))
     reader = Journal(tmp_path / "state" / "samples.sqlite", metrics=METRICS, interval_seconds=300)
