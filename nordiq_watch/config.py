@@ -222,6 +222,7 @@ class TelegrafFeeder(_Section, frozen=True):
 
 
 class Feeders(_Section, frozen=True):
+    max_records: Count = 100_000
     prometheus: PrometheusFeeder = PrometheusFeeder()
     telegraf: TelegrafFeeder = TelegrafFeeder()
 

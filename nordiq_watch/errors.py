@@ -12,6 +12,7 @@
     │   ├── Forbidden                403
     │   ├── NotFound                 404
     │   ├── BodyTooLarge             413
+    │   │   └── TooManyRecords       413
     │   ├── TooManyRequests          429
     │   └── Busy                     503
     └── ClientError                  what the command line met when it talked to a daemon
@@ -124,6 +125,12 @@ class BodyTooLarge(RequestError):
 
     http_status = 413
     title = "Body too large"
+
+
+class TooManyRecords(BodyTooLarge):
+    """A body with more records, series or samples than `feeders.max_records`."""
+
+    title = "Too many records"
 
 
 class TooManyRequests(RequestError):

@@ -103,6 +103,14 @@ class ServersEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class BodyRefused:
+    """A body for `route` was too large. reason: bytes, or records (series and samples too)."""
+
+    route: str
+    reason: Literal["bytes", "records"]
+
+
+@dataclass(frozen=True, slots=True)
 class ForecastPublished:
     """A new answer is ready for /predictions/current."""
 

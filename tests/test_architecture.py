@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "nordiq_watch"
 
 LEVELS = (
     {"batches", "errors", "records", "metrics", "quantiles", "spec", "strict_yaml", "conversion"},
-    {"events", "config", "allowance", "parts"},
+    {"events", "config", "allowance", "parts", "json_lists"},
     {"mailbox", "worker"},
     {"artifact", "network", "storage", "feeders"},
     {"live"},

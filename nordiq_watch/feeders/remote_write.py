@@ -6,7 +6,7 @@ that are not in it (metadata, exemplars, histograms) are skipped by protobuf its
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -15,7 +15,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from nordiq_watch.errors import BodyTooLarge, RequestError
-from nordiq_watch.feeders.series import Series
+from nordiq_watch.feeders.series import MAX_LABELS, Series, SeriesBatch
+from nordiq_watch.json_lists import too_many
 
 _MILLISECONDS = 1000
 
@@ -28,23 +29,122 @@ _FIELDS = {
 """Message → its fields: name, number, type; a message's name stands for a list of them."""
 
 
-def read_remote_write(body: bytes, *, limit_bytes: int) -> Iterator[Series]:
-    """The series of a request's body, one after the other: in Python's objects, all of them are many times the body.
+_SERIES_TAG = 0x0A
+_PIECE_BYTES, _PIECE_SERIES = 64 * 1024, 1_000
+_MEAN_LABELS = 20
+_VARINT, _WITH_LENGTH = 0, 2
+_FIXED_BYTES = {1: 8, 5: 4}
+_VARINT_BITS = 70
+"""protobuf's wire types, and how long a number may be: https://protobuf.dev/programming-guides/encoding/."""
 
-    BodyTooLarge if it unpacks to more; RequestError if it is no such message.
+
+def read_remote_write(body: bytes, *, limit_bytes: int, most: int) -> SeriesBatch:
+    """The series of a request's body.
+
+    BodyTooLarge if it unpacks to more than `limit_bytes`, TooManyRecords if it has more than `most` series or samples,
+    or labels in proportion; RequestError if it is no such message.
     """
-    message = _message_type()()
-    try:
-        message.ParseFromString(_unpack(body, limit_bytes))
-    except DecodeError:
-        raise RequestError("the body is no remote write 0.1.0 message (protobuf prometheus.WriteRequest)") from None
-    return (
-        Series(
-            labels={label.name: label.value for label in series.labels},
-            samples=sorted((sample.timestamp / _MILLISECONDS, sample.value) for sample in series.samples),
-        )
-        for series in message.timeseries
-    )
+    pieces = _cut(_unpack(body, limit_bytes), most)
+    samples = labels = passed_over = 0
+    reason = ""
+    for series in _parse(pieces):
+        samples, labels = samples + len(series.samples), labels + len(series.labels)
+        if samples > most:
+            raise too_many("samples", most)
+        if labels > _MEAN_LABELS * most:
+            raise too_many(f"series with {_MEAN_LABELS} labels each", most)
+        if len(series.labels) > MAX_LABELS:
+            passed_over += 1
+            reason = reason or f"a series has {len(series.labels)} labels; at most {MAX_LABELS} are taken"
+    return SeriesBatch(_describe(pieces), passed_over, reason)
+
+
+def _describe(pieces: Sequence[bytes]) -> Iterator[Series]:
+    for series in _parse(pieces):
+        if len(series.labels) <= MAX_LABELS:
+            yield Series(
+                labels={label.name: label.value for label in series.labels},
+                samples=sorted((sample.timestamp / _MILLISECONDS, sample.value) for sample in series.samples),
+            )
+
+
+def _parse(pieces: Iterable[bytes]) -> Iterator[Any]:
+    """protobuf's objects are many times the message: those of one piece are there at a time."""
+    for piece in pieces:
+        message = _message_type()()
+        try:
+            message.ParseFromString(piece)
+        except DecodeError:
+            raise _unreadable() from None
+        yield from message.timeseries
+
+
+def _cut(message: bytes, most: int) -> list[bytes]:
+    """The message as several, each of some series: any run of a message's fields is a message. What is no series is
+    left out. TooManyRecords, before anything is parsed.
+    """
+    pieces: list[bytes] = []
+    begin = position = held = count = 0
+    while position < len(message):
+        start = position
+        tag, position = _read_varint(message, position)
+        if tag == _SERIES_TAG:
+            length, position = _read_varint(message, position)
+            if length > _PIECE_BYTES:
+                _count_fields(message, position, position + length, most)
+            position, held, end = position + length, held + 1, position + length
+        else:
+            position, end = _skip(message, tag, position), start
+        count += 1
+        if count > most:
+            raise too_many("series", most)
+        if tag != _SERIES_TAG or held == _PIECE_SERIES or position - begin > _PIECE_BYTES:
+            pieces.append(message[begin:end])
+            begin, held = position, 0
+    if position > len(message):
+        raise _unreadable()
+    return [*pieces, message[begin:]]
+
+
+def _count_fields(message: bytes, position: int, end: int, most: int) -> None:
+    """Of one long series: its labels and samples are few bytes each."""
+    count = 0
+    while position < min(end, len(message)):
+        tag, position = _read_varint(message, position)
+        position = _skip(message, tag, position)
+        count += 1
+        if count > most + MAX_LABELS:
+            raise too_many("samples", most)
+
+
+def _read_varint(message: bytes, position: int) -> tuple[int, int]:
+    """The number, and where it ends."""
+    value = shift = 0
+    while position < len(message) and shift < _VARINT_BITS:
+        byte = message[position]
+        value |= (byte & 0x7F) << shift
+        position += 1
+        if byte < 0x80:
+            return value, position
+        shift += 7
+    raise _unreadable()
+
+
+def _skip(message: bytes, tag: int, position: int) -> int:
+    """Where a field ends whose tag has been read."""
+    kind = tag & 7
+    if kind == _VARINT:
+        return _read_varint(message, position)[1]
+    if kind == _WITH_LENGTH:
+        length, position = _read_varint(message, position)
+        return position + length
+    if kind in _FIXED_BYTES:
+        return position + _FIXED_BYTES[kind]
+    raise _unreadable()
+
+
+def _unreadable() -> RequestError:
+    return RequestError("the body is no remote write 0.1.0 message (protobuf prometheus.WriteRequest)")
 
 
 def _unpack(body: bytes, limit_bytes: int) -> bytes:

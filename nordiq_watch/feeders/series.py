@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from nordiq_watch.errors import ConfigError
@@ -20,6 +20,22 @@ class Series:
 
     labels: Mapping[str, str]
     samples: Sequence[tuple[float, float]]
+
+
+MAX_LABELS = 100
+"""Of one series. Those with more are passed over: each label costs, and a server's own name is among the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesBatch:
+    """What one body holds. series: made one after the other, because all of them are many times the body.
+
+    passed_over: how many are left out for their labels, and `reason` says so of the first.
+    """
+
+    series: Iterator[Series]
+    passed_over: int = 0
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

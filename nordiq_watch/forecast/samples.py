@@ -8,7 +8,7 @@ before the slot is chosen, so a change to or from daylight saving time neither d
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import compress
@@ -17,17 +17,8 @@ from typing import Any
 import numpy as np
 
 from nordiq_watch.batches import arrange_profiles, given_profiles, keep_rows, select_rows
-from nordiq_watch.forecast.rows import (
-    MAX_LABEL_LENGTH,
-    MAX_NAMED,
-    Range,
-    Rejection,
-    Rows,
-    Schema,
-    has_control_characters,
-    schema_of,
-    show,
-)
+from nordiq_watch.forecast.fields import Range, has_control_characters, show
+from nordiq_watch.forecast.rows import MAX_LABEL_LENGTH, MAX_NAMED, MAX_RECORDS, Rejection, Rows, Schema, schema_of
 from nordiq_watch.metrics import status_code
 from nordiq_watch.records import Batch, BoolArray, DoubleArray, FloatArray, IntArray
 
@@ -41,13 +32,17 @@ _sound_names: set[str] = set()
 
 @dataclass(frozen=True, slots=True)
 class FeedRules:
-    """What a record is checked against. `newest_slot` is the window's, None while it is empty."""
+    """What a record is checked against. `newest_slot` is the window's, None while it is empty.
+
+    max_records: how many one body may have.
+    """
 
     metrics: tuple[str, ...]
     interval_seconds: int
     future_seconds: float
     window_length: int
     newest_slot: int | None = None
+    max_records: int = MAX_RECORDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +51,8 @@ class ParsedFeed:
 
     batch: the valid records, in order of arrival; None if there is none. indices[i] is the position in the request of
     the batch's row i. clipped: values above 100 % that are kept as 100. unknown_fields: ignored, sorted, at most
-    MAX_UNKNOWN_FIELDS of them. rejected: in order, at most MAX_NAMED; there are `unnamed` more.
+    MAX_UNKNOWN_FIELDS of them. rejected: in order, at most MAX_NAMED; there are `unnamed` more, `not_looked_at` among
+    them.
     """
 
     batch: Batch | None
@@ -66,12 +62,13 @@ class ParsedFeed:
     unknown_fields: tuple[str, ...]
     indices: Sequence[int] = ()
     unnamed: int = 0
+    not_looked_at: int = 0
 
 
 def parse_feed(body: bytes, rules: FeedRules, *, now: float) -> ParsedFeed:
     """The samples in a request's body. `now` is Unix time. RequestError if the body as a whole cannot be read."""
     schema = schema_of(rules.metrics)
-    return judge_rows(schema.read(body), rules, schema=schema, now=now)
+    return judge_rows(schema.read(body, most=rules.max_records), rules, schema=schema, now=now)
 
 
 def judge_rows(rows: Rows, rules: FeedRules, *, schema: Schema, now: float) -> ParsedFeed:
@@ -100,6 +97,7 @@ def judge_rows(rows: Rows, rules: FeedRules, *, schema: Schema, now: float) -> P
         unknown_fields=rows.unknown_fields,
         indices=tuple(indices),
         unnamed=unnamed,
+        not_looked_at=rows.not_looked_at,
     )
 
 
@@ -118,12 +116,10 @@ def reject_servers(feed: ParsedFeed, servers: Collection[str]) -> ParsedFeed:
         for index, row in compress(zip(feed.indices, feed.batch.rows, strict=True), ~keep)
     )
     named, unnamed = _name((*feed.rejected, *full), feed.unnamed)
-    return ParsedFeed(
+    return replace(
+        feed,
         batch=select_rows(feed.batch, keep),
-        received=feed.received,
         rejected=named,
-        clipped=feed.clipped,
-        unknown_fields=feed.unknown_fields,
         indices=tuple(compress(feed.indices, keep)),
         unnamed=unnamed,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import cast
@@ -11,10 +11,11 @@ from flask import Blueprint, current_app, request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from nordiq_watch.config import Config, PrometheusFeeder, SeriesRule, TelegrafFeeder
+from nordiq_watch.errors import BodyTooLarge
 from nordiq_watch.events import BatchAccepted
 from nordiq_watch.feeders.mappings import NODE_EXPORTER, TELEGRAF
 from nordiq_watch.feeders.remote_write import read_remote_write
-from nordiq_watch.feeders.series import Series
+from nordiq_watch.feeders.series import SeriesBatch
 from nordiq_watch.feeders.telegraf import read_telegraf
 from nordiq_watch.feeders.translator import Reading, Translator
 from nordiq_watch.forecast.ingest import IngestResult
@@ -22,6 +23,7 @@ from nordiq_watch.forecast.rows import Rows, schema_of
 from nordiq_watch.forecast.samples import FeedRules, ParsedFeed, judge_rows, parse_feed, reject_servers
 from nordiq_watch.web.answers import Body, Reply
 from nordiq_watch.web.bodies import limit_bytes, read_body, read_packed
+from nordiq_watch.web.oversize import GIVEN_UP_FOR, refuse_body
 from nordiq_watch.web.services import services
 
 routes = Blueprint("feed", __name__)
@@ -58,11 +60,11 @@ def feed_data() -> Reply:
 
 @routes.post("/feed/prometheus")
 def feed_prometheus() -> Reply:
-    """Takes remote write 0.1.0. Prometheus sends again what is answered with 5xx, and gives up what is 4xx."""
+    """Takes remote write 0.1.0. Its senders send again what is answered with 5xx, and all of them give up for a 400."""
     if request.headers.get("Content-Encoding") != "snappy" or "v2" in request.headers.get("Content-Type", ""):
         raise UnsupportedMediaType("This takes remote write 0.1.0: protobuf prometheus.WriteRequest in snappy.")
-    series = read_remote_write(read_packed(), limit_bytes=limit_bytes())
-    return _take_series(series, _translators().prometheus)
+    sent = read_remote_write(read_packed(), limit_bytes=limit_bytes(), most=services().config.feeders.max_records)
+    return _take_series(sent, _translators().prometheus)
 
 
 @routes.post("/feed/telegraf")
@@ -70,8 +72,14 @@ def feed_telegraf() -> Reply:
     """Takes Telegraf's JSON. Telegraf sends again, for ever, what is not answered with 2xx: what can never be taken is
     named in an answer of 200.
     """
-    body, status = _take_series(read_telegraf(read_body()), _translators().telegraf)
-    return body, 200 if status == HTTPStatus.UNPROCESSABLE_ENTITY else status
+    sent = read_telegraf(read_body(), most=services().config.feeders.max_records)
+    return _take_series(sent, _translators().telegraf)
+
+
+@routes.errorhandler(BodyTooLarge)
+def give_up(error: BodyTooLarge) -> tuple[Body, int]:
+    """Whatever the route: the answer makes the sender drop the batch."""
+    return refuse_body(services(), request.path, request.remote_addr, error)
 
 
 def _take(feed: ParsedFeed) -> tuple[Body, int]:
@@ -86,12 +94,16 @@ def _take(feed: ParsedFeed) -> tuple[Body, int]:
     return body | ({"servers_refused": len(result.refused)} if result.refused else {}), status
 
 
-def _take_series(series: Iterable[Series], translator: Translator) -> tuple[Body, int]:
-    """As `_take`. What was answered with 503 comes again, and is read again."""
-    readings = translator.translate(series, newest=services().clock() + services().config.window.future_seconds)
-    answer = _take(_judge(readings))
+def _take_series(sent: SeriesBatch, translator: Translator) -> tuple[Body, int]:
+    """As `_take`. What was answered with 503 comes again, and is read again; what can never be taken does not."""
+    newest = services().clock() + services().config.window.future_seconds
+    readings = translator.translate(sent.series, newest=newest)
+    body, status = _take(_judge(readings))
     translator.confirm(readings)
-    return answer
+    if sent.passed_over:
+        services().events.publish(BatchAccepted(records=0, rejected=sent.passed_over, clipped=0))
+        body |= {"passed_over": sent.passed_over, "passed_over_reason": sent.reason}
+    return body, GIVEN_UP_FOR[request.path] if status == HTTPStatus.UNPROCESSABLE_ENTITY else status
 
 
 def _judge(readings: Sequence[Reading]) -> ParsedFeed:
@@ -130,6 +142,7 @@ def _rules() -> FeedRules:
         future_seconds=config.window.future_seconds,
         window_length=config.window.length,
         newest_slot=services().window.newest_slot,
+        max_records=config.feeders.max_records,
     )
 
 
@@ -164,6 +177,7 @@ def _remarks(feed: ParsedFeed) -> Body:
     remarks = {
         "rejected": [asdict(rejection) for rejection in feed.rejected],
         "rejected_unnamed": feed.unnamed,
+        "not_looked_at": feed.not_looked_at,
         "clipped": feed.clipped,
         "unknown_fields": feed.unknown_fields,
     }

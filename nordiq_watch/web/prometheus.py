@@ -16,6 +16,7 @@ from nordiq_watch.events import (
     AlertsChanged,
     AlertsDelivered,
     BatchAccepted,
+    BodyRefused,
     FleetJudged,
     ForecastPublished,
     ModelRejectedEvent,
@@ -25,6 +26,7 @@ from nordiq_watch.events import (
 from nordiq_watch.forecast.alerts import RISK, SILENT
 from nordiq_watch.forecast.thresholds import LEVELS
 from nordiq_watch.records import Book, Tally
+from nordiq_watch.web.oversize import FEED_ROUTES
 from nordiq_watch.web.server_metrics import ServerCounts
 from nordiq_watch.web.services import Services, services
 
@@ -108,6 +110,15 @@ class Instruments:
         self._clipped = Counter(
             "nordiq_watch_feed_values_clipped", "Percentages above 100 that were kept as 100.", registry=registry
         )
+        self._bodies_refused = Counter(
+            "nordiq_watch_feed_bodies_refused",
+            "Bodies with more bytes or records than one may have, by the route that they were for.",
+            ("route", "reason"),
+            registry=registry,
+        )
+        for route in FEED_ROUTES:
+            for reason in ("bytes", "records"):
+                self._bodies_refused.labels(route, reason)
         self._request_seconds = Histogram(
             "nordiq_watch_http_request_duration_seconds",
             "Answering one request, by its route and the answer's status.",
@@ -148,6 +159,7 @@ class Instruments:
         services.events.subscribe(ModelWentLive, self._on_live)
         services.events.subscribe(ModelRejectedEvent, self._on_rejected)
         services.events.subscribe(BatchAccepted, self._on_batch)
+        services.events.subscribe(BodyRefused, self._on_refused)
         services.events.subscribe(ForecastPublished, self._on_forecast)
         services.events.subscribe(FleetJudged, self._on_judged)
         services.events.subscribe(AlertsChanged, self._on_alerts)
@@ -170,6 +182,9 @@ class Instruments:
         self._records.inc(event.records)
         self._rejected.inc(event.rejected)
         self._clipped.inc(event.clipped)
+
+    def _on_refused(self, event: BodyRefused) -> None:
+        self._bodies_refused.labels(event.route, event.reason).inc()
 
     def _on_forecast(self, event: ForecastPublished) -> None:
         self._forecast_seconds.observe(event.seconds)

@@ -115,6 +115,7 @@ class Services:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     throttle: Throttle = field(default_factory=Throttle)
     strangers: Sparing = field(default_factory=Sparing)
+    refusals: Sparing = field(default_factory=Sparing)
     sessions: Sessions = field(default_factory=lambda: Sessions(clock=time.monotonic))
 
 

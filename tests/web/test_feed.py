@@ -78,7 +78,7 @@ def test_bad_records_are_named_and_the_valid_ones_kept(world):
 
 @pytest.mark.parametrize("bad", ["0", '{"timestamp": 1, "server_name": "a", "cpu_user_pct": 1}'])
 def test_millions_of_bad_records_make_no_answer_without_end(world, bad):
-    records = ", ".join([bad] * (MAX_NAMED + 5) + [json.dumps(record())])
+    records = ", ".join([json.dumps(record()), *[bad] * (MAX_NAMED + 5)])
     answer = world.client.post("/feed/data", data=f'{{"records": [{records}]}}')
     assert (answer.status_code, answer.json["window_size"]) == (200, 1)
     assert (len(answer.json["rejected"]), answer.json["rejected_unnamed"]) == (MAX_NAMED, 5)
@@ -229,11 +229,19 @@ def test_remote_write_without_anything_for_us_is_ignored(world):
         (b"no snappy", {}, 400),
         (remote_write(a=1.0), {"Content-Encoding": "gzip"}, 415),
         (remote_write(a=1.0), {"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"}, 415),
-        (bytes(cramjam.snappy.compress_raw(bytes(17_000_000))), {}, 413),
+        (bytes(cramjam.snappy.compress_raw(bytes(17_000_000))), {}, 400),
     ],
 )
 def test_other_formats_of_remote_write_are_refused(world, body, headers, status):
     assert post_remote_write(world, body, **headers).status_code == status
+
+
+def test_prometheus_gives_up_what_can_never_be_taken(world):
+    """400 alone ends it for every sender: vmagent repeats a 422 for ever."""
+    body = remote_write((1_000,), node_memory_MemAvailable_bytes=25.0, node_memory_MemTotal_bytes=100.0)
+    assert feed(world, record()).status_code == 200
+    answer = post_remote_write(world, body)
+    assert (answer.status_code, answer.json["rejected"][0]["field"]) == (400, "timestamp")
 
 
 def test_prometheus_keeps_what_a_daemon_cannot_take_now(world):

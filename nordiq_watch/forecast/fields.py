@@ -1,0 +1,95 @@
+"""The fields of one record, read for their mistakes, and the words for what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from nordiq_watch.json_lists import kind_of
+from nordiq_watch.metrics import describe
+
+
+class Refused(Exception):
+    """One record cannot be taken."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(field, reason)
+        self.field = field
+        self.reason = reason
+
+
+def read_name(name: Any) -> str:
+    if name is None:
+        raise Refused("server_name", "is missing; must be a text")
+    if not isinstance(name, str):
+        raise Refused("server_name", f"is {show(name)}; must be a text that is not empty")
+    return name
+
+
+def read_timestamp(stamp: Any) -> str | int | float:
+    if stamp is None:
+        raise Refused("timestamp", "is missing; must be ISO 8601 or Unix seconds")
+    if isinstance(stamp, bool) or not isinstance(stamp, str | int | float):
+        raise Refused("timestamp", f"is {show(stamp)}; must be ISO 8601 or Unix seconds")
+    return stamp
+
+
+def read_label(record: dict[str, Any], field: str) -> str | None:
+    label = record.get(field)
+    if label is not None and not isinstance(label, str):
+        raise Refused(field, f"is {show(label)}; must be a text")
+    return label
+
+
+def read_number(name: str, value: Any) -> float | None:
+    """NaN is refused here, where it still differs from "not measured"; the range is somebody else's business."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # NaN alone differs from itself
+        raise Refused(name, f"is {show(value)}; must be {Range.of(name).allowed()}")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+# --- words --------------------------------------------------------------------------------------------------------
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What a metric may be. Nothing passes that is not finite: NaN fails every comparison, and `high` is finite."""
+
+    name: str
+    low: float
+    high: float
+    accepted_high: float
+
+    @classmethod
+    def of(cls, name: str) -> Range:
+        metric = describe(name)
+        return cls(name, metric.low, metric.high, metric.accepted_high)
+
+    def allowed(self) -> str:
+        overshoot = (
+            f" (up to {self.accepted_high:g} is kept as {self.high:g})" if self.accepted_high > self.high else ""
+        )
+        return f"a number from {self.low:g} to {self.high:g}{overshoot}"
+
+
+def show(value: Any) -> str:
+    """A JSON value in a short line: scalars as they came, containers by their kind."""
+    if isinstance(value, dict | list):
+        return kind_of(value)
+    if isinstance(value, str):
+        return repr(value if len(value) <= 40 else value[:40] + "…")
+    return json.dumps(value)[:40]
+
+
+def has_control_characters(text: str) -> bool:
+    return _UNPRINTABLE.search(text) is not None
