@@ -5,13 +5,9 @@ A replay of an old day, or a feeder that stopped an hour ago, has a history too:
 
 from __future__ import annotations
 
-import csv
-import io
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from flask import Blueprint, Response, request
 
@@ -20,6 +16,7 @@ from nordiq_watch.forecast.thresholds import LEVELS
 from nordiq_watch.storage.history import Moment, PastAlert
 from nordiq_watch.web.answers import Body, write_time
 from nordiq_watch.web.services import services
+from nordiq_watch.web.spreadsheet import write_csv
 
 routes = Blueprint("historical", __name__, url_prefix="/historical")
 
@@ -41,7 +38,6 @@ _ALERT_COLUMNS = (
     "risk_score",
     "message",
 )
-_FORMULA = re.compile("^[=+@\t\r-]")
 
 
 @routes.get("/summary")
@@ -196,7 +192,7 @@ def _export(what: str, span: _Span, *, columns: Sequence[str], rows: Sequence[Bo
     wanted = request.args.get("format")
     if wanted not in (None, *EXPORT_FORMATS):
         raise RequestError(f"format is {wanted!r:.40}; must be one of {', '.join(EXPORT_FORMATS)}")
-    text = _to_csv(columns, rows)
+    text = write_csv(columns, rows)
     stamp = datetime.fromtimestamp(span.until, UTC).strftime("%Y%m%dT%H%M%SZ")
     filename = f"nordiq_watch_{what}_{span.name}_{stamp}.csv"
     if wanted == "csv" or (wanted is None and _prefers_csv()):
@@ -207,16 +203,3 @@ def _export(what: str, span: _Span, *, columns: Sequence[str], rows: Sequence[Bo
 
 def _prefers_csv() -> bool:
     return request.accept_mimetypes.best_match(["application/json", "text/csv"]) == "text/csv"
-
-
-def _to_csv(columns: Sequence[str], rows: Iterable[Body]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
-    return text.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    """Text that a spreadsheet would run as a formula gets an apostrophe: names come from whoever feeds."""
-    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
