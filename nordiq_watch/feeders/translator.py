@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from nordiq_watch.config import SeriesRule
 from nordiq_watch.errors import ConfigError
 from nordiq_watch.feeders.series import Selector, Series, parse_selector
+from nordiq_watch.names import tidy_name
 
 log = logging.getLogger(__name__)
 
@@ -284,5 +285,6 @@ def _total(server: _Server, labels: set[Labels], at: float, *, rate: bool) -> fl
 
 def _server_name(label: str) -> str:
     """Without the port of a scrape's target, `web1:9100`."""
-    host, colon, port = label.rpartition(":")
-    return host if colon and port.isdigit() and host else label
+    name = tidy_name(label)
+    host, colon, port = name.rpartition(":")
+    return tidy_name(host) if colon and port.isdigit() and host else name

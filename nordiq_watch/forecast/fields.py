@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,8 +57,6 @@ def read_number(name: str, value: Any) -> float | None:
 
 # --- words --------------------------------------------------------------------------------------------------------
 
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-
 
 @dataclass(frozen=True, slots=True)
 class Range:
@@ -89,7 +86,3 @@ def show(value: Any) -> str:
     if isinstance(value, str):
         return repr(value if len(value) <= 40 else value[:40] + "…")
     return json.dumps(value)[:40]
-
-
-def has_control_characters(text: str) -> bool:
-    return _UNPRINTABLE.search(text) is not None

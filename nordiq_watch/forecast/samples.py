@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from nordiq_watch.batches import arrange_profiles, given_profiles, keep_rows, select_rows
-from nordiq_watch.forecast.fields import Range, has_control_characters, show
+from nordiq_watch.forecast.fields import Range, show
 from nordiq_watch.forecast.rows import MAX_LABEL_LENGTH, MAX_NAMED, MAX_RECORDS, Rejection, Rows, Schema, schema_of
 from nordiq_watch.metrics import status_code
+from nordiq_watch.moments import parse_moment
+from nordiq_watch.names import find_fault, find_invisible, tidy_name
 from nordiq_watch.records import Batch, BoolArray, DoubleArray, FloatArray, IntArray
-
-MAX_NAME_LENGTH = 255
 
 _MILLISECONDS_FROM = 1e11  # as seconds, the year 5138
 _NAMES_REMEMBERED = 1 << 15
@@ -77,6 +77,7 @@ def judge_rows(rows: Rows, rules: FeedRules, *, schema: Schema, now: float) -> P
     names = [record.server_name for record in rows.records]
     profiles = [record.profile for record in rows.records]
     if not _sound_names.issuperset(names):
+        names = _tidy(names)
         verdicts.refuse_faulty("server_name", names, _judge_name)
     slots = verdicts.judge("timestamp", [record.timestamp for record in rows.records], _Clock(rules, now).place)
     statuses = verdicts.judge("status", [record.status for record in rows.records], _judge_status)
@@ -194,23 +195,25 @@ class _Clock:
 
 def _seconds_of(text: str) -> float | _Fault:
     try:
-        moment = datetime.fromisoformat(text)
+        return parse_moment(text)
     except ValueError:
         return _Fault(f"is {show(text)}; must be ISO 8601, such as 2025-01-15T10:00:00Z, or Unix seconds")
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return moment.timestamp()
+
+
+def _tidy(names: list[str]) -> list[str]:
+    """The same names in the form in which they are kept; most are."""
+    changed = {name: tidy for name in {*names} - _sound_names if (tidy := tidy_name(name)) != name}
+    return [changed.get(name, name) for name in names] if changed else names
 
 
 def _judge_name(name: str) -> int | _Fault:
-    if not name.strip():
-        return _Fault(f"is {show(name)}; must be a text that is not empty")
-    verdict = _judge_text(name, max_length=MAX_NAME_LENGTH)
-    if not isinstance(verdict, _Fault):
-        if len(_sound_names) >= _NAMES_REMEMBERED:
-            _sound_names.clear()
-        _sound_names.add(name)
-    return verdict
+    fault = find_fault(name)
+    if fault is not None:
+        return _Fault(fault)
+    if len(_sound_names) >= _NAMES_REMEMBERED:
+        _sound_names.clear()
+    _sound_names.add(name)
+    return 0
 
 
 def _judge_status(label: str | None) -> int | _Fault:
@@ -225,8 +228,8 @@ def _judge_label(label: str | None) -> int | _Fault:
 def _judge_text(text: str, *, max_length: int) -> int | _Fault:
     if len(text) > max_length:
         return _Fault(f"has {len(text)} characters; must have at most {max_length}")
-    if has_control_characters(text):
-        return _Fault(f"is {show(text)}; must be without control characters")
+    if (hidden := find_invisible(text)) is not None:
+        return _Fault(f"is {show(text)}; must be without control characters and others that nobody can see ({hidden})")
     return 0
 
 

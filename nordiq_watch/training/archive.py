@@ -10,6 +10,7 @@ import pandas as pd
 
 from nordiq_watch.errors import DatasetError, StorageError
 from nordiq_watch.metrics import STATUSES, UNKNOWN_STATUS
+from nordiq_watch.names import tidy_name
 from nordiq_watch.records import Batch
 from nordiq_watch.storage.sample_file import read_samples
 
@@ -36,7 +37,7 @@ def read_archive(path: Path, metrics: Sequence[str]) -> pd.DataFrame:
 def _table_of(batch: Batch, interval_seconds: int, metrics: Sequence[str]) -> pd.DataFrame:
     table = pd.DataFrame(batch.values.astype(np.float64), columns=list(metrics))
     table.insert(0, "time", batch.slots * interval_seconds * _MICROSECONDS)
-    table.insert(1, "server_name", np.array(batch.servers, dtype=object)[batch.rows])
+    table.insert(1, "server_name", np.array([tidy_name(name) for name in batch.servers], dtype=object)[batch.rows])
     table["status"] = _LABELS[batch.statuses]
     table["profile"] = np.array([profile or "" for profile in batch.profiles], dtype=object)[batch.rows]
     return table

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,8 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from nordiq_watch.errors import DatasetError
+from nordiq_watch.moments import parse_moment
+from nordiq_watch.names import find_fault, tidy_name
 from nordiq_watch.training.archive import read_archive
 
 ARCHIVE_SUFFIX = ".sqlite3"
@@ -127,20 +130,30 @@ def _parse_times(path: Path, column: pd.Series) -> pd.Series:
         times = pd.to_datetime(column, utc=True, format="ISO8601", errors="coerce")
     except (TypeError, ValueError) as error:
         raise DatasetError(f"{path}: timestamp cannot be read as date-times: {error}") from None
-    row = _first(times.isna())
-    if row is not None:
-        raise DatasetError(
-            f"{path}, row {row + 1}: timestamp {column.iloc[row]!r} is not a date-time such as 2025-01-15T10:00:00"
-        )
+    for row in np.flatnonzero(times.isna()).tolist():
+        times.iloc[row] = _parse_time(path, row, column.iloc[row])
     return times.dt.as_unit("us").astype("int64")
 
 
+def _parse_time(path: Path, row: int, value: Any) -> pd.Timestamp:
+    """What pandas does not read and the daemon's API does: 24:00:00 and leap seconds."""
+    try:
+        return pd.Timestamp(parse_moment(value.strip()), unit="s", tz="UTC")
+    except (AttributeError, ValueError):
+        raise DatasetError(
+            f"{path}, row {row + 1}: timestamp {value!r} is not a date-time such as 2025-01-15T10:00:00"
+        ) from None
+
+
 def _parse_names(path: Path, column: pd.Series) -> pd.Series:
-    names = column.astype("string").fillna("").str.strip()
-    row = _first(names == "")
+    """By the rule of the feed: the daemon has to know them again."""
+    given = column.astype("string").fillna("").astype(object)
+    tidy = {name: tidy_name(name) for name in given.unique()}
+    faults = {name: fault for name in tidy if (fault := find_fault(tidy[name])) is not None}
+    row = _first(given.isin(faults.keys()))
     if row is not None:
-        raise DatasetError(f"{path}, row {row + 1}: server_name is empty")
-    return names.astype(object)
+        raise DatasetError(f"{path}, row {row + 1}: server_name {faults[given.iloc[row]]}")
+    return given.map(tidy)
 
 
 def _parse_numbers(path: Path, column: pd.Series) -> pd.Series:

@@ -9,7 +9,9 @@ from typing import Any
 import orjson
 from flask import Flask, Response, g, request
 from flask.json.provider import DefaultJSONProvider
+from werkzeug.routing import PathConverter
 
+from nordiq_watch.names import tidy_name
 from nordiq_watch.web import (
     accuracy,
     admin,
@@ -59,6 +61,7 @@ def create_app(services: Services) -> Flask:
     """The WSGI app of one daemon. ConfigError when `auth.public` names a path that the API does not have."""
     app = Flask("nordiq_watch", static_folder=None)
     app.url_map.merge_slashes = False  # one spelling for each route, no redirects
+    app.url_map.converters = {**app.url_map.converters, "path": _TidyPath}
     app.config["MAX_CONTENT_LENGTH"] = int(services.config.server.max_body_mb * _MEGABYTE)
     app.json = _InOrder(app)
     app.extensions[EXTENSION] = services
@@ -82,6 +85,13 @@ def create_app(services: Services) -> Flask:
         open_routes=pages.OPEN_ROUTES,
     )
     return app
+
+
+class _TidyPath(PathConverter):
+    """The rest of a path names a server, as the feed keeps names."""
+
+    def to_python(self, value: str) -> str:
+        return tidy_name(super().to_python(value))
 
 
 class _InOrder(DefaultJSONProvider):

@@ -18,8 +18,8 @@ from werkzeug.routing import Rule
 
 from nordiq_watch import __version__
 from nordiq_watch.config import Config
-from nordiq_watch.forecast.samples import MAX_NAME_LENGTH
 from nordiq_watch.metrics import STATUSES
+from nordiq_watch.names import MAX_NAME_LENGTH
 from nordiq_watch.web import admin, historical
 from nordiq_watch.web.access import needed_role
 from nordiq_watch.web.answers import Body

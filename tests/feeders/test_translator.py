@@ -242,3 +242,11 @@ def test_a_rule_that_cannot_be_read_is_named() -> None:
 
 def test_a_rule_can_be_taken_away() -> None:
     assert make_translator({"load_average": None}).translate([series("node_load1", (0, 1.0))]) == []
+
+
+@pytest.mark.parametrize(
+    "label", ["gr\u00f6\u00dfe:9100", " gro\u0308\u00dfe:9100\u00a0", "gr\u00f6\u00dfe :9100", "\ufeffgr\u00f6\u00dfe"]
+)
+def test_names_are_kept_in_the_one_form_that_the_feed_has(label: str) -> None:
+    (reading,) = make_translator().translate([series("node_load1", (AT, 1.0), instance=label)])
+    assert reading.server == "gr\u00f6\u00dfe"

@@ -272,7 +272,17 @@ def test_one_bad_field_costs_the_whole_record() -> None:
         ({"server_name": ["a"]}, "is a list; must be a text"),
         ({"server_name": "x" * 256}, "has 256 characters; must have at most 255"),
         ({"server_name": "a\nb"}, r"is 'a\nb'; must be without control characters"),
-        ({"server_name": "a\x00"}, "must be without control characters"),
+        ({"server_name": "a\x00b"}, "must be without control characters"),
+        (
+            {"server_name": "a\u202eb"},
+            "must be without control characters and others that nobody can see, such as U+202E",
+        ),
+        ({"server_name": "*"}, "is '*'; must be another one: this one stands for the whole fleet"),
+        (
+            {"server_name": " current "},
+            "is 'current'; must be another one: this one is what /predictions/current means",
+        ),
+        ({"profile": "a\u2066b"}, "nobody can see (U+2066)"),
         ({"server_name": "\ud800"}, "must be without control characters"),
         ({"status": 3}, "is 3; must be a text"),
         ({"status": "s" * 65}, "has 65 characters; must have at most 64"),
@@ -285,6 +295,15 @@ def test_a_text_that_is_refused(changes: dict[str, Any], said: str) -> None:
     field, reason = reason_for(**changes)
     assert field == next(iter(changes))
     assert said in reason
+
+
+def test_a_name_is_kept_in_one_form() -> None:
+    feed = parse(
+        *[record(server_name=name) for name in (" web1", "web1\u00a0", "gro\u0308\u00dfe", "gr\u00f6\u00dfe", "WEB1")]
+    )
+    assert feed.batch is not None and feed.rejected == ()
+    assert feed.batch.servers == ("web1", "gr\u00f6\u00dfe", "WEB1")
+    assert feed.batch.rows.tolist() == [0, 0, 1, 1, 2]
 
 
 def test_text_is_taken_as_it_is() -> None:

@@ -61,6 +61,13 @@ def test_names_that_look_like_numbers_or_like_nothing_stay_names(tmp_path: Path)
     assert read_table(path, METRICS)["server_name"].tolist() == ["007", "null"]
 
 
+def test_names_and_moments_are_read_as_the_feed_reads_them(tmp_path: Path) -> None:
+    rows = ["2024-12-31T24:00:00,\u00a0web1,1", "2024-12-31T23:59:60Z,gro\u0308\u00dfe,1", "2025-01-01,web1\ufeff,1"]
+    table = read_table(write(tmp_path, "\n".join(["timestamp,server_name,cpu_user_pct", *rows])), METRICS)
+    assert table["server_name"].tolist() == ["web1", "gr\u00f6\u00dfe", "web1"]
+    assert table["time"].nunique() == 1
+
+
 def test_numbers_kept_as_text_in_parquet_are_numbers(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     table = {"timestamp": ["2025-01-06"] * 2, "server_name": ["a"] * 2, "cpu_user_pct": ["1.5", None]}
@@ -84,7 +91,13 @@ def test_a_byte_order_mark_is_not_part_of_the_first_name(tmp_path: Path) -> None
         ("timestamp,server_name,cpu_user_pct\n2025-01-06,a,1\nyesterday,a,1\n", ["row 2", "'yesterday'"]),
         ("timestamp,server_name,cpu_user_pct\n,a,1\n", ["row 1", "timestamp ''"]),
         ("timestamp,server_name,cpu_user_pct\n03/04/2025,a,1\n", ["row 1", "'03/04/2025'", "2025-01-15T10:00:00"]),
-        ("timestamp,server_name,cpu_user_pct\n2025-01-06,a,1\n2025-01-06, ,1\n", ["row 2", "server_name is empty"]),
+        (
+            "timestamp,server_name,cpu_user_pct\n2025-01-06,a,1\n2025-01-06, ,1\n",
+            ["row 2", "server_name is ''; must be a text that is not empty"],
+        ),
+        ("timestamp,server_name,cpu_user_pct\n2025-01-06,a,1\n2025-01-06,a\u200bb,1\n", ["row 2", "such as U+200B"]),
+        ("timestamp,server_name,cpu_user_pct\n2025-01-06,*,1\n", ["row 1", "stands for the whole fleet"]),
+        ("timestamp,server_name,cpu_user_pct\n2025-01-06T12:30:60,a,1\n", ["row 1", "12:30:60"]),
         ("timestamp,server_name,cpu_user_pct\n2025-01-06,a,1\n2025-01-06,a,low\n", ["row 2", "cpu_user_pct", "'low'"]),
         ("timestamp,server_name,cpu_user_pct\n2025-01-06,a,True\n", ["row 1", "cpu_user_pct", "True"]),
         (

@@ -4,7 +4,7 @@ import gzip
 import json
 
 import pytest
-from support.web_world import VERSION, make_answer
+from support.web_world import NOW, VERSION, make_answer
 
 from nordiq_watch.events import BatchAccepted
 
@@ -134,3 +134,12 @@ def test_asking_computes_and_changes_nothing(world):
     world.client.get("/predictions/current")
     assert world.services.board.peek() is before
     assert heard == []
+
+
+def test_a_server_is_found_by_each_way_of_writing_its_name(world):
+    name = "gr\u00f6\u00dfe/1"
+    fed = {"timestamp": NOW, "server_name": name, "cpu_user_pct": 1.0}
+    assert world.client.post("/feed/data", json={"records": [fed]}).status_code == 200
+    for written in (name, "gro\u0308\u00dfe/1", f"{name}%20", f"%C2%A0{name}"):
+        assert world.client.get(f"/predictions/{written}").status_code == 200, written
+    assert world.client.get("/predictions/GR\u00d6\u00dfe/1").status_code == 404

@@ -1,0 +1,36 @@
+"""Moments as people and programs write them: ISO 8601, the end of a day and leap seconds included."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+_DAY_SECONDS = 86_400
+_ZONE = r"(?:Z|z|[+-]\d\d(?::?\d\d(?::?\d\d)?)?)?"
+_END_OF_DAY = re.compile(rf"(?P<day>[\dW-]{{7,10}})(?P<between>[^\d:])24(?P<rest>(?::?00){{0,2}}(?:[.,]0+)?{_ZONE})")
+_LEAP_SECOND = re.compile(rf"(?P<minute>[\dW-]{{7,10}}[^\d:]\d\d:?\d\d:?)60(?P<rest>(?:[.,]\d{{1,9}})?{_ZONE})")
+
+
+def parse_moment(text: str) -> float:
+    """Unix seconds. A moment without a zone is UTC.
+
+    24:00:00 is the midnight at the end of that day, and a leap second, 23:59:60 in UTC, is the second after it, as in
+    Unix time. ValueError for what is not ISO 8601.
+    """
+    try:
+        return _seconds_of(text)
+    except ValueError:
+        midnight, leap = _END_OF_DAY.fullmatch(text), _LEAP_SECOND.fullmatch(text)
+        if midnight is not None:
+            return _seconds_of(f"{midnight['day']}{midnight['between']}00{midnight['rest']}") + _DAY_SECONDS
+        if leap is None:
+            raise
+        seconds = _seconds_of(f"{leap['minute']}59{leap['rest']}") + 1
+        if seconds % _DAY_SECONDS >= 1:
+            raise ValueError("leap seconds are at the end of a day in UTC") from None
+        return seconds
+
+
+def _seconds_of(text: str) -> float:
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

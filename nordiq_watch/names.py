@@ -1,0 +1,69 @@
+"""One rule for the names of servers, wherever they come from: the feed, collectors, datasets, URLs.
+
+Names that look alike are one name: they are in Unicode's normal form C, without blanks at their ends. What cannot be
+seen is in none. Upper and lower case stay different.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+MAX_NAME_LENGTH = 255
+
+RESERVED = {
+    "*": "stands for the whole fleet",
+    "current": "is what /predictions/current means",
+}
+"""Names that no server may have, and why."""
+
+_SHOWN = 40
+_BYTE_ORDER_MARK = "\ufeff"
+_PLAIN = re.compile(r"[!-~]+")
+_INVISIBLE_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_INVISIBLE_LETTERS = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""Fillers, variation selectors and the blank of Braille: letters and marks by category, and nothing to be seen."""
+
+
+def tidy_name(text: str) -> str:
+    """The name that `text` stands for. What is wrong with it, `find_fault` says."""
+    if _PLAIN.fullmatch(text):
+        return text
+    stripped = text
+    while (shorter := stripped.strip().strip(_BYTE_ORDER_MARK)) != stripped:
+        stripped = shorter
+    return unicodedata.normalize("NFC", stripped)
+
+
+def find_fault(name: str) -> str | None:
+    """Why a tidy name is none that a server may have, to be read after "server_name"; None for a good one."""
+    if len(name) > MAX_NAME_LENGTH:
+        return f"has {len(name)} characters; must have at most {MAX_NAME_LENGTH}"
+    must = _find_rule(name)
+    shown = name if len(name) <= _SHOWN else name[:_SHOWN] + "…"
+    return None if must is None else f"is {shown!r}; {must}"
+
+
+def _find_rule(name: str) -> str | None:
+    """The rule that a name breaks."""
+    if not name:
+        return "must be a text that is not empty"
+    if name in RESERVED:
+        return f"must be another one: this one {RESERVED[name]}"
+    if (hidden := find_invisible(name)) is not None:
+        return f"must be without control characters and others that nobody can see, such as {hidden}"
+    if {".", ".."}.intersection(name.split("/")):
+        return "must have no '.' or '..' between slashes: no URL can name it"
+    return None
+
+
+def find_invisible(text: str) -> str | None:
+    """The first control, format or other character that nobody sees, such as `U+202E`; None without any."""
+    if text.isascii() and text.isprintable():
+        return None
+    for character in text:
+        if unicodedata.category(character) in _INVISIBLE_CATEGORIES or _INVISIBLE_LETTERS.match(character):
+            return f"U+{ord(character):04X}"
+    return None
