@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from hashlib import sha256
 from secrets import token_hex
@@ -41,6 +41,7 @@ from nordiq_watch.forecast.thresholds import ThresholdTable
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.host.audit import AuditLog
 from nordiq_watch.host.changes import list_changes, needs_restart
+from nordiq_watch.host.crew import Crew
 from nordiq_watch.host.http import HttpServer
 from nordiq_watch.host.keys import Keyring, ensure_keys
 from nordiq_watch.host.logs import configure_logging, read_tail
@@ -49,7 +50,6 @@ from nordiq_watch.host.models_dir import prepare_models_dir
 from nordiq_watch.host.narrator import tell_log
 from nordiq_watch.host.state_dir import claim_state_dir
 from nordiq_watch.host.systemd import Heartbeats, ServiceManager, Vigil, passed_socket
-from nordiq_watch.host.threads import lower_priority
 from nordiq_watch.host.webhook import Webhook
 from nordiq_watch.live.published import Live
 from nordiq_watch.network.predictor import free_device_bytes, limit_threads, resolve_device
@@ -106,9 +106,9 @@ class Daemon:
         self._settings = settings
         self._taken = settings.config  # with what a SIGHUP changed since
         self._stopping = threading.Event()
-        self._threads: list[threading.Thread] = []
         self._manager = ServiceManager(self._supervision.notify_socket)
         self._heartbeats = Heartbeats(stuck_seconds=settings.config.watchdog.stuck_seconds)
+        self._crew = Crew(stuck_seconds=settings.config.watchdog.stuck_seconds)
         self._build(settings)
 
     def _build(self, settings: Settings) -> None:
@@ -164,9 +164,16 @@ class Daemon:
         )
         self._board = AnswerBoard()
         self._build_judge(settings)
-        self._forecaster = Forecaster(self._live, self._window, self._board, self._events, judge=self._judge)
+        self._forecaster = Forecaster(
+            self._live, self._window, self._board, self._events, judge=self._judge, part=self._parts.of("forecaster")
+        )
         self._ingest = Ingest(
-            self._build_ledger(settings), self._window, self._events, live=self._live, on_accepted=self._forecaster.wake
+            self._build_ledger(settings),
+            self._window,
+            self._events,
+            live=self._live,
+            on_accepted=self._forecaster.wake,
+            part=self._parts.of("ingest"),
         )
 
     def _build_ledger(self, settings: Settings) -> Ledger:
@@ -191,7 +198,10 @@ class Daemon:
             part=self._parts.of("history"),
         )
         self._historian = Historian(
-            self._history, keep_days=config.history.keep_days, adopt=lambda alerts: self._alerts.adopt(alerts)
+            self._history,
+            keep_days=config.history.keep_days,
+            adopt=lambda alerts: self._alerts.adopt(alerts),
+            part=self._parts.of("history-writer"),
         )
         self._events.subscribe(AlertsChanged, self._historian.note)
         self._events.subscribe(FleetJudged, self._historian.note)
@@ -210,7 +220,11 @@ class Daemon:
         self._webhook: Webhook | None = None
         if config.alerts.webhook.url is not None:
             self._webhook = Webhook(
-                config.alerts.webhook.url, config.alerts.webhook, self._events, active=lambda: self._alerts.active
+                config.alerts.webhook.url,
+                config.alerts.webhook,
+                self._events,
+                active=lambda: self._alerts.active,
+                part=self._parts.of("webhook"),
             )
             self._events.subscribe(AlertsChanged, self._webhook.note)
 
@@ -226,6 +240,7 @@ class Daemon:
             measured=self._window.measured,
             horizons_seconds=quality.horizons_seconds,
             max_servers=quality.max_servers,
+            part=self._parts.of("quality"),
         )
         self._events.subscribe(FleetForecast, self._bookkeeper.note)
         interval = settings.config.window.interval_seconds
@@ -281,6 +296,7 @@ class Daemon:
             clock=time.monotonic,
             wall_clock=time.time,
             pause=self._stopping.wait,
+            part=self._parts.of("reload"),
         )
         self._desk = ReloadDesk(
             queue=self._queue,
@@ -297,6 +313,7 @@ class Daemon:
             mode=config.watch.mode,
             rescan_seconds=config.watch.rescan_seconds,
             clock=time.monotonic,
+            part=self._parts.of("watcher"),
         )
         if config.models.keep is not None:
             retention = Retention(catalogue, store, keep=config.models.keep)
@@ -315,16 +332,16 @@ class Daemon:
         limit_threads(max(1, (os.cpu_count() or 1) // 2))  # requests and samples keep the other half
         self._ingest.restore()
         gc.freeze()  # what lives as long as the daemon is not walked again whenever a feed makes many objects
-        self._start("ingest", self._ingest.run, beats=True)
+        self._crew.start(self._ingest, required=True)
         if self._webhook is not None:
-            self._start("webhook", self._webhook.run, beats=True)
-        self._start("history", self._historian.run)
-        self._start("quality", self._bookkeeper.run)
-        self._start("forecaster", self._forecaster.run, nice=_BACKGROUND, beats=True)
+            self._crew.start(self._webhook)
+        self._crew.start(self._historian)
+        self._crew.start(self._bookkeeper)
+        self._crew.start(self._forecaster, nice=_BACKGROUND, required=True)
         self._queue.submit(LookAgain(trigger="startup"))
-        self._start("reload", self._worker.run, beats=True)
+        self._crew.start(self._worker, required=True)
         if settings.config.watch.enabled:
-            self._start("watcher", self._watcher.run, beats=True)
+            self._crew.start(self._watcher, required=True)
         else:
             log.info("watch.enabled is false: new models go live only on request")
         vigil = self._keep_vigil()
@@ -348,15 +365,13 @@ class Daemon:
             self._manager,
             url=self.http.url,
             watchdog_seconds=self._supervision.watchdog_seconds,
-            find_fault=self._find_fault,
+            find_fault=lambda: self._crew.find_fault() or self._heartbeats.missing(),
             describe=self._describe_live,
+            part=self._parts.of("watchdog"),
         )
         self._events.subscribe(ModelWentLive, lambda _: self._manager.status(self._describe_live()))
-        threading.Thread(target=vigil.run, name="vigil", daemon=True).start()
+        self._crew.start(vigil)
         return vigil
-
-    def _find_fault(self) -> str | None:
-        return self._heartbeats.missing({thread.name: thread.is_alive() for thread in self._threads})
 
     def _describe_live(self) -> str:
         model = self._live.peek()
@@ -402,17 +417,6 @@ class Daemon:
         """The new log settings, but for the directory: the audit and this log stay where they are until a restart."""
         return msgspec.structs.replace(new, logs=msgspec.structs.replace(new.logs, dir=self._settings.config.logs.dir))
 
-    def _start(self, name: str, target: Callable[..., None], *, nice: int = 0, beats: bool = False) -> None:
-        """A thread that runs `target`; with `beats` its loop shows that it comes round."""
-
-        def run() -> None:
-            lower_priority(nice)
-            target(self._heartbeats.of(name)) if beats else target()
-
-        thread = threading.Thread(target=run, name=name, daemon=True)
-        thread.start()
-        self._threads.append(thread)
-
     def _shut_down(self) -> None:
         """In reverse: first those who ask for work, then those who do it, the journal last."""
         self._stopping.set()
@@ -424,13 +428,12 @@ class Daemon:
         self._historian.stop()
         if self._webhook is not None:
             self._webhook.stop()
-        for thread in self._threads:
-            thread.join(_JOIN_SECONDS)
-        slow = [thread.name for thread in self._threads if thread.is_alive()]
+        slow = self._crew.join(_JOIN_SECONDS)
         if slow:
             log.warning("did not end in time: %s", ", ".join(slow))
-        self._historian.step()  # what a thread that ended later still announced
-        self._bookkeeper.step()
+        for worker in (self._historian, self._bookkeeper):
+            if worker.part.name not in slow:  # else it has the one thread that may write
+                worker.finish()  # what a thread that ended later still announced
         self._accuracy_store.close()
         self._history.close()
         self._journal.close()

@@ -57,6 +57,7 @@ EFFECTS: Mapping[PartKind, Mapping[str, str]] = {
         "watcher": "new versions are not noticed by themselves; a reload by request works",
         "quality": "the accuracy of forecasts is kept later, or not at all if it lasts",
         "history-writer": "alerts and the state of the fleet are recorded later, or not at all if it lasts",
+        "watchdog": "systemd is not told that the daemon is well, and may restart it",
         "webhook": "alerts are not sent; /alerts/active has them",
     },
 }

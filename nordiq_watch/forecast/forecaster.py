@@ -27,15 +27,14 @@ from nordiq_watch.forecast.warmup import requirement_of
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.live.published import Live
 from nordiq_watch.live.servable import Servable
+from nordiq_watch.parts import Part
 from nordiq_watch.records import Forecasting
+from nordiq_watch.worker import LONGEST_PAUSE_OF_REQUIRED, Worker
 
 log = logging.getLogger(__name__)
 
-_ROUND_SECONDS = 30.0
-"""The loop comes round at least this often, to show that it is not stuck."""
 
-
-class Forecaster:
+class Forecaster(Worker):
     """Publishes to the board. `judge` adds its verdicts to every answer; it is called in the forecaster's thread.
 
     `clock` is Unix time, for what is shown; `timer` measures durations. overruns: forecasts that took longer than one
@@ -52,7 +51,9 @@ class Forecaster:
         judge: Callable[[Forecasting], Verdicts] | None = None,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
+        part: Part | str = "forecaster",
     ) -> None:
+        super().__init__(part, longest_pause_seconds=LONGEST_PAUSE_OF_REQUIRED)
         self._live = live
         self._window = window
         self._board = board
@@ -61,8 +62,6 @@ class Forecaster:
         self._clock = clock
         self._timer = timer
         self._asked = True
-        self._woken = threading.Event()
-        self._stopping = False
         self._rest_until = -inf
         self._tried = threading.Condition()
         self._tried_generation = 0
@@ -77,7 +76,7 @@ class Forecaster:
     def wake(self) -> None:
         """There is something new: data or a model. From any thread; costs nothing."""
         self._asked = True
-        self._woken.set()
+        super().wake()
 
     def latest(self) -> Forecasting | None:
         """The newest forecast that was published, with what it was made from. From any thread."""
@@ -95,21 +94,15 @@ class Forecaster:
         False at once if it tried and failed. "Not enough data" is an answer.
         """
         with self._tried:
-            self._tried.wait_for(lambda: self._stopping or self._tried_generation >= generation, timeout)
+            self._tried.wait_for(lambda: self.stopping or self._tried_generation >= generation, timeout)
             return self._answered_generation >= generation
 
-    def run(self, beat: Callable[[], None] = lambda: None) -> None:
-        """Computes whenever there is news, until `stop()`. Calls `beat` in every round."""
-        while not self._stopping:
-            beat()
-            self._woken.clear()
-            rest = self.step()
-            self._woken.wait(_ROUND_SECONDS if rest is None else min(rest, _ROUND_SECONDS))
+    def round(self) -> float | None:
+        return self.step()
 
     def stop(self) -> None:
         """Ends `run()` after the computation that is running. From any thread."""
-        self._stopping = True
-        self._woken.set()
+        super().stop()
         with self._tried:
             self._tried.notify_all()
 
@@ -140,14 +133,18 @@ class Forecaster:
         try:
             made = forecast()
             answer = self._answer(model, made, at)
-        except Exception:
+        except Exception as error:
             log.exception("the forecast by %s failed; the last answer stays, marked stale", model and model.name)
+            self.part.fail(
+                f"the forecast by {model and model.name} failed: {type(error).__name__}, the log has the rest"
+            )
             self.failures += 1
             self._board.publish(mark_stale(self._board.peek()))
             self._settle(model, started=started, answered=False)
             return
         self._latest = made
         self._board.publish(answer)
+        self.part.recover()
         seconds = self._settle(model, started=started, answered=True)
         if answer.predictions and made is not None:
             self._announce(answer, seconds)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -22,7 +21,9 @@ from nordiq_watch.forecast.seats import Seating
 from nordiq_watch.forecast.warmup import Warmup, count_ready, measure_warmup, requirement_of
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.live.published import Live
+from nordiq_watch.parts import Part
 from nordiq_watch.records import Batch
+from nordiq_watch.worker import LONGEST_PAUSE_OF_REQUIRED, Worker
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class _Admitted:
         return 0 if self.batch is None else len(self.batch.rows)
 
 
-class Ingest:
+class Ingest(Worker):
     """The only user of the ledger. `on_accepted` is called in its thread, after the window has the data."""
 
     def __init__(
@@ -82,7 +83,9 @@ class Ingest:
         on_accepted: Callable[[], None],
         queue_size: int = QUEUE_SIZE,
         timeout_seconds: float = TIMEOUT_SECONDS,
+        part: Part | str = "ingest",
     ) -> None:
+        super().__init__(part, longest_pause_seconds=LONGEST_PAUSE_OF_REQUIRED)
         self._ledger = ledger
         self._window = window
         self._events = events
@@ -90,7 +93,6 @@ class Ingest:
         self._on_accepted = on_accepted
         self._timeout_seconds = timeout_seconds
         self._waiting: queue.Queue[_Request | None] = queue.Queue(queue_size)
-        self._stopping = threading.Event()
         self._tick = 0
 
     @property
@@ -114,7 +116,7 @@ class Ingest:
         may still be: sending it again is right in both cases, as the same samples twice are the same samples.
         StorageError: the journal could not be written; nothing of the batch was taken.
         """
-        if self._stopping.is_set():
+        if self.stopping:
             raise Busy("the daemon is stopping; send the batch again when it is back")
         request = _Request(batch, rejected, clipped)
         try:
@@ -136,21 +138,22 @@ class Ingest:
             warmup=measure_warmup(samples, requirement),
         )
 
-    def run(self, beat: Callable[[], None] = lambda: None) -> None:
-        """Takes batches until `stop()`, and those that waited then. Calls `beat` in every round."""
-        while not self._stopping.is_set() or not self._waiting.empty():
-            beat()
-            try:
-                if not self.step(timeout_seconds=RETRY_SECONDS):
-                    self._ledger.rest()
-                self._ledger.tend()
-            except Exception:
-                log.exception("a group of batches was not taken")
+    def round(self) -> float:
+        """Takes the batches that wait, or comes in a while."""
+        if not self.step(timeout_seconds=RETRY_SECONDS):
+            self._ledger.rest()
+        self._ledger.tend()
+        return 0.0
+
+    def finish(self) -> None:
+        """Takes the batches that waited when it was stopped, and brings the archive up to date."""
+        while not self._waiting.empty():
+            self._attempt(self.step)
         self._ledger.settle()
 
     def stop(self) -> None:
         """Lets `run()` finish what waits and return. From any thread."""
-        self._stopping.set()
+        super().stop()
         with suppress(queue.Full):  # a full queue keeps the thread awake as well
             self._waiting.put_nowait(None)
 

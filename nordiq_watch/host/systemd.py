@@ -10,14 +10,15 @@ from __future__ import annotations
 import http.client
 import logging
 import socket
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from urllib.parse import urlsplit
 
 from nordiq_watch.config import Supervision
 from nordiq_watch.errors import ConfigError
+from nordiq_watch.parts import Part
+from nordiq_watch.worker import LONGEST_PAUSE_OF_REQUIRED, Worker
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class ServiceManager:
 
 
 class Heartbeats:
-    """When each thread's loop last came round. A thread that ended, or whose loop stands still, is named.
+    """When each loop that is no Worker's (HTTP's own) last came round. One that stands still is named.
 
     stuck_seconds: how long one job may take. What stops the whole process is found sooner: then nobody pings at all.
     """
@@ -100,11 +101,8 @@ class Heartbeats:
         beat()
         return beat
 
-    def missing(self, alive: Mapping[str, bool]) -> str | None:
-        """What is wrong with one of the threads, in words; None if all are well. `alive`: which of them run."""
-        for name, runs in alive.items():
-            if not runs:
-                return f"the thread {name} ended"
+    def missing(self) -> str | None:
+        """What is wrong with one of the loops, in words; None if all are well."""
         now = self._clock()
         for name, at in list(self._beaten.items()):
             if now - at > self._stuck_seconds:
@@ -112,7 +110,7 @@ class Heartbeats:
         return None
 
 
-class Vigil:
+class Vigil(Worker):
     """The thread that says READY once the API answers, and pings for as long as all threads are well."""
 
     def __init__(
@@ -123,37 +121,35 @@ class Vigil:
         watchdog_seconds: float | None,
         find_fault: Callable[[], str | None],
         describe: Callable[[], str],
+        part: Part | str = "watchdog",
     ) -> None:
+        super().__init__(part, longest_pause_seconds=LONGEST_PAUSE_OF_REQUIRED)
         self._manager = manager
         self._url = url
-        self._pause_seconds = _CHECK_SECONDS if watchdog_seconds is None else watchdog_seconds / 2
+        self._check_seconds = _CHECK_SECONDS if watchdog_seconds is None else watchdog_seconds / 2
         self._find_fault = find_fault
         self._describe = describe
-        self._stopping = threading.Event()
+        self._is_ready = False
         self._fault: str | None = None
 
-    def run(self) -> None:
-        """Until `stop`."""
-        while not answers(self._url):
-            if self._stopping.wait(_ASK_AGAIN_SECONDS):
-                return
-        self._manager.ready(self._describe())
-        while True:
-            self.step()
-            if self._stopping.wait(self._pause_seconds):
-                return
+    def round(self) -> float:
+        """READY once, when the API answers; a ping in every round after that."""
+        if not self._is_ready:
+            if not answers(self._url):
+                return _ASK_AGAIN_SECONDS
+            self._manager.ready(self._describe())
+            self._is_ready = True
+        self.step()
+        return self._check_seconds
 
     def step(self) -> None:
         """One ping, unless something is wrong; that is logged once."""
         fault = self._find_fault()
         if fault is None:
             self._manager.ping()
-        elif fault != self._fault and not self._stopping.is_set():
+        elif fault != self._fault and not self.stopping:
             log.error("the watchdog is not pinged any more: %s", fault)
         self._fault = fault
-
-    def stop(self) -> None:
-        self._stopping.set()
 
 
 def answers(url: str) -> bool:

@@ -8,7 +8,6 @@ number of alerts. To Alertmanager, active alerts are sent again every `resend_se
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -20,21 +19,20 @@ from nordiq_watch.events import AlertDeliveryFailed, AlertsChanged, AlertsDelive
 from nordiq_watch.host.backlog import MOST_ALERTS, Backlog
 from nordiq_watch.host.exchange import Exchange, NotAnswered
 from nordiq_watch.host.payload import Alertmanager, Format, PlainJson
+from nordiq_watch.parts import Part
 from nordiq_watch.records import Alert, AlertChange
+from nordiq_watch.worker import Worker
 
 log = logging.getLogger(__name__)
 
 _CHANGES_PER_POST, _REPEATED_PER_POST = 100, 500
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 60.0
-_ROUND_SECONDS = 30.0
-"""The loop comes round at least this often, to show that it is not stuck."""
-
 _RESENDS_UNTIL_END = 4
 _WORTH_ANOTHER_TRY = (408, 425, 429)  # of the 4xx: the request was not at fault
 
 
-class Webhook:
+class Webhook(Worker):
     """Sends alerts. `active` gives those that are active now; `clock` is Unix time, `timer` measures durations."""
 
     def __init__(
@@ -46,7 +44,9 @@ class Webhook:
         active: Callable[[], Sequence[Alert]],
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
+        part: Part | str = "webhook",
     ) -> None:
+        super().__init__(part)
         self._receiver = urlsplit(url).hostname
         self._settings = settings
         self._events = events
@@ -61,8 +61,6 @@ class Webhook:
         self._pause_seconds = 0.0
         self._not_before = 0.0
         self._resend_at = 0.0
-        self._woken = threading.Event()
-        self._stopping = False
 
     @property
     def waiting(self) -> int:
@@ -74,20 +72,10 @@ class Webhook:
         lost = self._backlog.add(event.changes)
         if lost:
             self._fail(f"more than {MOST_ALERTS} different alerts wait", lost=lost)
-        self._woken.set()
+        self.wake()
 
-    def run(self, beat: Callable[[], None] = lambda: None) -> None:
-        """Sends until `stop()`, and then, for one more `timeout_seconds`, what waits. Calls `beat` in every round."""
-        while not self._stopping:
-            beat()
-            self._woken.clear()
-            rest = self.step()
-            self._woken.wait(_ROUND_SECONDS if rest is None else min(rest, _ROUND_SECONDS))
-        self._send_the_rest(beat)
-
-    def stop(self) -> None:
-        self._stopping = True
-        self._woken.set()
+    def round(self) -> float | None:
+        return self.step()
 
     def step(self) -> float | None:
         """Makes one POST if one is due; returns after how many seconds to call again, None: when something changes."""
@@ -129,12 +117,13 @@ class Webhook:
             self._repeating.popleft()
         return True
 
-    def _send_the_rest(self, beat: Callable[[], None]) -> None:
+    def finish(self) -> None:
+        """Sends what waits, for one more `timeout_seconds`."""
         self._not_before, self._resend_at = 0.0, float("inf")
         self._repeating.clear()
         ends = self._timer() + self._settings.timeout_seconds
         while self.waiting and self._timer() < ends:
-            beat()
+            self._beat()
             self.step()
             if self._pause_seconds:
                 break

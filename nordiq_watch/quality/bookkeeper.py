@@ -7,7 +7,6 @@ anybody could look (the daemon was down for longer than the window is long) is l
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,10 +17,12 @@ import numpy as np
 from nordiq_watch.errors import StorageError
 from nordiq_watch.events import FleetForecast
 from nordiq_watch.mailbox import Mailbox
+from nordiq_watch.parts import Part
 from nordiq_watch.quality.accuracy import choose_rows, claim, score
 from nordiq_watch.records import Book, Claim, IntArray, Measured
 from nordiq_watch.storage.accuracy import AccuracyStore
 from nordiq_watch.storage.store import RETRY_SECONDS
+from nordiq_watch.worker import Worker
 
 _SLOTS_FOR_LATE_SAMPLES = 1
 _WAITING = 256
@@ -38,7 +39,7 @@ class _Noted:
     newest_slot: int
 
 
-class Bookkeeper:
+class Bookkeeper(Worker):
     """`measured` gives the values of a slot, None if it left the window.
 
     `note` hands over from the forecasting thread; everything else belongs to one thread of its own. `books`, `pending`,
@@ -52,7 +53,9 @@ class Bookkeeper:
         measured: Callable[[int], Measured | None],
         horizons_seconds: Sequence[int],
         max_servers: int,
+        part: Part | str = "quality",
     ) -> None:
+        super().__init__(part)
         self._store = store
         self._measured = measured
         self._horizons_seconds = tuple(horizons_seconds)
@@ -63,8 +66,6 @@ class Bookkeeper:
         self._noted: Mailbox[_Noted] = Mailbox(_WAITING, part=store.part)
         self._waiting: deque[list[Claim]] = deque()
         self._sampled: tuple[tuple[str, ...], IntArray] = ((), np.empty(0, dtype=np.int64))
-        self._woken = threading.Event()
-        self._stopping = False
         self._is_read = False
         self.books: tuple[Book, ...] = ()
         self.pending = 0
@@ -78,19 +79,11 @@ class Bookkeeper:
             event.made, horizons_seconds=self._horizons_seconds, rows=self._rows(event.made.forecast.servers)
         )
         self._noted.put(_Noted(claims, event.made.snapshot.last_slot))
-        self._woken.set()
+        self.wake()
 
-    def run(self) -> None:
-        """Keeps book until `stop()`; the last forecast is kept too."""
-        while not self._stopping:
-            self._woken.wait(RETRY_SECONDS)
-            self._woken.clear()
-            self.step()
-        self.finish()
-
-    def stop(self) -> None:
-        self._stopping = True
-        self._woken.set()
+    def round(self) -> float:
+        self.step()
+        return RETRY_SECONDS
 
     def finish(self) -> None:
         """Stores all of it, the newest forecast too: no other one of its slot will follow."""

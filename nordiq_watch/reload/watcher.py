@@ -8,7 +8,6 @@ that is deleted and made again, or a link that points elsewhere, would leave the
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -30,8 +29,10 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.polling import PollingObserver
 
+from nordiq_watch.parts import Part
 from nordiq_watch.reload.jobs import LookAgain
 from nordiq_watch.reload.queue import ReloadQueue
+from nordiq_watch.worker import LONGEST_PAUSE_OF_REQUIRED, Worker
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class QueueLook(FileSystemEventHandler):
         self._queue.submit(LookAgain())
 
 
-class Watcher:
+class Watcher(Worker):
     """Keeps an observer on the models directory, wherever that is, and looks anyway every `rescan_seconds`.
 
     `run` is the loop of its own thread, `step` its body. `observers` maps a mode to what makes an observer.
@@ -79,7 +80,9 @@ class Watcher:
         rescan_seconds: float,
         clock: Callable[[], float],
         make_observer: Callable[[str], BaseObserver] | None = None,
+        part: Part | str = "watcher",
     ) -> None:
+        super().__init__(part, longest_pause_seconds=LONGEST_PAUSE_OF_REQUIRED)
         self._models_dir = models_dir
         self._queue = queue
         self._mode = mode
@@ -89,22 +92,14 @@ class Watcher:
         self._observer: BaseObserver | None = None
         self._watched: tuple[str, int, int] | None = None
         self._next_rescan = clock()
-        self._stopping = threading.Event()
         self.active_mode: str | None = None
 
-    def run(self, beat: Callable[[], None] = lambda: None) -> None:
-        """Watches until `stop`. Calls `beat` in every round."""
-        while not self._stopping.is_set():
-            beat()
-            try:
-                self.step()
-            except Exception:  # the top of the thread: watching must go on
-                log.exception("the watcher failed; it goes on")
-            self._stopping.wait(min(_ROOT_CHECK_SECONDS, self._rescan_seconds))
-        self._drop_observer()
+    def round(self) -> float:
+        self.step()
+        return min(_ROOT_CHECK_SECONDS, self._rescan_seconds)
 
-    def stop(self) -> None:
-        self._stopping.set()
+    def finish(self) -> None:
+        self._drop_observer()
 
     def step(self) -> None:
         """Makes sure that the right directory is watched by a living observer; asks for a look when it is time."""

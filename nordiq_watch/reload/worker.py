@@ -22,6 +22,7 @@ from nordiq_watch.events import (
 )
 from nordiq_watch.live.published import Live
 from nordiq_watch.live.servable import Servable
+from nordiq_watch.parts import Part
 from nordiq_watch.records import Verdict, Version
 from nordiq_watch.reload.attempt import Attempt, facts_of
 from nordiq_watch.reload.catalogue import Catalogue
@@ -32,17 +33,15 @@ from nordiq_watch.reload.lookout import Lookout
 from nordiq_watch.reload.promotion import Promotion, Proven, Unchanged
 from nordiq_watch.reload.queue import ReloadQueue, Ticket
 from nordiq_watch.storage.decisions import DecisionStore, Refusal
+from nordiq_watch.worker import LONGEST_PAUSE_OF_REQUIRED, ROUND_SECONDS, Worker
 
 log = logging.getLogger(__name__)
-
-_ROUND_SECONDS = 30.0
-"""The loop comes round at least this often, to show that it is not stuck."""
 
 _LOOK_GAP_SECONDS = 0.02
 """A file that is written to makes thousands of events; looking fifty times a second is enough."""
 
 
-class ReloadWorker:
+class ReloadWorker(Worker):
     """One thread runs `run`; tests call `step`. `pause(seconds)` waits, and returns early when the daemon stops."""
 
     def __init__(
@@ -59,7 +58,9 @@ class ReloadWorker:
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
         pause: Callable[[float], object],
+        part: Part | str = "reload",
     ) -> None:
+        super().__init__(part, longest_pause_seconds=LONGEST_PAUSE_OF_REQUIRED)
         self._catalogue = catalogue
         self._lookout = lookout
         self._promotion = promotion
@@ -75,11 +76,14 @@ class ReloadWorker:
         self._looked_at = -inf
         self.running: Ticket | None = None
 
-    def run(self, beat: Callable[[], None] = lambda: None) -> None:
-        """Works until the queue is closed. Calls `beat` in every round."""
-        while not self._queue.closed:
-            beat()
-            self.step(timeout=_ROUND_SECONDS)
+    @property
+    def stopping(self) -> bool:
+        return self._queue.closed or super().stopping
+
+    def round(self) -> float:
+        """The next job, or none for a while. It works until the queue is closed."""
+        self.step(timeout=ROUND_SECONDS)
+        return 0.0
 
     def step(self, *, timeout: float | None) -> bool:
         """Waits for the next job or for the time of the next look, and does it. False if there was nothing to do."""

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from nordiq_watch.errors import StorageError
 from nordiq_watch.events import AlertsChanged, FleetJudged
 from nordiq_watch.mailbox import Mailbox
+from nordiq_watch.parts import Part
 from nordiq_watch.records import Alert
 from nordiq_watch.storage.history import HistoryStore
 from nordiq_watch.storage.store import RETRY_SECONDS
+from nordiq_watch.worker import Worker
 
 _WAITING = 1000
 _DAY_SECONDS, _HOUR_SECONDS = 86_400, 3600
 
 
-class Historian:
+class Historian(Worker):
     """Takes over events at once and writes them in order. What the disk refuses is written when it is well again.
 
     adopt: takes the alerts that were active when the daemon stopped, once they can be read.
@@ -29,32 +30,28 @@ class Historian:
         *,
         keep_days: float,
         adopt: Callable[[Sequence[Alert]], None] = lambda alerts: None,
+        part: Part | str = "history-writer",
     ) -> None:
+        super().__init__(part)
         self._store = store
         self._adopt = adopt
         self._adopted = False
         self._keep_seconds = keep_days * _DAY_SECONDS
         self._waiting: Mailbox[AlertsChanged | FleetJudged] = Mailbox(_WAITING, part=store.part)
         self._pruned_at = float("-inf")
-        self._woken = threading.Event()
-        self._stopping = False
 
     def note(self, event: AlertsChanged | FleetJudged) -> None:
         """From any thread; beyond a thousand events that wait the oldest are dropped, and counted."""
         self._waiting.put(event)
-        self._woken.set()
+        self.wake()
 
-    def run(self) -> None:
-        """Writes until `stop()`, and then what waits."""
-        while not self._stopping:
-            self._woken.wait(RETRY_SECONDS)
-            self._woken.clear()
-            self.step()
+    def round(self) -> float:
         self.step()
+        return RETRY_SECONDS
 
-    def stop(self) -> None:
-        self._stopping = True
-        self._woken.set()
+    def finish(self) -> None:
+        """What waits is written before the thread ends."""
+        self.step()
 
     def step(self) -> None:
         """Writes all that waits, if the store works or can be opened again."""

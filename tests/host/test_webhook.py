@@ -289,15 +289,6 @@ def test_all_that_waits_is_sent_when_the_daemon_stops(receiver: Receiver) -> Non
     assert [len(body["alerts"]) for body in receiver.bodies] == [100, 100, 50]
 
 
-def test_the_loop_shows_that_it_comes_round(receiver: Receiver) -> None:
-    sender = Sender(receiver.url, format="json")
-    beats: list[None] = []
-    sender.webhook.note(AlertsChanged((raised(),)))
-    sender.webhook.stop()
-    sender.webhook.run(lambda: beats.append(None))
-    assert beats
-
-
 @pytest.mark.parametrize("format", ["alertmanager", "json"])
 def test_a_receiver_that_drips_is_given_up_in_time_and_told_everything_when_it_is_well(format: str) -> None:
     told: list[bytes] = []
