@@ -10,7 +10,19 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "nordiq_watch"
 
 LEVELS = (
-    {"batches", "errors", "records", "metrics", "quantiles", "spec", "strict_yaml", "conversion", "names", "moments"},
+    {
+        "batches",
+        "errors",
+        "records",
+        "metrics",
+        "quantiles",
+        "spec",
+        "strict_yaml",
+        "conversion",
+        "names",
+        "moments",
+        "atomic_file",
+    },
     {"events", "config", "allowance", "parts", "json_lists"},
     {"mailbox", "worker"},
     {"artifact", "network", "storage", "feeders"},

@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from nordiq_watch.artifact.files import open_regular, read_bounded
 from nordiq_watch.artifact.layout import INFO_FILE, REQUIRED_FILES, SIGNATURE_FILE
 from nordiq_watch.artifact.reader import CheckTrust, UntrustedModel
+from nordiq_watch.atomic_file import create_file, replace_file
 from nordiq_watch.errors import ConfigError
 
 _LONGEST_SIGNATURE = 64 * 1024
@@ -83,12 +83,7 @@ def sign_model(directory: Path, key: Ed25519PrivateKey) -> None:
     files = [name for name in (*REQUIRED_FILES, INFO_FILE) if name in REQUIRED_FILES or (directory / name).exists()]
     sums = list_sums(directory.name, {name: _hash_file(directory / name) for name in files})
     content = Signature(sums, show_public(key), base64.b64encode(key.sign(sums.encode())).decode())
-    draft = directory / f".{SIGNATURE_FILE}.tmp"
-    with draft.open("wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(directory / SIGNATURE_FILE)
+    replace_file(directory / SIGNATURE_FILE, msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
 
 
 def show_public(key: Ed25519PrivateKey) -> str:
@@ -100,8 +95,7 @@ def make_private_key(path: Path) -> Ed25519PrivateKey:
     """A new key, in a new file that its owner alone may read (PEM, PKCS 8). FileExistsError, OSError."""
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(pem)
+    create_file(path, pem, mode=0o600)
     return key
 
 

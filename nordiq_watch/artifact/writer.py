@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from pathlib import Path
 from tempfile import mkdtemp
@@ -12,6 +11,7 @@ import msgspec
 
 from nordiq_watch.artifact.layout import CONFIG_FILE, INFO_FILE, MAPPING_FILE, WEIGHTS_FILE, is_candidate
 from nordiq_watch.artifact.manifest import encode
+from nordiq_watch.atomic_file import create_file, make_directories, sync_directory
 from nordiq_watch.spec import ModelSpec, ServerMapping, TrainingInfo
 
 
@@ -27,34 +27,19 @@ def write_model_directory(
     target = models_dir / name
     if target.exists():
         raise FileExistsError(f"{target} exists already")
-    models_dir.mkdir(parents=True, exist_ok=True)
+    make_directories(models_dir)
     files = {WEIGHTS_FILE: weights, CONFIG_FILE: encode(spec), MAPPING_FILE: encode(mapping)}
     hashes = {file_name: hashlib.sha256(content).hexdigest() for file_name, content in files.items()}
     files[INFO_FILE] = encode(msgspec.structs.replace(info, sha256=hashes))
     staging = Path(mkdtemp(prefix=f".{name}.", dir=models_dir))
     try:
         for file_name, content in files.items():
-            _write_durably(staging / file_name, content)
+            create_file(staging / file_name, content, is_draft=True)
         staging.chmod(0o755)  # mkdtemp gives 0700; the daemon may run as another user
-        _sync_directory(staging)
+        sync_directory(staging)
         staging.rename(target)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
-    _sync_directory(models_dir)
+    sync_directory(models_dir)
     return target
-
-
-def _write_durably(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from nordiq_watch.atomic_file import make_directories, replace_file
 from nordiq_watch.errors import ConfigError
 
 SHIPPED_PROGRAM = "/opt/nordiq-watch/.venv/bin/nordiq-watch"
@@ -65,11 +66,8 @@ def compare(path: Path, text: str) -> State:
 
 def write_whole(path: Path, text: str, *, mode: int) -> None:
     """Writes the file in one step: what is there before, a link too, is replaced by it. OSError as it comes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.chmod(mode)
-    partial.replace(path)
+    make_directories(path.parent)
+    replace_file(path, text.encode(), mode=mode)
 
 
 def out_of_sight(*paths: Path) -> list[Path]:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast, get_args
 
+from nordiq_watch.atomic_file import replace_file
 from nordiq_watch.errors import ConfigError
 from nordiq_watch.records import Role
 
@@ -136,23 +137,21 @@ def write_key_file(path: Path, content: KeyFile) -> None:
     plain = [content.plain] if content.plain is not None else []
     entries = [f"{entry.id} {entry.role} sha256:{entry.sha256} {entry.created}" for entry in content.entries]
     text = "".join(f"{line}\n" for line in (*plain, *entries))
-    draft = path.with_name(f"{path.name}.tmp")
     try:
-        draft.unlink(missing_ok=True)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-            if path.exists() and os.geteuid() == 0:  # root adds a key; the daemon must go on reading the file
-                owner = path.stat()
-                os.fchown(descriptor, owner.st_uid, owner.st_gid)
-            stream.write(text)
-            stream.flush()
-            os.fsync(descriptor)
-        draft.replace(path)
+        replace_file(path, text.encode("ascii"), mode=0o600, owner=_owner_to_keep(path))
     except OSError as error:
         raise ConfigError(
             f"{path}: a new API key cannot be written there ({error.strerror}). "
             "Set NORDIQ_API_KEY, or name a writable place in auth.key_file."
         ) from None
+
+
+def _owner_to_keep(path: Path) -> tuple[int, int] | None:
+    """Where root adds a key, the daemon must go on reading the file."""
+    if os.geteuid() != 0 or not path.exists():
+        return None
+    owner = path.stat()
+    return owner.st_uid, owner.st_gid
 
 
 @contextmanager

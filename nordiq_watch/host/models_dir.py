@@ -6,6 +6,7 @@ import os
 import stat
 from pathlib import Path
 
+from nordiq_watch.atomic_file import make_directories
 from nordiq_watch.errors import ConfigError
 
 
@@ -14,7 +15,7 @@ def prepare_models_dir(path: Path, *, allow_world_writable: bool = False) -> Non
     every user of this machine: who can write there decides what the daemon says.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_directories(path)
     except FileExistsError:
         raise ConfigError(f"models.dir {path} is a file. Name a directory, or move the file away.") from None
     except OSError as error:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from nordiq_watch.atomic_file import make_directories, sync_directory
 from nordiq_watch.errors import ConfigError
 
 _LOCK = "daemon.lock"
@@ -17,7 +19,7 @@ def claim_state_dir(path: Path) -> IO[bytes] | None:
     None where no lock can be had: a directory that cannot be written stops no daemon, its files are tried again later.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_directories(path)
         lock = (path / _LOCK).open("ab")
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -26,4 +28,6 @@ def claim_state_dir(path: Path) -> IO[bytes] | None:
         ) from None
     except OSError:
         return None
+    with suppress(OSError):  # the lock holds in any case
+        sync_directory(path)
     return lock

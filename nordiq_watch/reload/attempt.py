@@ -44,9 +44,14 @@ class Attempt:
         yield
         self.note(name, self._clock() - begin)
 
-    def finish(self, outcome: str, *, live: str | None, reason: str | None = None) -> ReloadRecord:
-        self._update(state="finished", outcome=outcome, reason=reason, current=live, finished_at=self._wall_clock())
-        return self.record
+    def conclude(self, outcome: str, *, live: str | None, reason: str | None = None) -> ReloadRecord:
+        """The finished record, which is not answered yet."""
+        changes = {"state": "finished", "outcome": outcome, "reason": reason, "current": live}
+        return replace(self.record, **changes, finished_at=self._wall_clock())  # type: ignore[arg-type]
+
+    def answer(self, record: ReloadRecord) -> None:
+        """Wakes the requests that wait for this reload."""
+        self._ticket.update(record)
 
     def _update(self, **changes: object) -> None:
         self._ticket.update(replace(self.record, **changes))  # type: ignore[arg-type]

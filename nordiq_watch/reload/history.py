@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from nordiq_watch.atomic_file import append_line, make_directories, replace_file
 from nordiq_watch.records import ReloadRecord
 
 log = logging.getLogger(__name__)
@@ -20,7 +21,10 @@ _decoder = msgspec.json.Decoder(ReloadRecord)
 
 
 class ReloadHistory:
-    """Finished reloads, oldest first on disk. A damaged line is skipped; a disk that refuses costs only the record."""
+    """Finished reloads, oldest first on disk; durable when `add` returns.
+
+    A damaged line is skipped; a disk that refuses costs only the record.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -69,13 +73,10 @@ class ReloadHistory:
             return file.read(min(size, _MAX_BYTES))
 
     def _append(self, record: ReloadRecord) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("ab") as file:
-            file.write(msgspec.json.encode(record) + b"\n")
+        make_directories(self._path.parent)
+        append_line(self._path, msgspec.json.encode(record))
         self._lines += 1
 
     def _compact(self) -> None:
-        replacement = self._path.with_suffix(".tmp")
-        replacement.write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in self._records))
-        replacement.replace(self._path)
+        replace_file(self._path, b"".join(msgspec.json.encode(record) + b"\n" for record in self._records))
         self._lines = len(self._records)

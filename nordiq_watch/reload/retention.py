@@ -6,6 +6,7 @@ import logging
 import shutil
 from collections.abc import Collection, Sequence
 
+from nordiq_watch.atomic_file import sync_directory
 from nordiq_watch.events import ModelWentLive
 from nordiq_watch.records import Version
 from nordiq_watch.reload.catalogue import Catalogue
@@ -39,6 +40,7 @@ class Retention:
         doomed = version.path.with_name(f".{version.name}.expired")
         try:
             version.path.rename(doomed)
+            sync_directory(doomed.parent)
             shutil.rmtree(doomed)
         except OSError as error:
             log.warning("%s is older than models.keep allows, but cannot be deleted (%s)", version.name, error)

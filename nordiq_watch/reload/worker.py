@@ -136,8 +136,9 @@ class ReloadWorker(Worker):
         return Attempt(ticket, live=self._live_name, clock=self._clock, wall_clock=self._wall_clock)
 
     def _finish(self, attempt: Attempt, outcome: str, reason: str | None = None) -> None:
-        record = attempt.finish(outcome, live=self._live_name, reason=reason)
+        record = attempt.conclude(outcome, live=self._live_name, reason=reason)
         self._history.add(record)
+        attempt.answer(record)
         self._events.publish(ReloadFinished(record))
 
     def _give_up(self, error: Exception) -> None:

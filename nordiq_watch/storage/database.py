@@ -3,6 +3,9 @@
 WAL, because a reader then never waits for the writer. synchronous=FULL, because in WAL mode NORMAL does not sync at a
 commit: a killed process would lose nothing, but a power cut would lose what was already acknowledged. The price is one
 fsync a transaction, which is why many batches share one.
+
+Without WAL a commit is the deletion of the rollback journal, and synchronous=EXTRA syncs the directory after it: with
+FULL a power cut could bring the journal back, and the next start would take back what was committed.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from nordiq_watch.atomic_file import make_directories, sync_directory
 from nordiq_watch.errors import StorageError
 
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -38,12 +42,12 @@ def open_database(path: Path, *, in_log: bool = True) -> sqlite3.Connection:
     makes the writer wait, for as long as it reads.
     """
     with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directories(path.parent)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             if in_log:
                 connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA synchronous = {'FULL' if in_log else 'EXTRA'}")
             if in_log:
                 _check(connection, path)
         except BaseException:
@@ -92,6 +96,7 @@ def move_aside(path: Path, *, clock: Callable[[], float] = time.time) -> Path:
             part = path.with_name(path.name + suffix)
             if part.exists():
                 part.rename(aside.with_name(aside.name + suffix))
+                sync_directory(path.parent)
     return aside
 
 

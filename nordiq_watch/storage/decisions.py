@@ -6,14 +6,13 @@ Written by the reload worker alone, whole and atomically, after every change.
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
+from nordiq_watch.atomic_file import make_directories, replace_file
 from nordiq_watch.errors import StorageError
 
 log = logging.getLogger(__name__)
@@ -104,7 +103,8 @@ class DecisionStore:
             return
         self.current = decisions
         try:
-            write_atomically(self._path, msgspec.json.format(msgspec.json.encode(decisions), indent=2) + b"\n")
+            make_directories(self._path.parent)
+            replace_file(self._path, msgspec.json.format(msgspec.json.encode(decisions), indent=2) + b"\n", mode=0o600)
         except OSError as error:
             log.error("%s cannot be written (%s): a restart now would forget pins and rejections", self._path, error)
 
@@ -120,19 +120,3 @@ def _load(path: Path) -> Decisions:
         raise StorageError(
             f"{path}: is damaged ({error}). It holds pins and rejected models: repair it, or remove it to forget them."
         ) from None
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replaces a file's content: after a crash it holds the old bytes or the new ones, never a mixture."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

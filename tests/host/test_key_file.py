@@ -86,7 +86,7 @@ def test_a_line_that_is_no_key_is_named(path: Path, second: str) -> None:
 
 def test_a_write_that_fails_leaves_the_file_as_it_was(path: Path) -> None:
     write_key_file(path, KeyFile(plain="secret"))
-    path.with_name("keys.tmp").mkdir()
+    path.with_name(".keys.partial").mkdir()
     with pytest.raises(ConfigError, match="cannot be written"):
         add_entry(path, "a", "read", created="now")
     assert path.read_text() == "secret\n"

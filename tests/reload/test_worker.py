@@ -14,9 +14,12 @@ import nordiq_watch.reload.catalogue as catalogue_module
 from nordiq_watch.artifact.layout import CONFIG_FILE, MAPPING_FILE, WEIGHTS_FILE
 from nordiq_watch.artifact.reader import ModelFiles
 from nordiq_watch.events import ModelRejectedEvent, ModelWentLive
-from nordiq_watch.records import Version
+from nordiq_watch.records import ReloadRecord, Version
+from nordiq_watch.reload.history import ReloadHistory
 from nordiq_watch.reload.jobs import LoadLatest, LoadVersion, RollBack, Unpin
 from nordiq_watch.reload.loader import Loader
+from nordiq_watch.reload.queue import Ticket
+from nordiq_watch.storage.decisions import DecisionStore
 
 A = "tft_model_20250101_000000"
 B = "tft_model_20250102_000000"
@@ -42,6 +45,24 @@ def test_a_dropped_model_goes_live(yard) -> None:
     assert yard.answers.generations == [1]
     assert yard.answers.offered[0].forecast.model.name == A
     assert [event.version for event in yard.events if isinstance(event, ModelWentLive)] == [A]
+
+
+def test_what_a_reload_decided_is_on_the_disk_before_it_is_answered(yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_disk: list[tuple[bool, str | None]] = []
+    tell = Ticket.update
+
+    def update(ticket: Ticket, record: ReloadRecord) -> None:
+        if record.state == "finished":
+            ids = {known.id for known in ReloadHistory(yard.state_dir / "reloads.jsonl").recent()}
+            on_disk.append((record.id in ids, DecisionStore(yard.state_dir / "decisions.json").current.pinned))
+        tell(ticket, record)
+
+    monkeypatch.setattr(Ticket, "update", update)
+    yard.drop(A)
+    yard.drop(B)
+    for job in (LoadLatest(), LoadVersion(A), RollBack(), Unpin()):
+        yard.ask(job)
+    assert on_disk == [(True, None), (True, A), (True, None), (True, None)]
 
 
 def test_a_newer_drop_replaces_it_and_the_old_one_is_kept_ready(yard) -> None:
