@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 from datetime import UTC, datetime
 
 import msgspec
-from flask import Blueprint, Flask, current_app, request
+from flask import Blueprint, request
 from msgspec import Struct
 
 from nordiq_watch.errors import NotFound, RequestError
@@ -19,6 +18,7 @@ from nordiq_watch.web.accuracy import describe_version
 from nordiq_watch.web.answers import Body, Reply
 from nordiq_watch.web.bodies import read_body
 from nordiq_watch.web.reload_answers import answer_accepted, answer_finished, describe_reload
+from nordiq_watch.web.seats import seats
 from nordiq_watch.web.services import Ticket, services
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,6 @@ routes = Blueprint("admin", __name__, url_prefix="/admin")
 LONGEST_WAIT_SECONDS = 120.0
 """A reload that takes longer is answered with 202; it goes on."""
 
-_SEATS = "nordiq_watch.reload_seats"
 _MEGABYTE = 1_000_000
 _SHOWN_RELOADS = 50
 MOST_RELOADS = 1000
@@ -42,11 +41,6 @@ class ReloadRequest(Struct, forbid_unknown_fields=True):
 
 
 _reload_decoder = msgspec.json.Decoder(ReloadRequest)
-
-
-def limit_waiting(app: Flask, *, threads: int) -> None:
-    """Lets at most half of the server's threads wait for reloads: the others go on answering."""
-    app.extensions[_SEATS] = threading.BoundedSemaphore(max(1, threads // 2))
 
 
 @routes.get("/models")
@@ -121,13 +115,8 @@ def _order(job: Job) -> Reply:
 
 
 def _await(ticket: Ticket) -> ReloadRecord:
-    seats: threading.BoundedSemaphore = current_app.extensions[_SEATS]
-    if not seats.acquire(blocking=False):
-        return ticket.wait(0)
-    try:
-        return ticket.wait(LONGEST_WAIT_SECONDS)
-    finally:
-        seats.release()
+    with seats().hold("reload") as held:
+        return ticket.wait(LONGEST_WAIT_SECONDS if held else 0)
 
 
 def _requested_model() -> str | None:

@@ -31,6 +31,7 @@ from nordiq_watch.web.conditional import answer_conditionally
 from nordiq_watch.web.console import pages, views
 from nordiq_watch.web.errors import register_error_answers
 from nordiq_watch.web.prometheus import Instruments
+from nordiq_watch.web.seats import keep_seats
 from nordiq_watch.web.services import EXTENSION, Services
 from nordiq_watch.web.trail import keep_trail
 
@@ -66,7 +67,7 @@ def create_app(services: Services) -> Flask:
     app.json = _InOrder(app)
     app.extensions[EXTENSION] = services
     app.extensions[feed.EXTENSION] = feed.build_translators(services.config)
-    admin.limit_waiting(app, threads=services.config.server.threads)
+    keep_seats(app, threads=services.config.server.threads)
     register_error_answers(app)
     for part in _PARTS:
         app.register_blueprint(part.routes)

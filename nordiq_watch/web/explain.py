@@ -7,12 +7,14 @@ import re
 from flask import Blueprint, Response, jsonify, request
 
 from nordiq_watch.errors import RequestError
+from nordiq_watch.web.seats import computed
 from nordiq_watch.web.services import services
 
 routes = Blueprint("explain", __name__, url_prefix="/explain")
 
 
 @routes.get("/<path:server>")
+@computed
 def explain_server(server: str) -> Response:
     """`?target=METRIC` and `?step=K` choose the forecast; 503 with Retry-After while too many others are computed."""
     body, model = services().explanations.explain(server, target=request.args.get("target"), step=_requested_step())

@@ -15,6 +15,7 @@ from nordiq_watch.errors import NotFound, RequestError
 from nordiq_watch.forecast.thresholds import LEVELS
 from nordiq_watch.storage.history import Moment, PastAlert
 from nordiq_watch.web.answers import Body, write_time
+from nordiq_watch.web.seats import computed
 from nordiq_watch.web.services import services
 from nordiq_watch.web.spreadsheet import write_csv
 
@@ -41,6 +42,7 @@ _ALERT_COLUMNS = (
 
 
 @routes.get("/summary")
+@computed
 def summarise() -> Body:
     span = _Span()
     history = services().history
@@ -49,6 +51,7 @@ def summarise() -> Body:
 
 
 @routes.get("/alerts")
+@computed
 def list_alerts() -> Body:
     """Newest first: all that were active in the range."""
     span = _Span()
@@ -57,6 +60,7 @@ def list_alerts() -> Body:
 
 
 @routes.get("/environment")
+@computed
 def list_environment() -> Body:
     span = _Span()
     points = [_describe_moment(moment) for moment in services().history.moments(span.since)]
@@ -64,6 +68,7 @@ def list_environment() -> Body:
 
 
 @routes.get("/server/<path:server>")
+@computed
 def show_server(server: str) -> Body:
     span = _Span()
     history = services().history
@@ -83,6 +88,7 @@ def show_server(server: str) -> Body:
 
 
 @routes.get("/export/alerts")
+@computed
 def export_alerts() -> Body | Response:
     span = _Span()
     rows = [_describe_alert(past, span) for past in services().history.alerts(span.since)]
@@ -90,6 +96,7 @@ def export_alerts() -> Body | Response:
 
 
 @routes.get("/export/environment")
+@computed
 def export_environment() -> Body | Response:
     span = _Span()
     rows = [_describe_moment(moment) for moment in services().history.moments(span.since)]
