@@ -223,6 +223,7 @@ class TelegrafFeeder(_Section, frozen=True):
 
 class Feeders(_Section, frozen=True):
     max_records: Count = 100_000
+    max_series: Count = 2_000_000
     prometheus: PrometheusFeeder = PrometheusFeeder()
     telegraf: TelegrafFeeder = TelegrafFeeder()
 

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     from nordiq_watch.config import Config, load_settings
     from nordiq_watch.host.changes import list_changes, needs_restart
     from nordiq_watch.web.access import check_public
-    from nordiq_watch.web.feed import build_translators
+    from nordiq_watch.web.collectors import build_translators
 
     settings = load_settings(args.config)
     try:  # what a start checks only when it builds the parts that know

@@ -14,25 +14,32 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import time
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from nordiq_watch.config import SeriesRule
 from nordiq_watch.errors import ConfigError
+from nordiq_watch.feeders.budget import SeriesBudget
 from nordiq_watch.feeders.series import Selector, Series, parse_selector
+from nordiq_watch.feeders.tracks import GAP_SECONDS, MAX_SERIES_PER_SERVER, Key, ServerTracks, Total, key_of
 from nordiq_watch.names import tidy_name
 
 log = logging.getLogger(__name__)
 
-GAP_SECONDS = 600.0
-MAX_SERIES_A_SERVER = 10_000
 MAX_UNCONFIRMED = 100
-"""Moments of one server whose readings are held until somebody keeps them; the oldest go first."""
+"""Moments of one server whose readings are held until they are kept; the oldest go first."""
 
+MAX_UNCONFIRMED_MOMENTS = 100_000
+"""Of all servers together; beyond it a request that was answered with 503 is not read again as a whole."""
+
+_FORGOTTEN_AT_ONCE = 200
+"""Silent servers that one request frees: it must not pay for all of them."""
+
+_SAY_AGAIN_SECONDS = 600.0
 _ROUNDING = 1e-6
-
-Labels = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,49 +51,28 @@ class Reading:
     values: Mapping[str, float]
 
 
-@dataclass(slots=True)
-class _Track:
-    """The last sample of a series, and how much it grew since `base`, the last moment before the slot of `at`."""
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """What a request's series say. refused: new series that there was no room for."""
 
-    at: float
-    value: float
-    base: float
-    increase: float = 0.0
-
-    def take(self, at: float, value: float, *, interval_seconds: int) -> None:
-        if at <= self.at:
-            return
-        if at // interval_seconds != self.at // interval_seconds:
-            self.base, self.increase = self.at, 0.0
-        if at - self.at > GAP_SECONDS:
-            self.base, self.increase = at, 0.0
-        else:
-            self.increase += value - self.value if value >= self.value else value
-        self.at, self.value = at, value
-
-    def rate(self) -> float | None:
-        return self.increase / (self.at - self.base) if self.at > self.base else None
+    readings: list[Reading]
+    refused: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
+    """value_role and of_role: bits in the roles of a series."""
+
     metric: str
     rule: SeriesRule
     value: Selector
     of: Selector | None
+    value_role: int
+    of_role: int
 
 
-@dataclass(slots=True)
-class _Server:
-    """What is known of one server. parts[rule index]: the series of `value`, and of `of`.
-
-    unconfirmed: moment → values that nobody has kept yet.
-    """
-
-    heard: float = 0.0
-    unconfirmed: dict[float, dict[str, float]] = field(default_factory=dict)
-    tracks: dict[Labels, _Track] = field(default_factory=dict)
-    parts: dict[int, tuple[set[Labels], set[Labels]]] = field(default_factory=dict)
+_Waiting = dict[float, list[tuple[int, Key, float]]]
+"""Moment → roles, key and value of each series that has a sample then."""
 
 
 class Translator:
@@ -102,28 +88,37 @@ class Translator:
         interval_seconds: int,
         max_servers: int,
         forget_seconds: float,
+        budget: SeriesBudget,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """forget_seconds: a server that is not heard for so long is forgotten. budget: shared with other collectors."""
         self._section = section
         self._server_label = server_label
         self._interval_seconds = interval_seconds
         self._max_servers = max_servers
         self._forget_seconds = forget_seconds
-        self._rules = [
-            _build_rule(metric, rule, section) for metric, rule in mapping.items() if rule and metric in metrics
-        ]
-        self._servers: dict[str, _Server] = {}
-        self._none_silent_until = 0.0
+        self._budget = budget
+        self._clock = clock
+        wanted = [(metric, rule) for metric, rule in mapping.items() if rule and metric in metrics]
+        self._rules = [_build_rule(number, metric, rule, section) for number, (metric, rule) in enumerate(wanted)]
+        self._servers: OrderedDict[str, ServerTracks] = OrderedDict()  # the one heard last is the last
+        self._unconfirmed = 0
         self._nameless_mentioned = False
+        self._refusals_said_at = -math.inf
+        self._refusals_unsaid = 0
         self._lock = threading.Lock()
+        self._refused = 0
 
-    def translate(self, series: Iterable[Series], *, newest: float = math.inf) -> list[Reading]:
+    def translate(self, series: Iterable[Series], *, newest: float = math.inf) -> Translation:
         """The readings that these samples complete, oldest first for each server.
 
         newest: the latest moment that there can be, Unix seconds. What claims to be later changes nothing here, and is
-        a reading without values: whoever judges readings refuses it for its time.
+        a reading without values: readings are held against the rules of time later, and refused by them.
         """
         with self._lock:
-            waiting: dict[str, dict[float, list[tuple[Labels, float]]]] = defaultdict(lambda: defaultdict(list))
+            self._forget_silent(_FORGOTTEN_AT_ONCE)
+            self._refused = 0
+            waiting: dict[str, _Waiting] = defaultdict(lambda: defaultdict(list))
             for one in series:
                 self._sort_in(one, waiting, newest)
             readings = [
@@ -131,7 +126,21 @@ class Translator:
                 for name, moments in waiting.items()
                 for at in sorted(moments)
             ]
-            return [reading for reading in readings if reading.values or reading.timestamp > newest]
+            self._mention_refused()
+            return Translation([one for one in readings if one.values or one.timestamp > newest], self._refused)
+
+    def forget_silent(self) -> None:
+        """Frees some of the servers that are silent for long; nothing while a request is translated."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self._forget_silent(_FORGOTTEN_AT_ONCE)
+            finally:
+                self._lock.release()
+
+    def forget(self, name: str) -> bool:
+        """Nothing is known of this server any more. False if nothing was."""
+        with self._lock:
+            return self._drop(name)
 
     def confirm(self, readings: Iterable[Reading]) -> None:
         """These were kept, or refused for ever: they need not be read again."""
@@ -144,34 +153,23 @@ class Translator:
                         values.pop(metric, None)
                     if not values:
                         del server.unconfirmed[reading.timestamp]
+                        self._unconfirmed -= 1
 
-    def _sort_in(
-        self, series: Series, waiting: dict[str, dict[float, list[tuple[Labels, float]]]], newest: float
-    ) -> None:
-        if not series.samples:
-            return
-        roles = [number for number, rule in enumerate(self._rules) if _belongs(rule, series.labels)]
+    def _sort_in(self, series: Series, waiting: dict[str, _Waiting], newest: float) -> None:
+        roles = sum(map(partial(_roles_in, labels=series.labels), self._rules)) if series.samples else 0
         if not roles:
             return
         name = _server_name(series.labels.get(self._server_label, ""))
         if not name:
             self._mention_nameless()
             return
-        server = self._server(name, max((at for at, _ in series.samples if at <= newest), default=0.0), newest)
+        server = self._hear(name, max((at for at, _ in series.samples if at <= newest), default=0.0), newest)
         if server is None:
+            self._refused += 1
             return
-        labels = tuple(sorted(series.labels.items()))
-        if labels not in server.tracks and len(server.tracks) >= MAX_SERIES_A_SERVER:
-            return
-        for number in roles:
-            value, of = server.parts.setdefault(number, (set(), set()))
-            rule = self._rules[number]
-            if rule.value.matches(series.labels):
-                value.add(labels)
-            if rule.of is not None and rule.of.matches(series.labels):
-                of.add(labels)
-        for at, number_ in series.samples:
-            waiting[name][at].append((labels, number_))
+        key, moments = key_of(series.labels), waiting[name]
+        for at, value in series.samples:
+            moments[at].append((roles, key, value))
 
     def _mention_nameless(self) -> None:
         if not self._nameless_mentioned:
@@ -182,105 +180,139 @@ class Translator:
                 self._server_label,
             )
 
-    def _server(self, name: str, heard: float, newest: float) -> _Server | None:
+    def _mention_refused(self) -> None:
+        self._budget.note_refused(self._refused)
+        self._refusals_unsaid += self._refused
+        now = self._clock()
+        if not self._refusals_unsaid or now - self._refusals_said_at < _SAY_AGAIN_SECONDS:
+            return
+        log.warning(
+            "%s: %d new series were refused: %d of at most %d series are held (feeders.max_series), or one server has "
+            "%d, or there are %d servers",
+            self._section,
+            self._refusals_unsaid,
+            self._budget.held,
+            self._budget.most,
+            MAX_SERIES_PER_SERVER,
+            self._max_servers,
+        )
+        self._refusals_said_at, self._refusals_unsaid = now, 0
+
+    def _hear(self, name: str, heard: float, newest: float) -> ServerTracks | None:
         """The server's record, a new one while there is room, or if the clock went back behind what was heard of it."""
         server = self._servers.get(name)
         if server is not None and server.heard > newest:
-            server = self._servers[name] = _Server()
-            self._none_silent_until = 0.0
+            self._drop(name)
+            server = None
         if server is None:
-            if len(self._servers) >= self._max_servers:
-                self._forget_silent(heard)
-            if len(self._servers) >= self._max_servers:
+            if len(self._servers) >= self._max_servers and not self._forget_silent(1):
                 return None
-            server = self._servers[name] = _Server()
-        server.heard = max(server.heard, heard)
+            server = self._servers[name] = ServerTracks(self._budget)
+        server.arrived, server.heard = self._clock(), max(server.heard, heard)
+        self._servers.move_to_end(name)
+        if server.arrived - server.swept > GAP_SECONDS:
+            server.swept = server.arrived
+            server.sweep()
         return server
 
-    def _forget_silent(self, now: float) -> None:
-        """Looks at all of them only when one can have become silent since the last look."""
-        if now < self._none_silent_until:
-            return
-        for name in [name for name, server in self._servers.items() if server.heard < now - self._forget_seconds]:
-            del self._servers[name]
-        oldest = min((server.heard for server in self._servers.values()), default=now)
-        self._none_silent_until = oldest + self._forget_seconds
+    def _forget_silent(self, most: int) -> int:
+        """Lets go at most so many of those that are silent for long, the longest first; returns how many."""
+        count, silent_since = 0, self._clock() - self._forget_seconds
+        while count < most and self._servers:
+            name, server = next(iter(self._servers.items()))
+            if server.arrived >= silent_since:
+                break
+            self._drop(name)
+            count += 1
+        return count
 
-    def _read(self, server: _Server, at: float, samples: Iterable[tuple[Labels, float]]) -> dict[str, float]:
+    def _drop(self, name: str) -> bool:
+        server = self._servers.pop(name, None)
+        if server is None:
+            return False
+        self._unconfirmed -= len(server.unconfirmed)
+        server.end_all()
+        return True
+
+    def _read(self, server: ServerTracks, at: float, samples: Iterable[tuple[int, Key, float]]) -> dict[str, float]:
         """What these samples complete, and what was read for this moment before and not kept."""
         values = server.unconfirmed.get(at, {}) | self._take(server, at, samples)
-        if values:
+        if not values:
+            return values
+        if at in server.unconfirmed or self._unconfirmed < MAX_UNCONFIRMED_MOMENTS:
+            self._unconfirmed += at not in server.unconfirmed
             server.unconfirmed[at] = dict(values)
-            if len(server.unconfirmed) > MAX_UNCONFIRMED:
-                del server.unconfirmed[min(server.unconfirmed)]
+        if len(server.unconfirmed) > MAX_UNCONFIRMED:
+            del server.unconfirmed[min(server.unconfirmed)]
+            self._unconfirmed -= 1
         return values
 
-    def _take(self, server: _Server, at: float, samples: Iterable[tuple[Labels, float]]) -> dict[str, float]:
-        touched: set[Labels] = set()
-        for labels, value in samples:
+    def _take(self, server: ServerTracks, at: float, samples: Iterable[tuple[int, Key, float]]) -> dict[str, float]:
+        touched = 0
+        for roles, key, value in samples:
             if value != value:  # Prometheus' mark of a series that ended
-                server.tracks.pop(labels, None)
-                continue
-            track = server.tracks.get(labels)
-            if track is None:
-                server.tracks[labels] = _Track(at, value, base=at)
+                server.end(roles, (key,))
+            elif server.take(roles, key, (at, value), interval_seconds=self._interval_seconds):
+                touched |= roles
             else:
-                track.take(at, value, interval_seconds=self._interval_seconds)
-            touched.add(labels)
+                self._refused += 1
+        totals: dict[tuple[int, bool], Total] = {}
         values: dict[str, float] = {}
-        for number, (parts, wholes) in server.parts.items():
-            if touched.isdisjoint(parts) and touched.isdisjoint(wholes):
-                continue
-            metric = self._evaluate(number, server, at)
-            if metric is not None:
-                values[self._rules[number].metric] = metric
+        for rule in self._rules:
+            if touched & (rule.value_role | rule.of_role):
+                metric = _evaluate(rule, server, at, totals)
+                if metric is not None:
+                    values[rule.metric] = metric
         return values
 
-    def _evaluate(self, number: int, server: _Server, at: float) -> float | None:
-        """None while series of this moment are missing, or where the rule has no answer."""
-        rule = self._rules[number]
-        parts, wholes = server.parts[number]
-        value = _total(server, parts, at, rate=rule.rule.rate)
-        if value is None:
+
+def _evaluate(rule: _Rule, server: ServerTracks, at: float, totals: dict[tuple[int, bool], Total]) -> float | None:
+    """None while series of this moment are missing, or where the rule has no answer. totals: of groups, so far."""
+    value = _sum_role(rule.value_role, server, at, totals, rate=rule.rule.rate)
+    if value is None:
+        return None
+    if rule.of is not None:
+        whole = _sum_role(rule.of_role, server, at, totals, rate=rule.rule.rate)
+        if not whole:
             return None
-        if rule.of is not None:
-            whole = _total(server, wholes, at, rate=rule.rule.rate)
-            if not whole:
-                return None
-            value = 100 * value / whole
-        if rule.rule.complement:
-            value = 100 - value
-        if rule.rule.age:
-            value = at - value
-        value *= rule.rule.scale
-        return 0.0 if -_ROUNDING < value < 0 else value
+        value = 100 * value / whole
+    if rule.rule.complement:
+        value = 100 - value
+    if rule.rule.age:
+        value = at - value
+    value *= rule.rule.scale
+    return 0.0 if -_ROUNDING < value < 0 else value
 
 
-def _build_rule(metric: str, rule: SeriesRule, section: str) -> _Rule:
+def _sum_role(
+    role: int, server: ServerTracks, at: float, totals: dict[tuple[int, bool], Total], *, rate: bool
+) -> float | None:
+    """The sum over all series with this role; None if one of them has no sample of this moment, or there is none."""
+    total, count = 0.0, 0
+    for roles in server.groups:
+        if not roles & role:
+            continue
+        if (roles, rate) not in totals:
+            totals[roles, rate] = server.total(roles, at, rate=rate)
+        part = totals[roles, rate]
+        if part is None:
+            return None
+        total, count = total + part[0], count + part[1]
+    return total if count else None
+
+
+def _build_rule(number: int, metric: str, rule: SeriesRule, section: str) -> _Rule:
+    roles = 1 << 2 * number, 2 << 2 * number
     try:
-        return _Rule(metric, rule, parse_selector(rule.value), parse_selector(rule.of) if rule.of else None)
+        return _Rule(metric, rule, parse_selector(rule.value), parse_selector(rule.of) if rule.of else None, *roles)
     except ConfigError as error:
         raise ConfigError(f"{section}.metrics.{metric}: {error}") from None
 
 
-def _belongs(rule: _Rule, labels: Mapping[str, str]) -> bool:
-    return rule.value.matches(labels) or (rule.of is not None and rule.of.matches(labels))
-
-
-def _total(server: _Server, labels: set[Labels], at: float, *, rate: bool) -> float | None:
-    """The sum over the series; None if one of them has no sample of this moment, or no rate yet."""
-    total, found = 0.0, False
-    for one in list(labels):
-        track = server.tracks.get(one)
-        if track is None or at - track.at > GAP_SECONDS:
-            labels.discard(one)
-            server.tracks.pop(one, None)
-            continue
-        value = track.rate() if rate else track.value
-        if track.at != at or value is None:
-            return None
-        total, found = total + value, True
-    return total if found else None
+def _roles_in(rule: _Rule, *, labels: Mapping[str, str]) -> int:
+    """What a series with these labels is in a rule."""
+    value = rule.value_role if rule.value.matches(labels) else 0
+    return value | (rule.of_role if rule.of is not None and rule.of.matches(labels) else 0)
 
 
 def _server_name(label: str) -> str:

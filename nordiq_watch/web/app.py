@@ -27,6 +27,7 @@ from nordiq_watch.web import (
     status,
 )
 from nordiq_watch.web.auth import guard_requests
+from nordiq_watch.web.collectors import keep_translators
 from nordiq_watch.web.conditional import answer_conditionally
 from nordiq_watch.web.console import pages, views
 from nordiq_watch.web.errors import register_error_answers
@@ -66,7 +67,7 @@ def create_app(services: Services) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = int(services.config.server.max_body_mb * _MEGABYTE)
     app.json = _InOrder(app)
     app.extensions[EXTENSION] = services
-    app.extensions[feed.EXTENSION] = feed.build_translators(services.config)
+    keep_translators(app, services.config, services.registry)
     keep_seats(app, threads=services.config.server.threads)
     register_error_answers(app)
     for part in _PARTS:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from http import HTTPStatus
-from typing import cast
 
-from flask import Blueprint, current_app, request
+from flask import Blueprint, request
 from werkzeug.exceptions import UnsupportedMediaType
 
-from nordiq_watch.config import Config, PrometheusFeeder, SeriesRule, TelegrafFeeder
 from nordiq_watch.errors import BodyTooLarge
 from nordiq_watch.events import BatchAccepted
-from nordiq_watch.feeders.mappings import NODE_EXPORTER, TELEGRAF
 from nordiq_watch.feeders.remote_write import read_remote_write
 from nordiq_watch.feeders.series import SeriesBatch
 from nordiq_watch.feeders.telegraf import read_telegraf
@@ -23,29 +20,11 @@ from nordiq_watch.forecast.rows import Rows, schema_of
 from nordiq_watch.forecast.samples import FeedRules, ParsedFeed, judge_rows, parse_feed, reject_servers
 from nordiq_watch.web.answers import Body, Reply
 from nordiq_watch.web.bodies import limit_bytes, read_body, read_packed
+from nordiq_watch.web.collectors import translators
 from nordiq_watch.web.oversize import GIVEN_UP_FOR, refuse_body
 from nordiq_watch.web.services import services
 
 routes = Blueprint("feed", __name__)
-
-
-EXTENSION = "nordiq_watch.translators"
-
-
-@dataclass(frozen=True, slots=True)
-class Translators:
-    """What the feeders' series mean. Under EXTENSION in the app."""
-
-    prometheus: Translator
-    telegraf: Translator
-
-
-def build_translators(config: Config) -> Translators:
-    """ConfigError for a rule that cannot be read."""
-    return Translators(
-        prometheus=_build_translator(config, "prometheus", config.feeders.prometheus, NODE_EXPORTER),
-        telegraf=_build_translator(config, "telegraf", config.feeders.telegraf, TELEGRAF),
-    )
 
 
 @routes.post("/feed/data")
@@ -64,7 +43,7 @@ def feed_prometheus() -> Reply:
     if request.headers.get("Content-Encoding") != "snappy" or "v2" in request.headers.get("Content-Type", ""):
         raise UnsupportedMediaType("This takes remote write 0.1.0: protobuf prometheus.WriteRequest in snappy.")
     sent = read_remote_write(read_packed(), limit_bytes=limit_bytes(), most=services().config.feeders.max_records)
-    return _take_series(sent, _translators().prometheus)
+    return _take_series(sent, translators().prometheus)
 
 
 @routes.post("/feed/telegraf")
@@ -73,7 +52,7 @@ def feed_telegraf() -> Reply:
     named in an answer of 200.
     """
     sent = read_telegraf(read_body(), most=services().config.feeders.max_records)
-    return _take_series(sent, _translators().telegraf)
+    return _take_series(sent, translators().telegraf)
 
 
 @routes.errorhandler(BodyTooLarge)
@@ -97,9 +76,12 @@ def _take(feed: ParsedFeed) -> tuple[Body, int]:
 def _take_series(sent: SeriesBatch, translator: Translator) -> tuple[Body, int]:
     """As `_take`. What was answered with 503 comes again, and is read again; what can never be taken does not."""
     newest = services().clock() + services().config.window.future_seconds
-    readings = translator.translate(sent.series, newest=newest)
-    body, status = _take(_judge(readings))
-    translator.confirm(readings)
+    translated = translator.translate(sent.series, newest=newest)
+    translators().forget_silent()
+    body, status = _take(_judge(translated.readings))
+    translator.confirm(translated.readings)
+    if translated.refused:
+        body |= {"series_refused": translated.refused}
     if sent.passed_over:
         services().events.publish(BatchAccepted(records=0, rejected=sent.passed_over, clipped=0))
         body |= {"passed_over": sent.passed_over, "passed_over_reason": sent.reason}
@@ -114,24 +96,6 @@ def _judge(readings: Sequence[Reading]) -> ParsedFeed:
         schema.make(server=reading.server, timestamp=reading.timestamp, values=reading.values) for reading in readings
     ]
     return judge_rows(Rows(rows, range(len(rows)), len(rows)), rules, schema=schema, now=services().clock())
-
-
-def _translators() -> Translators:
-    return cast(Translators, current_app.extensions[EXTENSION])
-
-
-def _build_translator(
-    config: Config, name: str, feeder: PrometheusFeeder | TelegrafFeeder, mapping: Mapping[str, SeriesRule]
-) -> Translator:
-    return Translator(
-        {**mapping, **feeder.metrics},
-        section=f"feeders.{name}",
-        server_label=feeder.server_label,
-        metrics=config.metrics,
-        interval_seconds=config.window.interval_seconds,
-        max_servers=2 * config.window.max_servers,  # those that the window has no room for are named in the answer
-        forget_seconds=config.window.silent_seconds,
-    )
 
 
 def _rules() -> FeedRules:

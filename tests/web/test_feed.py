@@ -9,6 +9,7 @@ import cramjam
 import pytest
 from support.web_world import METRICS, NOW
 
+from nordiq_watch.config import Feeders
 from nordiq_watch.events import BatchAccepted
 from nordiq_watch.feeders.remote_write import _message_type
 from nordiq_watch.forecast.rows import MAX_NAMED
@@ -125,6 +126,16 @@ def test_every_route_says_how_many_servers_were_refused(world):
     assert [answer.json["servers_refused"] for answer in answers] == [2, 1, 1]
     assert [answer.status_code for answer in answers] == [200, 200, 400]
     assert b"nordiq_watch_servers_refused_total 4.0" in world.client.get("/metrics").data
+
+
+def test_series_without_room_are_told_and_counted(build_world):
+    world = build_world(feeders=Feeders(max_series=1))
+    sent = remote_write(node_memory_MemAvailable_bytes=1.0, node_memory_MemTotal_bytes=4.0)
+    answer = post_remote_write(world, sent)
+    assert (answer.status_code, answer.json["series_refused"]) == (200, 1)
+    shown = world.client.get("/metrics").text
+    assert "nordiq_watch_feeder_series 1.0" in shown
+    assert "nordiq_watch_feeder_series_refused_total 1.0" in shown
 
 
 def test_a_silent_server_gives_its_place_to_a_new_one(world):

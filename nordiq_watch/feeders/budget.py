@@ -1,0 +1,35 @@
+"""How many series all collectors together hold: memory must not grow with the names that a sender makes up."""
+
+from __future__ import annotations
+
+import threading
+
+
+class SeriesBudget:
+    """From any thread. held: at most `most`. ended: how many were let go so far. refused: how many found no room."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.held = 0
+        self.ended = 0
+        self.refused = 0
+        self._lock = threading.Lock()
+
+    def take(self) -> bool:
+        """Room for one more; false if there is none."""
+        with self._lock:
+            if self.held >= self.most:
+                return False
+            self.held += 1
+            return True
+
+    def release(self, count: int) -> None:
+        if count:
+            with self._lock:
+                self.held -= count
+                self.ended += count
+
+    def note_refused(self, count: int) -> None:
+        if count:
+            with self._lock:
+                self.refused += count
