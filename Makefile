@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 # Where torch comes from. CPU only: make run TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' nordiq_watch/__init__.py)
+KERNEL := $(wildcard nordiq_watch/network/kernel/*)
 TORCH := $(shell grep -o '^torch==[^ ]*' requirements.txt)
 
-.PHONY: all run test test-threads test-system lint types format bench docs screenshots requirements licences sbom dist release clean
+.PHONY: all run test test-threads test-system test-sanitizers lint types format bench docs screenshots requirements licences sbom dist release clean
 all: lint types test
 
-$(VENV)/.runtime: requirements.txt pyproject.toml setup.py nordiq_watch/network/native.cpp
+$(VENV)/.runtime: requirements.txt pyproject.toml setup.py $(KERNEL)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	$(BIN)/python -m pip install --quiet -r requirements.txt
@@ -30,6 +31,9 @@ test: $(VENV)/.dev
 test-threads: $(VENV)/.dev  # those that share state between threads, with eager switching
 	EAGER_SWITCHING=1 $(BIN)/python -m pytest -m threads --ignore tests/faults/test_leaks.py $(ARGS)
 
+test-sanitizers: $(VENV)/.dev  # the C++ kernel under AddressSanitizer and UndefinedBehaviorSanitizer; needs g++
+	$(BIN)/python -m pytest tests/network/sanitized.py $(ARGS)
+
 BENCHMARKS := reload detect feed flood soak console forecast answers start train alerts
 
 test-system: $(VENV)/.dev  # as root, with debootstrap and systemd-container installed
@@ -43,6 +47,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/hadolint Dockerfile
+	$(BIN)/clang-format --dry-run --Werror $(KERNEL)
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
@@ -83,6 +88,7 @@ release: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(KERNEL)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache demo

@@ -77,6 +77,7 @@ class Case:
         row |= {f"{way} forward ms": median(seconds) * 1e3 for way, seconds in self.forwards.items()}
         row["floor ms"] = self.floor * 1e3
         row["difference"] = self.difference
+        row["native times folded"] = median(self.sweeps["folded"]) / median(self.sweeps["native"])
         for way in ("native", "folded"):
             if self.libraries and way in self.sweeps:
                 mine = median(self.sweeps[way])
@@ -249,6 +250,7 @@ TABLES = {
         *((f"library {batch} ms", f"library, batch {batch}") for batch in BATCHES),
         ("folded ms", "folded torch"),
         ("native ms", "native"),
+        ("native times folded", "native: times folded torch"),
         *([("gpu ms", "on the GPU")] if HAS_GPU else []),
         ("native times default", "native: times the library"),
         ("native times best", "at its best batch"),

@@ -16,7 +16,8 @@ from torch import Tensor
 from nordiq_watch.network.features import Inputs
 from nordiq_watch.network.folded import FoldedForward
 from nordiq_watch.network.graphs import StaticForward
-from nordiq_watch.network.native import NativeForward, load_library
+from nordiq_watch.network.native import NativeForward
+from nordiq_watch.network.native_library import load_library
 from nordiq_watch.network.tft import TemporalFusionTransformer
 from nordiq_watch.network.weights import count_bytes
 

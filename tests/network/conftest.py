@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,10 +16,19 @@ from sklearn.preprocessing import RobustScaler
 from support.library import ENCODER, METRICS, Fleet, Reference, live_fleet, open_encoders, reference
 from support.networks import INTERVAL_SECONDS, parse_weights, weights_file
 
+from nordiq_watch.network import native_library
 from nordiq_watch.network.forward import Way
 from nordiq_watch.network.predictor import Predictor
 from nordiq_watch.spec import ModelSpec
 from nordiq_watch.training.export import export_model
+
+if kernel := os.environ.get("NORDIQ_TEST_KERNEL"):  # sanitized.py
+    native_library.DIRECTORY = Path(kernel)
+
+
+def pytest_report_header() -> str:
+    return f"kernel: {native_library.DIRECTORY}"
+
 
 UNREPEATABLE = "ppnew1"
 """With the GroupNormalizer and open encoders the library scales the first unknown server's output as the last known

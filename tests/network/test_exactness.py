@@ -20,7 +20,7 @@ from support.networks import INTERVAL_SECONDS, parse_weights, weights_file
 from nordiq_watch.config import DEFAULT_METRICS
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.network.forward import Way
-from nordiq_watch.network.native import load_library
+from nordiq_watch.network.native_library import load_library
 from nordiq_watch.network.predictor import Predictor
 from nordiq_watch.records import Batch, WindowSnapshot
 from nordiq_watch.spec import ModelSpec

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,11 +15,12 @@ from support.networks import busy_values, network_spec, random_weights, raw_tens
 from support.variety import SPECS, as_inputs, build, inputs_of
 
 from nordiq_watch.network import forward as forward_module
-from nordiq_watch.network import native as native_module
+from nordiq_watch.network import native_library
 from nordiq_watch.network.features import Features
 from nordiq_watch.network.folded import FoldedForward
 from nordiq_watch.network.forward import Forward, PlainForward, choose_forward
-from nordiq_watch.network.native import LANES, NativeForward, load_library
+from nordiq_watch.network.native import NativeForward
+from nordiq_watch.network.native_library import LANES, load_library
 from nordiq_watch.network.predictor import Predictor
 from nordiq_watch.network.tft import TemporalFusionTransformer
 from nordiq_watch.network.weights import count_bytes
@@ -199,13 +199,13 @@ class TestWhichWay:
     def test_a_kernel_of_another_version_is_done_without(
         self, tmp_path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        built = next(Path(native_module.__file__).parent.glob("_native*.so"), None)
+        built = next(native_library.DIRECTORY.glob("_native*.so"), None)
         if built is None:
             pytest.skip("no native kernel is built: there was no C++ compiler at the installation")
         (tmp_path / built.name).symlink_to(built)
-        monkeypatch.setattr(native_module, "_VERSION", 0)
+        monkeypatch.setattr(native_library, "_VERSION", 0)
         assert load_library(tmp_path) is None
-        assert "it was built from another version of native.cpp" in caplog.text
+        assert "it was built from another version of network/kernel" in caplog.text
 
     def test_a_large_network_stays_as_it_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
         network = build(network_spec(), random_weights(network_spec()))
