@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 # Where torch comes from. CPU only: make run TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' nordiq_watch/__init__.py)
+SCRIPTS := nordiq_watch/web/console/static tests/web/console/javascript
 KERNEL := $(wildcard nordiq_watch/network/kernel/*)
 TORCH := $(shell grep -o '^torch==[^ ]*' requirements.txt)
 
@@ -48,6 +49,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/clang-format --dry-run --Werror $(KERNEL)
+	$(BIN)/oxlint --deny-warnings $(SCRIPTS)
 
 types: $(VENV)/.dev
 	$(BIN)/mypy

@@ -44,7 +44,8 @@ from nordiq_watch.host.changes import list_changes, needs_restart
 from nordiq_watch.host.crew import Crew
 from nordiq_watch.host.http import HttpServer
 from nordiq_watch.host.keys import Keyring, ensure_keys
-from nordiq_watch.host.logs import configure_logging, read_tail
+from nordiq_watch.host.log_tail import read_records
+from nordiq_watch.host.logs import configure_logging
 from nordiq_watch.host.memory import free_host_bytes
 from nordiq_watch.host.models_dir import prepare_models_dir
 from nordiq_watch.host.narrator import tell_log
@@ -147,7 +148,7 @@ class Daemon:
             parts=self._parts,
             clock=time.time,
             started_at=time.time(),
-            read_log=partial(read_tail, settings.log_file),
+            read_log=partial(read_records, settings.log_file),
         )
         self.http = HttpServer(create_app(services), config.server, listener=self._listener)
 

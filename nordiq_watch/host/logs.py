@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 import time
 from collections.abc import Mapping
 from logging.handlers import RotatingFileHandler
-from pathlib import Path
 
 from nordiq_watch.config import Settings
 from nordiq_watch.errors import ConfigError
 
 _PACKAGE = "nordiq_watch"
 _MEGABYTE = 1_000_000
-_LONG_LINE = 400  # bytes: a tail reads no more than so much for each of its lines
 _FACTS = ("drop", "reload", "version")  # what ties the lines about one model together
 _FILE_HANDLER = "nordiq-file"
 _STDERR_HANDLER = "nordiq-stderr"
@@ -83,19 +80,6 @@ def configure_logging(settings: Settings) -> None:
     logging.getLogger(_PACKAGE).setLevel(settings.config.logs.level)
     for name, level in _QUIETER.items():
         logging.getLogger(name).setLevel(level)
-
-
-def read_tail(file: Path, lines: int) -> list[str]:
-    """The newest `lines` of a log, the oldest of them first; fewer where lines are very long, none without a file."""
-    try:
-        with file.open("rb") as stream:
-            size = stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, size - lines * _LONG_LINE))
-            tail = stream.read()
-    except OSError:
-        return []
-    whole = tail.decode("utf-8", "replace").splitlines()
-    return whole[-lines:] if len(tail) == size else whole[1:][-lines:]
 
 
 def _open_log(settings: Settings) -> RotatingFileHandler:

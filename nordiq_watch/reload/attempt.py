@@ -9,6 +9,12 @@ from dataclasses import replace
 from nordiq_watch.records import ReloadRecord, Stage
 from nordiq_watch.reload.queue import Ticket
 
+STAGES_OF_A_DROP = ("seen", "complete")
+"""What a version passes before a reload begins; one that was asked for by name or by a request has no such stages."""
+
+STAGES = (*STAGES_OF_A_DROP, "queued", "verified", "loaded", "canary", "live")
+"""Every stage on the way of a version to being live, in order."""
+
 
 def facts_of(record: ReloadRecord) -> dict[str, object]:
     """What ties a line of the log to the others about this reload and its drop."""

@@ -50,6 +50,15 @@ _BY_OUTCOME = {
 _REJECTED_WITHOUT_LIVE = "Failed to load new model, and there is no previous one"
 
 
+def known_outcomes() -> tuple[str, ...]:
+    return tuple(_BY_OUTCOME)
+
+
+def is_success(outcome: str) -> bool:
+    """Is the daemon as the caller wanted it to be?"""
+    return _BY_OUTCOME[outcome].status < 400
+
+
 def answer_finished(record: ReloadRecord, shown: Shown) -> Reply:
     """The answer to whoever waited for the reload. Busy if nobody began it."""
     if record.started_at is None:

@@ -23,7 +23,7 @@ from nordiq_watch.parts import Parts
 from nordiq_watch.quality.bookkeeper import Bookkeeper
 from nordiq_watch.quality.cascade import CascadeWatch
 from nordiq_watch.quality.drift import DriftWatch
-from nordiq_watch.records import KeyHolder, ReloadRecord, VersionStatus
+from nordiq_watch.records import KeyHolder, LogRecord, ReloadRecord, VersionStatus
 from nordiq_watch.reload.jobs import Job
 from nordiq_watch.storage.history import HistoryStore
 from nordiq_watch.web.sessions import Sessions
@@ -89,7 +89,7 @@ class Catalogue(Protocol):
 
 @dataclass(frozen=True)
 class Services:
-    """One daemon's parts. `clock` gives Unix time, `started_at` is in it; `read_log` the newest lines of the log."""
+    """One daemon's parts. `clock` gives Unix time, `started_at` is in it; `read_log` the newest records of the log."""
 
     config: Config
     keys: KeyCheck
@@ -110,7 +110,7 @@ class Services:
     audit: Audit
     clock: Callable[[], float]
     started_at: float
-    read_log: Callable[[int], list[str]] = lambda lines: []
+    read_log: Callable[[int], list[LogRecord]] = lambda lines: []
     parts: Parts = field(default_factory=Parts)
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     throttle: Throttle = field(default_factory=Throttle)

@@ -14,6 +14,8 @@ from support.daemon import wait_until
 from support.drop_site import SETTLE_SECONDS, Reader, check_goes_live, make_site
 from support.writers import ORDERS, Writer
 
+from nordiq_watch.reload.attempt import STAGES
+
 pytestmark = pytest.mark.slow
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -108,11 +110,10 @@ def test_the_log_leads_from_a_drop_to_its_reload_and_all_its_stages(site) -> Non
     site.drop(made)
     site.go_live(made)
     [reload] = site.reloads_since(last)
-    stages = ["seen", "complete", "queued", "verified", "loaded", "canary", "live"]
-    assert [stage["name"] for stage in reload["stages"]] == stages
+    assert [stage["name"] for stage in reload["stages"]] == list(STAGES)
     told = f"reload {reload['id']}: {made.name} is live: "
     [line] = [line for line in site.daemon.log.splitlines() if told in line]
-    assert re.search(r"\(" + ", ".join(rf"{stage} [0-9.]+" for stage in stages) + r"\)$", line)
+    assert re.search(r"\(" + ", ".join(rf"{stage} [0-9.]+" for stage in STAGES) + r"\)$", line)
 
 
 def test_of_ten_at_once_only_the_newest_is_loaded(site, reader) -> None:

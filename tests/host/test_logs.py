@@ -4,13 +4,12 @@ import json
 import logging
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from nordiq_watch.config import Logs
 from nordiq_watch.errors import ConfigError
-from nordiq_watch.host.logs import configure_logging, read_tail
+from nordiq_watch.host.logs import configure_logging
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG|INFO|WARNING|ERROR) +\S+: .+")
 
@@ -111,24 +110,6 @@ def test_a_directory_in_the_files_place_is_the_same_error(make_settings, tmp_pat
     (tmp_path / "logs" / "inference_daemon.log").mkdir(parents=True)
     with pytest.raises(ConfigError, match="Is a directory"):
         configure_logging(make_settings())
-
-
-@pytest.mark.parametrize(("lines", "expected"), [(2, ["b", "c"]), (3, ["a", "b", "c"]), (50, ["a", "b", "c"])])
-def test_a_tail_is_the_newest_lines(tmp_path: Path, lines: int, expected: list[str]) -> None:
-    file = tmp_path / "log"
-    file.write_text("a\nb\nc\n")
-    assert read_tail(file, lines) == expected
-
-
-def test_a_tail_of_a_large_log_reads_whole_lines_from_its_end(tmp_path: Path) -> None:
-    file = tmp_path / "log"
-    file.write_text("".join(f"{number} {'x' * 300}\n" for number in range(5000)))
-    tail = read_tail(file, 10)
-    assert [line.split()[0] for line in tail] == [str(number) for number in range(4990, 5000)]
-
-
-def test_without_a_log_there_is_no_tail(tmp_path: Path) -> None:
-    assert read_tail(tmp_path / "nothing", 10) == []
 
 
 def test_as_json_an_event_is_one_object_with_the_reload_it_is_about(make_settings):

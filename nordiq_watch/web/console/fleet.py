@@ -21,7 +21,7 @@ from nordiq_watch.records import DoubleArray, Forecasting, IntArray
 PAST_BUCKETS = 36
 FUTURE_BUCKETS = 12
 NOT_KNOWN = 255
-_FULL = 250
+FULL = 250
 
 RISK = "risk"
 HIGHEST_RISK = 100.0
@@ -126,6 +126,6 @@ def average(values: NDArray[Any], edges: IntArray) -> DoubleArray:
 
 def pack(values: DoubleArray, scale: float) -> str:
     """(servers, buckets) → base64 of one byte each."""
-    shares = np.clip(values / scale, 0.0, 1.0) * _FULL
+    shares = np.clip(values / scale, 0.0, 1.0) * FULL
     packed = np.where(np.isfinite(values), np.round(np.nan_to_num(shares)), NOT_KNOWN).astype(np.uint8)
     return base64.b64encode(packed.tobytes()).decode("ascii")

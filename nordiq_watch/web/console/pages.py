@@ -18,6 +18,7 @@ from nordiq_watch.errors import NotFound, Unauthorized
 from nordiq_watch.web.access import is_allowed
 from nordiq_watch.web.auth import SESSION_COOKIE, require_own_origin
 from nordiq_watch.web.console.headers import protect
+from nordiq_watch.web.console.tables import describe_tables
 from nordiq_watch.web.services import services
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ def _offer_to_templates() -> dict[str, object]:
         "interval_seconds": config.window.interval_seconds,
         "models_dir": config.models.dir,
         "charts_url": f"/charts/{charts_version()}.js",
+        "tables": describe_tables(config),
     }
 
 

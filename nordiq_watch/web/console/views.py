@@ -150,8 +150,8 @@ def show_system() -> Body:
 
 @routes.get("/log")
 def show_log() -> Body:
-    """The newest lines of the daemon's log."""
-    return {"lines": services().read_log(_LOG_LINES)}
+    """The newest records of the daemon's log, the oldest first; a traceback is part of its record's text."""
+    return {"records": [asdict(record) for record in services().read_log(_LOG_LINES)]}
 
 
 def _describe_thresholds(profile: str) -> dict[str, Any]:

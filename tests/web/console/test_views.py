@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from support.web_world import NOW, World
+
+from nordiq_watch.records import LogRecord
+from nordiq_watch.web.services import EXTENSION
 
 
 def feed(world: World) -> None:
@@ -38,6 +43,15 @@ def test_a_server_that_never_sent_anything_is_not_known(world: World) -> None:
 def test_nothing_is_shown_without_the_key(world: World) -> None:
     for path in ("/view/fleet", "/view/servers/ppdb001"):
         assert world.stranger.get(path).status_code == 401
+
+
+def test_the_log_is_told_in_records(world: World) -> None:
+    traceback = "forecaster: a step failed\nTraceback (most recent call last):\nValueError: broken"
+    record = LogRecord("2025-01-30T14:35:22.120Z", "ERROR", traceback)
+    world.app.extensions[EXTENSION] = replace(world.services, read_log=lambda lines: [record])
+    assert world.client.get("/view/log").json == {
+        "records": [{"time": "2025-01-30T14:35:22.120Z", "level": "ERROR", "text": traceback}]
+    }
 
 
 def test_an_answer_is_drawn_once(world: World) -> None:

@@ -28,12 +28,19 @@ export function fill(element, facts, make) {
   if (action) element.querySelector(`[data-action="${CSS.escape(action)}"]`)?.focus();
 }
 
-/** One child for each item, in order; children of items that are the same are kept as they are. */
+/**
+ * One child for each item, in order; children of items that are the same are kept as they are. Two items with one key
+ * are an error: only one of them could be told from the children that are there, and the list would grow.
+ */
 export function fillList(parent, items, { key, facts = (item) => item, make }) {
   const before = new Map([...parent.children].map((child) => [child.dataset.key, child]));
+  const names = items.map((item) => String(key(item)));
+  if (new Set(names).size < names.length) {
+    throw new TypeError(`two items of a list have the key ${names.find((name, index) => names.indexOf(name) !== index)}`);
+  }
   let place = parent.firstChild;
-  for (const item of items) {
-    const name = String(key(item));
+  for (const [index, item] of items.entries()) {
+    const name = names[index];
     const print = JSON.stringify(facts(item));
     let child = before.get(name);
     before.delete(name);

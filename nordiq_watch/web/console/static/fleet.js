@@ -2,10 +2,12 @@
 
 import { follow } from "./api.js";
 import { colour } from "./charts.js";
+import { agentCommand } from "./commands.js";
 import { byId, fill, fillList, h, setText } from "./dom.js";
-import { clockTime, dayTime, metricName, number, shortName, time } from "./format.js";
-import { NOT_KNOWN, decode, drawMap, drawSparkline, palette, prepare, valueOf } from "./heat.js";
-import { levelKind } from "./levels.js";
+import { clockTime, dayTime, duration, metricName, number, shortName, time } from "./format.js";
+import { FULL, NOT_KNOWN, decode, drawMap, drawSparkline, palette, prepare, valueOf } from "./heat.js";
+import { LEVELS, levelKind } from "./levels.js";
+import { tables } from "./tables.js";
 
 const FOLLOW_SECONDS = 3;
 const ROW_PIXELS = 44;
@@ -14,7 +16,6 @@ const FEW_ROWS = 100; // so many are all made: the browser's own search finds th
 const TALLEST_MAP = 300;
 const ROW_OF_MAP = 18;
 const GAP_PIXELS = 3;
-const LEVELS = ["critical", "warning", "degraded", "healthy"];
 
 let fleet = null;
 let metric = null;
@@ -66,7 +67,7 @@ function tellProblem() {
       h("p", { class: "muted" }, fleet.message ?? "The first forecast is being made."),
       noModel
         ? h("pre", {}, h("code", {}, "nordiq-watch train --dataset data/ --epochs 20"))
-        : h("pre", {}, h("code", {}, `nordiq-watch agent --url ${location.origin}`)),
+        : h("pre", {}, h("code", {}, agentCommand(location.origin))),
       h("p", { class: "muted" }, noModel ? "trains a model on your data; it goes live by itself." : "on every host feeds its metrics."));
   });
 }
@@ -129,9 +130,8 @@ function showTiles() {
   const tiles = [
     { name: "servers forecast", value: fleet.servers.length.toLocaleString() },
     ...counts.map(({ level, count }) => ({ name: level, value: count.toLocaleString(), kind: count > 0 ? levelKind(level) : "" })),
-    ...(chances ? [
-      { name: "chance of an incident in 30 min", value: percent(chances.prob_30m) },
-      { name: "chance of an incident in 8 h", value: percent(chances.prob_8h) }] : []),
+    ...(chances ? Object.entries(tables.chances).map(([name, seconds]) =>
+      ({ name: `chance of an incident in ${duration(seconds)}`, value: percent(chances[name]) })) : []),
   ];
   fillList(byId("tiles"), tiles, {
     key: (tile) => tile.name,
@@ -146,7 +146,7 @@ function showAlerts() {
   if (!fleet.alerts?.length) return;
   const more = fleet.alert_count - fleet.alerts.length;
   setText(byId("alerts-heading"), `Alerts (${fleet.alert_count.toLocaleString()})`);
-  fillList(byId("alerts"), fleet.alerts, { key: (alert) => alert.server_name, make: describeAlert });
+  fillList(byId("alerts"), fleet.alerts, { key: (alert) => `${alert.kind} ${alert.server_name}`, make: describeAlert });
   byId("alerts-more").hidden = more <= 0;
   setText(byId("alerts-more"), `and ${more.toLocaleString()} more: GET /alerts/active lists all`);
 }
@@ -189,7 +189,7 @@ function showMap() {
   const colours = palette();
   const legend = prepare(byId("legend"), 120, 8);
   for (let x = 0; x < 120; x++) {
-    const at = Math.round((x / 119) * 250) * 3;
+    const at = Math.round((x / 119) * FULL) * 3;
     legend.fillStyle = `rgb(${colours[at]} ${colours[at + 1]} ${colours[at + 2]})`;
     legend.fillRect(x, 0, 1, 8);
   }

@@ -1,6 +1,7 @@
 // Numbers and times as people read them, in the viewer's own zone and language.
 
 import { h } from "./dom.js";
+import { tables } from "./tables.js";
 
 const MINUTE = 60, HOUR = 3600, DAY = 86400;
 const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
@@ -65,12 +66,8 @@ export function metricName(name) {
   return text[0].toUpperCase() + text.slice(1);
 }
 
-export function unitOf(name) {
-  if (name.endsWith("_pct")) return "%";
-  if (name.endsWith("_mb_s")) return "MB/s";
-  if (name.endsWith("_days")) return "days";
-  return "";
-}
+/** The unit of one of the daemon's metrics. */
+export const unitOf = (name) => tables.units[name] ?? "";
 
 /** tft_model_20250131_143000 without what all names share. */
 export const shortName = (name) => name.replace(/^models\//, "").replace(/^tft_model_/, "");

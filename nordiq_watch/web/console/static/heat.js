@@ -1,11 +1,12 @@
 // Values as colours, on a canvas: the map of the whole fleet, and the strip of one server.
 
+import { tables } from "./tables.js";
+
 const STOPS = {
   light: [[0, 238, 242, 247], [0.3, 187, 212, 230], [0.5, 127, 178, 205], [0.65, 244, 205, 108], [0.8, 235, 131, 62], [1, 168, 28, 47]],
   dark: [[0, 30, 36, 45], [0.3, 38, 69, 92], [0.5, 58, 110, 140], [0.65, 196, 150, 54], [0.8, 222, 104, 56], [1, 245, 84, 96]],
 };
-const FULL = 250;
-export const NOT_KNOWN = 255;
+export const { full: FULL, not_known: NOT_KNOWN } = tables.bytes;
 
 export const isDark = () => getComputedStyle(document.documentElement).colorScheme === "dark";
 

@@ -1,4 +1,11 @@
-// Levels of risk, as the API names them.
+// Levels of risk, as the daemon names them.
 
-/** The colour of a level: the name of a kind of badge. */
-export const levelKind = (level) => ({ critical: "bad", warning: "hot", degraded: "warn", healthy: "ok" })[level] ?? "";
+import { tables } from "./tables.js";
+
+const KINDS = ["ok", "warn", "hot", "bad"]; // of badges and colours, for the calmest level first
+
+/** The worst first. */
+export const LEVELS = [...tables.levels].reverse();
+
+/** The colour of a level: the name of a kind of badge; "" for no level. */
+export const levelKind = (level) => KINDS[tables.levels.indexOf(level)] ?? "";

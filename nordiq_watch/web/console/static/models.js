@@ -4,21 +4,18 @@ import { follow, post, Refused } from "./api.js";
 import { byId, fill, fillList, h, setText } from "./dom.js";
 import { duration, megabytes, metricName, number, shortName, time, unitOf } from "./format.js";
 import { confirmed } from "./shell.js";
+import { tables } from "./tables.js";
 
-const STAGES = ["seen", "complete", "queued", "verified", "loaded", "canary", "live"];
-const STAGES_OF_A_DROP = new Set(["seen", "complete"]);
 const SHOWN_ERRORS = 2;
 const CALM_SECONDS = 1;
 const BUSY_SECONDS = 0.15;
 const BUSY_FOR_MILLISECONDS = 5000;
 
-const GOOD = new Set(["loaded", "unchanged", "unpinned"]);
 const TRIGGERS = {
   watcher: "dropped", api: "asked for", startup: "at the start", rollback: "rolled back", signal: "after SIGHUP",
 };
 const OUTCOMES = {
-  loaded: "went live", unchanged: "was live already", rejected: "refused", not_found: "not found",
-  held: "held back by a pin", unpinned: "unpinned",
+  loaded: "went live", unchanged: "was live already", rejected: "refused", not_found: "not found", unpinned: "unpinned",
 };
 
 let models = null;
@@ -89,12 +86,12 @@ function showProgress() {
 function describeProgress(reload) {
   const passed = new Map(reload.stages.map((stage) => [stage.name, stage.seconds]));
   const running = reload.state !== "finished";
-  const failed = !running && !GOOD.has(reload.outcome);
+  const failed = !running && !tables.outcomes[reload.outcome];
   const stages = stagesOf(reload, passed, running || failed);
   const reached = Math.max(-1, ...stages.map((name, index) => (passed.has(name) ? index : -1)));
   return [
     h("p", { class: "headline" },
-      h("span", { class: `badge ${running ? "info" : failed ? "bad" : "ok"}` }, running ? "under way" : OUTCOMES[reload.outcome]),
+      h("span", { class: `badge ${running ? "info" : failed ? "bad" : "ok"}` }, running ? "under way" : OUTCOMES[reload.outcome] ?? reload.outcome),
       " ", h("b", {}, shortName(reload.version || reload.requested || "the latest version")),
       h("span", { class: "muted" }, ` · ${TRIGGERS[reload.trigger] ?? reload.trigger}, `, time(reload.created_at))),
     h("ol", { class: "stages" }, stages.map((name, index) => {
@@ -113,9 +110,9 @@ function describeProgress(reload) {
 
 /** Those that it passed; while it is on its way, or was stopped, also those that lie ahead. */
 function stagesOf(reload, passed, open) {
-  if (!open) return STAGES.filter((name) => passed.has(name));
+  if (!open) return tables.stages.filter((name) => passed.has(name));
   const asked = ["api", "rollback"].includes(reload.trigger);
-  return STAGES.filter((name) => !(asked && STAGES_OF_A_DROP.has(name)));
+  return tables.stages.filter((name) => !(asked && tables.stages_of_a_drop.includes(name)));
 }
 
 function tellOutcome(reload) {
@@ -195,7 +192,7 @@ function showTimeline() {
 
 function describeReload(reload) {
   const running = reload.state !== "finished";
-  const kind = running ? "info" : GOOD.has(reload.outcome) ? "ok" : "bad";
+  const kind = running ? "info" : tables.outcomes[reload.outcome] ? "ok" : "bad";
   return h("li", { "data-kind": kind },
     h("span", { class: "when" }, time(reload.created_at)),
     h("span", { class: "what" }, h("b", {}, shortName(reload.version || reload.requested || "latest")), " ",

@@ -2,14 +2,14 @@
 
 import { follow, get } from "./api.js";
 import { colour, draw, faint, localDate } from "./charts.js";
+import { agentCommand } from "./commands.js";
 import { byId, fill, fillList, h, setText } from "./dom.js";
 import { clockTime, duration, metricName, number, shortName, time } from "./format.js";
 import { levelKind } from "./levels.js";
+import { tables } from "./tables.js";
 
 const FOLLOW_SECONDS = 5;
-const LINES = { degraded: "warn", warning: "hot", critical: "bad" };
 const SHOWN_FEATURES = 6;
-const AHEAD = [["in 30 min", 1800], ["in 2 h", 7200], ["in 8 h", 28800]];
 
 const name = byId("server").dataset.name;
 const address = encodeURIComponent(name);
@@ -47,8 +47,8 @@ function showNumbers(metrics, entry) {
   if (metrics.length === 0) return;
   const step = answer.metadata.interval_seconds;
   const steps = answer.metadata.horizon_steps;
-  const ahead = AHEAD.filter(([, seconds]) => seconds / step <= steps);
-  if (ahead.length === 0) ahead.push([`in ${duration(steps * step)}`, steps * step]);
+  const within = tables.horizons.filter((seconds) => seconds / step <= steps);
+  const ahead = (within.length > 0 ? within : [steps * step]).map((seconds) => [`in ${duration(seconds)}`, seconds]);
   fill(byId("numbers").tHead, ahead, () => h("tr", {},
     h("th", { scope: "col" }, "Metric"), h("th", { scope: "col", class: "number" }, "Now"),
     ahead.map(([label]) => h("th", { scope: "col", class: "number" }, label)),
@@ -96,7 +96,8 @@ function drawMetric(element, metric, forecast) {
   const traces = [];
   for (const before of past.before) {
     const said = before.metrics[metric.name];
-    if (said) traces.push(line(said.p50.map((_, k) => at(before.origin_slot + 1 + k)), said.p50, {
+    if (!said) continue;
+    traces.push(line(said.p50.map((_, k) => at(before.origin_slot + 1 + k)), said.p50, {
       color: colour("accent"), width: 1.4, dash: "dot" }, `said ${clockTime(new Date((before.origin_slot + 1) * interval * 1000))}`));
   }
   traces.push(line(slots.map(at), metric.values, { color: colour("text"), width: 1.6 }, "measured"));
@@ -132,8 +133,8 @@ function thresholds(metric, top) {
     if (free) named = value;
     return {
       type: "line", xref: "paper", x0: 0, x1: 1, y0: value, y1: value,
-      line: { color: colour(LINES[level]), width: 1.2, dash: "dot" },
-      ...(free ? { label: { text: level, textposition: "start", yanchor: "bottom", font: { size: 10, color: colour(LINES[level]) }, padding: 2 } } : {}),
+      line: { color: colour(levelKind(level)), width: 1.2, dash: "dot" },
+      ...(free ? { label: { text: level, textposition: "start", yanchor: "bottom", font: { size: 10, color: colour(levelKind(level)) }, padding: 2 } } : {}),
     };
   });
 }
@@ -174,7 +175,7 @@ function describeExplanation(body) {
           metricName(feature.feature), feature.importance, points(feature.contribution), `${feature.stars} of 5 stars`)))),
       h("div", {}, h("h3", {}, "What the network chose to read"),
         h("ol", { class: "bars" }, Object.entries(body.variable_selection?.encoder ?? {}).slice(0, SHOWN_FEATURES)
-          .map(([name, share]) => bar(metricName(name), share, `${Math.round(share * 100)} %`, "share of the encoder's attention to variables"))))),
+          .map(([metric, share]) => bar(metricName(metric), share, `${Math.round(share * 100)} %`, "share of the encoder's attention to variables"))))),
     h("h3", {}, "Where it looks in the past"),
     h("p", { class: "muted" }, body.attention.analysis),
     h("div", { class: "chart short", id: "attention", role: "img", "aria-label": body.attention.analysis }),
@@ -207,10 +208,13 @@ function tellMissing() {
   delete byId("summary").dataset.loading;
   setText(byId("summary"), "");
   byId("problem").hidden = false;
+  const command = agentCommand(location.origin, name);
   fill(byId("problem"), name, () => h("div", { class: "card steps" },
     h("p", { class: "big" }, "Nothing is known of this server"),
-    h("p", { class: "muted" }, "A server appears by itself as soon as it sends data. From that host:"),
-    h("pre", {}, h("code", {}, `nordiq-watch agent --url ${location.origin} --name ${name}`))));
+    command === null
+      ? h("p", { class: "muted" }, "Its name has characters that cannot be seen: look where the link to this page came from.")
+      : [h("p", { class: "muted" }, "A server appears by itself as soon as it sends data. From that host:"),
+        h("pre", {}, h("code", {}, command))]));
 }
 
 let followed = false;

@@ -9,10 +9,10 @@ import { prepare } from "./heat.js";
 const FOLLOW_SECONDS = 2;
 const SLOW_SECONDS = 15;
 const PLOT_PIXELS = 90;
-const CALM = /Z (WARNING|ERROR|CRITICAL)/;
+const LOUD = { WARNING: "warn", ERROR: "bad", CRITICAL: "bad" };
 
 let system = null;
-let log = { lines: [] };
+let log = { records: [] };
 
 function show() {
   if (!system) return;
@@ -77,17 +77,30 @@ function bars(canvas, values, ink) {
 
 function showLog() {
   const calm = byId("log-calm").checked;
-  const lines = log.lines.map((line, index) => ({ line, index })).filter(({ line }) => !calm || CALM.test(line));
+  const shown = named(log.records).filter(({ record }) => !calm || isLoud(record));
   const list = byId("log");
   const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
-  fillList(list, lines, { key: ({ line, index }) => `${line.slice(0, 24)}${index}`, facts: ({ line }) => line, make: describeLine });
-  if (lines.length === 0) list.replaceChildren(h("li", { class: "muted" }, "Nothing."));
+  fillList(list, shown, { key: ({ name }) => name, facts: ({ record }) => record, make: ({ record }) => describeRecord(record) });
+  if (shown.length === 0) list.replaceChildren(h("li", { class: "muted" }, "Nothing."));
   if (atEnd) list.scrollTop = list.scrollHeight;
 }
 
-function describeLine({ line }) {
-  const kind = / (ERROR|CRITICAL)/.test(line.slice(0, 40)) ? "bad" : / WARNING/.test(line.slice(0, 40)) ? "warn" : "";
-  return h("li", { class: kind }, line);
+/** A record that lost its beginning is the rest of a traceback. */
+const isLoud = (record) => record.level === null || record.level in LOUD;
+
+/** Each record with a name that stays the same while newer ones come: its time, and a number where a time is shared. */
+function named(records) {
+  const counts = new Map();
+  return records.map((record) => {
+    const count = counts.get(record.time) ?? 0;
+    counts.set(record.time, count + 1);
+    return { record, name: `${record.time} ${count}` };
+  });
+}
+
+function describeRecord(record) {
+  const head = [record.time, record.level?.padEnd(7)].filter(Boolean).join(" ");
+  return h("li", { class: LOUD[record.level] ?? "" }, head ? `${head} ${record.text}` : record.text);
 }
 
 const FIGURES = [

@@ -1,0 +1,70 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import { answers, document, load, settled, tick } from "./browser.js";
+
+const bytes = (...values) => btoa(String.fromCharCode(...values));
+const alert = (kind, server, level) => ({ kind, server_name: server, level, message: `${kind} of ${server}` });
+
+function fleet(changes) {
+  return {
+    servers: ["ppdb001", "ppml001"], profiles: ["Database", "ML Compute"], risks: [82, 12], levels: ["critical", "healthy"],
+    past: [0, 300], future: [600],
+    metrics: [{ name: "risk", unit: "", scale: 100, past: bytes(10, 200, 5, 255), future: bytes(205, 30) }],
+    cold: 0, environment: { prob_30m: 0.25, prob_8h: 0.004 }, alert_count: 0, alerts: [],
+    metadata: { prediction_time: "2025-01-30T14:30:00", model_version: "tft_model_20250130_143000", stale: false },
+    ...changes,
+  };
+}
+
+async function show(changes) {
+  answers.set("/view/fleet", { body: fleet(changes) });
+  await tick();
+}
+
+const alerts = () => document.getElementById("alerts").children.map((row) => row.textContent);
+const names = () => document.getElementById("list-body").querySelectorAll("a").map((link) => link.textContent);
+
+answers.set("/view/fleet", { body: fleet() });
+await load("fleet.js");
+await settled();
+
+test("a server that is at risk and silent has two alerts, however often the answer changes", async () => {
+  const both = [alert("risk", "ppdb001", "critical"), alert("silent", "ppdb001", "warning"), alert("risk", "ppml001", "degraded")];
+  const told = ["criticalppdb001risk of ppdb001", "warningppdb001silent of ppdb001", "degradedppml001risk of ppml001"];
+  for (let minute = 10; minute < 16; minute++) {
+    const metadata = { ...fleet().metadata, prediction_time: `2025-01-30T14:${minute}:00` };
+    await show({ alerts: both, alert_count: 3, metadata });
+    assert.deepEqual(alerts(), told);
+  }
+});
+
+test("an alert that ended is gone, and the other one of its server stays", async () => {
+  await show({ alerts: [alert("silent", "ppdb001", "warning")], alert_count: 1 });
+  assert.deepEqual(alerts(), ["warningppdb001silent of ppdb001"]);
+  await show({ alerts: [], alert_count: 0 });
+  assert.equal(document.getElementById("alerts-card").hidden, true);
+});
+
+test("the numbers are of the daemon's levels and horizons", async () => {
+  await show({});
+  assert.deepEqual(document.getElementById("tiles").children.map((tile) => tile.textContent), [
+    "2servers forecast", "1critical", "0warning", "0degraded", "1healthy",
+    "25 %chance of an incident in 30 min", "< 1 %chance of an incident in 8 h",
+  ]);
+});
+
+test("the worst server stands first, and a search leaves those that match", async () => {
+  assert.deepEqual(names(), ["ppdb001", "ppml001"]);
+  document.getElementById("search").value = "ML comp";
+  document.getElementById("search").dispatchEvent(new Event("input"));
+  assert.deepEqual(names(), ["ppml001"]);
+  document.getElementById("search").value = "";
+  document.getElementById("search").dispatchEvent(new Event("input"));
+});
+
+test("an empty fleet says what to do", async () => {
+  await show({ servers: [], error: "insufficient_data", message: "still warming up", alerts: undefined });
+  assert.equal(document.getElementById("fleet").hidden, true);
+  assert.match(document.getElementById("problem").textContent, /nordiq-watch agent --url=http:\/\/127\.0\.0\.1:8000/);
+});

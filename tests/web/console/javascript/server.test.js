@@ -1,0 +1,36 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+
+import { answers, document, load, settled, tick } from "./browser.js";
+
+const NAME = "it's; rm -rf ~";
+const HORIZON = 96;
+const address = encodeURIComponent(NAME);
+
+document.getElementById("server").dataset.name = NAME;
+answers.set(`/view/servers/${address}`, { body: { server: NAME, known: false } });
+await load("server.js");
+await settled();
+
+test("the command for a server that is not known is one that a shell reads as its name", () => {
+  const text = document.getElementById("problem").querySelector("code").textContent;
+  assert.equal(text, "nordiq-watch agent --url=http://127.0.0.1:8000 --name='it'\\''s; rm -rf ~'");
+});
+
+test("the numbers ahead are those of the daemon's horizons", async () => {
+  const many = (from) => Array.from({ length: HORIZON }, (_, index) => from + index);
+  globalThis.Plotly = { react: async () => {} };
+  answers.set(`/view/servers/${address}`, { body: {
+    server: NAME, known: true, profile: "Generic", interval_seconds: 300, last_slot: 10, first_slot: 9, before: [], thresholds: {},
+    metrics: [{ name: "cpu_user_pct", unit: "%", values: [1, 2] }],
+  } });
+  answers.set(`/predictions/${address}`, { body: {
+    predictions: { [NAME]: { cpu_user_pct: { current: 2, p10: many(0), p50: many(100), p90: many(200), trend: 1 } } },
+    metadata: { interval_seconds: 300, horizon_steps: HORIZON, horizon_start: "2025-01-30T14:30:00", prediction_time: null },
+  } });
+  await tick();
+  await tick();
+  const table = document.getElementById("numbers");
+  assert.deepEqual(table.tHead.querySelectorAll("th").map((cell) => cell.textContent), ["Metric", "Now", "in 30 min", "in 2 h", "in 8 h", "Trend an hour"]);
+  assert.deepEqual(table.tBodies[0].querySelectorAll("b").map((cell) => cell.textContent), ["105", "123", "195"]);
+});
