@@ -93,11 +93,13 @@ class CanaryLimits(_Section, frozen=True):
     max_crossed_share: Annotated[float, Meta(ge=0, le=1)] = 0.2
     max_overshoot: Annotated[float, Meta(ge=0)] = 0.5
     max_distance: Annotated[float, Meta(gt=0)] = 20.0
+    max_error: Annotated[float, Meta(gt=0)] = 3.0
 
 
 class Reload(_Section, frozen=True):
     policy: Literal["auto", "load_first", "unload_first"] = "auto"
     auto_rollback: bool = True
+    on_loss: Literal["warn", "refuse"] = "warn"
     canary: CanaryLimits = CanaryLimits()
 
 

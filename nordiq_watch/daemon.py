@@ -260,7 +260,13 @@ class Daemon:
         config = settings.config
         requirements = Requirements(config.metrics, config.window.interval_seconds, config.window.length)
         store = DecisionStore(settings.state_dir / "decisions.json")
-        held_against = (__version__, requirements, config.models.trusted_keys, config.reload.canary)
+        held_against = (
+            __version__,
+            requirements,
+            config.models.trusted_keys,
+            config.reload.canary,
+            config.reload.on_loss,
+        )
         store.save(store.current.with_judge(sha256(repr(held_against).encode()).hexdigest()[:16]))
         history = ReloadHistory(settings.state_dir / "reloads.jsonl")
         catalogue = Catalogue(settings.models_dir)
@@ -271,13 +277,19 @@ class Daemon:
             settle_seconds=config.watch.settle_seconds,
             clock=time.monotonic,
             new_drop=partial(token_hex, 4),
+            newest_slot=lambda: self._window.newest_slot,
         )
         self._worker = ReloadWorker(
             catalogue=catalogue,
             lookout=lookout,
             promotion=Promotion(
                 Loader(requirements, check_trust=trust_in(config.models.trusted_keys)),
-                Canary(config.reload.canary, snapshot=self._window.snapshot, latest=self._forecaster.latest),
+                Canary(
+                    config.reload.canary,
+                    snapshot=self._window.snapshot,
+                    latest=self._forecaster.latest,
+                    on_loss=config.reload.on_loss,
+                ),
                 self._live,
                 room=Room(
                     config.reload.policy,

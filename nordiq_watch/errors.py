@@ -67,8 +67,10 @@ class StorageError(NordiqError):
 class ModelRejected(NordiqError):
     """A version that must not go live. The live model was not touched.
 
-    `check` is the step that refused it: layout, manifest, sha256, signature, weights, network, metrics, window, canary.
-    `content_sha256` identifies the bytes that were refused, once they have been read whole.
+    `check` is the step that refused it: layout, manifest, sha256, signature, weights, network, metrics, window, loss,
+    canary. `content_sha256` identifies the bytes that were refused, once they have been read whole. `judged_in`: the
+    newest slot of the window that it was judged on and how many slots that has, None if its own bytes decided.
+    `judged_against`: the content of the live model that it was compared with, None if that did not decide.
     """
 
     http_status = 422
@@ -81,6 +83,8 @@ class ModelRejected(NordiqError):
         self.found = found
         self.remedy = remedy
         self.content_sha256: str | None = None
+        self.judged_in: tuple[int, int] | None = None
+        self.judged_against: str | None = None
 
     @property
     def reason(self) -> str:

@@ -21,7 +21,7 @@ class ModelWentLive:
     """`version` answers from now on. `replaced` is the version before it, if there was one.
 
     reload_id: what GET /admin/reloads/ID has more of. stages: what it went through, from seen to live. drop: the id
-    that it has had since its directory was first seen.
+    that it has had since its directory was first seen. remarks and warnings: as the reload's record has them.
     """
 
     version: str
@@ -32,6 +32,8 @@ class ModelWentLive:
     reload_id: int
     stages: tuple[Stage, ...]
     drop: str | None = None
+    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float:

@@ -181,7 +181,8 @@ class ReloadRecord:
     version: the one that was chosen. state: waiting, running or finished.
     outcome: loaded, unchanged, rejected, not_found or unpinned; None until finished.
     previous and current: the live versions before and after. Times are Unix seconds. drop: the id that lines of the log
-    about this version have had since its directory was first seen.
+    about this version have had since its directory was first seen. remarks: which checks were left out, and why.
+    warnings: what the version does not do that the live one did.
     """
 
     id: int
@@ -198,6 +199,8 @@ class ReloadRecord:
     finished_at: float | None = None
     stages: tuple[Stage, ...] = ()
     drop: str | None = None
+    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

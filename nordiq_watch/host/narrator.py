@@ -48,8 +48,16 @@ def _log_live(event: ModelWentLive) -> None:
         event.replaced or "nothing",
         event.seconds,
         ", ".join(f"{stage.name} {stage.seconds:.3f}" for stage in event.stages),
-        extra={"drop": event.drop, "reload": event.reload_id, "version": event.version},
+        extra=_facts(event),
     )
+    for remark in event.remarks:
+        log.info("reload %d: of %s, %s", event.reload_id, event.version, remark, extra=_facts(event))
+    for warning in event.warnings:
+        log.warning("reload %d: %s does less: %s", event.reload_id, event.version, warning, extra=_facts(event))
+
+
+def _facts(event: ModelWentLive | ModelRejectedEvent) -> dict[str, object]:
+    return {"drop": event.drop, "reload": event.reload_id, "version": event.version}
 
 
 def _log_rejected(event: ModelRejectedEvent) -> None:
@@ -62,7 +70,7 @@ def _log_rejected(event: ModelRejectedEvent) -> None:
         event.trigger,
         event.drop or "unknown",
         still,
-        extra={"drop": event.drop, "reload": event.reload_id, "version": event.version},
+        extra=_facts(event),
     )
 
 

@@ -50,6 +50,16 @@ class Attempt:
         yield
         self.note(name, self._clock() - begin)
 
+    def remark(self, text: str) -> None:
+        """A check that was left out, and why; each is said once."""
+        if text not in self.record.remarks:
+            self._update(remarks=(*self.record.remarks, text))
+
+    def warn(self, text: str) -> None:
+        """Something that the version does not do, and the live one does."""
+        if text not in self.record.warnings:
+            self._update(warnings=(*self.record.warnings, text))
+
     def conclude(self, outcome: str, *, live: str | None, reason: str | None = None) -> ReloadRecord:
         """The finished record, which is not answered yet."""
         changes = {"state": "finished", "outcome": outcome, "reason": reason, "current": live}

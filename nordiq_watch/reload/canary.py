@@ -1,46 +1,60 @@
 """The last proof before a model goes live: it forecasts the live window, and the forecast must make sense.
 
 A flipped bit or a block of zeros in the weights loads without complaint; only what comes out of the network shows it.
+docs/decisions/0016 says what is held against which version, and why measurements have the last word.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from typing import Literal, Protocol
 
 import numpy as np
 
 from nordiq_watch.config import CanaryLimits
 from nordiq_watch.errors import ModelRejected
 from nordiq_watch.live.servable import Servable
-from nordiq_watch.metrics import describe
-from nordiq_watch.quantiles import LEVELS
-from nordiq_watch.records import FloatArray, Forecast, Forecasting, WindowSnapshot
+from nordiq_watch.records import Forecast, Forecasting, WindowSnapshot
+from nordiq_watch.reload.backtest import Backtest, run_backtest
+from nordiq_watch.reload.judged import Judged, split_targets
+from nordiq_watch.reload.losses import find_losses
+from nordiq_watch.reload.plausibility import (
+    find_broken_servers,
+    find_deafness,
+    find_distance,
+    find_exchanged,
+    find_nonsense,
+    match_servers,
+)
 from nordiq_watch.reload.probe import probe_snapshot
+from nordiq_watch.reload.set_aside import (
+    drop_servers,
+    find_absurd,
+    find_unforecast,
+    select_servers,
+    without_servers,
+)
 
 SAMPLED_SERVERS = 64
-NEGLIGIBLE = 0.01
-"""Quantiles that cross by less than this share of the metric's scale are as good as equal."""
-UNBOUNDED_GROWTH = 10.0
-"""A metric without an upper end may be forecast up to this many times the largest value in the window."""
+_NAMED = 3
+
+OnLoss = Literal["warn", "refuse"]
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """One target of a forecast. measured (servers, slots); p10, p50, p90 (servers, horizon), in the metric's unit."""
+class Remarks(Protocol):
+    """Where the canary says what it left out, and what is lost: the reload's record."""
 
-    target: str
-    servers: tuple[str, ...]
-    measured: FloatArray
-    p10: FloatArray
-    p50: FloatArray
-    p90: FloatArray
+    def remark(self, text: str) -> None: ...
 
-    @property
-    def scale(self) -> float:
-        """What counts as large for this metric: its whole range, or the largest value measured."""
-        high = describe(self.target).high
-        return high if np.isfinite(high) else max(float(np.nanmax(self.measured)), 1e-6)
+    def warn(self, text: str) -> None: ...
+
+
+class Unheard:
+    """Remarks that are not kept."""
+
+    def remark(self, text: str) -> None: ...
+
+    def warn(self, text: str) -> None: ...
 
 
 class Canary:
@@ -56,35 +70,174 @@ class Canary:
         *,
         snapshot: Callable[[], WindowSnapshot],
         latest: Callable[[], Forecasting | None],
+        on_loss: OnLoss = "warn",
     ) -> None:
         self._limits = limits
         self._snapshot = snapshot
         self._latest = latest
+        self._on_loss = on_loss
 
-    def check(self, candidate: Servable, *, against: Servable | None) -> Forecasting | None:
-        """Raises ModelRejected unless the candidate's forecast is finite, ordered, possible and near the live one's.
+    def check(
+        self, candidate: Servable, *, against: Servable | None, named: bool = False, remarks: Remarks | None = None
+    ) -> Forecasting | None:
+        """Raises ModelRejected unless the candidate's forecast makes sense.
 
-        Returns the forecast that passed: of a small fleet it is the candidate's first answer already. None if the
-        window has no warm server; then a made-up fleet stands in, and there is nothing to compare with.
+        named: a person named the version, or it was live before: what it says need only be finite, in order and
+        possible. Returns the forecast that passed: of a small fleet it is the candidate's first answer already. None if
+        the window has no warm server; then a made-up fleet stands in, and there is nothing to compare with.
         """
+        remarks = remarks or Unheard()
         published = self._latest()
         if against is None or published is None or published.forecast.model != against.identity:
             published = None
         window = published.snapshot if published else self._snapshot()
+        if against is not None:
+            self._weigh_losses(candidate, against, window, named=named, remarks=remarks)
         snapshot = sample_servers(window, SAMPLED_SERVERS)
         forecast = candidate.forecast(snapshot)
-        if not forecast.servers:
-            probe = probe_snapshot(candidate.spec)
-            self._judge(candidate.name, candidate.forecast(probe), probe, live=None)
-            return None
-        live = published.forecast if published else against.forecast(snapshot) if against else None
-        self._judge(candidate.name, forecast, snapshot, live=live)
-        return Forecasting(snapshot, forecast, whole=snapshot is window)
+        trial = _Trial(candidate, against, snapshot, forecast, published=published, limits=self._limits)
+        kept = trial.set_aside(remarks)
+        if not kept.servers:
+            self._try_on_made_up_fleet(candidate, remarks)
+        else:
+            problem = next(trial.find_problems(kept, named=named, remarks=remarks), None)
+            if problem:
+                raise _refuse(candidate, problem, snapshot, against=against if trial.blames_live else None)
+        return Forecasting(snapshot, forecast, whole=snapshot is window) if forecast.servers else None
 
-    def _judge(self, name: str, forecast: Forecast, snapshot: WindowSnapshot, *, live: Forecast | None) -> None:
-        problem = next(find_problems(forecast, snapshot, live=live, limits=self._limits), None)
+    def _try_on_made_up_fleet(self, candidate: Servable, remarks: Remarks) -> None:
+        remarks.remark("no server could be judged: it was tried on a made-up fleet, and held against no measurement")
+        probe = probe_snapshot(candidate.spec)
+        problem = next(
+            find_problems(candidate.forecast(probe), probe, live=None, limits=self._limits, named=True), None
+        )
         if problem:
-            raise ModelRejected(name, check="canary", found=problem, remedy="Look at its training and its weights.")
+            raise _refuse(candidate, problem, None, against=None)
+
+    def _weigh_losses(
+        self, candidate: Servable, live: Servable, window: WindowSnapshot, *, named: bool, remarks: Remarks
+    ) -> None:
+        losses = list(find_losses(candidate, live, sending=window.servers))
+        if losses and self._on_loss == "refuse" and not named:
+            error = ModelRejected(
+                candidate.name,
+                check="loss",
+                found=f"{'; '.join(losses)} (reload.on_loss is refuse)",
+                remedy="Train with what is missing, or name it in `nordiq-watch reload NAME` to load it all the same.",
+            )
+            error.judged_in = _judged_in(window)
+            error.judged_against = live.content_sha256
+            raise error
+        for loss in losses:
+            remarks.warn(loss)
+
+
+class _Trial:
+    """One candidate on one window. blames_live: its last problem was found by comparing it with the live model."""
+
+    def __init__(
+        self,
+        candidate: Servable,
+        live: Servable | None,
+        snapshot: WindowSnapshot,
+        forecast: Forecast,
+        *,
+        published: Forecasting | None,
+        limits: CanaryLimits,
+    ) -> None:
+        self._candidate = candidate
+        self._live = live
+        self._snapshot = snapshot
+        self._forecast = forecast
+        self._limits = limits
+        self._live_forecast = published.forecast if published else live.forecast(snapshot) if live else None
+        self.blames_live = False
+
+    def set_aside(self, remarks: Remarks) -> Forecast:
+        """The forecast without the servers that count for no model."""
+        absurd = find_absurd(self._snapshot, self._candidate.spec.metrics)
+        unforecast: frozenset[str] = frozenset()
+        if self._live is not None and self._live_forecast is not None:
+            encoder = self._live.spec.max_encoder_length
+            unforecast = find_unforecast(self._live_forecast, self._snapshot, encoder=encoder) - absurd
+        for servers, why in (
+            (absurd, "their samples are absurd"),
+            (unforecast, "the live model gives no numbers either"),
+        ):
+            if servers:
+                names = ", ".join(sorted(servers)[:_NAMED]) + (", …" if len(servers) > _NAMED else "")
+                remarks.remark(f"{len(servers)} of {len(self._snapshot.servers)} servers do not count ({names}): {why}")
+        self._snapshot = drop_servers(self._snapshot, absurd | unforecast)
+        return without_servers(self._forecast, absurd | unforecast)
+
+    def find_problems(self, forecast: Forecast, *, named: bool, remarks: Remarks) -> Iterator[str]:
+        spec = self._candidate.spec
+        yield from find_problems(
+            forecast,
+            self._snapshot,
+            live=None,
+            limits=self._limits,
+            named=named,
+            encoder=spec.max_encoder_length,
+        )
+        if named:
+            return
+        backtest = run_backtest(self._candidate, self._snapshot)
+        if not backtest:
+            remarks.remark("p50 was not held against what was measured: the window is too short for it")
+        for test in (backtest or {}).values():
+            yield from test.find_problem(self._limits.max_error)
+        yield from self._find_distances(forecast, backtest or {})
+
+    def _find_distances(self, forecast: Forecast, backtest: dict[str, Backtest]) -> Iterator[str]:
+        """Only where the live model is nearer to what was measured than the candidate: a bad one has no say."""
+        if self._live is None or self._live_forecast is None:
+            return
+        encoder = self._live.spec.max_encoder_length
+        before = {
+            judged.target: judged for judged in split_targets(self._live_forecast, self._snapshot, encoder=encoder)
+        }
+        live_backtest: dict[str, Backtest] | None = None
+        for judged in split_targets(forecast, self._snapshot, encoder=self._candidate.spec.max_encoder_length):
+            live = before.get(judged.target)
+            problem = live and next(find_distance(judged, live, self._limits), None)
+            if not live or not problem:
+                continue
+            if live_backtest is None:
+                live_backtest = run_backtest(self._live, self._snapshot) or {} if backtest else {}
+            ours, theirs = backtest.get(judged.target), live_backtest.get(judged.target)
+            if _is_nearer(ours, theirs) if ours and theirs else _is_nearer_to_levels(judged, live):
+                continue
+            self.blames_live = True
+            yield problem
+
+
+def _is_nearer(ours: Backtest, theirs: Backtest) -> bool:
+    return ours.error <= theirs.error
+
+
+def _is_nearer_to_levels(ours: Judged, theirs: Judged) -> bool:
+    """Where nothing was measured after an origin: whose forecast is nearer to what is measured now."""
+    rows, places = match_servers(ours.servers, theirs.servers)
+    levels = ours.levels[rows, None]
+    return bool(
+        np.median(np.abs(ours.served_p50[rows] - levels)) <= np.median(np.abs(theirs.served_p50[places] - levels))
+    )
+
+
+def _refuse(
+    candidate: Servable, problem: str, snapshot: WindowSnapshot | None, *, against: Servable | None
+) -> ModelRejected:
+    """snapshot: the window that it was judged on; None for a made-up one, which will say the same again."""
+    error = ModelRejected(candidate.name, check="canary", found=problem, remedy="Look at its training and its weights.")
+    error.judged_in = _judged_in(snapshot) if snapshot else None
+    error.judged_against = against.content_sha256 if against else None
+    return error
+
+
+def _judged_in(snapshot: WindowSnapshot) -> tuple[int, int]:
+    """The newest slot of the window, and how many it has."""
+    return snapshot.last_slot, snapshot.values.shape[1]
 
 
 def sample_servers(snapshot: WindowSnapshot, count: int) -> WindowSnapshot:
@@ -92,20 +245,19 @@ def sample_servers(snapshot: WindowSnapshot, count: int) -> WindowSnapshot:
     total = len(snapshot.servers)
     if total <= count:
         return snapshot
-    rows = np.linspace(0, total - 1, count).astype(np.int64)
-    return replace(
-        snapshot,
-        servers=tuple(snapshot.servers[row] for row in rows),
-        profiles=tuple(snapshot.profiles[row] for row in rows),
-        values=snapshot.values[rows],
-        statuses=snapshot.statuses[rows],
-    )
+    return select_servers(snapshot, np.linspace(0, total - 1, count).astype(np.int64).tolist())
 
 
 def find_problems(
-    forecast: Forecast, snapshot: WindowSnapshot, *, live: Forecast | None, limits: CanaryLimits
+    forecast: Forecast,
+    snapshot: WindowSnapshot,
+    *,
+    live: Forecast | None,
+    limits: CanaryLimits,
+    named: bool = False,
+    encoder: int | None = None,
 ) -> Iterator[str]:
-    """Every reason not to trust the forecast, in plain words."""
+    """Every reason not to trust the forecast by itself, and beside the live model's; in plain words."""
     if forecast.values.shape[:2] != (len(forecast.servers), len(forecast.targets)):
         yield f"its output has the shape {forecast.values.shape}"
         return
@@ -113,74 +265,16 @@ def find_problems(
         yield "it forecasts no server, not even of a made-up fleet"
         return
     before = {judged.target: judged for judged in split_targets(live, snapshot)} if live else {}
-    for judged in split_targets(forecast, snapshot):
-        broken = find_broken_servers(judged)
+    by_target = {judged.target: judged for judged in split_targets(forecast, snapshot, encoder=encoder)}
+    for judged in by_target.values():
+        broken = int(find_broken_servers(judged).sum())
         if broken:
             yield f"{judged.target} is not finite for {broken} of {len(judged.servers)} servers"
             continue
-        yield from _find_disorder(judged, limits)
-        yield from _find_impossible(judged, limits)
+        yield from find_nonsense(judged, limits)
+        if not named:
+            yield from find_deafness(judged)
         if judged.target in before:
-            yield from _find_distance(judged, before[judged.target], limits)
-
-
-def split_targets(forecast: Forecast, snapshot: WindowSnapshot) -> Iterator[Judged]:
-    """The forecast target by target, of the snapshot's servers where that target was measured at all."""
-    row_of = {server: row for row, server in enumerate(snapshot.servers)}
-    known = [index for index, server in enumerate(forecast.servers) if server in row_of]
-    names = np.array([forecast.servers[index] for index in known], dtype=object)
-    rows = [row_of[name] for name in names]
-    lower, middle, upper = (forecast.quantiles.index(quantile) for quantile in LEVELS)
-    for index, target in enumerate(forecast.targets):
-        measured = snapshot.values[rows][:, :, snapshot.metrics.index(target)]
-        kept = np.isfinite(measured).any(axis=1)
-        if kept.any():
-            values = forecast.values[known, index][kept]
-            by_quantile = (values[..., lower], values[..., middle], values[..., upper])
-            yield Judged(target, tuple(names[kept]), measured[kept], *by_quantile)
-
-
-def find_broken_servers(judged: Judged) -> int:
-    """How many servers have a value that is NaN or infinite."""
-    finite = np.isfinite(judged.p10) & np.isfinite(judged.p50) & np.isfinite(judged.p90)
-    return int((~finite.all(axis=1)).sum())
-
-
-def _find_disorder(judged: Judged, limits: CanaryLimits) -> Iterator[str]:
-    depth = np.maximum(judged.p10 - judged.p50, judged.p50 - judged.p90)
-    share = float((depth > NEGLIGIBLE * judged.scale).mean())
-    if share > limits.max_crossed_share:
-        yield (
-            f"the quantiles of {judged.target} are out of order at {share:.0%} of the points, "
-            f"{limits.max_crossed_share:.0%} are allowed (reload.canary.max_crossed_share)"
-        )
-
-
-def _find_impossible(judged: Judged, limits: CanaryLimits) -> Iterator[str]:
-    metric = describe(judged.target)
-    margin = limits.max_overshoot * judged.scale
-    ceiling = metric.high + margin if np.isfinite(metric.high) else UNBOUNDED_GROWTH * judged.scale
-    floor = metric.low - margin
-    lowest, highest = float(judged.p50.min()), float(judged.p50.max())
-    if lowest < floor or highest > ceiling:
-        yield (
-            f"{judged.target} is forecast from {lowest:.4g} to {highest:.4g}{metric.unit and ' ' + metric.unit}, "
-            f"{floor:.4g} to {ceiling:.4g} is allowed (reload.canary.max_overshoot)"
-        )
-
-
-def _find_distance(judged: Judged, live: Judged, limits: CanaryLimits) -> Iterator[str]:
-    """Median distance of the two p50 in units of the live band: robust against a few servers that really differ."""
-    steps = min(judged.p50.shape[1], live.p50.shape[1])
-    rows = [live.servers.index(server) for server in judged.servers if server in live.servers]
-    kept = [server in live.servers for server in judged.servers]
-    if not rows:
-        return
-    difference = float(np.median(np.abs(judged.p50[kept, :steps] - live.p50[rows, :steps])))
-    width = float(np.median(live.p90[rows, :steps] - live.p10[rows, :steps]))
-    distance = difference / max(width, NEGLIGIBLE * judged.scale)
-    if distance > limits.max_distance:
-        yield (
-            f"{judged.target} is {difference:.4g}{describe(judged.target).unit} away from the live model's, "
-            f"{distance:.1f} times its p10 to p90, {limits.max_distance:g} are allowed (reload.canary.max_distance)"
-        )
+            yield from find_distance(judged, before[judged.target], limits)
+    if not named:
+        yield from find_exchanged(by_target)

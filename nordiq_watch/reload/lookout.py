@@ -6,13 +6,14 @@ Belongs to the reload worker's thread. Hears nothing of events: it judges what i
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nordiq_watch.errors import StorageError, TransientModelError
 from nordiq_watch.records import Verdict, Version
 from nordiq_watch.reload.catalogue import Catalogue
 from nordiq_watch.reload.policy import Situation, newer_than_live, next_to_load
+from nordiq_watch.reload.refusals import find_gone, find_outdated
 from nordiq_watch.reload.sightings import Sighting, Sightings
 from nordiq_watch.storage.decisions import DecisionStore
 
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 
 _FIRST_RETRY_SECONDS = 1.0
 _LONGEST_RETRY_SECONDS = 60.0
+_PIN = "the pin"
+"""What was told of it, beside what was told of each version. No version has such a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class Retry:
 class Lookout:
     """`look_at` is the monotonic time of the next look that is worth it; None = not before something changes.
 
-    `new_drop` makes the ids of drops.
+    `new_drop` makes the ids of drops. `newest_slot` is the window's; without it, no refusal is outdated by new samples.
     """
 
     def __init__(
@@ -46,7 +49,9 @@ class Lookout:
         settle_seconds: float,
         clock: Callable[[], float],
         new_drop: Callable[[], str],
+        newest_slot: Callable[[], int | None] | None = None,
     ) -> None:
+        self._newest_slot = newest_slot
         self._catalogue = catalogue
         self._store = store
         self._settle_seconds = settle_seconds
@@ -57,7 +62,9 @@ class Lookout:
         self._has_looked = False
         self.look_at: float | None = None
 
-    def choose(self, *, live: str | None, live_fingerprint: str | None) -> Version | None:
+    def choose(
+        self, *, live: str | None, live_fingerprint: str | None, live_sha256: str | None = None
+    ) -> Version | None:
         """The version that ought to be live and is not; None if all is as it should be, or not ready yet."""
         self.look_at = None
         try:
@@ -66,11 +73,13 @@ class Lookout:
             self._tell_unlisted(error)
             return None
         self._forget_all_but({version.name for version in versions})
+        self._forget_refusals({version.name for version in versions}, live_sha256)
         loadable = [version for version in versions if self._is_loadable(version, live, live_fingerprint)]
         self._has_looked = True
         target = next_to_load(loadable, self._situation(live, live_fingerprint))
         if target is None:
             self._tell_what_a_pin_holds_back(loadable, live)
+        self._tell_if_the_pinned_is_gone(versions, live, target)
         return target
 
     def sighting(self, name: str) -> Sighting | None:
@@ -168,8 +177,35 @@ class Lookout:
     def _forget_all_but(self, names: set[str]) -> None:
         self._sightings.forget_all_but(names)
         for known in (self._retries, self._told):
-            for name in known.keys() - names:
+            for name in known.keys() - names - {_PIN}:
                 del known[name]
+
+    def _forget_refusals(self, names: set[str], live_sha256: str | None) -> None:
+        refusals = self._store.current.refusals
+        outdated: set[str] = set()
+        if self._newest_slot is not None:
+            outdated = find_outdated(refusals, names, newest_slot=self._newest_slot(), live_sha256=live_sha256)
+        for name in sorted(outdated):
+            log.info("%s gets a new try: what it was refused for is gone (%s)", name, refusals[name].reason)
+        self._store.save(self._store.current.without_refusals(outdated | find_gone(refusals, names)))
+
+    def _tell_if_the_pinned_is_gone(
+        self, versions: Sequence[Version], live: str | None, target: Version | None
+    ) -> None:
+        pinned = self._store.current.pinned
+        if not versions or pinned is None or any(version.name == pinned for version in versions):
+            self._told.pop(_PIN, None)
+            return
+        now = target.name if target else live
+        if self._is_news(_PIN, f"{pinned} {now}"):
+            then = "a restart would load another version" if now == pinned else f"{now or 'no version'} is live instead"
+            log.warning(
+                "%s is pinned, but its directory is gone: %s, and newer drops wait. Bring it back, or end the pin with "
+                "unpin.",
+                pinned,
+                then,
+                extra=self._facts(pinned),
+            )
 
     def _tell_unlisted(self, error: StorageError) -> None:
         """Nobody knows what is there: the live model goes on, and what is known of the versions is kept."""

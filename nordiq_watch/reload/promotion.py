@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from nordiq_watch.artifact.reader import ModelFiles
 from nordiq_watch.errors import ModelRejected
 from nordiq_watch.live.published import Live
 from nordiq_watch.live.servable import Servable
@@ -35,6 +36,21 @@ class Answers(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """On which terms a version is proven.
+
+    named: a person named it. trusted_sha256: the content of the version that was live when the daemon stopped. Both
+    need only be whole, finite and possible.
+    """
+
+    named: bool = False
+    trusted_sha256: str | None = None
+
+
+_STRANGER = Terms()
+
+
+@dataclass(frozen=True, slots=True)
 class Proven:
     """A servable that may go live, and its forecast of the live window, if there was one to make."""
 
@@ -59,24 +75,36 @@ class Promotion:
         self._answers = answers
         self._keep_previous = keep_previous
 
-    def prove(self, version: Version, attempt: Attempt, *, generation: int, known_bad: Refusal | None) -> Proven:
-        """Reads, checks, builds and tries the version. Raises ModelRejected or Unchanged; nothing live was touched."""
-        with memory_errors(version.name):
-            return self._prove(version, attempt, generation=generation, known_bad=known_bad)
+    def prove(
+        self,
+        version: Version,
+        attempt: Attempt,
+        *,
+        generation: int,
+        known_bad: Refusal | None,
+        terms: Terms = _STRANGER,
+    ) -> Proven:
+        """Reads, checks, builds and tries the version. Raises ModelRejected or Unchanged; nothing live was touched.
 
-    def _prove(self, version: Version, attempt: Attempt, *, generation: int, known_bad: Refusal | None) -> Proven:
-        self._room.make_for(version, facts=facts_of(attempt.record))
-        with attempt.stage("verified"):
-            files = self._loader.read(version)
-            self._compare(version, files.content_sha256, known_bad)
-        try:
-            with attempt.stage("loaded"):
-                candidate = self._loader.build(version, files, generation=generation)
-            with attempt.stage("canary"):
-                return self._try(candidate)
-        except ModelRejected as error:
-            error.content_sha256 = files.content_sha256
-            raise
+        known_bad: what it was refused for before, if that still holds.
+        """
+        with memory_errors(version.name):
+            self._room.make_for(version, facts=facts_of(attempt.record))
+            with attempt.stage("verified"):
+                files = self._loader.read(version)
+                self._compare(version, files.content_sha256, known_bad)
+            named = terms.named or files.content_sha256 == terms.trusted_sha256
+            try:
+                return self._try(version, files, attempt, generation=generation, named=named)
+            except ModelRejected as error:
+                error.content_sha256 = files.content_sha256
+                raise
+
+    def _try(self, version: Version, files: ModelFiles, attempt: Attempt, *, generation: int, named: bool) -> Proven:
+        with attempt.stage("loaded"):
+            candidate = self._loader.build(version, files, generation=generation)
+        with attempt.stage("canary"):
+            return self._place(candidate, attempt, named=named)
 
     def _compare(self, version: Version, content_sha256: str, known_bad: Refusal | None) -> None:
         """Bytes that are live need no reload, and bytes that were bad under other times are bad still."""
@@ -93,20 +121,23 @@ class Promotion:
             error.content_sha256 = content_sha256
             raise error
 
-    def _try(self, candidate: Servable) -> Proven:
+    def _place(self, candidate: Servable, attempt: Attempt, *, named: bool) -> Proven:
         """In host memory first: what a broken model does to a GPU can end the whole process."""
-        first = self._canary.check(candidate, against=self._live.peek())
+        first = self._check(candidate, attempt, named=named)
         placed = self._room.place(candidate)
         if placed is candidate:
             return Proven(candidate, first)
         try:
-            return Proven(placed, self._canary.check(placed, against=self._live.peek()))
+            return Proven(placed, self._check(placed, attempt, named=named))
         except (ModelRejected, MemoryError) as error:
             failure = error.with_traceback(None)  # its frames hold the weights, where the live ones may need the room
             failure.__context__ = None
         del placed
         self._room.bring_back()
         raise failure
+
+    def _check(self, candidate: Servable, attempt: Attempt, *, named: bool) -> Forecasting | None:
+        return self._canary.check(candidate, against=self._live.peek(), named=named, remarks=attempt)
 
     def put_live(self, proven: Proven, attempt: Attempt, *, keep_previous: bool = True) -> Servable | None:
         """The swap, and the first answer. Returns the model that was live before."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from math import inf
-from typing import Literal
 
 from nordiq_watch.errors import ModelRejected, StorageError, TransientModelError
 from nordiq_watch.events import (
@@ -30,8 +29,9 @@ from nordiq_watch.reload.history import ReloadHistory
 from nordiq_watch.reload.jobs import Job, LoadLatest, LoadVersion, LookAgain, RollBack, Unpin
 from nordiq_watch.reload.loader import NotWholeYet
 from nordiq_watch.reload.lookout import Lookout
-from nordiq_watch.reload.promotion import Promotion, Proven, Unchanged
+from nordiq_watch.reload.promotion import Promotion, Proven, Terms, Unchanged
 from nordiq_watch.reload.queue import ReloadQueue, Ticket
+from nordiq_watch.reload.refusals import Refusals
 from nordiq_watch.storage.decisions import DecisionStore, Refusal
 from nordiq_watch.worker import LONGEST_PAUSE_OF_REQUIRED, ROUND_SECONDS, Worker
 
@@ -72,6 +72,7 @@ class ReloadWorker(Worker):
         self._clock = clock
         self._wall_clock = wall_clock
         self._pause = pause
+        self._refusals = Refusals(store, wall_clock=wall_clock)
         self._live_fingerprint: str | None = None
         self._looked_at = -inf
         self.running: Ticket | None = None
@@ -146,11 +147,13 @@ class ReloadWorker(Worker):
         ticket = self.running
         if ticket is None or ticket.record.state == "finished":
             return
-        reason = f"internal: {type(error).__name__}, the log has the rest"
-        version = self._catalogue.find(ticket.record.version or "")
+        name = ticket.record.version or ""
+        found = f"{type(error).__name__}, the log has the rest"
+        refused = ModelRejected(name, check="internal", found=found, remedy="Report it.")
+        version = self._catalogue.find(name)
         if version is not None and version.name != self._live_name:
-            self._refuse(version, reason, content_sha256=None)
-        self._finish(self._begin(ticket), "rejected", reason)
+            self._remember(version, refused)
+        self._finish(self._begin(ticket), "rejected", refused.reason)
 
     # What the watcher asks for
 
@@ -159,7 +162,12 @@ class ReloadWorker(Worker):
         if too_early > 0:
             self._pause(too_early)
         self._looked_at = self._clock()
-        target = self._lookout.choose(live=self._live_name, live_fingerprint=self._live_fingerprint)
+        live = self._live.peek()
+        target = self._lookout.choose(
+            live=self._live_name,
+            live_fingerprint=self._live_fingerprint,
+            live_sha256=live.content_sha256 if live else None,
+        )
         if target is None:
             return
         attempt = self._begin(self._queue.new_ticket(job))
@@ -168,7 +176,17 @@ class ReloadWorker(Worker):
             attempt.note("seen", 0.0)
             attempt.note("complete", sighting.complete_at - sighting.first_seen)
             attempt.note("queued", self._clock() - sighting.complete_at)
-        if not self._promote(target, attempt, known_bad=self._store.current.refusals.get(target.name)):
+        decisions = self._store.current
+        promoted = self._promote(
+            target,
+            attempt,
+            known_bad=decisions.refusals.get(target.name),
+            terms=Terms(
+                named=target.name == decisions.pinned,
+                trusted_sha256=decisions.live_sha256 if live is None and target.name == decisions.live else None,
+            ),
+        )
+        if not promoted:
             self._queue.submit(job)  # the next best version may be loadable
 
     # What people ask for
@@ -200,7 +218,7 @@ class ReloadWorker(Worker):
         elif not self._stands_still(version, verdict):
             self._reject(attempt, version, check="layout", reason="incomplete: it is still being written")
         else:
-            self._promote(version, attempt, once_live=lambda: self._pin(pin))
+            self._promote(version, attempt, terms=Terms(named=pin is not None), once_live=lambda: self._pin(pin))
 
     def _stands_still(self, version: Version, verdict: Verdict) -> bool:
         """Waits out the settle time of a directory without hashes; False if it changed meanwhile."""
@@ -234,9 +252,15 @@ class ReloadWorker(Worker):
         if restored is None:
             return
         reason = f"rolled back to {target}"
-        refusal = self._refusal("quarantined", left.version, reason, left.content_sha256)
+        refusal = self._refusals.quarantine(left.version, reason, content_sha256=left.content_sha256)
         self._store.save(
-            self._store.current.with_rollback(left.name, to=target, generation=restored.generation, refusal=refusal)
+            self._store.current.with_rollback(
+                left.name,
+                to=target,
+                generation=restored.generation,
+                refusal=refusal,
+                content_sha256=restored.servable.content_sha256,
+            )
         )
         self._promotion.put_live(restored, attempt, keep_previous=False)
         self._live_fingerprint = restored.servable.version.fingerprint
@@ -250,7 +274,9 @@ class ReloadWorker(Worker):
             self._finish(attempt, "not_found", f"{name}, the version before, is no longer in the models directory")
             return None
         try:
-            return self._promotion.prove(version, attempt, generation=self._next_generation, known_bad=None)
+            return self._promotion.prove(
+                version, attempt, generation=self._next_generation, known_bad=None, terms=Terms(named=True)
+            )
         except ModelRejected as error:
             self._reject(attempt, version, check=error.check, reason=error.reason)
             return None
@@ -262,6 +288,7 @@ class ReloadWorker(Worker):
         version: Version,
         attempt: Attempt,
         *,
+        terms: Terms,
         known_bad: Refusal | None = None,
         once_live: Callable[[], None] = lambda: None,
     ) -> bool:
@@ -271,7 +298,9 @@ class ReloadWorker(Worker):
         """
         attempt.choose(version.name, drop=self._lookout.drop_of(version.name))
         try:
-            proven = self._promotion.prove(version, attempt, generation=self._next_generation, known_bad=known_bad)
+            proven = self._promotion.prove(
+                version, attempt, generation=self._next_generation, known_bad=known_bad, terms=terms
+            )
         except Unchanged:
             self._live_fingerprint = version.fingerprint
             self._lookout.conclude_live(version)
@@ -282,7 +311,8 @@ class ReloadWorker(Worker):
             self._remember(version, error)
             self._reject(attempt, version, check=error.check, reason=error.reason)
             return False
-        self._store.save(self._store.current.with_live(version.name, proven.generation))
+        content_sha256 = proven.servable.content_sha256
+        self._store.save(self._store.current.with_live(version.name, proven.generation, content_sha256=content_sha256))
         replaced = self._promotion.put_live(proven, attempt)
         self._live_fingerprint = version.fingerprint
         self._lookout.conclude_live(version)
@@ -303,6 +333,8 @@ class ReloadWorker(Worker):
                 reload_id=record.id,
                 stages=record.stages,
                 drop=record.drop,
+                remarks=record.remarks,
+                warnings=record.warnings,
             )
         )
 
@@ -311,33 +343,8 @@ class ReloadWorker(Worker):
         if isinstance(error, TransientModelError):
             self._lookout.postpone(version, error)
         elif not (isinstance(error, NotWholeYet) and self._lookout.distrust_hashes(version)):
-            self._refuse(version, error.reason, content_sha256=error.content_sha256)
-
-    def _refuse(self, version: Version, reason: str, *, content_sha256: str | None) -> None:
-        """The same bytes stay refused for what they were refused for; a quarantine stays until its version is live."""
-        known = self._store.current.refusals.get(version.name)
-        refusal = self._refusal("rejected", version, reason, content_sha256)
-        if known is not None and known.content_sha256 is not None and known.content_sha256 == content_sha256:
-            refusal = self._refusal(known.state, version, known.reason, content_sha256)
-        elif known is not None and known.state == "quarantined":
-            refusal = self._refusal("quarantined", version, reason, known.content_sha256)
-        self._store.save(self._store.current.with_refusal(version.name, refusal))
-        self._lookout.conclude_refused(version)
-
-    def _refusal(
-        self,
-        state: Literal["rejected", "quarantined"],
-        version: Version,
-        reason: str,
-        content_sha256: str | None,
-    ) -> Refusal:
-        return Refusal(
-            state=state,
-            fingerprint=version.fingerprint,
-            reason=reason,
-            at=self._wall_clock(),
-            content_sha256=content_sha256,
-        )
+            self._refusals.note(version, error)
+            self._lookout.conclude_refused(version)
 
     def _reject(self, attempt: Attempt, version: Version, *, check: str, reason: str) -> None:
         self._finish(attempt, "rejected", reason)

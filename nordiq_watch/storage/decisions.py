@@ -6,6 +6,7 @@ Written by the reload worker alone, whole and atomically, after every change.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +26,9 @@ class Refusal(Struct, frozen=True, kw_only=True):
 
     rejected: it failed a check. quarantined: the operator rolled it back. It holds for as long as the directory's
     fingerprint is the one seen then, and beyond that while the bytes are (`content_sha256`, None if never read whole).
+    judged_in: the newest slot of the window that it was judged on, and how many slots that has: the refusal is over
+    when they have all left the window. judged_against: the content of the live model beside which it was refused: it is
+    over when another one is live. None where its bytes alone decided.
     """
 
     state: Literal["rejected", "quarantined"]
@@ -32,10 +36,13 @@ class Refusal(Struct, frozen=True, kw_only=True):
     reason: str
     at: float
     content_sha256: str | None = None
+    judged_in: tuple[int, int] | None = None
+    judged_against: str | None = None
 
 
 class Decisions(Struct, frozen=True, kw_only=True):
-    """pinned: the version that the operator named. lineage: versions that were live, the last is the live one.
+    """pinned: the version that the operator named. lineage: versions that were live, the last is the live one;
+    live_sha256: that one's content.
 
     generation: the number of the last swap; it never goes back, not even over a restart. judge: the mark of the program
     and of the settings that the versions were held against.
@@ -46,6 +53,7 @@ class Decisions(Struct, frozen=True, kw_only=True):
     generation: int = 0
     refusals: dict[str, Refusal] = {}
     judge: str = ""
+    live_sha256: str | None = None
 
     @property
     def live(self) -> str | None:
@@ -59,16 +67,25 @@ class Decisions(Struct, frozen=True, kw_only=True):
     def quarantined(self) -> frozenset[str]:
         return frozenset(name for name, refusal in self.refusals.items() if refusal.state == "quarantined")
 
-    def with_live(self, version: str, generation: int) -> Decisions:
+    def with_live(self, version: str, generation: int, *, content_sha256: str | None = None) -> Decisions:
         """`version` went live: its refusal, if any, is over."""
         past = tuple(name for name in self.lineage if name != version)
         refusals = {name: refusal for name, refusal in self.refusals.items() if name != version}
         return msgspec.structs.replace(
-            self, lineage=(*past, version)[-_LINEAGE_LENGTH:], generation=generation, refusals=refusals
+            self,
+            lineage=(*past, version)[-_LINEAGE_LENGTH:],
+            generation=generation,
+            refusals=refusals,
+            live_sha256=content_sha256,
         )
 
     def with_refusal(self, version: str, refusal: Refusal) -> Decisions:
         return msgspec.structs.replace(self, refusals={**self.refusals, version: refusal})
+
+    def without_refusals(self, versions: Collection[str]) -> Decisions:
+        """The refusals of these versions are over."""
+        kept = {name: refusal for name, refusal in self.refusals.items() if name not in versions}
+        return msgspec.structs.replace(self, refusals=kept)
 
     def with_judge(self, mark: str) -> Decisions:
         """Another program, or other settings, may take what was rejected; what the operator left stays away."""
@@ -77,11 +94,20 @@ class Decisions(Struct, frozen=True, kw_only=True):
         kept = {name: refusal for name, refusal in self.refusals.items() if refusal.state != "rejected"}
         return msgspec.structs.replace(self, judge=mark, refusals=kept)
 
-    def with_rollback(self, left: str, *, to: str, generation: int, refusal: Refusal) -> Decisions:
+    def with_rollback(
+        self, left: str, *, to: str, generation: int, refusal: Refusal, content_sha256: str | None = None
+    ) -> Decisions:
         """`to` is live again, `left` stays away and a pin on it ends. Both may be one name with different bytes."""
         past = tuple(name for name in self.lineage if name not in (left, to))
         refusals = {name: known for name, known in self.refusals.items() if name != to} | {left: refusal}
-        return msgspec.structs.replace(self, lineage=(*past, to), generation=generation, refusals=refusals, pinned=None)
+        return msgspec.structs.replace(
+            self,
+            lineage=(*past, to),
+            generation=generation,
+            refusals=refusals,
+            pinned=None,
+            live_sha256=content_sha256,
+        )
 
     def with_pin(self, version: str | None) -> Decisions:
         return msgspec.structs.replace(self, pinned=version)

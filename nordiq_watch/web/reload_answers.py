@@ -66,6 +66,8 @@ def answer_finished(record: ReloadRecord, shown: Shown) -> Reply:
     assert record.outcome is not None  # finished records have one
     wording = _BY_OUTCOME[record.outcome]
     fields = {**wording.fields(record, shown), "id": record.id}
+    if record.warnings:
+        fields["warnings"] = record.warnings
     if wording.status < 400:
         return {"success": True, "message": wording.says, **fields}, wording.status
     reason = record.reason or wording.says
@@ -102,6 +104,8 @@ def describe_reload(record: ReloadRecord, shown: Shown) -> Body:
         "drop": record.drop,
         "outcome": record.outcome,
         "reason": record.reason,
+        "remarks": record.remarks,
+        "warnings": record.warnings,
         "previous_model": _show(record.previous, shown),
         "current_model": _show(record.current, shown),
         "created_at": write_time(record.created_at),

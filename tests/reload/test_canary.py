@@ -81,8 +81,8 @@ def test_what_cannot_be(p50: float, word: str) -> None:
 
 def test_far_from_the_live_model() -> None:
     live = forecast_of(49.5, 50, 50.5)
-    found = problems(forecast_of(79, 80, 81), live=live)
-    assert "30% away from the live model's, 30.0 times its p10 to p90, 20 are allowed" in found[0]
+    found = problems(forecast_of(79.5, 80, 80.5), live=live)
+    assert "30% away from the live model's, 30.0 times the wider p10 to p90, 20 are allowed" in found[0]
     assert problems(forecast_of(60, 65, 70), live=live) == []
 
 

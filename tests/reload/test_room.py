@@ -197,7 +197,7 @@ class FailingThere:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    def check(self, candidate: Servable, *, against: Servable | None) -> None:
+    def check(self, candidate: Servable, **_: object) -> None:
         if candidate.predictor.device == "cuda":
             raise self.error
 

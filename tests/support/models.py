@@ -6,6 +6,7 @@ Its output layer ignores the rest of the network: p10, p50, p90 are the server's
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,15 +67,17 @@ def larger_spec() -> ModelSpec:
     return msgspec.structs.replace(spec, network=network)
 
 
-def tiny_weights(spec: ModelSpec, *, seed: int = 0, shift: float = 0.0, band: float = 1.0) -> bytes:
-    """A safetensors file for `spec`; `shift` and `band` decide what the network answers."""
+def tiny_weights(
+    spec: ModelSpec, *, seed: int = 0, shift: float = 0.0, band: float = 1.0, bias: Sequence[float] = ()
+) -> bytes:
+    """A safetensors file for `spec`; `shift` and `band`, or `bias`, decide what the network answers."""
     torch.manual_seed(seed)
     network = TemporalFusionTransformer(spec.network)
     layers = network.output_layer if len(spec.targets) > 1 else [network.output_layer]
     with torch.no_grad():
         for layer in layers:
             layer.weight.zero_()
-            layer.bias.copy_(torch.tensor([shift - band, shift, shift + band]))
+            layer.bias.copy_(torch.tensor(bias or [shift - band, shift, shift + band]))
     return safetensors.torch.save({name: tensor.clone() for name, tensor in network.state_dict().items()})
 
 

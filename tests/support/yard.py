@@ -14,7 +14,7 @@ from nordiq_watch.config import CanaryLimits
 from nordiq_watch.events import EventBus, ModelQuarantined, ModelRejectedEvent, ModelWentLive, PinChanged
 from nordiq_watch.live.published import Live
 from nordiq_watch.records import Forecasting, ReloadRecord, WindowSnapshot
-from nordiq_watch.reload.canary import Canary
+from nordiq_watch.reload.canary import Canary, OnLoss
 from nordiq_watch.reload.catalogue import Catalogue
 from nordiq_watch.reload.desk import ReloadDesk
 from nordiq_watch.reload.history import ReloadHistory
@@ -75,7 +75,10 @@ class Yard:
     snapshot: WindowSnapshot = field(default_factory=full_window)
     events: list[object] = field(default_factory=list)
     answers: Answered = field(default_factory=lambda: Answered())
+    metrics: tuple[str, ...] = METRICS
     policy: Policy = "auto"
+    on_loss: OnLoss = "warn"
+    keeps_previous: bool = True
     free_bytes: int = 2**40
     measure_free: Callable[[], int] | None = None
     on_pause: Callable[[], None] = lambda: None
@@ -91,7 +94,7 @@ class Yard:
         bus = EventBus()
         for kind in (ModelWentLive, ModelRejectedEvent, ModelQuarantined, PinChanged):
             bus.subscribe(kind, self.events.append)
-        requirements = Requirements(metrics=METRICS, interval_seconds=300, window_length=ENCODER)
+        requirements = Requirements(metrics=self.metrics, interval_seconds=300, window_length=ENCODER)
         self.loader = loader or Loader(requirements)
         self.live = Live()
         self.store = DecisionStore(self.state_dir / "decisions.json")
@@ -104,13 +107,19 @@ class Yard:
             settle_seconds=SETTLE_SECONDS,
             clock=clock,
             new_drop=lambda: f"drop-{next(self.drops)}",
+            newest_slot=lambda: self.snapshot.last_slot if self.snapshot.servers else None,
         )
         self.worker = ReloadWorker(
             catalogue=self.catalogue,
             lookout=self.lookout,
             promotion=Promotion(
                 self.loader,
-                Canary(CanaryLimits(), snapshot=lambda: self.snapshot, latest=lambda: None),
+                Canary(
+                    CanaryLimits(),
+                    snapshot=lambda: self.snapshot,
+                    latest=lambda: None,
+                    on_loss=self.on_loss,
+                ),
                 self.live,
                 room=Room(
                     self.policy,
@@ -120,7 +129,7 @@ class Yard:
                     free_device_bytes=lambda: 0,
                 ),
                 answers=self.answers,
-                keep_previous=True,
+                keep_previous=self.keeps_previous,
             ),
             live=self.live,
             store=self.store,

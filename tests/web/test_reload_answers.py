@@ -125,7 +125,9 @@ def test_an_accepted_reload_says_where_to_look():
 
 def test_a_reload_is_described_whole():
     stages = (Stage("queued", 0.001), Stage("read", 0.25))
-    assert describe_reload(finished("loaded", current=NEW, stages=stages, drop="5f0c91d2"), shown) == {
+    assert describe_reload(
+        finished("loaded", current=NEW, stages=stages, drop="5f0c91d2", warnings=("less",)), shown
+    ) == {
         "id": 7,
         "trigger": "api",
         "state": "finished",
@@ -134,6 +136,8 @@ def test_a_reload_is_described_whole():
         "drop": "5f0c91d2",
         "outcome": "loaded",
         "reason": None,
+        "remarks": (),
+        "warnings": ("less",),
         "previous_model": f"models/{OLD}",
         "current_model": f"models/{NEW}",
         "created_at": "2025-01-30T14:06:40+00:00",

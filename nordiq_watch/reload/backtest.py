@@ -1,0 +1,125 @@
+"""What a model would have said in the middle of the window, held against what was measured since.
+
+Unlike the live model's forecast, measurements know no bad model: a good one gets past a bad one that is live.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nordiq_watch.live.servable import Servable
+from nordiq_watch.metrics import UNKNOWN_STATUS, describe
+from nordiq_watch.network.checks import required_samples
+from nordiq_watch.quantiles import LEVELS, clip_to_possible
+from nordiq_watch.records import DoubleArray, Forecast, WindowSnapshot
+from nordiq_watch.reload.judged import typical_peak
+from nordiq_watch.spec import ModelSpec
+
+SLACK = 0.02
+"""Share of the metric's width by which a forecast may always be wrong: where nothing moves, last value is never."""
+_FEWEST_STEPS = 3
+"""With fewer measurements after the origin, or the whole horizon of a model that has fewer, nothing is judged."""
+_MEDIAN = LEVELS[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    """Mean absolute errors of one target over the measured steps after the origin, (servers,): p50's and last value's.
+
+    scale: the metric's width. broken: servers with a forecast that is not finite; they are not in the errors.
+    """
+
+    target: str
+    errors: DoubleArray
+    last_value_errors: DoubleArray
+    scale: float
+    broken: int
+
+    @property
+    def error(self) -> float:
+        return float(self.errors.mean()) if len(self.errors) else np.inf
+
+    def find_problem(self, max_error: float) -> Iterator[str]:
+        """The server where the model is worst beside last value is left out, if there are others."""
+        if self.broken > (len(self.errors) > 0):
+            yield f"{self.target} is not finite for {self.broken} servers in the middle of the window"
+            return
+        errors, beside = self.errors, self.last_value_errors
+        if len(errors) > 1:
+            worst = int(np.argmax(errors - max_error * beside))
+            errors, beside = np.delete(errors, worst), np.delete(beside, worst)
+        allowed = max_error * float(beside.mean()) + SLACK * self.scale
+        if float(errors.mean()) > allowed:
+            unit = describe(self.target).unit
+            yield (
+                f"{self.target} would have been {errors.mean():.4g}{unit} away from what was measured since the middle "
+                f"of the window, last value {beside.mean():.4g}{unit}; {allowed:.4g}{unit} is allowed "
+                "(reload.canary.max_error)"
+            )
+
+
+def choose_origin(snapshot: WindowSnapshot, spec: ModelSpec) -> int | None:
+    """The earliest column at which half of the servers have `min_encoder_length` samples in the encoder before it.
+
+    None where the window is too short: too few columns are left after it.
+    """
+    columns = [snapshot.metrics.index(metric) for metric in spec.metrics]
+    sampled = np.isfinite(snapshot.values[..., columns]).any(axis=2).cumsum(axis=1)  # (servers, slots)
+    before = np.zeros_like(sampled)
+    before[:, spec.max_encoder_length :] = sampled[:, : -spec.max_encoder_length]
+    enough = sampled - before >= required_samples(spec)
+    reached = enough.argmax(axis=1)[enough.any(axis=1)]
+    if not len(reached):
+        return None
+    origin = int(np.quantile(reached, 0.5, method="lower"))
+    left = snapshot.values.shape[1] - 1 - origin
+    return origin if left >= min(_FEWEST_STEPS, spec.max_prediction_length) else None
+
+
+def cut_at(snapshot: WindowSnapshot, origin: int) -> WindowSnapshot:
+    """The window as it was when column `origin` was the newest one; what was older than the window is not known."""
+    later = snapshot.values.shape[1] - 1 - origin
+    values = np.full_like(snapshot.values, np.nan)
+    statuses = np.full_like(snapshot.statuses, UNKNOWN_STATUS)
+    values[:, later:] = snapshot.values[:, : origin + 1]
+    statuses[:, later:] = snapshot.statuses[:, : origin + 1]
+    return replace(snapshot, values=values, statuses=statuses, last_slot=snapshot.last_slot - later)
+
+
+def run_backtest(model: Servable, snapshot: WindowSnapshot) -> dict[str, Backtest] | None:
+    """By target; None where the window is too short. A target that was not measured afterwards is not in it."""
+    origin = choose_origin(snapshot, model.spec)
+    if origin is None:
+        return None
+    forecast = model.forecast(cut_at(snapshot, origin))
+    if not forecast.servers:
+        return None
+    tests = (_test_target(forecast, snapshot, index, origin=origin) for index in range(len(forecast.targets)))
+    return {test.target: test for test in tests if test is not None}
+
+
+def _test_target(forecast: Forecast, snapshot: WindowSnapshot, index: int, *, origin: int) -> Backtest | None:
+    target = forecast.targets[index]
+    row_of = {name: row for row, name in enumerate(snapshot.servers)}
+    series = snapshot.values[[row_of[name] for name in forecast.servers], :, snapshot.metrics.index(target)]
+    past, truth = series[:, : origin + 1], series[:, origin + 1 :][:, : forecast.values.shape[2]]
+    known = np.isfinite(past).any(axis=1) & np.isfinite(truth).any(axis=1)
+    if not known.any():
+        return None
+    past, truth = past[known], truth[known]
+    newest = past.shape[1] - 1 - np.argmax(np.isfinite(past[:, ::-1]), axis=1)
+    last = past[np.arange(len(past)), newest]
+    p50 = forecast.values[known, index][:, : truth.shape[1], forecast.quantiles.index(_MEDIAN)]
+    p50 = clip_to_possible(p50[:, None], (target,))[:, 0]
+    whole = np.isfinite(p50).all(axis=1)
+    metric = describe(target)
+    return Backtest(
+        target=target,
+        errors=np.nanmean(np.abs(p50 - truth)[whole], axis=1, dtype=np.float64),
+        last_value_errors=np.nanmean(np.abs(last[:, None] - truth)[whole], axis=1, dtype=np.float64),
+        scale=typical_peak(past) if metric.is_open_ended else metric.high - metric.low,
+        broken=int((~whole).sum()),
+    )
