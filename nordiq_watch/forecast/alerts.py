@@ -237,9 +237,16 @@ def _message(risk: FleetRisk, row: int, *, seconds: float | None, basis: str | N
     if basis == "now":
         return f"{measured}, critical is {critical:g}{unit}"
     if seconds is None:
-        return f"{measured}; critical is {critical:g}{unit}, not in sight"
+        return f"{measured}; critical is {critical:g}{unit}, {_why_no_time(risk, row, column)}"
     sure = "is expected to" if basis == "p50" else "may"
     return f"{measured} and {sure} reach {critical:g}{unit} in {describe_seconds(seconds)} ({basis})"
+
+
+def _why_no_time(risk: FleetRisk, row: int, column: int) -> str:
+    """A threshold that nothing was forecast of is not out of sight: it is not looked for."""
+    if not risk.is_target[column]:
+        return "not forecast by the live model"
+    return "not in sight" if risk.is_forecast[row, column] else "not forecast for this server"
 
 
 def describe_seconds(seconds: float) -> str:

@@ -18,7 +18,8 @@ _HIGH = LEVELS.index("warning")
 def describe_environment(risk: FleetRisk) -> dict[str, Any]:
     """Chance of an incident, how many servers are at high risk (warning or worse), and the share that is healthy.
 
-    fleet_health: percent of the scored servers that are healthy; None if none is scored.
+    fleet_health: percent of the scored servers that are healthy; None if none is scored. not_forecast: metrics with
+    thresholds that are measured and that the live model does not forecast: the chances say nothing of them.
     """
     scored = risk.scores[~np.isnan(risk.scores)]
     levels = level_of(scored)
@@ -29,6 +30,7 @@ def describe_environment(risk: FleetRisk) -> dict[str, Any]:
         **{f"incident_probability_{name}": chance for name, chance in named.items()},
         "high_risk_servers": int(np.count_nonzero(levels >= _HIGH)),
         "total_servers": len(risk.servers),
+        "not_forecast": list(risk.not_forecast),
         "fleet_health": round(100 * float(np.mean(levels == 0)), 1) if len(scored) else None,
     }
 

@@ -44,6 +44,7 @@ class FleetRisk:
     likely_steps, possible_steps (servers, metrics): the first step at which p50 and p90 reach the critical threshold,
     counted from 0; for metrics where low is bad p90 stands for p10.
     probabilities (servers, len(PROBABILITY_HORIZONS)): of an incident, at least.
+    is_target (metrics,): the live model forecasts it. is_forecast (servers, metrics): it does so for this server.
     """
 
     servers: tuple[str, ...]
@@ -60,6 +61,14 @@ class FleetRisk:
     possible_steps: DoubleArray
     probabilities: DoubleArray
     interval_seconds: int
+    is_target: BoolArray
+    is_forecast: BoolArray
+
+    @property
+    def not_forecast(self) -> tuple[str, ...]:
+        """Metrics with thresholds that are measured now and that the live model does not forecast."""
+        scored = np.logical_or.reduce(~np.isnan(self.by_metric), axis=0)
+        return tuple(self.metrics[column] for column in np.flatnonzero(scored & ~self.is_target))
 
 
 def assess_fleet(
@@ -129,7 +138,19 @@ def assess(
         possible_steps=possible,
         probabilities=probabilities,
         interval_seconds=forecast.interval_seconds,
+        is_target=np.array([metric in forecast.targets for metric in metrics], dtype=np.bool_),
+        is_forecast=_is_forecast(forecast, metrics),
     )
+
+
+def _is_forecast(forecast: Forecast, metrics: Sequence[str]) -> BoolArray:
+    """(servers, metrics)."""
+    finite = np.logical_and.reduce(np.isfinite(forecast.values), axis=(2, 3))  # (servers, targets)
+    known = np.zeros((len(forecast.servers), len(metrics)), dtype=np.bool_)
+    for column, metric in enumerate(metrics):
+        if metric in forecast.targets:
+            known[:, column] = finite[:, forecast.targets.index(metric)]
+    return known
 
 
 def _worst_of(by_metric: DoubleArray) -> tuple[DoubleArray, IntArray]:

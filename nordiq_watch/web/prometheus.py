@@ -53,8 +53,20 @@ _ACCURACY: dict[str, tuple[str, Callable[[Tally], float]]] = {
 
 
 _CHECKS = (
-    *("layout", "manifest", "sha256", "signature", "weights", "network", "metrics", "window", "canary"),
-    *("memory", "read"),
+    *(
+        "layout",
+        "manifest",
+        "sha256",
+        "signature",
+        "weights",
+        "network",
+        "metrics",
+        "window",
+        "loss",
+        "canary",
+        "internal",
+    ),
+    *("memory", "read", "internal"),
 )
 
 _NOT_WAITING = ("live", "previous", "quarantined")

@@ -82,6 +82,14 @@ def test_what_an_alert_says() -> None:
     assert desk.book.active[0].message == "mem_used_pct is 91.0 %; critical is 95 %, not in sight"
 
 
+def test_a_metric_that_the_live_model_does_not_forecast_is_not_called_out_of_sight() -> None:
+    desk = Desk()
+    desk.see(made_of([[92]], [[[20]]], targets=("cpu_user_pct",)))
+    assert desk.book.active[0].message == "mem_used_pct is 92.0 %; critical is 95 %, not forecast by the live model"
+    desk.see(made_of([[92]], [[[NAN]]]))
+    assert desk.book.active[0].message == "mem_used_pct is 92.0 %; critical is 95 %, not forecast for this server"
+
+
 def silent_since(made: Forecasting, server: int, slots: int) -> Forecasting:
     made.snapshot.values[server, -slots:] = NAN
     return made

@@ -38,8 +38,15 @@ def test_the_environment() -> None:
         "incident_probability_8h": 0.55,
         "high_risk_servers": 2,
         "total_servers": 3,
+        "not_forecast": [],
         "fleet_health": 33.3,
     }
+
+
+def test_metrics_that_the_chances_say_nothing_of_are_named() -> None:
+    made = made_of([[92], [20]], [[[10]], [[10]]], targets=("cpu_user_pct",))
+    risk = assess_fleet(made, ThresholdTable(Risk(), ("mem_used_pct",)), current_weight=0.7, silent_seconds=600)
+    assert describe_environment(risk)["not_forecast"] == ["mem_used_pct"]
 
 
 def test_the_summary() -> None:
