@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from nordiq_watch.host.checkup import examine
 
     settings = find_settings(args.config)
-    findings = [*examine(settings), _check_device(settings), _check_newest(settings)]
+    findings = [*examine(settings), _check_device(settings), _check_newest(settings), *_check_pin(settings)]
     for finding in findings:
         print(f"{_MARKS[finding.state]} {finding.check:<14} {finding.words}")
     number = sum(finding.state == "bad" for finding in findings)
@@ -73,3 +74,24 @@ def _check_newest(settings: Settings) -> Finding:
     except ModelRejected as error:
         return Finding("newest model", "warning", f"{error} An older one is loaded, if there is one.")
     return Finding("newest model", "good", f"{newest.name} can be loaded")
+
+
+def _check_pin(settings: Settings) -> Iterator[Finding]:
+    """A start loads the pinned version; without its directory the newest one, and then newer drops wait."""
+    from nordiq_watch.host.checkup import Finding
+    from nordiq_watch.reload.catalogue import Catalogue
+    from nordiq_watch.storage.decisions import DecisionStore
+
+    try:
+        pinned = DecisionStore(settings.state_dir / "decisions.json").current.pinned
+        there = pinned is None or Catalogue(settings.models_dir).find(pinned) is not None
+    except StorageError as error:
+        yield Finding("pin", "warning", str(error))
+        return
+    if pinned is not None and there:
+        yield Finding("pin", "good", f"{pinned} is pinned: newer drops wait")
+    elif pinned is not None:
+        words = (
+            f"{pinned} is pinned, but its directory is gone: a start loads the newest, and newer drops wait; run unpin"
+        )
+        yield Finding("pin", "warning", words)

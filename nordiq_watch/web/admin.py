@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
 from flask import Blueprint, request
 from msgspec import Struct
 
-from nordiq_watch.errors import NotFound, RequestError
+from nordiq_watch.errors import NotFound, RequestError, StorageError
 from nordiq_watch.live.servable import Servable
 from nordiq_watch.records import ReloadRecord, VersionStatus
 from nordiq_watch.reload.jobs import Job, LoadLatest, LoadVersion, RollBack, Unpin
@@ -45,24 +46,25 @@ _reload_decoder = msgspec.json.Decoder(ReloadRequest)
 
 @routes.get("/models")
 def list_models() -> Body:
-    catalogue, live, pinned = services().catalogue, services().live.peek(), services().reloads.pinned
-    models = [_describe_version(status) for status in catalogue.statuses()]
+    catalogue, live = services().catalogue, services().live.peek()
+    statuses = catalogue.statuses()
+    models = [_describe_version(status) for status in statuses]
     return {
         "models": models,
         "count": len(models),
         "models_dir": catalogue.shown("").rstrip("/"),
         "current_model": live and catalogue.shown(live.name),
-        "pinned_model": pinned and catalogue.shown(pinned),
+        **describe_pin(statuses),
     }
 
 
 @routes.get("/model-info")
 def show_model() -> Body:
     live, pinned = services().live.peek(), services().reloads.pinned
-    pin = {"pinned": pinned is not None, "pinned_model": pinned and services().catalogue.shown(pinned)}
+    pin = {"pinned": pinned is not None, **describe_pin(_statuses_for(pinned))}
     if live is None:
         return {"loaded": False, "mode": "none", **pin}
-    return {"loaded": True, "mode": "tft", **_describe_live(live), **pin}
+    return {"loaded": True, "mode": "tft", **_describe_live(live), "warnings": _losses_of(live), **pin}
 
 
 @routes.post("/reload-model")
@@ -157,6 +159,38 @@ def _read_number(text: str) -> int | None:
 
 
 # --- descriptions -------------------------------------------------------------------------------------------------
+
+
+def describe_pin(statuses: Sequence[VersionStatus] | None) -> Body:
+    """statuses: of all versions on disk, None where that is not known. A pin may outlive its version's directory."""
+    pinned, live = services().reloads.pinned, services().live.peek()
+    if pinned is None:
+        return {"pinned_model": None}
+    missing = statuses is not None and all(status.version.name != pinned for status in statuses)
+    described = {"pinned_model": services().catalogue.shown(pinned), "pinned_missing": missing}
+    if not missing:
+        return described
+    now = f"{live.name} is live" if live else "no model is live"
+    note = (
+        f"{pinned} is pinned, but its directory is gone: {now}, and newer drops wait until unpin, or until it is back"
+    )
+    return described | {"pinned_note": note}
+
+
+def _statuses_for(pinned: str | None) -> Sequence[VersionStatus] | None:
+    """Every version, where a pin makes that worth a look at the disk; None if it cannot be looked at."""
+    try:
+        return services().catalogue.statuses() if pinned else ()
+    except StorageError:
+        return None
+
+
+def _losses_of(live: Servable) -> Sequence[str]:
+    """What was said of the version when it replaced the one before; a restart has nothing to compare it with."""
+    for record in services().reloads.recent(MOST_RELOADS):
+        if (record.version, record.outcome) == (live.name, "loaded") and record.trigger != "startup":
+            return record.warnings
+    return ()
 
 
 def _describe_reload(record: ReloadRecord) -> Body:

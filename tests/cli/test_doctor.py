@@ -9,6 +9,7 @@ from support.daemon import DaemonProcess
 from support.models import METRICS, drop_model, tiny_spec
 
 from nordiq_watch.cli.main import main
+from nordiq_watch.storage.decisions import DecisionStore
 
 A = "tft_model_20250101_000000"
 LENGTH = tiny_spec().max_encoder_length
@@ -101,3 +102,16 @@ def test_beside_a_running_daemon_its_port_is_no_mistake(tmp_path: Path, capsys: 
         daemon.config_file.write_text(CONFIG.replace("port: 0", f"port: {port}"))
         assert main(["doctor", "--config", str(daemon.config_file)]) == 0
     assert "a nordiq_watch answers at 127.0.0.1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("there", "says"), [(True, "newer drops wait"), (False, "its directory is gone")])
+def test_a_pin_is_told_and_whether_its_version_is_there(
+    config: Path, capsys: pytest.CaptureFixture[str], there: bool, says: str
+) -> None:
+    if there:
+        drop_model(config.parent / "models", A)
+    store = DecisionStore(config.parent / "state" / "decisions.json")
+    store.save(store.current.with_pin(A))
+    main(["doctor", "--config", str(config)])
+    line = next(line for line in capsys.readouterr().out.splitlines() if f"{A} is pinned" in line)
+    assert says in line

@@ -238,3 +238,22 @@ class TestWhatAPersonNames:
         yard.drop(B, **what)
         assert yard.ask(LoadVersion(B)).outcome == "rejected"
         assert yard.live_name == A
+
+
+def test_a_pinned_version_that_is_gone_is_told_once_with_what_is_live(
+    yard: Yard, caplog: pytest.LogCaptureFixture
+) -> None:
+    yard.drop(A)
+    yard.look()
+    yard.drop(B)
+    yard.ask(LoadVersion(A))
+    yard.models_dir.joinpath(A).rename(yard.models_dir.parent / A)
+    yard.start()
+    for _ in range(3):
+        yard.look()
+    assert (yard.live_name, yard.desk.pinned) == (B, A)
+    told = [line for line in caplog.messages if "its directory is gone" in line]
+    assert told == [
+        f"{A} is pinned, but its directory is gone: {B} is live instead, and newer drops wait. Bring it back, or end "
+        "the pin with unpin."
+    ]

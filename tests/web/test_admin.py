@@ -372,6 +372,18 @@ def test_model_info_without_a_model(world):
     assert answer == {"loaded": False, "mode": "none", "pinned": False, "pinned_model": None}
 
 
+def test_a_pin_whose_version_is_gone_is_told(world):
+    world.put_live()
+    world.desk.pinned = "tft_model_20250129_000000"
+    world.desk.versions = (status_of(VERSION, "live", world),)
+    for route in ("/admin/models", "/admin/model-info"):
+        answer = world.client.get(route).json
+        assert (answer["pinned_model"], answer["pinned_missing"]) == ("models/tft_model_20250129_000000", True)
+        assert f"{VERSION} is live, and newer drops wait" in answer["pinned_note"]
+    world.desk.pinned = VERSION
+    assert world.client.get("/admin/model-info").json["pinned_missing"] is False
+
+
 def test_model_info_tells_known_servers_from_unknown_ones(world):
     world.put_live(generation=2, known=frozenset({"ppdb001", "ppdb002", "ppdb777"}))
     world.desk.pinned = VERSION
