@@ -236,6 +236,10 @@ def find_targets(cases: list[Case]) -> list[Target]:
         ]
         name = f"{way} sweep, hidden {hidden}: share of the library's time at its {batch} batch (1/{times})"
         targets.append(Target(name, 1 / min(found), 1 / times))
+    for hidden, times in {32: 4, 128: 2}.items():
+        found = [case.row()["native times folded"] for case in cases if case.threads == 1 and case.hidden == hidden]
+        name = f"native sweep, hidden {hidden}: share of the folded torch's time (1/{times})"
+        targets.append(Target(name, 1 / min(found), 1 / times))
     floors = [
         median(case.forwards["native"]) / case.floor for case in cases if case.threads == 1 and case.hidden == 128
     ]
