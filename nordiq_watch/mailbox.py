@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from nordiq_watch.parts import Part
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """An order to forget everything about a server. done: whether anything was known of it."""
+
+    server: str
+    done: Future[bool] = field(default_factory=Future)
 
 
 class Mailbox(Generic[T]):

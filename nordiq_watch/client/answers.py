@@ -47,6 +47,16 @@ class Status(Struct, frozen=True):
     stale: bool = False
 
 
+class Forgotten(Struct, frozen=True):
+    """What became of an order to forget a server. forgotten: the parts that knew it. pending: those that have not
+    answered; they do it once they work, unless the daemon ends before.
+    """
+
+    server_name: str
+    forgotten: list[str]
+    pending: list[str]
+
+
 class Training(Struct, frozen=True):
     """What a version says of its own training; training_time in seconds."""
 
@@ -195,7 +205,7 @@ class FleetForecast(Struct, frozen=True):
     summary: dict[str, Any] | None = None
 
 
-_ANSWERS = (Status, Model, ModelInfo, Reload, Fed, Alert, ServerForecast, FleetForecast)
+_ANSWERS = (Status, Model, ModelInfo, Reload, Fed, Forgotten, Alert, ServerForecast, FleetForecast)
 _CONVERTERS: Mapping[type[Any], Callable[[object], Any]] = {kind: converter(kind) for kind in _ANSWERS}
 
 

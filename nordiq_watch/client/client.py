@@ -11,6 +11,7 @@ from nordiq_watch.client.answers import (
     Alert,
     Fed,
     FleetForecast,
+    Forgotten,
     Model,
     ModelInfo,
     Reload,
@@ -23,6 +24,7 @@ from nordiq_watch.errors import ClientError, DaemonAway, DaemonRefused, ReloadFa
 
 RETRIES = 3
 RELOAD_SECONDS = 300.0
+FORGET_SECONDS = 60.0
 LOOK_AGAIN_SECONDS = 0.2
 
 
@@ -112,6 +114,16 @@ class Client:
     def feed(self, records: Sequence[JsonObject]) -> Fed:
         """Sends samples; once this returns, the valid ones survive a crash of the daemon. Look at `rejected`."""
         return read(self._http.post("/feed/data", json={"records": list(records)}).body, Fed)
+
+    # --- ending ---
+
+    def forget_server(self, server: str) -> Forgotten:
+        """Forgets everything about a server but its samples in the archive; one that sends again is new.
+
+        DaemonRefused (404) for one that nothing is known of. Look at `pending`.
+        """
+        path = f"/servers/{quote(server, safe='')}"
+        return read(self._http.request("DELETE", path, answer_seconds=FORGET_SECONDS).body, Forgotten)
 
     # --- changing what is live ---
 

@@ -160,6 +160,7 @@ class AlertBook:
 
     def forget(self, server: str, *, at: float) -> tuple[AlertChange, ...]:
         """Ends every alert of a server that was taken out of service; nothing of its past counts if it comes back."""
+        self._take_adopted()
         self._levels.forget([server])
         self._heard.pop(server, None)
         ended = [alert for alert in self._alerts.values() if alert.server_name == server]

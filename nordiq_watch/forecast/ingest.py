@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from nordiq_watch.batches import leave_out, merge_batches
 from nordiq_watch.errors import Busy, StorageError
@@ -21,11 +22,14 @@ from nordiq_watch.forecast.seats import Seating
 from nordiq_watch.forecast.warmup import Warmup, count_ready, measure_warmup, requirement_of
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.live.published import Live
+from nordiq_watch.mailbox import Forget
 from nordiq_watch.parts import Part
 from nordiq_watch.records import Batch
 from nordiq_watch.worker import LONGEST_PAUSE_OF_REQUIRED, Worker
 
 log = logging.getLogger(__name__)
+
+T_ = TypeVar("T_")
 
 QUEUE_SIZE = 64
 """Requests that may wait. More than the web has threads never do; this bounds whatever else submits."""
@@ -92,7 +96,7 @@ class Ingest(Worker):
         self._live = live
         self._on_accepted = on_accepted
         self._timeout_seconds = timeout_seconds
-        self._waiting: queue.Queue[_Request | None] = queue.Queue(queue_size)
+        self._waiting: queue.Queue[_Request | Forget | None] = queue.Queue(queue_size)
         self._tick = 0
 
     @property
@@ -116,14 +120,25 @@ class Ingest(Worker):
         may still be: sending it again is right in both cases, as the same samples twice are the same samples.
         StorageError: the journal could not be written; nothing of the batch was taken.
         """
-        if self.stopping:
-            raise Busy("the daemon is stopping; send the batch again when it is back")
         request = _Request(batch, rejected, clipped)
-        try:
-            self._waiting.put(request, timeout=self._timeout_seconds)
-        except queue.Full:
-            raise Busy("too many batches are waiting; send this one again in a moment") from None
+        self._put(request)
         return self._await(request.done)
+
+    def forget(self, server: str) -> bool:
+        """Blocks until the server is out of the window and stays out over a restart, unless it sends again. From any
+        thread. False if it was not there. Busy or StorageError: it may still be there; the same order again is right.
+        """
+        order = Forget(server)
+        self._put(order)
+        return self._await(order.done)
+
+    def _put(self, job: _Request | Forget) -> None:
+        if self.stopping:
+            raise Busy("the daemon is stopping; send this again when it is back")
+        try:
+            self._waiting.put(job, timeout=self._timeout_seconds)
+        except queue.Full:
+            raise Busy("too many batches are waiting; send this again in a moment") from None
 
     def standing(self) -> IngestResult:
         """What a batch would be answered now, without one."""
@@ -159,40 +174,55 @@ class Ingest(Worker):
 
     def step(self, *, timeout_seconds: float | None = 0.0) -> int:
         """Takes all batches that wait, as one group; returns how many. Waits for the first one, with None for ever."""
-        requests = self._take_waiting(timeout_seconds)
+        requests, order = self._take_waiting(timeout_seconds)
+        jobs: list[_Request | Forget] = [*requests, *([order] if order else [])]
         try:
             if requests:
                 self._ledger.follow_clock()
                 self._accept(requests)
+            if order is not None:
+                self._forget(order)
         except StorageError as error:
-            log.debug("%d batches were not taken: %s", len(requests), error)  # the ledger says it once
-            _fail(requests, error)
+            log.debug("%d batches or orders were not taken: %s", len(jobs), error)  # the ledger says it once
+            _fail(jobs, error)
         finally:
-            _fail(requests, StorageError("the batch was not taken because of a fault of the daemon; see its log"))
-        return len(requests)
+            _fail(jobs, StorageError("it was not done because of a fault of the daemon; see its log"))
+        return len(jobs)
 
-    def _await(self, done: Future[IngestResult]) -> IngestResult:
+    def _await(self, done: Future[T_]) -> T_:
         try:
             return done.result(self._timeout_seconds)
         except TimeoutError:
             if done.cancel():
-                raise Busy("the batch waited too long and was not taken; send it again in a moment") from None
+                raise Busy("it waited too long and was not taken; send it again in a moment") from None
         try:
             return done.result(self._timeout_seconds)
         except TimeoutError:
-            raise Busy("the disk is too slow; the batch may still be taken, send it again in a moment") from None
+            raise Busy("the disk is too slow; it may still be taken, send it again in a moment") from None
 
-    def _take_waiting(self, timeout_seconds: float | None) -> list[_Request]:
-        """The requests that wait and were not given up, oldest first. None in the queue only wakes."""
+    def _take_waiting(self, timeout_seconds: float | None) -> tuple[list[_Request], Forget | None]:
+        """The requests that wait and were not given up, oldest first, up to an order, which comes after them.
+
+        None in the queue only wakes.
+        """
         taken: list[_Request] = []
         try:
-            request = self._waiting.get(timeout=timeout_seconds)
+            job = self._waiting.get(timeout=timeout_seconds)
             while True:
-                if request is not None and request.done.set_running_or_notify_cancel():
-                    taken.append(request)
-                request = self._waiting.get_nowait()
+                if job is not None and job.done.set_running_or_notify_cancel():
+                    if isinstance(job, Forget):
+                        return taken, job
+                    taken.append(job)
+                job = self._waiting.get_nowait()
         except queue.Empty:
-            return taken
+            return taken, None
+
+    def _forget(self, order: Forget) -> None:
+        was_there = self._ledger.forget(order.server)
+        if was_there:
+            self._events.publish(ServersEnded((order.server,), "deleted"))
+            self._on_accepted()
+        order.done.set_result(was_there)
 
     def _accept(self, requests: Sequence[_Request]) -> None:
         seating = self._ledger.take(merge_batches([request.batch for request in requests]))
@@ -236,8 +266,8 @@ def _admit(request: _Request, refused: Collection[str]) -> _Admitted:
     return _Admitted(request, leave_out(request.batch, own), own)
 
 
-def _fail(requests: Sequence[_Request], error: StorageError) -> None:
-    """Ends the requests that have no result yet."""
-    for request in requests:
-        if not request.done.done():
-            request.done.set_exception(error)
+def _fail(jobs: Sequence[_Request | Forget], error: StorageError) -> None:
+    """Ends those that have no result yet."""
+    for job in jobs:
+        if not job.done.done():
+            job.done.set_exception(error)

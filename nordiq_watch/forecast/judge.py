@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nordiq_watch.config import Risk
@@ -59,14 +59,20 @@ class Judge:
         self._silent_seconds = silent_seconds
         self._clock = clock
         self._changing = threading.Lock()
+        self._forgotten: set[str] = set()
 
     def __call__(self, made: Forecasting) -> Verdicts:
         risk = self.assess(made)
         at = self._time_of(made)
-        with self._changing:
-            self._announce(self._book.update(risk, made.snapshot, at=at))
         environment, summary = describe_environment(risk), summarise(risk)
-        self._events.publish(FleetJudged(at, risk.servers, risk.scores, environment, summary))
+        with self._changing:
+            forgotten, self._forgotten = self._forgotten.intersection(risk.servers), set()
+            changes = self._book.update(risk, made.snapshot, at=at)
+            for server in forgotten:  # the forecast was made while they were still there
+                self._book.forget(server, at=at)
+            self._announce(tuple(change for change in changes if change.alert.server_name not in forgotten))
+            judged = FleetJudged(at, risk.servers, risk.scores, environment, summary)
+            self._events.publish(_leave_out(judged, forgotten))
         return Verdicts(
             servers=describe_servers(risk),
             fleet={
@@ -86,10 +92,13 @@ class Judge:
             return assess_fleet(made, self._table, **options)
         return assess_rows(made, self._table, rows=rows, **options)
 
-    def forget(self, server: str) -> None:
-        """Ends the alerts of a server that the window has forgotten already, and announces that."""
+    def forget(self, server: str) -> bool:
+        """Ends the alerts of a server that the window has forgotten already, and announces that. False without any."""
         with self._changing:
-            self._announce(self._book.forget(server, at=self._clock()))
+            self._forgotten.add(server)
+            changes = self._book.forget(server, at=self._clock())
+            self._announce(changes)
+            return bool(changes)
 
     def _announce(self, changes: tuple[AlertChange, ...]) -> None:
         if changes:
@@ -98,6 +107,13 @@ class Judge:
     def _time_of(self, made: Forecasting) -> float:
         """When the newest slot ended; while it is still running, now."""
         return min(self._clock(), (made.snapshot.last_slot + 1) * made.snapshot.interval_seconds)
+
+
+def _leave_out(judged: FleetJudged, servers: Collection[str]) -> FleetJudged:
+    if not servers:
+        return judged
+    rest = [row for row, name in enumerate(judged.servers) if name not in servers]
+    return replace(judged, servers=tuple(judged.servers[row] for row in rest), scores=judged.scores[rest])
 
 
 def describe_servers(risk: FleetRisk) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -83,6 +84,14 @@ def choose_rows(servers: Sequence[str], limit: int) -> IntArray:
         return np.arange(len(servers))
     order = np.array([zlib.crc32(name.encode()) for name in servers])
     return np.sort(np.argsort(order, kind="stable")[:limit])
+
+
+def leave_out(claim: Claim, server: str) -> Claim:
+    """What is claimed of the other servers."""
+    if server not in claim.servers:
+        return claim
+    rest = [row for row, name in enumerate(claim.servers) if name != server]
+    return replace(claim, servers=tuple(claim.servers[row] for row in rest), values=claim.values[rest])
 
 
 def score(claim: Claim, came: Measured) -> dict[BookKey, Tally]:

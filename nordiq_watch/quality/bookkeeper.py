@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -16,9 +17,9 @@ import numpy as np
 
 from nordiq_watch.errors import StorageError
 from nordiq_watch.events import FleetForecast
-from nordiq_watch.mailbox import Mailbox
+from nordiq_watch.mailbox import Forget, Mailbox
 from nordiq_watch.parts import Part
-from nordiq_watch.quality.accuracy import choose_rows, claim, score
+from nordiq_watch.quality.accuracy import choose_rows, claim, leave_out, score
 from nordiq_watch.records import Book, Claim, IntArray, Measured
 from nordiq_watch.storage.accuracy import AccuracyStore
 from nordiq_watch.storage.store import RETRY_SECONDS
@@ -65,6 +66,7 @@ class Bookkeeper(Worker):
         self._rewind_to: int | None = None
         self._noted: Mailbox[_Noted] = Mailbox(_WAITING, part=store.part)
         self._waiting: deque[list[Claim]] = deque()
+        self._orders: Mailbox[Forget] = Mailbox(_WAITING, part=store.part)
         self._sampled: tuple[tuple[str, ...], IntArray] = ((), np.empty(0, dtype=np.int64))
         self._is_read = False
         self.books: tuple[Book, ...] = ()
@@ -80,6 +82,13 @@ class Bookkeeper(Worker):
         )
         self._noted.put(_Noted(claims, event.made.snapshot.last_slot))
         self.wake()
+
+    def forget(self, server: str) -> Future[bool]:
+        """Takes the server out of what is claimed so far; whether it was in anything. From any thread."""
+        order = Forget(server)
+        self._orders.put(order)
+        self.wake()
+        return order.done
 
     def round(self) -> float:
         self.step()
@@ -104,11 +113,19 @@ class Bookkeeper(Worker):
             while self._waiting:
                 self._store.add(self._waiting[0])
                 self._waiting.popleft()
+            while (order := self._orders.first()) is not None:
+                self._forget(order)
+                self._orders.remove(order)
             if self._settle():
                 self._store.prune(_KEPT_VERSIONS)
                 self.books = self._store.books()
             self.pending = self._store.pending()
             self._store.confirm()
+
+    def _forget(self, order: Forget) -> None:
+        was_open = any(order.server in one.servers for one in self._open)
+        self._open = [leave_out(one, order.server) for one in self._open]
+        order.done.set_result(self._store.forget(order.server) or was_open)
 
     def _read_books(self) -> None:
         self.books, self.pending = self._store.books(), self._store.pending()

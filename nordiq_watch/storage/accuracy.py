@@ -116,6 +116,17 @@ class AccuracyStore:
             for key, tally in tallies.items():
                 _add_to_book(connection, key, tally, at=at)
 
+    def forget(self, server: str) -> bool:
+        """Takes a server out of all claims that wait; whether it was in any. What came due of it stays counted."""
+        found = False
+        with self._store.writing() as connection:
+            for number, text in connection.execute("SELECT id, servers FROM rosters").fetchall():
+                servers = json.loads(text)
+                if server in servers:
+                    _leave_out(connection, number, servers, row=servers.index(server))
+                    found = True
+        return found
+
     def rewind(self, newest_slot: int) -> None:
         """Takes back what was claimed and settled beyond this slot: a clock was ahead, its slots are still to come."""
         at = float(newest_slot * self._interval_seconds)
@@ -160,10 +171,27 @@ def _settled_until(connection: sqlite3.Connection, claim: Claim) -> float:
     return float("-inf") if row is None else float(row[0])
 
 
+def _leave_out(connection: sqlite3.Connection, roster: int, servers: Sequence[str], *, row: int) -> None:
+    """Writes the claims of a roster without one of its servers."""
+    if len(servers) == 1:
+        connection.execute("DELETE FROM claims WHERE roster = ?", (roster,))
+    else:
+        rest = _roster_of(connection, [*servers[:row], *servers[row + 1 :]])
+        for number, body in connection.execute("SELECT id, body FROM claims WHERE roster = ?", (roster,)).fetchall():
+            values = np.delete(np.frombuffer(body, _VALUE).reshape(len(servers), -1), row, axis=0)
+            connection.execute("UPDATE claims SET roster = ?, body = ? WHERE id = ?", (rest, values.tobytes(), number))
+    connection.execute("DELETE FROM rosters WHERE id = ?", (roster,))
+
+
+def _roster_of(connection: sqlite3.Connection, servers: Sequence[str]) -> int:
+    text = json.dumps(servers)
+    connection.execute("INSERT OR IGNORE INTO rosters (servers) VALUES (?)", (text,))
+    (roster,) = connection.execute("SELECT id FROM rosters WHERE servers = ?", (text,)).fetchone()
+    return int(roster)
+
+
 def _insert(connection: sqlite3.Connection, claim: Claim) -> None:
-    servers = json.dumps(claim.servers)
-    connection.execute("INSERT OR IGNORE INTO rosters (servers) VALUES (?)", (servers,))
-    (roster,) = connection.execute("SELECT id FROM rosters WHERE servers = ?", (servers,)).fetchone()
+    roster = _roster_of(connection, claim.servers)
     connection.execute(
         "INSERT OR REPLACE INTO claims (model, sha256, origin_slot, due_slot, horizon_seconds, interval_seconds, "
         "roster, targets, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",

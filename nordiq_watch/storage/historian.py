@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 
 from nordiq_watch.errors import StorageError
 from nordiq_watch.events import AlertsChanged, FleetJudged
-from nordiq_watch.mailbox import Mailbox
+from nordiq_watch.mailbox import Forget, Mailbox
 from nordiq_watch.parts import Part
 from nordiq_watch.records import Alert
 from nordiq_watch.storage.history import HistoryStore
@@ -37,13 +38,20 @@ class Historian(Worker):
         self._adopt = adopt
         self._adopted = False
         self._keep_seconds = keep_days * _DAY_SECONDS
-        self._waiting: Mailbox[AlertsChanged | FleetJudged] = Mailbox(_WAITING, part=store.part)
+        self._waiting: Mailbox[AlertsChanged | FleetJudged | Forget] = Mailbox(_WAITING, part=store.part)
         self._pruned_at = float("-inf")
 
     def note(self, event: AlertsChanged | FleetJudged) -> None:
         """From any thread; beyond a thousand events that wait the oldest are dropped, and counted."""
         self._waiting.put(event)
         self.wake()
+
+    def forget(self, server: str) -> Future[bool]:
+        """Deletes the server's past once what was announced of it before is written; whether there was any."""
+        order = Forget(server)
+        self._waiting.put(order)
+        self.wake()
+        return order.done
 
     def round(self) -> float:
         self.step()
@@ -79,7 +87,10 @@ class Historian(Worker):
             self._adopt(self._store.unfinished())
             self._adopted = True
 
-    def _write(self, event: AlertsChanged | FleetJudged) -> None:
+    def _write(self, event: AlertsChanged | FleetJudged | Forget) -> None:
+        if isinstance(event, Forget):
+            event.done.set_result(self._store.forget(event.server))
+            return
         if isinstance(event, AlertsChanged):
             self._store.add_changes(event.changes)
             return

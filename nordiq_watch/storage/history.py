@@ -129,6 +129,16 @@ class HistoryStore:
                 "DELETE FROM leases WHERE ends_at < (SELECT coalesce(min(at), ?) FROM moments)", (before,)
             )
 
+    def forget(self, server: str) -> bool:
+        """Deletes the alerts and risks of a server; whether there were any."""
+        with self._numbering() as connection:
+            ids = "SELECT id FROM alerts WHERE server = ?"
+            connection.execute(f"DELETE FROM changes WHERE alert IN ({ids})", (server,))
+            alerts = connection.execute("DELETE FROM alerts WHERE server = ?", (server,)).rowcount
+            leases = connection.execute("DELETE FROM leases WHERE server = ?", (server,)).rowcount
+        self._numbers.forget_cache()
+        return alerts + leases > 0
+
     def close(self) -> None:
         self._store.close()
 

@@ -45,6 +45,7 @@ ROLE_OF: Mapping[str, Role] = {
     "GET /historical/export/environment": "read",
     "GET /": "read",
     "GET /servers/<path:server>": "read",
+    "DELETE /servers/<path:server>": "admin",
     "GET /models": "read",
     "GET /system": "read",
     "GET /view/fleet": "read",

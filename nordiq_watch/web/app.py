@@ -24,6 +24,7 @@ from nordiq_watch.web import (
     openapi,
     predictions,
     prometheus,
+    servers,
     status,
 )
 from nordiq_watch.web.auth import guard_requests
@@ -51,6 +52,7 @@ _PARTS = (
     cascade,
     admin,
     prometheus,
+    servers,
     openapi,
     pages,
     views,

@@ -51,7 +51,11 @@ _REASONS = {
     "503": "Not now; Retry-After says when.",
 }
 _ALWAYS = ("401", "403", "429")
-_BY_METHOD = {"GET": ("200", "304", "400", "404", "503"), "POST": ("200", "400", "413", "415", "422", "503")}
+_BY_METHOD = {
+    "GET": ("200", "304", "400", "404", "503"),
+    "POST": ("200", "400", "413", "415", "422", "503"),
+    "DELETE": ("200", "400", "404", "503"),
+}
 _MORE: Mapping[str, tuple[str, ...]] = {
     "POST /admin/reload-model": ("202", "404"),
     "POST /admin/rollback": ("202", "404"),

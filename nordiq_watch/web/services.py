@@ -17,6 +17,7 @@ from nordiq_watch.forecast.board import AnswerBoard
 from nordiq_watch.forecast.explain import Explanations
 from nordiq_watch.forecast.forecaster import Forecaster
 from nordiq_watch.forecast.ingest import Ingest
+from nordiq_watch.forecast.judge import Judge
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.live.published import Live
 from nordiq_watch.parts import Parts
@@ -25,6 +26,7 @@ from nordiq_watch.quality.cascade import CascadeWatch
 from nordiq_watch.quality.drift import DriftWatch
 from nordiq_watch.records import KeyHolder, LogRecord, ReloadRecord, VersionStatus
 from nordiq_watch.reload.jobs import Job
+from nordiq_watch.storage.historian import Historian
 from nordiq_watch.storage.history import HistoryStore
 from nordiq_watch.web.sessions import Sessions
 from nordiq_watch.web.sparing import Sparing
@@ -99,11 +101,13 @@ class Services:
     board: AnswerBoard
     forecaster: Forecaster
     alerts: AlertBook
+    judge: Judge
     explanations: Explanations
     accuracy: Bookkeeper
     drift: DriftWatch
     cascade: CascadeWatch
     history: HistoryStore
+    historian: Historian
     reloads: ReloadDesk
     catalogue: Catalogue
     events: EventBus

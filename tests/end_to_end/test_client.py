@@ -95,6 +95,15 @@ def test_back_and_unpinned(client: Client) -> None:
     assert client.alerts() == []
 
 
+def test_a_server_is_forgotten(client: Client) -> None:
+    client.feed([{"timestamp": time.time(), "server_name": "rack/7 größe", "cpu_user_pct": 1.0}])
+    forgotten = client.forget_server("rack/7 größe")
+    assert (forgotten.server_name, forgotten.pending) == ("rack/7 größe", [])
+    assert "window" in forgotten.forgotten
+    with pytest.raises(DaemonRefused, match="HTTP 404"):
+        client.forget_server("rack/7 größe")
+
+
 def test_an_order_that_was_never_taken_is_refused(client: Client) -> None:
     with pytest.raises(DaemonRefused, match="not a version in the models directory"):
         client.reload("../elsewhere")

@@ -66,6 +66,23 @@ def test_alerts_that_end_by_an_order_are_announced() -> None:
     assert [[change.change for change in event.changes] for event in changed] == [["raised"], ["resolved"]]
 
 
+def test_a_forecast_made_before_an_order_brings_no_server_back() -> None:
+    events = EventBus()
+    heard: list[AlertsChanged | FleetJudged] = []
+    events.subscribe(AlertsChanged, heard.append)
+    events.subscribe(FleetJudged, heard.append)
+    judge = make_judge(events)
+    judge.forget("s0")
+    verdicts = judge(made_of([[91], [92]], [[[91]], [[92]]]))
+    (changed, judged) = heard
+    assert isinstance(changed, AlertsChanged) and isinstance(judged, FleetJudged)
+    assert [change.alert.server_name for change in changed.changes] == ["s1"]
+    assert (judged.servers, len(judged.scores)) == (("s1",), 1)
+    assert [alert["server_name"] for alert in verdicts.fleet["alerts"]] == ["s1"]
+    judge(made_of([[91], [92]], [[[91]], [[92]]]))
+    assert isinstance(heard[-1], FleetJudged) and heard[-1].servers == ("s0", "s1"), "it sent again"
+
+
 def test_time_is_that_of_the_samples_and_never_ahead_of_the_clock() -> None:
     judged: list[FleetJudged] = []
     events = EventBus()

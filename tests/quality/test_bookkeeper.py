@@ -99,6 +99,20 @@ def test_exactly_once_over_restarts_at_any_moment(office: Office) -> None:
     assert (office.points(300), office.points(900)) == (6, 4)
 
 
+def test_what_is_claimed_of_a_forgotten_server_does_not_count_for_a_new_one_of_its_name(office: Office) -> None:
+    office.forecast(0)
+    office.forecast(1)
+    order = office.keeper.forget("s0")
+    office.keeper.step()
+    assert order.result(0) is True
+    for slot in range(2, 7):
+        office.forecast(slot)
+    assert office.points() == 2, "of slots 3 and 4: what was forecast in 0 and 1 is forgotten"
+    order = office.keeper.forget("unknown")
+    office.keeper.step()
+    assert order.result(0) is False
+
+
 def test_what_the_window_no_longer_holds_is_lost_and_counted(office: Office) -> None:
     office.forecast(0)
     office.forecast(1)

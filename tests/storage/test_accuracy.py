@@ -49,6 +49,20 @@ def test_the_last_claim_of_a_slot_counts(store: AccuracyStore) -> None:
     np.testing.assert_array_equal(due["m", "ab"].values, make_claim(seed=2).values)
 
 
+def test_a_forgotten_server_is_in_no_claim(store: AccuracyStore) -> None:
+    claims = [make_claim(10, seed=1), make_claim(12, seed=2), make_claim(10, model="other", servers=("b", "c"))]
+    alone = make_claim(14, servers=("a",), values=np.ones((1, 1, 4), dtype=np.float32))
+    store.add([*claims, alone])
+    assert store.forget("a") and not store.forget("a")
+    due = {(claim.model, claim.origin_slot): claim for _, claim in store.due(99)}
+    assert {key: claim.servers for key, claim in due.items()} == {
+        ("m", 10): ("b",),
+        ("m", 12): ("b",),
+        ("other", 10): ("b", "c"),
+    }
+    np.testing.assert_array_equal(due["m", 10].values, claims[0].values[1:])
+
+
 def test_books_add_up(store: AccuracyStore) -> None:
     for origin in (10, 11):
         store.add([make_claim(origin)])

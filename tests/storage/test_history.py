@@ -63,6 +63,20 @@ def test_a_range_has_what_was_active_in_it(store: HistoryStore) -> None:
     assert [past.alert.server_name for past in store.alerts(since=0, server="ppdb001")] == ["ppdb001"]
 
 
+def test_a_forgotten_server_has_no_past_and_others_keep_theirs(store: HistoryStore) -> None:
+    other = replace(ALERT, server_name="other")
+    store.add_changes([*LIFE, AlertChange("raised", "healthy", other, 1000.0)])
+    add_moment(store, 900.0, {"ppdb001": 70.0, "other": 20.0})
+    assert store.forget("ppdb001") and not store.forget("ppdb001")
+    assert store.risks("ppdb001", since=0) == ()
+    assert store.risks("other", since=0) == ((900.0, 20.0),)
+    assert [past.alert.server_name for past in store.alerts(since=0)] == ["other"]
+    add_moment(store, 1800.0, {"other": 30.0, "new": 5.0, "ppdb001": 10.0})
+    assert store.risks("ppdb001", since=0) == ((1800.0, 10.0),)
+    assert store.risks("new", since=0) == ((1800.0, 5.0),)
+    assert store.risks("other", since=0) == ((900.0, 20.0), (1800.0, 30.0))
+
+
 def test_changes_are_kept_together_or_not_at_all(store: HistoryStore) -> None:
     broken: Any = replace(ALERT, server_name=None)  # type: ignore[arg-type]
     with pytest.raises(Exception, match="NOT NULL"):

@@ -30,10 +30,12 @@ from nordiq_watch.quality.cascade import CascadeWatch
 from nordiq_watch.quality.drift import DriftWatch
 from nordiq_watch.storage.accuracy import AccuracyStore
 from nordiq_watch.storage.archive import Archive
+from nordiq_watch.storage.historian import Historian
 from nordiq_watch.storage.history import HistoryStore
 from nordiq_watch.storage.journal import Journal
 from nordiq_watch.web.app import create_app
 from nordiq_watch.web.services import Services
+from nordiq_watch.worker import Worker
 
 BuildWorld = Callable[..., World]
 
@@ -43,6 +45,7 @@ def build_world(tmp_path: Path) -> Iterator[BuildWorld]:
     """Makes an app whose ingest runs in a thread of its own; `sections` replace those of the config."""
     running: list[tuple[Ingest, threading.Thread, Journal]] = []
     stores: list[AccuracyStore | HistoryStore] = []
+    workers: list[tuple[Worker, threading.Thread]] = []
 
     def build(**sections: Any) -> World:
         small = WindowSection(length=4, max_servers=3)
@@ -66,6 +69,10 @@ def build_world(tmp_path: Path) -> Iterator[BuildWorld]:
         bookkeeper = Bookkeeper(store, measured=window.measured, horizons_seconds=(300,), max_servers=10)
         history = HistoryStore(tmp_path / "state" / "history.sqlite3", slot_seconds=300)
         stores.extend((store, history))
+        historian = Historian(history, keep_days=31)
+        for worker in (historian, bookkeeper):
+            workers.append((worker, threading.Thread(target=worker.run)))
+            workers[-1][1].start()
         alerts = AlertBook(config.alerts, forget_seconds=3600)
         judge = Judge(config.risk, ThresholdTable(config.risk, METRICS), alerts, events, silent_seconds=300)
         forecaster = Forecaster(live, window, board, events)
@@ -78,6 +85,8 @@ def build_world(tmp_path: Path) -> Iterator[BuildWorld]:
             board=board,
             accuracy=bookkeeper,
             history=history,
+            historian=historian,
+            judge=judge,
             drift=DriftWatch(config.quality.drift, statistics=dict, interval_seconds=300),
             cascade=CascadeWatch(config.quality.cascade, interval_seconds=300),
             alerts=alerts,
@@ -99,6 +108,10 @@ def build_world(tmp_path: Path) -> Iterator[BuildWorld]:
         thread.join(20)
         assert not thread.is_alive()
         journal.close()
+    for worker, thread in workers:
+        worker.stop()
+        thread.join(20)
+        assert not thread.is_alive()
     for store in stores:
         store.close()
 

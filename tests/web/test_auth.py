@@ -52,7 +52,7 @@ def test_with_the_key_every_route_is_reached(world):
         status = world.client.open(path, method=method, data=form).status_code
         expected_miss = {404} if rule is None or "<" in rule.rule else set()
         if rule is not None and method not in rule.methods:
-            expected_miss = {405}
+            expected_miss = expected_miss | {405}  # or another route has this method and path
         assert status not in {401, 404, 405, 500} - expected_miss, (method, path, status)
 
 

@@ -46,6 +46,11 @@ class Trail:
             return
         self._footprints.append(_keep(forecast))
 
+    def forget(self, server: str) -> None:
+        """No forecast of this server is kept."""
+        for footprint in self._footprints.copy():
+            footprint.servers.pop(server, None)
+
     def before(self, origin_slot: int) -> tuple[Footprint, ...]:
         """Those begun before this slot, the oldest first."""
         return tuple(footprint for footprint in self._footprints.copy() if footprint.origin_slot < origin_slot)

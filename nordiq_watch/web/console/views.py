@@ -11,7 +11,7 @@ import orjson
 import psutil
 from flask import Blueprint, Flask, Response, current_app
 
-from nordiq_watch.events import BatchAccepted, ForecastPublished
+from nordiq_watch.events import BatchAccepted, ForecastPublished, ServersEnded
 from nordiq_watch.forecast.answer import Answer
 from nordiq_watch.forecast.thresholds import LEVELS, ThresholdTable
 from nordiq_watch.metrics import describe
@@ -42,6 +42,13 @@ class Views:
         daemon.events.subscribe(ForecastPublished, self.trail.note)
         daemon.events.subscribe(ForecastPublished, self.pulse.note_forecast)
         daemon.events.subscribe(BatchAccepted, self.pulse.note_batch)
+        daemon.events.subscribe(ServersEnded, self._forget)
+
+    def _forget(self, event: ServersEnded) -> None:
+        """What a deleted server was said to do is not shown beside what a new one of its name does."""
+        if event.cause == "deleted":
+            for server in event.servers:
+                self.trail.forget(server)
 
     def fleet(self) -> bytes:
         """JSON of the whole fleet: made once an answer, whoever asks first."""
@@ -111,9 +118,9 @@ def show_server(server: str) -> Response:
         "metrics": metrics,
         "thresholds": _describe_thresholds(profile),
         "before": [
-            _describe_footprint(footprint, server)
+            _describe_footprint(footprint, row)
             for footprint in _views().trail.before(last_slot)
-            if server in footprint.servers
+            if (row := footprint.servers.get(server)) is not None
         ],
     }
     return Response(_serialise(body), mimetype="application/json")
@@ -165,8 +172,8 @@ def _describe_thresholds(profile: str) -> dict[str, Any]:
     }
 
 
-def _describe_footprint(footprint: Footprint, server: str) -> dict[str, Any]:
-    values = np.round(footprint.values[footprint.servers[server]].astype(np.float32), _DECIMALS)
+def _describe_footprint(footprint: Footprint, row: int) -> dict[str, Any]:
+    values = np.round(footprint.values[row].astype(np.float32), _DECIMALS)
     return {
         "origin_slot": footprint.origin_slot,
         "model": footprint.model,

@@ -1,0 +1,66 @@
+"""`DELETE /servers/NAME`: everything that is known of a server is forgotten at once.
+
+The window goes first, durably: after that the name cannot come back, unless it sends again and is a new server. Then
+the parts that keep something by its name, each in its own thread; what does not answer in time is named as pending.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotInTime
+
+from flask import Blueprint, request
+
+from nordiq_watch.errors import Busy, NotFound
+from nordiq_watch.web.answers import Body
+from nordiq_watch.web.collectors import translators
+from nordiq_watch.web.seats import seats
+from nordiq_watch.web.services import services
+
+log = logging.getLogger(__name__)
+
+routes = Blueprint("servers", __name__)
+
+PATIENCE_SECONDS = 10.0
+"""For the history and the accuracy, together; their disks may be slow or away."""
+
+
+@routes.delete("/servers/<path:server>")
+def forget_server(server: str) -> Body:
+    """Forgets a server at once: window, collectors' series, alerts, history, claims of forecasts that are not due.
+
+    A name that sends again is a new server. What it sent stays in the archive, for training. `pending` names the parts
+    that could not do it in time; they do it as soon as they work, unless the daemon ends before.
+    """
+    with seats().hold("reload") as held:
+        if not held:
+            raise Busy("too many other orders are being carried out; send this one again in a moment")
+        found, pending = _forget(server)
+    if not found and not pending:
+        raise NotFound(f"no server {server!r:.300} is known; its name must be exactly as in the feed")
+    log.info("the server %.100r was forgotten by an order from %s", server, request.remote_addr)
+    return {"success": not pending, "server_name": server, "forgotten": found, "pending": pending}
+
+
+def _forget(server: str) -> tuple[list[str], list[str]]:
+    """The parts that knew the server, and those that have not answered."""
+    parts = services()
+    known = {
+        "window": parts.ingest.forget(server),
+        "series": translators().forget(server),
+        "alerts": parts.judge.forget(server),
+    }
+    orders = {"history": parts.historian.forget(server), "accuracy": parts.accuracy.forget(server)}
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    answers = known | {part: _await(order, deadline) for part, order in orders.items()}
+    return [part for part, answer in answers.items() if answer], [part for part in answers if answers[part] is None]
+
+
+def _await(order: Future[bool], deadline: float) -> bool | None:
+    """None while there is no answer."""
+    try:
+        return order.result(max(0.0, deadline - time.monotonic()))
+    except NotInTime:
+        return None
