@@ -142,15 +142,18 @@ class Part:
         if news:
             log.info("the %s works again, after %.0f s", self.name, seconds)
 
-    def drop(self, count: int = 1) -> None:
-        """So many events are lost, because this part is too slow or does not work. Counted, and logged now and then."""
+    def drop(self, count: int = 1, *, said: bool = False) -> None:
+        """So many events are lost, because this part is too slow or does not work. Counted, and logged now and then.
+
+        said: the log has a line of its own about it.
+        """
         now = self._timer()
         with self._lock:
             self.dropped += count
             said_at = self._dropping_said_at
-            said = said_at is None or now - said_at >= _SAY_DROPS_SECONDS
-            self._dropping_said_at = now if said else said_at
-        if said:
+            due = not said and (said_at is None or now - said_at >= _SAY_DROPS_SECONDS)
+            self._dropping_said_at = now if due else said_at
+        if due:
             log.error("the %s is too slow or does not work: what waits longest for it is dropped", self.name)
 
     def _enter(self, state: PartState, reason: str | None) -> bool:

@@ -29,6 +29,7 @@ from nordiq_watch.parts import Parts, PartStatus
 from nordiq_watch.records import Batch
 from nordiq_watch.storage.archive import Archive
 from nordiq_watch.storage.journal import Journal
+from nordiq_watch.storage.journal_count import Amount
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +96,8 @@ class Ledger:
             self._lacks_ends = not knows_ends
             self._archive_unread = not self._attempt("archive", lambda: self._read_archive(limit))
         self._is_restored = self._attempt("journal", lambda: self._read_journal(limit))
+        lost, self._journal.lost = self._journal.lost, Amount(0, 0)
+        self._parts["journal"].drop(lost.batches, said=True)
         self._departures.unload(self._window)
         log.info("window restored: %d servers, %d samples", self._window.servers_tracked, self._window.size)
         if self._held_from is not None:
@@ -110,6 +113,8 @@ class Ledger:
         """
         if not self._is_restored:
             self._restore_again()
+        elif self._journal.was_taken_away():
+            self._replace_journal()
         self._settle_before(int(batch.slots.max()))
         taken, seating = self._find_room(batch)
         if taken is None:
@@ -151,7 +156,9 @@ class Ledger:
         self._begin_anew()
 
     def tend(self) -> None:
-        """Tries again what did not work a moment ago. For when nothing else is to be done."""
+        """Looks after the journal, and tries again what did not work a moment ago. Call it in every round."""
+        if self._is_restored and self._journal.was_taken_away():
+            self._replace_journal()
         if not self.troubles or self._is_too_soon():
             return
         if not self._is_restored:
@@ -159,6 +166,12 @@ class Ledger:
         elif not self._parts["journal"].works:
             self._attempt("journal", self._journal.touch)
         if not self._parts["archive"].works:
+            self.settle()
+
+    def _replace_journal(self) -> None:
+        """It was deleted or replaced while it was open: what only it had is in the window, and goes to the archive."""
+        self._note("journal", StorageError("the journal was deleted or replaced while it was open"))
+        if self._attempt("journal", self._journal.touch):
             self.settle()
 
     def rest(self) -> None:

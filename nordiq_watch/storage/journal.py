@@ -17,6 +17,7 @@ from typing import TypeVar
 from nordiq_watch.errors import StorageError
 from nordiq_watch.records import Batch
 from nordiq_watch.storage.database import CorruptDatabase, find_inodes, move_aside
+from nordiq_watch.storage.journal_count import Amount, JournalCount
 from nordiq_watch.storage.journal_file import Ended, JournalFile
 
 log = logging.getLogger(__name__)
@@ -27,8 +28,9 @@ T_ = TypeVar("T_")
 class Journal:
     """Batches in the order of arrival. Every method raises StorageError where the disk fails, and may work again later.
 
-    batches and bytes: what was appended since the last `clear`, as far as this process knows. is_short: since then its
-    file was damaged or taken away, so that it is not all there.
+    lost: what was accepted before the start and was not there then. batches and bytes: what was appended since the last
+    `clear`, as far as this process knows. is_short: since then its file was damaged or taken away, so that it is not
+    all there.
     """
 
     def __init__(
@@ -40,6 +42,10 @@ class Journal:
         self._clock = clock
         self._file: JournalFile | None = None
         self._inodes: tuple[tuple[int, int], ...] = ()
+        self._count = JournalCount(path.with_name(f"{path.stem}.count"))
+        self._held: Amount | None = None
+        self._is_counted = False
+        self.lost = Amount(0, 0)
         self.batches = 0
         self.bytes = 0
         self.is_short = False
@@ -55,6 +61,7 @@ class Journal:
         StorageError: none of it was stored; the same call may succeed later.
         """
         self._run(lambda file: file.take(batches, ended or {}))
+        self._count_more(Amount(len(batches), sum(len(batch.rows) for batch in batches)))
         self.batches += len(batches)
         self.bytes += sum(batch.values.nbytes for batch in batches)
 
@@ -77,9 +84,15 @@ class Journal:
 
     def clear(self, *, back: Mapping[str, Collection[int]] | None = None, before_slot: int = 0) -> None:
         """Deletes all batches on this interval: they are in the archive. back and before_slot: see `JournalFile`."""
+        self._count.write(Amount(0, 0), durable=True)
         self._run(lambda file: file.empty(back=back or {}, before_slot=before_slot))
+        self._held = None
         self.batches = self.bytes = 0
         self.is_short = False
+
+    def was_taken_away(self) -> bool:
+        """Whether its file or the file's log was deleted or replaced while it is open."""
+        return self._file is not None and find_inodes(self._path) != self._inodes
 
     def touch(self) -> None:
         """Opens the file if need be, and proves that it can be written."""
@@ -111,7 +124,7 @@ class Journal:
             raise
 
     def _open(self) -> JournalFile:
-        if self._file is not None and find_inodes(self._path) != self._inodes:
+        if self.was_taken_away():
             log.error("%s was deleted or replaced while it was open: a fresh one is begun", self._path)
             self.is_short = True
             self.close()
@@ -122,11 +135,31 @@ class Journal:
                 self._set_aside(error)
                 self._file = self._open_file()
             self._inodes = find_inodes(self._path)
+            self._compare_with_count(self._file)
             self._mention_other_intervals(self._file)
         return self._file
 
     def _open_file(self) -> JournalFile:
         return JournalFile(self._path, metrics=self._metrics, interval_seconds=self._interval_seconds)
+
+    def _count_more(self, more: Amount) -> None:
+        held = self._held or self._open().amount()  # which has these already, where it was not known before
+        if self._held is not None:
+            held = Amount(held.batches + more.batches, held.samples + more.samples)
+        self._held = held
+        self._count.write(held)
+
+    def _compare_with_count(self, file: JournalFile) -> None:
+        """At the first opening: what was accepted before the start, and is not there any more, is told."""
+        expected, self._is_counted = (Amount(0, 0) if self._is_counted else self._count.read()), True
+        self._held = file.amount()
+        lost = Amount(expected.batches - self._held.batches, expected.samples - self._held.samples)
+        if lost.batches > 0:
+            self.lost = lost
+            log.error(
+                "%s: %d accepted batches with %d samples are lost: it, or its log, was damaged or deleted",
+                self._path, lost.batches, max(0, lost.samples),
+            )  # fmt: skip
 
     def _set_aside(self, cause: CorruptDatabase) -> None:
         self.close()

@@ -15,6 +15,7 @@ from pathlib import Path
 from nordiq_watch.batches import leave_out
 from nordiq_watch.records import Batch
 from nordiq_watch.storage.database import storage_errors, transaction
+from nordiq_watch.storage.journal_count import Amount
 from nordiq_watch.storage.sample_file import SampleFile
 
 _SCHEMA = """
@@ -92,6 +93,12 @@ class JournalFile(SampleFile):
             self._connection.execute("DELETE FROM ended WHERE until < ?", (before_slot,))
         if emptied:
             self._servers = {}
+
+    def amount(self) -> Amount:
+        """What it holds, batches on other intervals included."""
+        with storage_errors(self._path):
+            row = self._connection.execute("SELECT count(*), coalesce(sum(samples), 0) FROM batches").fetchone()
+        return Amount(*row)
 
     def _end(self, ended: Mapping[str, int]) -> None:
         (last,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM batches").fetchone()

@@ -177,9 +177,10 @@ def locked(path: Path) -> Callable[[], None]:
 
 def immutable(path: Path) -> Callable[[], None]:
     """It can be read, and nothing can write to it, also not root."""
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA user_version = 0")
+    if not path.exists():
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA user_version = 0")
     if subprocess.run(["chattr", "+i", str(path)], check=False, capture_output=True).returncode:
         pytest.skip("this file system has no immutable files")
     return lambda: subprocess.run(["chattr", "-i", str(path)], check=True) and None

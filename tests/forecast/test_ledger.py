@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import shutil
 from copy import deepcopy
 from dataclasses import dataclass
@@ -450,6 +451,32 @@ def test_what_only_a_lost_journal_had_is_durable_again_with_the_next_batch(state
     state.take(Sample("a", START + 1))
     state.restart()
     assert state.slots_of("a") == [START, START + 1]
+
+
+@pytest.mark.parametrize("suffixes", [("", "-wal", "-shm"), ("-wal",)])
+def test_a_journal_that_is_deleted_is_noticed_without_a_batch_and_its_samples_are_durable_again(
+    state: State, suffixes: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "nordiq_watch")
+    state.take(Sample("a", START), Sample("b", START))
+    for suffix in suffixes:
+        state.root.joinpath(f"journal.db{suffix}").unlink()
+    state.ledger.tend()
+    assert "the journal does not work: the journal was deleted or replaced while it was open" in caplog.text
+    assert "the journal works again" in caplog.text and state.ledger.troubles == ()
+    assert state.archive_slots() == [START]
+    assert "lost" not in caplog.text
+    state.restart()
+    assert (state.slots_of("a"), state.slots_of("b")) == ([START], [START])
+
+
+def test_what_a_damaged_log_lost_is_counted(tmp_path: Path) -> None:
+    state = State(tmp_path / "state")
+    state.take(Sample("a", START))
+    shutil.copytree(state.root, tmp_path / "killed")
+    (tmp_path / "killed" / "journal.db-wal").write_bytes(b"")
+    again = State(tmp_path / "killed")
+    assert again.ledger._parts["journal"].dropped == 1 and again.ledger.troubles == ()
 
 
 def test_a_start_without_a_disk_goes_on_when_it_is_there(tmp_path: Path) -> None:

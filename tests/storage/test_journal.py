@@ -318,6 +318,74 @@ def test_a_log_that_was_deleted_under_the_daemon_takes_nothing_with_it(path: Pat
     assert replayed(open_journal(killed)) == [[Sample("a", 1)], [Sample("a", 2)]]
 
 
+def spoil(how: str, file: Path) -> None:
+    content = file.read_bytes()
+    match how:
+        case "deleted":
+            file.unlink()
+        case "emptied":
+            file.write_bytes(b"")
+        case "cut":
+            file.write_bytes(content[: len(content) // 2])
+        case "a bit is another one":
+            middle = len(content) // 2
+            file.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+        case "zeros":
+            file.write_bytes(bytes(len(content)))
+
+
+@pytest.mark.parametrize("how", ["deleted", "emptied", "cut", "a bit is another one", "zeros"])
+def test_what_a_damaged_log_lost_is_counted_in_a_line(path: Path, how: str, caplog: pytest.LogCaptureFixture) -> None:
+    journal = open_journal(path)
+    for slot in range(40):
+        journal.append([make_batch([Sample("a", slot), Sample("b", slot)])])
+    killed = path.with_name("killed.db")
+    copy_as_after_kill(path, killed)
+    spoil(how, killed.with_name("killed.db-wal"))
+    again = open_journal(killed)
+    there = len(replayed(again))
+    assert there < 40
+    assert again.lost == (40 - there, 2 * (40 - there))
+    said = f"killed.db: {40 - there} accepted batches with {2 * (40 - there)} samples are lost"
+    assert caplog.text.count(said) == 1
+    again.append([make_batch([Sample("a", 99)])])
+    again.close()
+    caplog.clear()
+    assert open_journal(killed).lost == (0, 0) and caplog.text == "", "it is said once"
+
+
+@pytest.mark.parametrize("moment", ["after a batch", "after it was emptied", "after it was emptied and a batch"])
+def test_nothing_is_said_to_be_lost_after_kill_9(path: Path, moment: str, caplog: pytest.LogCaptureFixture) -> None:
+    journal = open_journal(path)
+    for slot in range(5):
+        journal.append([make_batch([Sample("a", slot)])])
+    if "emptied" in moment:
+        journal.clear()
+    if moment.endswith("and a batch"):
+        journal.append([make_batch([Sample("a", 9)])])
+    killed = path.with_name("killed.db")
+    copy_as_after_kill(path, killed)
+    again = open_journal(killed)
+    replayed(again)
+    assert again.lost == (0, 0) and "lost" not in caplog.text
+
+
+def test_a_count_that_cannot_be_written_costs_no_batch(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_name("journal.count").mkdir()
+    journal = open_journal(path)
+    journal.append([make_batch([Sample("a", 1)])])
+    journal.clear()
+    journal.append([make_batch([Sample("a", 2)])])
+    assert replayed(journal) == [[Sample("a", 2)]]
+
+
+def copy_as_after_kill(path: Path, killed: Path) -> None:
+    for suffix in ("", "-wal"):
+        shutil.copy(path.with_name(path.name + suffix), killed.with_name(killed.name + suffix))
+    shutil.copy(path.with_name(f"{path.stem}.count"), killed.with_name(f"{killed.stem}.count"))
+
+
 def test_a_directory_that_comes_late_is_used_then(path: Path) -> None:
     path.parent.write_text("in the way")
     journal = open_journal(path)
