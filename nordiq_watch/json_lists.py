@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -25,7 +25,7 @@ PIECE_BYTES = 256 * 1024
 """Also the most that one element may have, and the most that may stand beside the lists."""
 
 _PIECE_ELEMENTS = 5_000
-_PLAIN_BYTES = 512 * 1024
+_PLAIN_BYTES = 2 * 1024 * 1024  # a parser that knows its type makes few objects of them
 _MOST_NESTED = 64
 _DEPTH_OF_ELEMENTS = 3
 _MOST_LISTS = 1_000
@@ -62,8 +62,8 @@ def _head_of(key: str) -> re.Pattern[bytes]:
     )
 
 
-def cut_plainly(body: bytes, key: str) -> Iterator[bytes] | None:
-    """The list of a body that holds nothing else, as JSON lists of some hundred kilobytes; None for any other body.
+def cut_plainly(body: bytes, key: str) -> Iterable[bytes | memoryview] | None:
+    """The list of a body that holds nothing else, as JSON lists of some megabytes; None for any other body.
 
     The cuts are guesses, made at a brace and a comma. A piece that can be parsed, and is not empty where there are
     several, proves that its end was one: a cut inside of a text leaves the text open.
@@ -72,6 +72,8 @@ def cut_plainly(body: bytes, key: str) -> Iterator[bytes] | None:
     end = body.rfind(b"]", max(0, len(body) - _TAIL_BYTES))
     if head is None or end < head.end() or _TAIL.fullmatch(body, end) is None:
         return None
+    if end - head.end() <= 2 * _PLAIN_BYTES:
+        return (memoryview(body)[head.end() - 1 : end + 1],)
     return _cut(body, head.end(), end)
 
 

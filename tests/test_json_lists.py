@@ -72,7 +72,7 @@ def test_guessed_cuts_that_can_be_parsed_are_cuts(records: list[Any]) -> None:
         found: list[Any] = []
         for piece in pieces:
             try:
-                found += json.loads(piece)
+                found += json.loads(bytes(piece))
             except ValueError:
                 return  # it is scanned then
     assert found == records

@@ -80,7 +80,8 @@ class Schema:
         records = self._read_plainly(body, plan, most)
         if records is None:
             return self._read_slowly(body, most)
-        return Rows(records, range(len(records)), len(records), unknown_fields=_printable_names(plan.found_in(records)))
+        unknown = _printable_names(plan.found_in(records)) if plan.extras else ()
+        return Rows(records, range(len(records)), len(records), unknown_fields=unknown)
 
     def make(self, *, server: str, timestamp: float, values: Mapping[str, float]) -> Any:
         """A row that did not come as JSON; `values` by the metrics' names."""
