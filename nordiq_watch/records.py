@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nordiq_watch.api.enums import Role
 from nordiq_watch.spec import TrainingInfo
 
 FloatArray = NDArray[np.float32]
@@ -16,9 +16,6 @@ DoubleArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 CodeArray = NDArray[np.uint8]
 BoolArray = NDArray[np.bool_]
-
-Role = Literal["read", "feed", "admin"]
-"""What a key allows: to see everything; to send data; everything."""
 
 
 @dataclass(frozen=True, slots=True)

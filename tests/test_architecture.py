@@ -22,6 +22,7 @@ LEVELS = (
         "names",
         "moments",
         "atomic_file",
+        "api",
     },
     {"events", "config", "allowance", "parts", "json_lists"},
     {"mailbox", "worker"},

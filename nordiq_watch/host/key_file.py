@@ -19,11 +19,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast, get_args
 
+from nordiq_watch.api.enums import Role
 from nordiq_watch.atomic_file import replace_file
 from nordiq_watch.errors import ConfigError
-from nordiq_watch.records import Role
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +30,7 @@ LOCAL_ID = "local"
 """The id of the key on the first line."""
 
 RESERVED_IDS = (LOCAL_ID, "environment")
-ROLES: tuple[str, ...] = get_args(Role)
+ROLES: tuple[str, ...] = tuple(Role)
 
 _KEY_BYTES = 32
 _OTHERS_MAY = 0o077
@@ -182,5 +181,5 @@ def _parse(text: str, path: Path) -> KeyFile:
                 f"{path}: line {number} is not a key, or one whose id is taken. Lines after the first are those that "
                 "`nordiq-watch key add` writes."
             )
-        entries[match[1]] = Entry(match[1], cast(Role, match[2]), match[3], match[4])
+        entries[match[1]] = Entry(match[1], Role(match[2]), match[3], match[4])
     return KeyFile(plain, tuple(entries.values()))

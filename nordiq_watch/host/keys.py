@@ -7,6 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from nordiq_watch.api.enums import Role
 from nordiq_watch.config import API_KEY_VARIABLE, Settings
 from nordiq_watch.errors import ConfigError
 from nordiq_watch.host.key_file import LOCAL_ID, KeyFile, checked_key, hash_key, new_key, read_key_file, write_key_file
@@ -83,10 +84,10 @@ def ensure_keys(settings: Settings) -> tuple[KnownKey, ...]:
     if settings.api_key is not None:
         key = checked_key(settings.api_key, API_KEY_VARIABLE)
         _warn_of_short_key(key, API_KEY_VARIABLE, settings)
-        keys.append(KnownKey(hash_key(key), KeyHolder(_ENVIRONMENT_ID, "admin")))
+        keys.append(KnownKey(hash_key(key), KeyHolder(_ENVIRONMENT_ID, Role.ADMIN)))
     elif content.plain is not None:
         _warn_of_short_key(content.plain, str(settings.key_file), settings)
-        keys.append(KnownKey(hash_key(content.plain), KeyHolder(LOCAL_ID, "admin")))
+        keys.append(KnownKey(hash_key(content.plain), KeyHolder(LOCAL_ID, Role.ADMIN)))
     return tuple(keys)
 
 

@@ -24,11 +24,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from nordiq_watch.api.enums import Direction
 from nordiq_watch.config import Cascade
 from nordiq_watch.quality.surprise import Surprise
 from nordiq_watch.records import DoubleArray, Forecasting, ModelIdentity
-
-UP, DOWN = "up", "down"
 
 _HOUR_SECONDS = 3600
 _SHOWN_SERVERS = 50
@@ -49,7 +48,7 @@ class MetricCascade:
     share_up: float
     share_down: float
     correlation: float | None
-    direction: str | None
+    direction: Direction | None
     affected: tuple[str, ...]
     affected_count: int
     health: float
@@ -127,7 +126,7 @@ def judge_metric(outside: DoubleArray, sizes: DoubleArray, *, servers: Sequence[
         share_up=round(share_up, 4),
         share_down=round(share_down, 4),
         correlation=None if correlation is None else round(correlation, 4),
-        direction=(UP if share_up >= share_down else DOWN) if cascade else None,
+        direction=(Direction.UP if share_up >= share_down else Direction.DOWN) if cascade else None,
         affected=tuple(servers[row] for row in order[:_SHOWN_SERVERS].tolist()) if cascade else (),
         affected_count=len(affected) if cascade else 0,
         health=round(score_health(share, correlation), 1),

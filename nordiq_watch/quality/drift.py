@@ -23,11 +23,10 @@ from typing import Any
 
 import numpy as np
 
+from nordiq_watch.api.enums import DriftState
 from nordiq_watch.config import Drift
 from nordiq_watch.quality.surprise import Surprise
 from nordiq_watch.records import DoubleArray, FloatArray, Forecasting, ModelIdentity, WindowSnapshot
-
-NO_MODEL, STABLE, MODERATE, SIGNIFICANT = "no_model", "stable", "moderate", "significant"
 
 ANOMALOUS = 3.0
 _EMPTY_SHARE = 1e-4
@@ -52,7 +51,7 @@ class DriftReport:
     reasons: which figure is above which threshold. points: that the two rates are of. at: Unix seconds of the window.
     """
 
-    status: str
+    status: DriftState
     model: str | None = None
     at: float | None = None
     prediction_error_rate: float | None = None
@@ -75,7 +74,7 @@ class DriftWatch:
         self._model: ModelIdentity | None = None
         self._indexed_slot: int | None = None
         self._metrics: dict[str, MetricDrift] = {}
-        self.report = DriftReport(NO_MODEL)
+        self.report = DriftReport(DriftState.NO_MODEL)
 
     def take(self, made: Forecasting, surprises: Sequence[Surprise]) -> None:
         """A forecast, and the slots that were over with it. One thread; begins anew with another model."""
@@ -117,7 +116,7 @@ def _count(surprise: Surprise) -> tuple[int, int, int]:
     return int(known.sum()), int(np.count_nonzero(outside)), int(np.count_nonzero(far))
 
 
-def judge(figures: Mapping[str, float | None], limits: Drift) -> tuple[str, tuple[str, ...]]:
+def judge(figures: Mapping[str, float | None], limits: Drift) -> tuple[DriftState, tuple[str, ...]]:
     """Significant if any figure is above its limit; moderate if a feature's index is above the lower one."""
     bounds = {
         "prediction_error_rate": limits.error_rate,
@@ -127,11 +126,12 @@ def judge(figures: Mapping[str, float | None], limits: Drift) -> tuple[str, tupl
     }
     above = {name: limit for name, limit in bounds.items() if (figures.get(name) or 0.0) > limit}
     if above:
-        return SIGNIFICANT, tuple(f"{name} is {figures[name]:.3g}, above {limit:g}" for name, limit in above.items())
+        reasons = tuple(f"{name} is {figures[name]:.3g}, above {limit:g}" for name, limit in above.items())
+        return DriftState.SIGNIFICANT, reasons
     feature = figures.get("feature_drift")
     if feature is not None and feature > limits.psi_moderate:
-        return MODERATE, (f"feature_drift is {feature:.3g}, above {limits.psi_moderate:g}",)
-    return STABLE, ()
+        return DriftState.MODERATE, (f"feature_drift is {feature:.3g}, above {limits.psi_moderate:g}",)
+    return DriftState.STABLE, ()
 
 
 def measure_metrics(snapshot: WindowSnapshot, statistics: Mapping[str, Any]) -> dict[str, MetricDrift]:

@@ -9,16 +9,18 @@ from datetime import UTC, datetime
 
 import msgspec
 from flask import Blueprint, request
-from msgspec import Struct
 
+from nordiq_watch.api.queries import MOST_RELOADS, ReloadQuery, ReloadsQuery, WaitQuery
+from nordiq_watch.api.requests import ReloadRequest
 from nordiq_watch.errors import NotFound, RequestError, StorageError
 from nordiq_watch.live.servable import Servable
 from nordiq_watch.records import ReloadRecord, VersionStatus
 from nordiq_watch.reload.jobs import Job, LoadLatest, LoadVersion, RollBack, Unpin
-from nordiq_watch.web.accuracy import describe_version
 from nordiq_watch.web.answers import Body, Reply
 from nordiq_watch.web.bodies import read_body
+from nordiq_watch.web.quality import describe_version
 from nordiq_watch.web.reload_answers import answer_accepted, answer_finished, describe_reload
+from nordiq_watch.web.routing import query_of
 from nordiq_watch.web.seats import seats
 from nordiq_watch.web.services import Ticket, services
 
@@ -30,16 +32,6 @@ LONGEST_WAIT_SECONDS = 120.0
 """A reload that takes longer is answered with 202; it goes on."""
 
 _MEGABYTE = 1_000_000
-_SHOWN_RELOADS = 50
-MOST_RELOADS = 1000
-SWITCH = {"true": True, "1": True, "false": False, "0": False}
-
-
-class ReloadRequest(Struct, forbid_unknown_fields=True):
-    """The optional body of `POST /admin/reload-model`."""
-
-    model_path: str | None = None
-
 
 _reload_decoder = msgspec.json.Decoder(ReloadRequest)
 
@@ -88,8 +80,8 @@ def unpin() -> Reply:
 
 @routes.get("/reloads")
 def list_reloads() -> Body:
-    """Newest first; `?limit=N`."""
-    reloads = [_describe_reload(record) for record in services().reloads.recent(_requested_limit())]
+    """Newest first."""
+    reloads = [_describe_reload(record) for record in services().reloads.recent(query_of(ReloadsQuery).limit)]
     return {"reloads": reloads, "count": len(reloads)}
 
 
@@ -107,7 +99,7 @@ def show_reload(reload_id: str) -> Body:
 
 def _order(job: Job) -> Reply:
     """Queues the job, and waits for its end unless the client, the clock or too many others say no."""
-    wait = _requested_wait()
+    wait = query_of(WaitQuery).wait
     ticket = services().reloads.submit(job)
     log.info("%s from %s: reload %d", job, request.remote_addr, ticket.id, extra={"reload": ticket.id})
     record = _await(ticket) if wait else ticket.wait(0)
@@ -125,7 +117,7 @@ def _requested_model() -> str | None:
     """What the client asked for, as it wrote it: in the query or in the body; None for the latest."""
     body = read_body()
     in_body = _parse_reload(body).model_path if body.strip() else None
-    in_query = request.args.get("model_path")
+    in_query = query_of(ReloadQuery).model_path
     if None not in (in_body, in_query) and in_body != in_query:
         raise RequestError("model_path in the URL and in the body differ; send one of them")
     return in_query if in_query is not None else in_body
@@ -136,21 +128,6 @@ def _parse_reload(body: bytes) -> ReloadRequest:
         return _reload_decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RequestError(f'the body must be {{"model_path": "models/NAME"}} as JSON, or empty: {error}') from None
-
-
-def _requested_wait() -> bool:
-    text = request.args.get("wait", "true")
-    if text.lower() not in SWITCH:
-        raise RequestError(f"wait is {text!r:.40}; must be true or false")
-    return SWITCH[text.lower()]
-
-
-def _requested_limit() -> int:
-    text = request.args.get("limit", str(_SHOWN_RELOADS))
-    limit = _read_number(text)
-    if limit is None or not 1 <= limit <= MOST_RELOADS:
-        raise RequestError(f"limit is {text!r:.40}; must be a whole number from 1 to {MOST_RELOADS}")
-    return limit
 
 
 def _read_number(text: str) -> int | None:

@@ -8,6 +8,8 @@ from flask import Response, jsonify
 
 from nordiq_watch.forecast.answer import write_time as write_moment
 
+__all__ = ["Body", "Reply", "make_error", "write_moment", "write_time"]
+
 Body = dict[str, Any]
 Reply = tuple[Body, int] | tuple[Body, int, dict[str, str]]
 

@@ -6,6 +6,7 @@ import logging
 import time
 from typing import Any
 
+import msgspec
 import orjson
 from flask import Flask, Response, g, request
 from flask.json.provider import DefaultJSONProvider
@@ -13,17 +14,15 @@ from werkzeug.routing import PathConverter
 
 from nordiq_watch.names import tidy_name
 from nordiq_watch.web import (
-    accuracy,
     admin,
     alerts,
-    cascade,
-    drift,
     explain,
     feed,
     historical,
     openapi,
     predictions,
     prometheus,
+    quality,
     servers,
     status,
 )
@@ -33,6 +32,7 @@ from nordiq_watch.web.conditional import answer_conditionally
 from nordiq_watch.web.console import pages, views
 from nordiq_watch.web.errors import register_error_answers
 from nordiq_watch.web.prometheus import Instruments
+from nordiq_watch.web.routing import check_queries
 from nordiq_watch.web.seats import keep_seats
 from nordiq_watch.web.services import EXTENSION, Services
 from nordiq_watch.web.trail import keep_trail
@@ -47,9 +47,7 @@ _PARTS = (
     alerts,
     explain,
     historical,
-    accuracy,
-    drift,
-    cascade,
+    quality,
     admin,
     prometheus,
     servers,
@@ -88,6 +86,7 @@ def create_app(services: Services) -> Flask:
         strangers=services.strangers,
         open_routes=pages.OPEN_ROUTES,
     )
+    check_queries(app)
     return app
 
 
@@ -100,6 +99,11 @@ class _TidyPath(PathConverter):
 
 class _InOrder(DefaultJSONProvider):
     """Fields in the order in which the code names them, without spaces between, as UTF-8."""
+
+    @staticmethod
+    def default(value: Any) -> Any:
+        """Structs inside a dictionary."""
+        return msgspec.to_builtins(value) if isinstance(value, msgspec.Struct) else DefaultJSONProvider.default(value)
 
     def dumps(self, obj: Any, **options: Any) -> str:
         return orjson.dumps(obj, default=self.default).decode()

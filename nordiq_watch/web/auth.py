@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 from flask import Flask, g, request
 
+from nordiq_watch.api.enums import Role
 from nordiq_watch.errors import Forbidden, Unauthorized
-from nordiq_watch.records import KeyHolder, Role
+from nordiq_watch.records import KeyHolder
 from nordiq_watch.web.access import check_public, is_allowed, needed_role
 from nordiq_watch.web.services import KeyCheck, services
 from nordiq_watch.web.sessions import Sessions
@@ -57,7 +58,7 @@ def guard_requests(
     def require_key() -> None:
         rule = request.url_rule.rule if request.url_rule is not None else None
         if rule in unguarded:
-            role: Role = "read" if request.method in _SAFE_METHODS else "admin"
+            role = Role.READ if request.method in _SAFE_METHODS else Role.ADMIN
             throttle.count_allowed(request.remote_addr or "", role, rule or "")
             return
         g.holder = identify_caller()

@@ -11,19 +11,19 @@ from datetime import UTC, datetime
 
 from flask import Blueprint, Response, request
 
-from nordiq_watch.errors import NotFound, RequestError
+from nordiq_watch.api.enums import ExportFormat
+from nordiq_watch.api.queries import ExportQuery, PastQuery
+from nordiq_watch.errors import NotFound
 from nordiq_watch.forecast.thresholds import LEVELS
 from nordiq_watch.storage.history import Moment, PastAlert
 from nordiq_watch.web.answers import Body, write_time
+from nordiq_watch.web.routing import query_of
 from nordiq_watch.web.seats import computed
 from nordiq_watch.web.services import services
 from nordiq_watch.web.spreadsheet import write_csv
 
 routes = Blueprint("historical", __name__, url_prefix="/historical")
 
-TIME_RANGES = {"30m": 1800, "1h": 3600, "8h": 28_800, "1d": 86_400, "1w": 604_800, "1M": 2_592_000}
-EXPORT_FORMATS = ("csv", "json")
-_DEFAULT_RANGE = "1d"
 _MOST_ALERTED = 10
 _ALERT_COLUMNS = (
     "server_name",
@@ -108,12 +108,10 @@ class _Span:
     """The range of time that the request asks for."""
 
     def __init__(self) -> None:
-        self.name = request.args.get("time_range", _DEFAULT_RANGE)
-        if self.name not in TIME_RANGES:
-            raise RequestError(f"time_range is {self.name!r:.40}; must be one of {', '.join(TIME_RANGES)}")
+        self.name = query_of(PastQuery).time_range
         newest = services().history.newest()
         self.until = services().clock() if newest is None else newest
-        self.since = self.until - TIME_RANGES[self.name]
+        self.since = self.until - self.name.seconds
 
     def describe(self) -> Body:
         return {"time_range": self.name, "from": write_time(self.since), "until": write_time(self.until)}
@@ -196,13 +194,11 @@ def _describe_column(values: Iterable[float | None]) -> Body | None:
 
 def _export(what: str, span: _Span, *, columns: Sequence[str], rows: Sequence[Body]) -> Body | Response:
     """JSON with the CSV in it, or, for who asks for text/csv or `?format=csv`, the CSV itself."""
-    wanted = request.args.get("format")
-    if wanted not in (None, *EXPORT_FORMATS):
-        raise RequestError(f"format is {wanted!r:.40}; must be one of {', '.join(EXPORT_FORMATS)}")
+    wanted = query_of(ExportQuery).format
     text = write_csv(columns, rows)
     stamp = datetime.fromtimestamp(span.until, UTC).strftime("%Y%m%dT%H%M%SZ")
     filename = f"nordiq_watch_{what}_{span.name}_{stamp}.csv"
-    if wanted == "csv" or (wanted is None and _prefers_csv()):
+    if wanted is ExportFormat.CSV or (wanted is None and _prefers_csv()):
         disposition = {"Content-Disposition": f'attachment; filename="{filename}"'}
         return Response(text, mimetype="text/csv", headers=disposition)
     return {**span.describe(), "count": len(rows), "filename": filename, "csv_data": text}

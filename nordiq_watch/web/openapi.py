@@ -1,15 +1,14 @@
 """`GET /openapi.json`: the API as a document that programs read, made from what answers and validates.
 
-Paths and methods come from the URL map, roles from `access`, words from the docstrings of the views, bodies from the
-structures that decode them, and bounds from the constants that are compared with. What is for the console alone is not
-in it.
+Paths, methods, roles, queries, bodies and answers come from the table of endpoints, words from the docstrings of the
+views. What is for the console alone is not in it.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,23 +16,23 @@ from flask import Blueprint, Flask, current_app
 from werkzeug.routing import Rule
 
 from nordiq_watch import __version__
+from nordiq_watch.api.endpoint import Body as RequestBody
+from nordiq_watch.api.endpoint import Endpoint
+from nordiq_watch.api.endpoints import ENDPOINTS
+from nordiq_watch.api.enums import Media
 from nordiq_watch.config import Config
 from nordiq_watch.metrics import STATUSES
 from nordiq_watch.names import MAX_NAME_LENGTH
-from nordiq_watch.web import admin, historical
-from nordiq_watch.web.access import needed_role
 from nordiq_watch.web.answers import Body
 from nordiq_watch.web.auth import KEY_HEADER
+from nordiq_watch.web.routing import SWITCH
 from nordiq_watch.web.services import services
 
 routes = Blueprint("openapi", __name__)
 
 Schema = dict[str, Any]
 
-_JSON = "application/json"
-_OF_THE_CONSOLE = ("console", "console_views")
 _PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
-_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 _REASONS = {
     "200": "Done.",
@@ -56,60 +55,8 @@ _BY_METHOD = {
     "POST": ("200", "400", "413", "415", "422", "503"),
     "DELETE": ("200", "400", "404", "503"),
 }
-_MORE: Mapping[str, tuple[str, ...]] = {
-    "POST /admin/reload-model": ("202", "404"),
-    "POST /admin/rollback": ("202", "404"),
-    "POST /admin/unpin": ("202",),
-}
-_OTHER_CONTENT: Mapping[str, tuple[str, ...]] = {
-    "GET /metrics": ("text/plain",),
-    "GET /historical/export/alerts": (_JSON, "text/csv"),
-    "GET /historical/export/environment": (_JSON, "text/csv"),
-}
-
-_SPAN: Schema = {"type": "string", "enum": list(historical.TIME_RANGES)}
-_FORMAT: Schema = {"type": "string", "enum": list(historical.EXPORT_FORMATS)}
-_WAIT: Schema = {"type": "string", "enum": sorted(admin.SWITCH)}
-_QUERIES: Mapping[str, Mapping[str, Schema]] = {
-    "GET /admin/reloads": {"limit": {"type": "integer", "minimum": 1, "maximum": admin.MOST_RELOADS}},
-    "POST /admin/reload-model": {"model_path": {"type": "string"}, "wait": _WAIT},
-    "POST /admin/rollback": {"wait": _WAIT},
-    "POST /admin/unpin": {"wait": _WAIT},
-    "GET /historical/summary": {"time_range": _SPAN},
-    "GET /historical/alerts": {"time_range": _SPAN},
-    "GET /historical/environment": {"time_range": _SPAN},
-    "GET /historical/server/<path:server>": {"time_range": _SPAN},
-    "GET /historical/export/alerts": {"time_range": _SPAN, "format": _FORMAT},
-    "GET /historical/export/environment": {"time_range": _SPAN, "format": _FORMAT},
-    "GET /explain/<path:server>": {
-        "target": {"type": "string"},
-        "step": {"type": "integer", "minimum": 0, "maximum": 999_999},
-    },
-}
-
-
 _TEMPLATE = "#/components/schemas/{name}"
-
-
-def _reference(name: str) -> Schema:
-    return {"$ref": _TEMPLATE.format(name=name)}
-
-
-_BODIES: Mapping[str, tuple[str, Schema, bool]] = {
-    "POST /admin/reload-model": (_JSON, _reference("ReloadRequest"), False),
-    "POST /feed/data": (_JSON, _reference("Feed"), True),
-    "POST /feed/prometheus": (
-        "application/x-protobuf",
-        {"type": "string", "format": "binary", "description": "prometheus.WriteRequest, packed with snappy"},
-        True,
-    ),
-    "POST /feed/telegraf": (
-        _JSON,
-        {"type": "object", "description": "What Telegraf's outputs.http sends with data_format = json"},
-        True,
-    ),
-}
-"""Content type, schema, and whether it must be there."""
+_ERROR = {"$ref": _TEMPLATE.format(name="Error")}
 
 
 @routes.get("/openapi.json")
@@ -120,82 +67,94 @@ def show_document() -> Body:
 
 
 def describe_api(app: Flask, config: Config, *, public: tuple[str, ...]) -> Body:
-    """An OpenAPI 3.1 document of the app's routes."""
+    """An OpenAPI 3.1 document of the endpoints that are documented."""
+    endpoints = sorted((found for found in ENDPOINTS.values() if found.documented), key=lambda found: found.rule)
+    schemas, components = _components(endpoints)
+    views = {f"{method} {rule.rule}": rule for rule in app.url_map.iter_rules() for method in rule.methods or ()}
     paths: dict[str, dict[str, Any]] = {}
-    for rule in _api_rules(app):
-        for method in sorted((rule.methods or set()).intersection(_METHODS)):
-            path = _PARAMETER.sub(r"{\1}", rule.rule)
-            paths.setdefault(path, {})[method.lower()] = _describe(app, rule, method, public=rule.rule in public)
+    for endpoint in endpoints:
+        described = _describe(endpoint, views[endpoint.name], app, schemas) | _security(endpoint, public)
+        paths.setdefault(_PARAMETER.sub(r"{\1}", endpoint.rule), {})[endpoint.method.lower()] = described
     return {
         "openapi": "3.1.0",
         "info": {"title": "nordiq_watch", "version": __version__, "description": "docs/api.md has examples."},
         "paths": paths,
         "components": {
-            "schemas": _schemas(config),
+            "schemas": {**components, **_schemas(config)},
             "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": KEY_HEADER}},
         },
     }
 
 
-def _api_rules(app: Flask) -> Iterator[Rule]:
-    for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
-        if rule.endpoint.partition(".")[0] not in _OF_THE_CONSOLE:
-            yield rule
+def _components(endpoints: Sequence[Endpoint]) -> tuple[Mapping[Any, Schema], Mapping[str, Schema]]:
+    """Struct → its schema, for every body and answer; and the components that these refer to."""
+    kinds = [kind for found in endpoints for kind in (found.answer, found.body and found.body.kind) if kind is not None]
+    unique = list(dict.fromkeys(kinds))
+    schemas, components = msgspec.json.schema_components(unique, ref_template=_TEMPLATE)
+    return dict(zip(unique, schemas, strict=True)), components
 
 
-def _describe(app: Flask, rule: Rule, method: str, *, public: bool) -> Body:
-    name = f"{method} {rule.rule}"
+def _describe(endpoint: Endpoint, rule: Rule, app: Flask, schemas: Mapping[Any, Schema]) -> Body:
     words = inspect.getdoc(app.view_functions[rule.endpoint]) or ""
-    body = _request_body(name)
     described: Body = {
         "operationId": rule.endpoint.replace(".", "_"),
         "summary": words.partition("\n")[0] or rule.endpoint.partition(".")[2].replace("_", " "),
-        "description": f"{words}\n\nNeeds a key of the role {needed_role(method, rule.rule)}.".strip(),
-        "security": [] if public else [{"key": []}],
-        "parameters": [*_path_parameters(rule), *_query_parameters(name)],
-        "responses": {status: _answer(name, status) for status in _statuses(name, method)},
+        "description": f"{words}\n\nNeeds a key of the role {endpoint.role}.".strip(),
+        "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint)],
+        "responses": {status: _answer(endpoint, status, schemas) for status in _statuses(endpoint)},
     }
-    return described if body is None else described | {"requestBody": body}
+    if endpoint.body is not None:
+        described["requestBody"] = _request_body(endpoint.body, schemas)
+    return described
 
 
-def _path_parameters(rule: Rule) -> Iterator[Body]:
-    for name in _PARAMETER.findall(rule.rule):
+def _security(endpoint: Endpoint, public: tuple[str, ...]) -> Body:
+    return {"security": [] if endpoint.rule in public else [{"key": []}]}
+
+
+def _path_parameters(endpoint: Endpoint) -> Iterator[Body]:
+    for name in _PARAMETER.findall(endpoint.rule):
         schema: Schema = {"type": "string", "minLength": 1}
         yield {"name": name, "in": "path", "required": True, "schema": schema}
 
 
-def _query_parameters(name: str) -> Iterator[Body]:
-    for parameter, schema in _QUERIES.get(name, {}).items():
-        yield {"name": parameter, "in": "query", "required": False, "schema": schema}
+def _query_parameters(endpoint: Endpoint) -> Iterator[Body]:
+    """The fields of the endpoint's query; a parameter is left out rather than null."""
+    for field in () if endpoint.query is None else msgspec.structs.fields(endpoint.query):
+        schema = msgspec.json.schema(field.type, ref_template=_TEMPLATE)
+        kinds = schema.pop("anyOf", [schema])
+        (kind,) = (found for found in kinds if found != {"type": "null"})
+        (definition,) = schema.pop("$defs", {"": kind}).values()
+        if definition == {"type": "boolean"}:
+            definition = {"type": "string", "enum": list(SWITCH)}
+        yield {"name": field.encode_name, "in": "query", "required": False, "schema": definition}
 
 
-def _request_body(name: str) -> Body | None:
-    body = _BODIES.get(name)
-    if body is None:
-        return None
-    kind, schema, required = body
-    return {"required": required, "content": {kind: {"schema": schema}}}
+def _request_body(body: RequestBody, schemas: Mapping[Any, Schema]) -> Body:
+    schema = body.schema if body.kind is None else schemas[body.kind]
+    return {"required": body.required, "content": {str(body.media): {"schema": dict(schema)}}}
 
 
-def _statuses(name: str, method: str) -> list[str]:
-    return sorted({*_ALWAYS, *_BY_METHOD[method], *_MORE.get(name, ())})
+def _statuses(endpoint: Endpoint) -> list[str]:
+    return sorted({*_ALWAYS, *_BY_METHOD[endpoint.method], *map(str, endpoint.statuses)})
 
 
-def _answer(name: str, status: str) -> Body:
+def _answer(endpoint: Endpoint, status: str, schemas: Mapping[Any, Schema]) -> Body:
     if status in ("204", "304"):
         return {"description": _REASONS[status]}
     if not status.startswith("2"):
-        return {"description": _REASONS[status], "content": {_JSON: {"schema": _reference("Error")}}}
-    kinds = _OTHER_CONTENT.get(name, (_JSON,))
-    content = {kind: {"schema": {"type": "object" if kind == _JSON else "string"}} for kind in kinds}
+        return {"description": _REASONS[status], "content": {str(Media.JSON): {"schema": _ERROR}}}
+    whole: Schema = schemas[endpoint.answer] if status == "200" and endpoint.answer is not None else {"type": "object"}
+    content = {
+        str(media): {"schema": dict(whole) if media is Media.JSON else {"type": "string"}} for media in endpoint.media
+    }
     return {"description": _REASONS[status], "content": content}
 
 
 def _schemas(config: Config) -> Body:
+    """Those of no Struct: errors, and what a feed may hold with this config."""
     error = {"error": {"type": "string"}, "detail": {"type": "string"}}
-    _, reload_schemas = msgspec.json.schema_components([admin.ReloadRequest], ref_template=_TEMPLATE)
     return {
-        **reload_schemas,
         "Error": {"type": "object", "properties": error, "required": list(error)},
         "Record": _record(config),
         "Feed": {

@@ -14,9 +14,9 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
+from nordiq_watch.api.enums import Role
 from nordiq_watch.config import Limits
 from nordiq_watch.errors import TooManyRequests
-from nordiq_watch.records import Role
 
 
 class Throttle:

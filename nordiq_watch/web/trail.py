@@ -11,11 +11,12 @@ from urllib.parse import urlencode
 
 from flask import Flask, Response, g, request
 
+from nordiq_watch.api.endpoints import find_endpoint
+
 _CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 _REFUSED = (401, 403, 429)
 _TOLD_OF_QUERY = ("model_path", "wait")
 _LONGEST_TEXT = 200
-_NOT_AUDITED = ("/feed/data", "/feed/prometheus", "/feed/telegraf")
 
 
 class Audit(Protocol):
@@ -35,10 +36,16 @@ def keep_trail(app: Flask, audit: Audit) -> None:
     @app.after_request
     def note(response: Response) -> Response:
         is_refused = response.status_code in _REFUSED
-        if is_refused or (request.method in _CHANGING and request.path not in _NOT_AUDITED):
+        if is_refused or (request.method in _CHANGING and _is_audited()):
             write = audit.write_refusal if is_refused or "holder" not in g else audit.write
             write(**_describe(response))
         return response
+
+
+def _is_audited() -> bool:
+    """Whether the endpoint is audited; a request to no route is."""
+    endpoint = None if request.url_rule is None else find_endpoint(request.method, request.url_rule.rule)
+    return endpoint is None or endpoint.audited
 
 
 def _describe(response: Response) -> dict[str, object]:

@@ -29,6 +29,7 @@ CONTRACT = {
     ("GET", "/cascade/status"),
     ("GET", "/cascade/health"),
     ("GET", "/explain/<path:server>"),
+    ("DELETE", "/servers/<path:server>"),
     ("GET", "/historical/summary"),
     ("GET", "/historical/alerts"),
     ("GET", "/historical/environment"),

@@ -6,9 +6,10 @@ import pytest
 from support.web_world import FEED_KEY, KEY, READ_KEY
 from werkzeug.routing import Rule
 
+from nordiq_watch.api.endpoints import ENDPOINTS
 from nordiq_watch.config import Auth
 from nordiq_watch.errors import ConfigError
-from nordiq_watch.web.access import ROLE_OF
+from nordiq_watch.web.access import needed_role
 from nordiq_watch.web.console.pages import OPEN_ROUTES
 
 PUBLIC = {"/health", "/ready", "/status", "/metrics"}
@@ -73,7 +74,7 @@ def declared_routes(world):
 
 
 def test_every_route_has_its_role_in_the_table(world):
-    assert set(ROLE_OF) == declared_routes(world)
+    assert set(ENDPOINTS) == declared_routes(world)
 
 
 @pytest.mark.parametrize(("key", "role"), [(READ_KEY, "read"), (FEED_KEY, "feed")])
@@ -84,7 +85,7 @@ def test_a_key_does_what_its_role_allows_and_nothing_else(world, key, role):
         if rule is None or method not in rule.methods or rule.rule in PUBLIC | set(OPEN_ROUTES):
             continue
         answer = world.stranger.open(path, method=method, headers={"X-API-Key": key})
-        needed = ROLE_OF.get(f"{'GET' if method == 'HEAD' else method} {rule.rule}", "admin")
+        needed = needed_role(method, rule.rule)
         assert (answer.status_code == 403) == (needed != role), (method, path, answer.status_code)
         if needed != role:
             refused.add(f"{method} {rule.rule}")

@@ -14,6 +14,7 @@ from flask import Blueprint, Response, g, make_response, redirect, render_templa
 from werkzeug.wrappers import Response as AnyResponse
 
 from nordiq_watch import __version__
+from nordiq_watch.api.enums import Role
 from nordiq_watch.errors import NotFound, Unauthorized
 from nordiq_watch.web.access import is_allowed
 from nordiq_watch.web.auth import SESSION_COOKIE, require_own_origin
@@ -41,7 +42,7 @@ def _offer_to_templates() -> dict[str, object]:
     holder = g.get("holder")
     return {
         "holder": holder,
-        "may_act": holder is not None and is_allowed(holder, "admin"),
+        "may_act": holder is not None and is_allowed(holder, Role.ADMIN),
         "version": __version__,
         "interval_seconds": config.window.interval_seconds,
         "models_dir": config.models.dir,
@@ -98,7 +99,7 @@ def sign_in() -> AnyResponse:
             log.warning("wrong API key from %s: sign-in to the console%s", request.remote_addr, more)
         return make_response(render_template("sign_in.html", error="This is not a key of this daemon."), 401)
     g.holder = holder  # the audit names who signed in
-    if not is_allowed(holder, "read"):
+    if not is_allowed(holder, Role.READ):
         return make_response(render_template("sign_in.html", error="This key may send data and see nothing."), 403)
     response = redirect(_place_to_go(request.args.get("next", _HOME)), 303)
     response.set_cookie(
