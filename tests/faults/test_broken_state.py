@@ -221,7 +221,7 @@ def test_a_history_that_becomes_read_only_is_not_said_to_be_healthy(tmp_path: Pa
     try:
         with daemon:
             daemon.check_told("history", reason="history.sqlite3: attempt to write a readonly database")
-            assert daemon.get(HISTORY)["alerts"]["count"] == 0, "what is there can be read"
+            assert daemon.get(HISTORY)["alerts"]["total"] == 0, "what is there can be read"
             mend()
             daemon.check_well()
     finally:
