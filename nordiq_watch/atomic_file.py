@@ -61,9 +61,14 @@ def append_line(path: Path, line: bytes) -> None:
 
 
 def make_directories(path: Path) -> None:
-    """Makes the directory and those above it that are missing. FileExistsError for a file in its place."""
+    """Makes the directory and those above it that are missing.
+
+    FileExistsError for a file in its place, NotADirectoryError for one above it.
+    """
     if path.is_dir():
         return
+    if path.parent.exists() and not path.parent.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path.parent))
     if path.parent != path:
         make_directories(path.parent)
     path.mkdir(exist_ok=True)

@@ -52,7 +52,10 @@ def test_an_alert_survives_a_kill_and_is_told_and_remembered(tmp_path: Path) -> 
             daemon.feed(records(ENCODER, 92))
             (raised,) = wait_until(lambda: alerts(daemon), what="the alert")
             assert (raised["server_name"], raised["level"], raised["metric"]) == (HOT, "warning", "mem_used_pct")
-            answer = daemon.predictions()
+            answer = wait_until(  # the active alerts are ahead of the answer while that is written
+                lambda: next((answer for answer in [daemon.predictions()] if answer["alerts"]), None),
+                what="the answer with the alert",
+            )
             assert answer["alerts"][0]["server_name"] == HOT
             assert answer["predictions"][HOT]["alert"]["level"] == "warning"
             assert answer["predictions"][HOT]["risk_score"] == answer["summary"]["max_risk_score"]

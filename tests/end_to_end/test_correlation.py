@@ -34,13 +34,12 @@ def test_every_line_about_a_drop_carries_its_id(daemon: DaemonProcess, tmp_path:
     wait_until(lambda: len(about(daemon, A)) == 2, what="a word that the drop is not complete")
     (daemon.models / A / weights.name).write_bytes(whole)
     daemon.wait_for_live(A)
-    seen, waiting, *_, live = wait_until(
-        lambda: [line for line in about(daemon, A) if "reload" in line] and about(daemon, A),
-        what="a word that it is live",
+    seen, waiting = about(daemon, A)[:2]
+    (live,) = wait_until(
+        lambda: [line for line in about(daemon, A) if "is live" in line["event"]], what="a word that it is live"
     )
     assert "was seen" in seen["event"]
     assert "Waiting for the rest" in waiting["event"]
-    assert "is live" in live["event"]
     assert len({line["drop"] for line in about(daemon, A)}) == 1
     shown = daemon.get(f"/admin/reloads/{live['reload']}")
     assert (shown["drop"], shown["version"]) == (live["drop"], A)
