@@ -86,15 +86,13 @@ class CascadeWatch:
             self._recent.clear()
             self.report = CascadeReport(model=self._model.name)
         for surprise in surprises:
-            if self._recent and _layout(self._recent[-1]) != _layout(surprise):
-                self._recent.clear()  # another fleet: series of the same servers are compared
             self._recent.append(surprise)
         if surprises:
             self.report = self._judge()
 
     def _judge(self) -> CascadeReport:
         newest = self._recent[-1]
-        sizes = np.stack([surprise.sizes for surprise in self._recent])  # (slots, servers, targets)
+        sizes = np.stack([sizes_of(surprise, newest.servers) for surprise in self._recent])  # (slots, servers, targets)
         metrics = {
             target: judge_metric(
                 newest.outside[:, column], sizes[:, :, column], servers=newest.servers, limits=self._limits
@@ -156,5 +154,12 @@ def score_health(share: float, correlation: float | None) -> float:
     return 100.0 - _SHARE_POINTS * beyond - _CORRELATION_POINTS * together * math.sqrt(beyond)
 
 
-def _layout(surprise: Surprise) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return surprise.servers, surprise.targets
+def sizes_of(surprise: Surprise, servers: tuple[str, ...]) -> DoubleArray:
+    """(servers, targets): the sizes of these servers, NaN for those that were not there: names come and go."""
+    if surprise.servers == servers:
+        return surprise.sizes
+    row_by_name = {name: row for row, name in enumerate(surprise.servers)}
+    rows = np.array([row_by_name.get(name, -1) for name in servers], dtype=np.int64)
+    sizes = np.full((len(servers), surprise.sizes.shape[1]), np.nan)
+    sizes[rows >= 0] = surprise.sizes[rows[rows >= 0]]
+    return sizes

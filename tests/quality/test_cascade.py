@@ -98,6 +98,20 @@ def test_the_watch_follows_slot_by_slot() -> None:
     assert watch.report.active == {}
 
 
+def test_a_fleet_whose_names_come_and_go_is_compared_by_the_servers_that_stay() -> None:
+    """One job more or less in each slot must not hide that all others move together."""
+    watch, steady = CascadeWatch(LIMITS, interval_seconds=300), CascadeWatch(LIMITS, interval_seconds=300)
+    made = made_of([[1.0]], [[[1.0]]])
+    chance = np.random.default_rng(0)
+    for slot in range(8):
+        moves = np.repeat(np.sign(chance.normal(size=(1, 2))), 10, axis=0) + chance.normal(size=(10, 2)) / 10
+        steady.take(made, [surprise(slot, moves)])
+        watch.take(made, [surprise(slot, np.vstack([np.ones((1, 2)), moves]), (f"job{slot}", *NAMES))])
+    together = watch.report.metrics["cpu_user_pct"].correlation
+    assert together == steady.report.metrics["cpu_user_pct"].correlation
+    assert together is not None and together > 0.9
+
+
 def test_another_fleet_or_another_model_begins_anew() -> None:
     watch = CascadeWatch(LIMITS, interval_seconds=300)
     made = made_of([[1.0]], [[[1.0]]])
@@ -105,7 +119,7 @@ def test_another_fleet_or_another_model_begins_anew() -> None:
     for slot in range(6):
         watch.take(made, [surprise(slot, np.sign(chance.normal(size=(10, 2))))])
     assert watch.report.metrics["cpu_user_pct"].correlation is not None
-    watch.take(made, [surprise(6, np.zeros((9, 2)), NAMES[:9])])
+    watch.take(made, [surprise(6, np.zeros((9, 2)), tuple(f"other{number}" for number in range(9)))])
     assert watch.report.metrics["cpu_user_pct"].correlation is None
     watch.take(made_of([[1.0]], [[[1.0]]], model=ModelIdentity("other", 2, "")), [])
     assert watch.report == CascadeReport(model="other")
