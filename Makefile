@@ -9,7 +9,7 @@ SCRIPTS := nordiq_watch/web/console/static tests/web/console/javascript
 KERNEL := $(wildcard nordiq_watch/network/kernel/*)
 TORCH := $(shell grep -o '^torch==[^ ]*' requirements.txt)
 
-.PHONY: all run test test-threads test-system test-sanitizers lint types format bench docs screenshots requirements licences sbom dist release clean
+.PHONY: all run test test-threads test-long test-system test-sanitizers lint types format bench docs screenshots requirements licences sbom dist release clean
 all: lint types test
 
 $(VENV)/.runtime: requirements.txt pyproject.toml setup.py $(KERNEL)
@@ -31,6 +31,9 @@ test: $(VENV)/.dev
 
 test-threads: $(VENV)/.dev  # those that share state between threads, with eager switching
 	EAGER_SWITCHING=1 $(BIN)/python -m pytest -m threads --ignore tests/faults/test_leaks.py $(ARGS)
+
+test-long: $(VENV)/.dev  # a simulated month of names that come and go; ten minutes
+	$(BIN)/python -m pytest tests/faults/month.py -s $(ARGS)
 
 test-sanitizers: $(VENV)/.dev  # the C++ kernel under AddressSanitizer and UndefinedBehaviorSanitizer; needs g++
 	$(BIN)/python -m pytest tests/network/sanitized.py $(ARGS)
