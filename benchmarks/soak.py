@@ -2,7 +2,8 @@
 all the while; memory, threads and open files after each reload.
 
 Every tick is one batch of the next slot of the grid, so the window moves on, the journal is pruned, days go to the
-archive and forecasts come due, as in weeks of real time. The first fifth of the run is not counted: there, all that is
+archive and forecasts come due, as in weeks of real time. Jobs come and go all the while: five new names a tick, in a
+window that is full. The first fifth of the run is not counted: there, all that is
 allocated once is allocated.
 """
 
@@ -25,12 +26,19 @@ from support.models import METRICS, larger_spec
 TICKS, QUICK_TICKS = 20_000, 1_000
 RELOAD_EVERY = 50
 SERVERS = 20
+JOBS_A_TICK, JOB_TICKS = 5, 3
+WINDOW_SLOTS, MAX_SERVERS = 100, 200
+"""Full after forty ticks: from then on each new job takes the place of the one that is silent longest."""
+SILENT_SECONDS = 1_500
 INTERVAL_SECONDS = 300
 KEPT_VERSIONS = 3
 NOT_COUNTED_SHARE = 0.2
 LAST_SHARE = 0.2
 GROWTH_TARGET = 0.05
 MEGABYTE = 1e6
+
+
+LASTING = [f"ppdb{server:03}" for server in range(SERVERS)]
 
 
 class Reading(threading.Thread):
@@ -55,17 +63,18 @@ class Reading(threading.Thread):
 
 
 def batches(ticks: int) -> Iterator[list[Row]]:
-    """One slot after the other, the last of them now."""
+    """One slot after the other, the last of them now: of the lasting servers, and of jobs that live for a few ticks."""
     first = time.time() - ticks * INTERVAL_SECONDS
     for tick in range(ticks):
+        begun = range(max(0, tick - JOB_TICKS + 1), tick + 1)
         yield [
             {
                 "timestamp": first + tick * INTERVAL_SECONDS,
-                "server_name": f"ppdb{server:03}",
+                "server_name": name,
                 "cpu_user_pct": 40.0 + (tick * 7 + server) % 11,
                 "mem_used_pct": 60.0 + (tick * 3 + server) % 7,
             }
-            for server in range(SERVERS)
+            for server, name in enumerate([*LASTING, *(f"job-{at}-{n}" for at in begun for n in range(JOBS_A_TICK))])
         ]
 
 
@@ -92,15 +101,17 @@ def look_at(daemon: DaemonProcess, tick: int, began: float) -> Row:
     }
 
 
-def soak(root: Path, ticks: int) -> tuple[list[Row], Reading]:
-    """One row after each reload."""
+def soak(root: Path, ticks: int) -> tuple[list[Row], Reading, int]:
+    """One row after each reload; and how many new names found no room."""
     rows: list[Row] = []
     dropped: list[Path] = []
-    with DaemonProcess(root / "site", metrics=METRICS, **SECTIONS) as daemon:
+    refused = 0
+    window = {"length": WINDOW_SLOTS, "max_servers": MAX_SERVERS, "silent_seconds": SILENT_SECONDS}
+    with DaemonProcess(root / "site", metrics=METRICS, **{**SECTIONS, "window": window}) as daemon:
         shelf, began = Shelf(root / "shelf"), time.monotonic()
         reading = Reading(daemon)
         for tick, records in enumerate(batches(ticks), 1):
-            daemon.feed(records)
+            refused += daemon.feed(records).get("servers_refused", 0)
             if tick == 1:
                 drop_next(daemon, shelf, dropped)
                 reading.start()
@@ -111,7 +122,11 @@ def soak(root: Path, ticks: int) -> tuple[list[Row], Reading]:
                     tell(f"{tick:,} ticks, {rows[-1]['seconds']:.0f} s, {rows[-1]['resident_mb']:.1f} MB")
         reading.stop()
         wait_until(lambda: daemon.get("/status")["tick_count"] == ticks, what="all ticks to be counted")
-    return rows, reading
+        tracked = daemon.get("/status")["servers_tracked"]
+        assert tracked == MAX_SERVERS, f"the window was not full: {tracked} servers"
+        missing = set(LASTING) - daemon.predictions()["predictions"].keys()
+        assert not missing, f"lasting servers have no forecast: {sorted(missing)}"
+    return rows, reading, refused
 
 
 def grown(rows: Sequence[Row], field: str) -> tuple[float, float, float]:
@@ -125,7 +140,7 @@ def grown(rows: Sequence[Row], field: str) -> tuple[float, float, float]:
 def measure(options: argparse.Namespace) -> Report:
     ticks = QUICK_TICKS if options.quick else options.ticks
     with TemporaryDirectory() as place:
-        rows, reading = soak(Path(place), ticks)
+        rows, reading, refused = soak(Path(place), ticks)
     summary: list[Row] = [
         {"what": what, "unit": unit, "before": before, "after": after, "growth": f"{share:+.1%}"}
         for what, unit, (before, after, share) in (
@@ -157,6 +172,7 @@ def measure(options: argparse.Namespace) -> Report:
             Target("growth of resident memory, share", grown(rows, "resident_mb")[2], GROWTH_TARGET),
             Target("growth of threads, share", grown(rows, "threads")[2], 0.0),
             Target("requests that were not answered", reading.failures, 0),
+            Target("new servers that were refused", refused, 0),
         ],
         tables={"What a daemon is like after a fifth of the run and at its end": columns},
         draw=draw,

@@ -156,6 +156,24 @@ def test_what_was_fed_is_counted(world, value):
     assert value("servers_tracked") == 1
 
 
+def test_names_make_no_series(world):
+    def shown():
+        return {line.partition(" ")[0] for line in world.client.get("/metrics").text.splitlines() if line[0] != "#"}
+
+    def live(name):
+        record = {"timestamp": NOW, "server_name": name, "cpu_user_pct": 1}
+        world.client.post("/feed/data", json={"records": [record]})
+        for path in (f"/predictions/{name}", f"/historical/server/{name}", f"/no/{name}", f"/explain/{name}"):
+            world.client.get(path)
+        world.client.delete(f"/servers/{name}")
+
+    shown(), live("first"), shown()
+    before = shown()
+    for number in range(20):
+        live(f"made-up-{number}")
+    assert shown() == before
+
+
 def test_forecasts_are_timed(world, value):
     world.services.events.publish(ForecastPublished(VERSION, 1, 5, 0.25))
     world.services.forecaster.last_prediction = NOW
