@@ -42,7 +42,8 @@ from nordiq_watch.forecast.window import Window
 from nordiq_watch.host.audit import AuditLog
 from nordiq_watch.host.changes import list_changes, needs_restart
 from nordiq_watch.host.crew import Crew
-from nordiq_watch.host.http import HttpServer
+from nordiq_watch.host.file_handles import raise_file_limit
+from nordiq_watch.host.http import HttpServer, Tally
 from nordiq_watch.host.keys import Keyring, ensure_keys
 from nordiq_watch.host.log_tail import read_records
 from nordiq_watch.host.logs import configure_logging
@@ -79,6 +80,7 @@ from nordiq_watch.storage.decisions import DecisionStore
 from nordiq_watch.storage.historian import Historian
 from nordiq_watch.storage.history import HistoryStore
 from nordiq_watch.storage.journal import Journal
+from nordiq_watch.web.admission import Gate
 from nordiq_watch.web.app import create_app
 from nordiq_watch.web.services import Services
 from nordiq_watch.web.throttle import Throttle, limits_in_force
@@ -114,6 +116,7 @@ class Daemon:
 
     def _build(self, settings: Settings) -> None:
         config = settings.config
+        raise_file_limit()
         prepare_models_dir(settings.models_dir, allow_world_writable=config.models.allow_world_writable)
         self._claim = claim_state_dir(settings.state_dir)
         self._audit = AuditLog(settings.audit_file)
@@ -126,6 +129,7 @@ class Daemon:
         self._build_forecast(settings)
         self._build_quality(settings)
         self._build_reload(settings)
+        tally = Tally()
         services = Services(
             config=config,
             keys=self._keyring,
@@ -151,8 +155,10 @@ class Daemon:
             clock=time.time,
             started_at=time.time(),
             read_log=partial(read_records, settings.log_file),
+            connections=tally,
         )
-        self.http = HttpServer(create_app(services), config.server, listener=self._listener)
+        app = create_app(services)
+        self.http = HttpServer(app, config.server, listener=self._listener, admit=Gate(app, services), tally=tally)
 
     def _build_forecast(self, settings: Settings) -> None:
         config = settings.config

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,24 @@ class KeyHolder:
 
     id: str
     role: Role
+
+
+BodyLeftOut = Literal["not_allowed", "too_large", "no_room"]
+"""Why a request reached the app without its body: its key may not send one there, it is too long, or there was no
+memory for it."""
+
+BODY_LEFT_OUT = "nordiq_watch.body_left_out"
+"""The WSGI environment has the BodyLeftOut of a request under this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What the head of a request is worth: so many bytes of body, 0 where it may have none; and whether it has a right
+    key.
+    """
+
+    max_body_bytes: int
+    is_known: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,18 @@ from nordiq_watch.api.enums import Role
 from nordiq_watch.errors import ConfigError
 from nordiq_watch.records import KeyHolder
 
+TAKES_DATA = frozenset({"POST /feed/data", "POST /feed/prometheus", "POST /feed/telegraf"})
+"""Routes whose bodies may have `server.max_body_mb`."""
+
+SIGN_IN_BYTES = 16 * 1024
+"""Of a body that may come without a key, at the sign-in."""
+
+ORDER_BYTES = 64 * 1024
+"""Of a body at all other routes: an order has a few words."""
+
+_WITHOUT_KEY = frozenset({"POST /sign-in", "POST /sign-out"})
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
 
 def check_public(paths: Collection[str]) -> None:
     """ConfigError when one of `auth.public` is no route: a path that is misspelt would stay locked without a word."""
@@ -25,3 +37,11 @@ def needed_role(method: str, rule: str | None) -> Role:
 
 def is_allowed(holder: KeyHolder, role: Role) -> bool:
     return holder.role in (role, Role.ADMIN)
+
+
+def body_limit(method: str, rule: str | None, *, max_body_bytes: int) -> int:
+    """How many bytes of body a request to a route may have, where its sender may send one there at all."""
+    route = f"{method} {rule}"
+    if route in TAKES_DATA:
+        return max_body_bytes
+    return SIGN_IN_BYTES if route in _WITHOUT_KEY else ORDER_BYTES

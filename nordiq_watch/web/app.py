@@ -26,6 +26,7 @@ from nordiq_watch.web import (
     servers,
     status,
 )
+from nordiq_watch.web.admission import refuse_missing_bodies
 from nordiq_watch.web.auth import guard_requests
 from nordiq_watch.web.collectors import keep_translators
 from nordiq_watch.web.conditional import answer_conditionally
@@ -86,6 +87,7 @@ def create_app(services: Services) -> Flask:
         strangers=services.strangers,
         open_routes=pages.OPEN_ROUTES,
     )
+    refuse_missing_bodies(app)
     check_queries(app)
     return app
 

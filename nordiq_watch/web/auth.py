@@ -12,11 +12,12 @@ from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from flask import Flask, g, request
+from werkzeug.wrappers import Request
 
 from nordiq_watch.api.enums import Role
 from nordiq_watch.errors import Forbidden, Unauthorized
 from nordiq_watch.records import KeyHolder
-from nordiq_watch.web.access import check_public, is_allowed, needed_role
+from nordiq_watch.web.access import SAFE_METHODS, check_public, is_allowed, needed_role
 from nordiq_watch.web.services import KeyCheck, services
 from nordiq_watch.web.sessions import Sessions
 from nordiq_watch.web.sparing import Sparing
@@ -28,8 +29,6 @@ KEY_HEADER = "X-API-Key"
 SESSION_COOKIE = "nordiq_session"
 CONSOLE_HEADER = "X-Nordiq-Console"
 """Pages of other origins cannot send it: their browser asks first, and is never told yes."""
-
-_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 def guard_requests(
@@ -58,7 +57,7 @@ def guard_requests(
     def require_key() -> None:
         rule = request.url_rule.rule if request.url_rule is not None else None
         if rule in unguarded:
-            role = Role.READ if request.method in _SAFE_METHODS else Role.ADMIN
+            role = Role.READ if request.method in SAFE_METHODS else Role.ADMIN
             throttle.count_allowed(request.remote_addr or "", role, rule or "")
             return
         g.holder = identify_caller()
@@ -68,10 +67,10 @@ def guard_requests(
             require_role(g.holder, role)
 
     def identify_caller() -> KeyHolder:
-        presented = presented_key()
+        presented = presented_key(request)
         if presented is None:
             presented = sessions.key_of(request.cookies.get(SESSION_COOKIE))
-            if presented is not None and request.method not in _SAFE_METHODS:
+            if presented is not None and request.method not in SAFE_METHODS:
                 require_console_page()
         holder = keys.identify(presented) if presented is not None else None
         if holder is not None:
@@ -84,12 +83,12 @@ def guard_requests(
         raise Unauthorized(f"the key in {KEY_HEADER} is not this daemon's")
 
 
-def presented_key() -> str | None:
+def presented_key(sent: Request) -> str | None:
     """The key in X-API-Key, or, from programs that know only that way, such as Prometheus, `Authorization: Bearer`."""
-    key = request.headers.get(KEY_HEADER)
+    key = sent.headers.get(KEY_HEADER)
     if key is not None:
         return key
-    authorization = request.authorization
+    authorization = sent.authorization
     return authorization.token if authorization is not None and authorization.type == "bearer" else None
 
 

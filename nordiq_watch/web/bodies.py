@@ -7,7 +7,8 @@ import zlib
 from flask import current_app, request
 from werkzeug.exceptions import UnsupportedMediaType
 
-from nordiq_watch.errors import BodyTooLarge, RequestError
+from nordiq_watch.errors import BodyTooLarge, Busy, RequestError
+from nordiq_watch.records import BODY_LEFT_OUT
 
 _GZIP = 16 + zlib.MAX_WBITS
 
@@ -18,6 +19,7 @@ def read_packed() -> bytes:
     In one read: the server has the whole body by now and says how long it is, also of one that was sent in chunks.
     `request.get_data` would gather it in pieces of 64 KB, which costs as much again as receiving it.
     """
+    check_body_is_there()
     length = request.content_length or 0
     if length > limit_bytes():
         raise _too_large()
@@ -49,6 +51,15 @@ def _unpack(packed: bytes) -> bytes:
     if not unpacker.eof or unpacker.unused_data:
         raise RequestError("the gzip body is cut off, or followed by something else")
     return body
+
+
+def check_body_is_there() -> None:
+    """BodyTooLarge or Busy when the server left the body out: it is not to be taken for an empty one."""
+    left_out = request.environ.get(BODY_LEFT_OUT)
+    if left_out == "too_large":
+        raise _too_large()
+    if left_out is not None:
+        raise Busy("there was no room for this body; send it again in a moment")
 
 
 def limit_bytes() -> int:

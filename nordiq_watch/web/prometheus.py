@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -236,6 +236,7 @@ class Snapshot(Collector):
         yield self._count_alerts()
         yield from self._describe_accuracy()
         yield from self._describe_fleet()
+        yield from self._describe_connections()
         yield _gauge("start_time_seconds", "When the daemon started, in Unix time.", self._services.started_at)
 
     def _describe_model(self) -> Iterable[Metric]:
@@ -253,6 +254,15 @@ class Snapshot(Collector):
         age = max(0.0, self._services.clock() - newest.version.modified) if newest is not None and waits else 0.0
         yield _gauge("newest_version_waiting_seconds", "Since the newest version came and is not live; else 0.", age)
         yield _gauge("reload_jobs_waiting", "Reloads that nobody has begun.", self._services.reloads.waiting)
+
+    def _describe_connections(self) -> Iterable[Metric]:
+        connections = self._services.connections
+        yield _by_reason(
+            "http_connections_closed", "Connections that the server closed, by why.", connections.connections_closed()
+        )
+        yield _by_reason(
+            "http_bodies_left_out", "Bodies of requests that were not kept, by why.", connections.bodies_left_out()
+        )
 
     def _describe_window(self) -> Iterable[Metric]:
         status = self._services.ingest.standing()
@@ -355,3 +365,10 @@ def _last_compared(books: Iterable[Book], model: str) -> float:
 
 def _gauge(name: str, help_text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"nordiq_watch_{name}", help_text, float(value))
+
+
+def _by_reason(name: str, help_text: str, counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(f"nordiq_watch_{name}", help_text, labels=("reason",))
+    for reason, count in counts.items():
+        family.add_metric((reason,), count)
+    return family

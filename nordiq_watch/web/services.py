@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
@@ -89,6 +89,24 @@ class Catalogue(Protocol):
         """How users see a version: models/NAME, never the path on this host."""
 
 
+class Connections(Protocol):
+    """Knows what the HTTP server did to those that cost too much, by reason, since the start. From any thread."""
+
+    def connections_closed(self) -> Mapping[str, int]: ...
+
+    def bodies_left_out(self) -> Mapping[str, int]: ...
+
+
+class NoConnections:
+    """Of an app that no server serves."""
+
+    def connections_closed(self) -> Mapping[str, int]:
+        return {}
+
+    def bodies_left_out(self) -> Mapping[str, int]:
+        return {}
+
+
 @dataclass(frozen=True)
 class Services:
     """One daemon's parts. `clock` gives Unix time, `started_at` is in it; `read_log` the newest records of the log."""
@@ -120,6 +138,7 @@ class Services:
     throttle: Throttle = field(default_factory=Throttle)
     strangers: Sparing = field(default_factory=Sparing)
     refusals: Sparing = field(default_factory=Sparing)
+    connections: Connections = field(default_factory=NoConnections)
     sessions: Sessions = field(default_factory=lambda: Sessions(clock=time.monotonic))
 
 

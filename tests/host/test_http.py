@@ -15,6 +15,7 @@ from nordiq_watch.config import Server
 from nordiq_watch.errors import ConfigError
 from nordiq_watch.host.http import HttpServer
 from nordiq_watch.host.http.channel import Channel
+from nordiq_watch.host.http.limits import MAX_CONNECTIONS
 from nordiq_watch.host.http.listener import why_not_bound
 
 WAIT_SECONDS = 20
@@ -286,7 +287,7 @@ def test_who_sends_a_byte_now_and_then_is_cut_off(start, begin):
 
 
 def test_in_a_crowd_those_who_have_waited_longest_make_room(start, monkeypatch):
-    monkeypatch.setattr("nordiq_watch.host.http.server._CROWD", 3)
+    monkeypatch.setattr("nordiq_watch.host.http.limits._CROWDED", 3 / MAX_CONNECTIONS)
     running = start()
     silent = [socket.create_connection(("127.0.0.1", running.server.port)) for _ in range(6)]
     busy = running.connect()

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from nordiq_watch.config import Server
+from nordiq_watch.host.file_handles import WANTED_FILES
+from nordiq_watch.host.http.limits import MAX_CONNECTIONS, find_bounds
 from nordiq_watch.host.installation import plan_units, write_whole
 from nordiq_watch.host.shipped import read_unit_files
 
@@ -62,6 +65,14 @@ def test_the_drop_in_for_a_gpu_is_read(units: Path) -> None:
 def test_training_is_hardened_like_the_daemon(units: Path) -> None:
     daemon, training = (sandbox_of(units / f"{service}.service") for service in SERVICES)
     assert {name: value for name, value in daemon.items() if training.get(name) != value}.keys() <= NOT_FOR_TRAINING
+
+
+@pytest.mark.parametrize("units", [False], indirect=True)
+def test_the_daemon_may_open_the_files_that_it_wants(units: Path) -> None:
+    limit = re.search(r"^LimitNOFILE=(\d+)$", (units / "nordiq-watch.service").read_text(), re.M)
+    assert limit is not None
+    assert int(limit[1]) == WANTED_FILES
+    assert find_bounds(Server(), files=int(limit[1])).connections == MAX_CONNECTIONS
 
 
 def sandbox_of(unit: Path) -> dict[str, str]:

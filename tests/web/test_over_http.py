@@ -5,16 +5,19 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
+import socket
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from support.web_world import KEY, NOW, VERSION, World, make_answer
+from support.hoard import read_answers, request
+from support.web_world import FEED_KEY, KEY, NOW, READ_KEY, VERSION, World, make_answer
 
 from nordiq_watch.config import Server
-from nordiq_watch.host.http import HttpServer
+from nordiq_watch.host.http import HttpServer, Tally
+from nordiq_watch.web.admission import Gate
 
 WAIT_SECONDS = 20
 SETTINGS = Server(port=0, threads=2, max_body_mb=0.1)
@@ -35,6 +38,7 @@ class Reply:
 class Site:
     world: World
     port: int
+    tally: Tally = field(default_factory=Tally)
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Reply:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT_SECONDS)
@@ -49,10 +53,11 @@ class Site:
 @pytest.fixture
 def site(build_world) -> Iterator[Site]:
     world = build_world(server=SETTINGS)
-    server = HttpServer(world.app, SETTINGS)
+    tally = Tally()
+    server = HttpServer(world.app, SETTINGS, admit=Gate(world.app, world.services), tally=tally)
     thread = threading.Thread(target=server.run)
     thread.start()
-    yield Site(world, server.port)
+    yield Site(world, server.port, tally)
     server.stop()
     thread.join(WAIT_SECONDS)
     assert not thread.is_alive()
@@ -75,6 +80,97 @@ def test_who_sends_too_much_gets_to_read_why(site, size):
 
 def test_without_the_key_a_large_body_is_not_even_judged(site):
     assert site.ask("POST", "/feed/data", b"x" * 150_000, X_API_Key="wrong").status == 401
+
+
+def raw(site, *pieces, answers=1):
+    """Status and body of so many answers to what is sent as it is, and whether the connection ends after them."""
+    with socket.create_connection(("127.0.0.1", site.port), timeout=WAIT_SECONDS) as connection:
+        for piece in pieces:
+            connection.sendall(piece)
+        got = read_answers(connection, answers)
+        connection.settimeout(0.3)
+        try:
+            return got, connection.recv(1000) == b""
+        except TimeoutError:
+            return got, False
+
+
+def refusals(site):
+    file = site.world.services.audit._path
+    return [json.loads(line)["status"] for line in file.read_text().splitlines()] if file.exists() else []
+
+
+HUGE = str(50_000_000)
+WHO = [({}, 401), ({"X_API_Key": "wrong"}, 401), ({"X_API_Key": READ_KEY}, 403)]
+
+
+@pytest.mark.parametrize(("headers", "status"), WHO)
+def test_who_may_not_send_a_body_is_told_before_it_is_sent(site, headers, status):
+    answers, ends = raw(site, request("POST", "/feed/data", Content_Length=HUGE, **headers))
+    assert [number for number, _ in answers] == [status]
+    assert ends
+    assert refusals(site) == [status], "it is counted once"
+    assert site.tally.bodies_left_out() == {"not_allowed": 1, "too_large": 0, "no_room": 0}
+
+
+@pytest.mark.parametrize(("headers", "status"), [*WHO, ({"X_API_Key": FEED_KEY}, 413)])
+def test_nobody_is_asked_to_send_a_body_that_is_refused(site, headers, status):
+    asking = {"Expect": "100-continue", "Content_Length": HUGE, **headers}
+    answers, ends = raw(site, request("POST", "/feed/data", **asking))
+    assert [number for number, _ in answers] == [status]
+    assert ends
+
+
+@pytest.mark.parametrize("path", ["/feed/data", "/admin/reload-model"])
+@pytest.mark.parametrize(("headers", "status"), [*WHO, ({"X_API_Key": KEY}, 413)])
+def test_a_body_in_chunks_is_bounded_alike(site, path, headers, status):
+    head = request("POST", path, Transfer_Encoding="chunked", **headers)
+    chunk = b"4000\r\n" + b"x" * 0x4000 + b"\r\n"
+    answers, ends = raw(site, head, chunk * 8)
+    assert [number for number, _ in answers] == [status]
+    assert ends
+
+
+def test_who_sends_all_before_reading_gets_to_read_the_refusal(site):
+    for headers, status in (*WHO, ({"X_API_Key": FEED_KEY}, 413)):
+        answers, _ = raw(site, request("POST", "/feed/data", body=b"x" * 199_000, **headers))
+        assert [number for number, _ in answers] == [status]
+
+
+def test_the_rest_of_a_refused_body_is_no_request(site):
+    inner = request("GET", "/health") * 3
+    answers, ends = raw(site, request("POST", "/feed/data", Content_Length=HUGE) + inner, inner, answers=2)
+    assert [number for number, _ in answers] == [401]
+    assert ends
+
+
+def test_a_short_body_that_is_refused_leaves_the_connection_open(site):
+    sent = request("POST", "/feed/data", body=b"{}" * 1000) + request("GET", "/health", body=b"{}")
+    answers, ends = raw(site, sent, answers=2)
+    assert [number for number, _ in answers] == [401, 200]
+    assert not ends
+
+
+def test_a_client_that_asks_first_is_told_to_go_on(site):
+    head = request("POST", "/feed/data", X_API_Key=FEED_KEY, Expect="100-continue", Content_Length=str(len(FEED)))
+    with socket.create_connection(("127.0.0.1", site.port), timeout=WAIT_SECONDS) as connection:
+        connection.sendall(head)
+        assert connection.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(FEED)
+        assert [number for number, _ in read_answers(connection, 1)] == [200]
+        connection.sendall(head + FEED)  # it may also not wait
+        assert connection.recv(12) in (b"HTTP/1.1 100", b"HTTP/1.1 200")
+
+
+def test_an_expectation_without_a_body_is_answered(site):
+    answers, _ = raw(site, request("GET", "/health", Expect="100-continue"))
+    assert [number for number, _ in answers] == [200]
+
+
+def test_a_sign_in_needs_no_key_and_has_room_for_one(site):
+    form = {"Content_Type": "application/x-www-form-urlencoded"}
+    for body, status in ((f"key={KEY}".encode(), 303), (b"key=" + b"x" * 5000, 401), (b"key=" + b"x" * 50_000, 413)):
+        assert raw(site, request("POST", "/sign-in", body=body, **form))[0][0][0] == status
 
 
 @pytest.mark.parametrize(("path", "name"), [("rack%2F7", "rack/7"), ("gr%C3%B6%C3%9Fe", "größe"), ("a%20b", "a b")])

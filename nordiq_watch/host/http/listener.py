@@ -9,15 +9,24 @@ import socket
 import time
 from typing import Any
 
+from waitress.adjustments import Adjustments
 from waitress.server import TcpWSGIServer
+from waitress.task import ThreadedTaskDispatcher
 
 from nordiq_watch.errors import ConfigError
+from nordiq_watch.host.http.bodies import BodyRoom
 from nordiq_watch.host.http.channel import Channel
+from nordiq_watch.host.http.limits import Bounds
+from nordiq_watch.host.http.request import Admit
+from nordiq_watch.host.http.tally import Tally
+from nordiq_watch.host.http.turns import Turns
 
 log = logging.getLogger(__name__)
 
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _SHORTAGE_PAUSE_SECONDS = 0.5
+_SAY_AGAIN_SECONDS = 60.0
+_ACCEPTED_AT_ONCE = 32
 
 _WHY_NOT_BOUND = {
     errno.EADDRINUSE: "another program listens there. Stop it, or set server.port (0 = any free port).",
@@ -27,19 +36,58 @@ _WHY_NOT_BOUND = {
 
 
 class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress ships no types
-    """Takes connections in. While the system has no descriptor or memory for one more, it lets them wait in the
-    kernel's queue: waitress would ask again at once, thousands of times a second, and log each time.
+    """Takes connections in. While there are as many as may be, or the system has no descriptor or memory for one more,
+    it lets them wait in the kernel's queue: waitress would ask again at once, thousands of times a second, and log each
+    time.
     """
 
     channel_class = Channel
     _accepts_from = 0.0
-    _is_short = False
+    _said_at = -_SAY_AGAIN_SECONDS
 
-    def maintenance(self, now: float) -> None:
-        """Nothing: waitress goes by the wall clock. HttpServer looks for connections to hang up on."""
+    def __init__(
+        self,
+        app: Any,
+        connections: dict[int, Any],
+        listener: socket.socket,
+        *,
+        adjustments: Adjustments,
+        bounds: Bounds,
+        admit: Admit | None,
+        tally: Tally,
+    ) -> None:
+        self.bounds = bounds
+        self.room = BodyRoom(bounds)
+        self.admit = admit
+        self.tally = tally
+        workers = ThreadedTaskDispatcher()
+        workers.queue = Turns()
+        workers.set_thread_count(adjustments.threads)
+        super().__init__(
+            app,
+            connections,
+            True,
+            listener,
+            dispatcher=workers,
+            adj=adjustments,
+            sockinfo=(listener.family, listener.type, listener.proto, listener.getsockname()),
+            bind_socket=False,
+        )
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.active_channels) >= self.bounds.connections
 
     def readable(self) -> bool:
-        return time.monotonic() >= self._accepts_from and super().readable()
+        return self.accepting and not self.is_full and time.monotonic() >= self._accepts_from
+
+    def handle_accept(self) -> None:
+        """Several at once: the loop comes round late while many requests are answered."""
+        for _ in range(_ACCEPTED_AT_ONCE):
+            known = len(self.active_channels)
+            super().handle_accept()
+            if self.is_full or len(self.active_channels) == known:
+                return
 
     def accept(self) -> tuple[socket.socket, Any] | None:
         try:
@@ -47,13 +95,16 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress ships no types
         except OSError as error:
             if error.errno not in _SHORTAGES:
                 raise
-            if not self._is_short:
-                log.error("no new connection can be taken (%s); those that are open go on", error.strerror)
-            self._is_short = True
-            self._accepts_from = time.monotonic() + _SHORTAGE_PAUSE_SECONDS
+            self._wait_a_moment(error)
             return None
-        self._is_short = False
         return accepted
+
+    def _wait_a_moment(self, error: OSError) -> None:
+        now = time.monotonic()
+        self._accepts_from = now + _SHORTAGE_PAUSE_SECONDS
+        if now >= self._said_at + _SAY_AGAIN_SECONDS:
+            self._said_at = now
+            log.error("no new connection can be taken (%s); those that are open go on", error.strerror)
 
 
 def bind(host: str, port: int) -> socket.socket:

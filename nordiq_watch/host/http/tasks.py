@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from waitress.task import ErrorTask, WSGITask
 
-MAX_HEADER_BYTES = 16 * 1024
-"""Of the request line and all headers: this bounds the URL too."""
+from nordiq_watch.host.http.limits import MAX_HEADER_BYTES
+from nordiq_watch.records import BODY_LEFT_OUT
 
 _IN_OWN_WORDS = {
     413: "the body is far above server.max_body_mb; send smaller batches",
@@ -37,8 +38,20 @@ class AnswerTask(WSGITask):  # type: ignore[misc]  # waitress ships no types
         super().finish()
         self.channel.flush()
 
+    def get_environment(self) -> dict[str, Any]:
+        environ: dict[str, Any] = super().get_environment()
+        if self.request.left_out is not None:
+            environ[BODY_LEFT_OUT] = self.request.left_out
+        return environ
+
+    def build_response_header(self) -> bytes:
+        if self.request.leaves_rest:
+            self.set_close_on_finish()
+        header: bytes = super().build_response_header()
+        return header
+
     def set_close_on_finish(self) -> None:
         """Not for a 304 or 204: waitress would hang up, as after a body of unknown length, and these have none."""
         asked = self.version == "1.0" or self.request.headers.get("CONNECTION", "").lower() == "close"
-        if self.has_body or asked:
+        if self.has_body or asked or self.request.leaves_rest:
             super().set_close_on_finish()

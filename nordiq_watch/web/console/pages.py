@@ -18,13 +18,14 @@ from nordiq_watch.api.enums import Role
 from nordiq_watch.errors import NotFound, Unauthorized
 from nordiq_watch.web.access import is_allowed
 from nordiq_watch.web.auth import SESSION_COOKIE, require_own_origin
+from nordiq_watch.web.console.files import send_file
 from nordiq_watch.web.console.headers import protect
 from nordiq_watch.web.console.tables import describe_tables
 from nordiq_watch.web.services import services
 
 log = logging.getLogger(__name__)
 
-routes = Blueprint("console", __name__, template_folder="templates", static_folder="static", static_url_path="/console")
+routes = Blueprint("console", __name__, template_folder="templates")
 
 OPEN_ROUTES = ("/sign-in", "/console/<path:filename>")
 """What a browser needs before anybody has signed in: nothing in it is of this daemon but its version."""
@@ -80,6 +81,11 @@ def send_charts(version: str) -> Response:
     response.headers["Content-Encoding"] = "gzip"
     response.headers["Cache-Control"] = f"private, max-age={_YEAR_SECONDS}, immutable"
     return response
+
+
+@routes.get("/console/<path:filename>", endpoint="static")
+def send_console_file(filename: str) -> Response:
+    return send_file(filename)
 
 
 @routes.get("/sign-in")

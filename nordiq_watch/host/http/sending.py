@@ -1,0 +1,31 @@
+"""What waits to be sent, and how much of what was sent has arrived."""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+import termios
+from io import BytesIO
+
+from waitress.buffers import ReadOnlyFileBasedBuffer
+
+
+class SharedBytes(ReadOnlyFileBasedBuffer):  # type: ignore[misc]  # waitress ships no types
+    """Bytes to be sent, in waitress' shape of a file. BytesIO does not copy what it is made of."""
+
+    def __init__(self, source: bytes) -> None:
+        super().__init__(BytesIO(source))
+        self.source = source
+        self.prepare()
+
+
+def count_unacknowledged(connection: socket.socket | None) -> int:
+    """Bytes that the kernel has still to send, or to hear of."""
+    if connection is None:
+        return 0
+    try:
+        answer = fcntl.ioctl(connection, termios.TIOCOUTQ, b"\0\0\0\0")
+    except OSError:
+        return 0
+    return int(struct.unpack("i", answer)[0])
