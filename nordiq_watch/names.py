@@ -18,7 +18,9 @@ RESERVED = {
 """Names that no server may have, and why."""
 
 _SHOWN = 40
-_BYTE_ORDER_MARK = "\ufeff"
+_BLANKS = "".join(filter(str.isspace, map(chr, range(0x10000)))) + "\N{ZERO WIDTH NO-BREAK SPACE}"
+_MOST_COMPOSED = 4
+"""Characters that the normal form makes one of, at most."""
 _PLAIN = re.compile(r"[!-~]+")
 _INVISIBLE_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _INVISIBLE_LETTERS = re.compile(
@@ -28,13 +30,15 @@ _INVISIBLE_LETTERS = re.compile(
 
 
 def tidy_name(text: str) -> str:
-    """The name that `text` stands for. What is wrong with it, `find_fault` says."""
+    """The name that `text` stands for. What is wrong with it, `find_fault` says.
+
+    One that no normal form could make short enough is left as it is: the time for the normal form of a run of marks
+    grows with the square of its length.
+    """
     if _PLAIN.fullmatch(text):
         return text
-    stripped = text
-    while (shorter := stripped.strip().strip(_BYTE_ORDER_MARK)) != stripped:
-        stripped = shorter
-    return unicodedata.normalize("NFC", stripped)
+    stripped = text.strip(_BLANKS)
+    return stripped if len(stripped) > _MOST_COMPOSED * MAX_NAME_LENGTH else unicodedata.normalize("NFC", stripped)
 
 
 def find_fault(name: str) -> str | None:

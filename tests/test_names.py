@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 import unicodedata
 
 import pytest
@@ -58,3 +59,11 @@ def test_a_tidy_name_stays_as_it_is(text: str) -> None:
         assert name and not name[0].isspace() and not name[-1].isspace()
         assert not {unicodedata.category(character) for character in name} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
         assert find_invisible(name) is None
+
+
+@pytest.mark.parametrize("text", ["a" + "\u0301\u0327" * 500_000, " \ufeff" * 500_000 + "a" + "\ufeff " * 500_000])
+def test_no_text_takes_long(text: str) -> None:
+    """The normal form of such a run, or blanks taken away one after the other, took minutes."""
+    began = time.process_time()
+    find_fault(tidy_name(text))
+    assert time.process_time() - began < 2
