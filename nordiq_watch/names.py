@@ -21,6 +21,8 @@ _SHOWN = 40
 _BLANKS = "".join(filter(str.isspace, map(chr, range(0x10000)))) + "\N{ZERO WIDTH NO-BREAK SPACE}"
 _MOST_COMPOSED = 4
 """Characters that the normal form makes one of, at most."""
+_MOST_MARKS = 30
+"""As in Unicode's Stream-Safe Text Format, https://unicode.org/reports/tr15/#Stream_Safe_Text_Format."""
 _PLAIN = re.compile(r"[!-~]+")
 _INVISIBLE_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _INVISIBLE_LETTERS = re.compile(
@@ -32,13 +34,15 @@ _INVISIBLE_LETTERS = re.compile(
 def tidy_name(text: str) -> str:
     """The name that `text` stands for. What is wrong with it, `find_fault` says.
 
-    One that no normal form could make short enough is left as it is: the time for the normal form of a run of marks
-    grows with the square of its length.
+    One that is too long or has too many marks on a letter is left as it is: the time for the normal form grows with
+    the square of a run of marks.
     """
     if _PLAIN.fullmatch(text):
         return text
     stripped = text.strip(_BLANKS)
-    return stripped if len(stripped) > _MOST_COMPOSED * MAX_NAME_LENGTH else unicodedata.normalize("NFC", stripped)
+    if len(stripped) > _MOST_COMPOSED * MAX_NAME_LENGTH or _longest_run_of_marks(stripped) > _MOST_MARKS:
+        return stripped
+    return unicodedata.normalize("NFC", stripped)
 
 
 def find_fault(name: str) -> str | None:
@@ -58,9 +62,21 @@ def _find_rule(name: str) -> str | None:
         return f"must be another one: this one {RESERVED[name]}"
     if (hidden := find_invisible(name)) is not None:
         return f"must be without control characters and others that nobody can see, such as {hidden}"
+    if _longest_run_of_marks(name) > _MOST_MARKS:
+        return f"must have at most {_MOST_MARKS} marks on a letter"
     if {".", ".."}.intersection(name.split("/")):
         return "must have no '.' or '..' between slashes: no URL can name it"
     return None
+
+
+def _longest_run_of_marks(text: str) -> int:
+    if text.isascii():
+        return 0
+    longest = run = 0
+    for character in text:
+        run = run + 1 if unicodedata.combining(character) else 0
+        longest = max(longest, run)
+    return longest
 
 
 def find_invisible(text: str) -> str | None:

@@ -34,6 +34,7 @@ def test_names_that_look_alike_are_one_name() -> None:
         ("x" * (MAX_NAME_LENGTH + 1), "has 256 characters; must have at most 255"),
         ("a/../b", "between slashes"),
         (".", "between slashes"),
+        ("a" + "\u0301" * 31, "at most 30 marks on a letter"),
         *[(f"web{hidden}1", f"such as U+{ord(hidden):04X}") for hidden in HIDDEN],
     ],
 )
@@ -66,4 +67,6 @@ def test_no_text_takes_long(text: str) -> None:
     """The normal form of such a run, or blanks taken away one after the other, took minutes."""
     began = time.process_time()
     find_fault(tidy_name(text))
+    for number in range(2_000):
+        find_fault(tidy_name(f"{number}{text[:1_000]}"))
     assert time.process_time() - began < 2

@@ -314,7 +314,8 @@ class Window:
             silent[rows[used[rows[used] >= 0]]] = False  # those are heard now
             refused, replaced = seat(newcomers, free=max(0, free), silent=self._longest_silent_first(silent))
         named = dict.fromkeys(batch.servers[server] for server in fresh)
-        arrived = tuple(name for name in named if name not in set(refused)) if refused else tuple(named)
+        left_out = frozenset(refused)
+        arrived = tuple(name for name in named if name not in left_out)
         return Seating(arrived, tuple(refused), replaced, tuple(gone.difference(named)))
 
     def _longest_silent_first(self, silent: BoolArray) -> Iterator[tuple[str, int]]:

@@ -69,3 +69,19 @@ def test_eight_of_them_cost_little(daemon: DaemonProcess, path: str, encoding: s
     refused = daemon.request("GET", "/metrics").text
     assert status == 422 or f'reason="records",route="{path}"' in refused
     assert json.loads(daemon.request("GET", "/status").text)["servers_tracked"] == 1
+
+
+@pytest.mark.slow
+def test_names_beyond_the_room_for_them_cost_no_more_than_others(tmp_path: Path) -> None:
+    """The key's holder chooses how many are made up. It took a time that grew with their square, in the one thread
+    that takes all samples: 16 s for twice as many names as there is room for.
+    """
+    with DaemonProcess(tmp_path, metrics=["cpu_user_pct"]) as daemon:
+        now = time.time()
+        records = [
+            {"timestamp": now, "server_name": f"made-up-{number}", "cpu_user_pct": 1.0} for number in range(60_000)
+        ]
+        before = cpu_seconds(daemon)
+        answer = daemon.post("/feed/data", json={"records": records})
+        assert (answer["servers_tracked"], answer["servers_refused"]) == (20_000, 40_000)
+        assert cpu_seconds(daemon) - before < CPU_SECONDS
