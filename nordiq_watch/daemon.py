@@ -43,14 +43,15 @@ from nordiq_watch.host.audit import AuditLog
 from nordiq_watch.host.changes import list_changes, needs_restart
 from nordiq_watch.host.crew import Crew
 from nordiq_watch.host.file_handles import raise_file_limit
+from nordiq_watch.host.housekeeper import Housekeeper
 from nordiq_watch.host.http import HttpServer, Tally
 from nordiq_watch.host.keys import Keyring, ensure_keys
 from nordiq_watch.host.log_tail import read_records
-from nordiq_watch.host.logs import configure_logging
+from nordiq_watch.host.logs import check_log, configure_logging, tell_log_part
 from nordiq_watch.host.memory import free_host_bytes
 from nordiq_watch.host.models_dir import prepare_models_dir
 from nordiq_watch.host.narrator import tell_log
-from nordiq_watch.host.state_dir import claim_state_dir
+from nordiq_watch.host.state_dir import StateClaim
 from nordiq_watch.host.systemd import Heartbeats, ServiceManager, Vigil, passed_socket
 from nordiq_watch.host.webhook import Webhook
 from nordiq_watch.live.published import Live
@@ -118,11 +119,15 @@ class Daemon:
         config = settings.config
         raise_file_limit()
         prepare_models_dir(settings.models_dir, allow_world_writable=config.models.allow_world_writable)
-        self._claim = claim_state_dir(settings.state_dir)
-        self._audit = AuditLog(settings.audit_file)
+        self._parts = Parts(hidden=(settings.state_dir, settings.log_file.parent, settings.root))
+        tell_log_part(self._parts.of("log"))
+        self._claim = StateClaim(settings.state_dir, part=self._parts.of("lock"))
+        self._audit = AuditLog(settings.audit_file, part=self._parts.of("audit"))
+        self._housekeeper = Housekeeper(
+            (check_log, self._audit.check, self._claim.check), part=self._parts.of("housekeeper")
+        )
         self._throttle = Throttle(limits_in_force(config.limits, other_machines=settings.other_machines))
         self._keyring = Keyring(ensure_keys(settings))
-        self._parts = Parts(hidden=(settings.state_dir, settings.log_file.parent, settings.root))
         self._events = EventBus()
         tell_log(self._events)
         self._live = Live()
@@ -267,7 +272,7 @@ class Daemon:
     def _build_reload(self, settings: Settings) -> None:
         config = settings.config
         requirements = Requirements(config.metrics, config.window.interval_seconds, config.window.length)
-        store = DecisionStore(settings.state_dir / "decisions.json")
+        store = DecisionStore(settings.state_dir / "decisions.json", part=self._parts.of("decision-file"))
         held_against = (
             __version__,
             requirements,
@@ -275,8 +280,8 @@ class Daemon:
             config.reload.canary,
             config.reload.on_loss,
         )
-        store.save(store.current.with_judge(sha256(repr(held_against).encode()).hexdigest()[:16]))
-        history = ReloadHistory(settings.state_dir / "reloads.jsonl")
+        store.hold_against(sha256(repr(held_against).encode()).hexdigest()[:16])
+        history = ReloadHistory(settings.state_dir / "reloads.jsonl", part=self._parts.of("reload-history"))
         catalogue = Catalogue(settings.models_dir)
         self._queue = ReloadQueue(wall_clock=time.time, first_id=history.last_id + 1)
         lookout = Lookout(
@@ -358,6 +363,7 @@ class Daemon:
             self._crew.start(self._webhook)
         self._crew.start(self._historian)
         self._crew.start(self._bookkeeper)
+        self._crew.start(self._housekeeper)
         self._crew.start(self._forecaster, nice=_BACKGROUND, required=True)
         self._queue.submit(LookAgain(trigger="startup"))
         self._crew.start(self._worker, required=True)
@@ -447,6 +453,7 @@ class Daemon:
         self._ingest.stop()
         self._bookkeeper.stop()
         self._historian.stop()
+        self._housekeeper.stop()
         if self._webhook is not None:
             self._webhook.stop()
         slow = self._crew.join(_JOIN_SECONDS)
@@ -458,6 +465,5 @@ class Daemon:
         self._accuracy_store.close()
         self._history.close()
         self._journal.close()
-        if self._claim is not None:
-            self._claim.close()
+        self._claim.close()
         log.info("stopped")

@@ -16,8 +16,8 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-_SAY_AGAIN_SECONDS = 60.0
-"""A failing part whose reason changes is logged again, but no more often than this."""
+_SAY_AGAIN_SECONDS, _NEW_REASONS = 60.0, 10
+"""A failing part is logged again for each of so many new reasons; for one that comes back, no more often than this."""
 
 _SAY_DROPS_SECONDS = 600.0
 
@@ -44,7 +44,7 @@ EFFECTS: Mapping[PartKind, Mapping[str, str]] = {
         "archive": "the journal grows, and training misses the newest samples; nothing accepted is lost",
         "history": "alerts and the state of the fleet are not recorded, and /historical answers 503",
         "accuracy": "the accuracy of forecasts is not kept; /admin/accuracy shows what was known before",
-        "decisions": "pins, rollbacks and refusals of models would be forgotten by a restart",
+        "decision-file": "pins, rollbacks and refusals of models would be forgotten by a restart",
         "reload-history": "reloads are kept in memory only: /admin/reloads would begin empty after a restart",
         "audit": "the audit's lines are in the log instead of audit.jsonl",
         "log": "the log goes to stderr only, and the console shows no new lines",
@@ -57,6 +57,7 @@ EFFECTS: Mapping[PartKind, Mapping[str, str]] = {
         "watcher": "new versions are not noticed by themselves; a reload by request works",
         "quality": "the accuracy of forecasts is kept later, or not at all if it lasts",
         "history-writer": "alerts and the state of the fleet are recorded later, or not at all if it lasts",
+        "housekeeper": "a log, an audit or a lock that failed is not tried again",
         "watchdog": "systemd is not told that the daemon is well, and may restart it",
         "webhook": "alerts are not sent; /alerts/active has them",
     },
@@ -100,7 +101,8 @@ class Part:
         self._hidden = hidden
         self._lock = threading.Lock()
         self._changed_at = timer()
-        self._said_at: float | None = None
+        self._said_at = timer()
+        self._reasons: set[str] = set()
         self._dropping_said_at: float | None = None
         self.dropped = 0
 
@@ -126,8 +128,11 @@ class Part:
         with self._lock:
             news = self._enter(state, self._without_directories(text))
             now = self._timer()
-            said = news and (self._said_at is None or now - self._said_at >= _SAY_AGAIN_SECONDS)
-            self._said_at = now if said else self._said_at
+            is_new = text not in self._reasons and len(self._reasons) < _NEW_REASONS
+            said = news and (is_new or now - self._said_at >= _SAY_AGAIN_SECONDS)
+            if said:
+                self._said_at = now
+                self._reasons.add(text)
         if said:
             log.error("the %s does not work: %s (%s)", self.name, text, self._status.effect)
 
@@ -138,7 +143,7 @@ class Part:
         with self._lock:
             seconds = self._timer() - self._changed_at
             news = self._enter(PartState.OK, None)
-            self._said_at = None
+            self._reasons.clear()
         if news:
             log.info("the %s works again, after %.0f s", self.name, seconds)
 
@@ -204,6 +209,12 @@ class Parts:
         with self._lock:
             known = {name: part.status for name, part in self._parts.items()}
         return tuple(known[name] for effects in EFFECTS.values() for name in effects if name in known)
+
+    def find(self, name: str) -> PartStatus | None:
+        """The state of one part; None if it is not registered."""
+        with self._lock:
+            part = self._parts.get(name)
+        return None if part is None else part.status
 
     def dropped(self) -> Mapping[str, int]:
         """Part → events that it could not keep since the start."""

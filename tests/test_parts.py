@@ -71,8 +71,8 @@ def test_another_reason_is_said_too_but_not_time_and_again(world: World, caplog:
         world.now += 1
     assert [message.split(": ")[1].split(" (")[0] for message in caplog.messages] == [
         "reason 0",
-        "reason 0",
-        "reason 0",
+        "reason 1",
+        "reason 1",
     ]
     assert journal.status.since == 1000.0, "it has been failing since then, whatever the reason is now"
 
@@ -124,3 +124,12 @@ def test_many_threads_that_report_at_once_leave_one_line_for_each_change(
         thread.join()
     kinds = [message.split(" ")[2] for message in caplog.messages]
     assert (kinds.count("does"), kinds.count("works"), part.works) == (50, 50, True)
+
+
+def test_operations_md_has_every_part_with_its_effect() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "operations.md").read_text()
+    rows = [
+        f"| `{name}` | {kind} | {effect} |" for kind, effects in EFFECTS.items() for name, effect in effects.items()
+    ]
+    assert [row for row in rows if row not in page] == []
+    assert page.count(" | store | ") + page.count(" | worker | ") == len(rows)

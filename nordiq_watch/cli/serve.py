@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from nordiq_watch.host.logs import configure_logging
 
     settings = find_settings(args.config)
-    configure_logging(settings)
+    configure_logging(settings, must_open=False)
     daemon = Daemon(settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: daemon.stop())

@@ -170,8 +170,9 @@ class Ledger:
 
     def _replace_journal(self) -> None:
         """It was deleted or replaced while it was open: what only it had is in the window, and goes to the archive."""
-        self._note("journal", StorageError("the journal was deleted or replaced while it was open"))
         if self._attempt("journal", self._journal.touch):
+            self._parts["journal"].fail("it was deleted or replaced while it was open; a fresh one is begun")
+            self._parts["journal"].recover()
             self.settle()
 
     def rest(self) -> None:

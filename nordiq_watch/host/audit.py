@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nordiq_watch.allowance import Allowance
+from nordiq_watch.parts import Part, Parts
 
 log = logging.getLogger(__name__)
 
@@ -23,10 +24,11 @@ REFUSALS_A_MINUTE = 60
 
 
 class AuditLog:
-    """From any thread. A disk that refuses costs the line, and says so in the log: the API goes on."""
+    """From any thread. A disk that refuses costs the line, which the log has then, and its part says so."""
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time, part: Part | None = None) -> None:
         self._path = path
+        self._part = part or Parts(hidden=(path.parent,)).of("audit")
         self._clock = clock
         self._refusals = Allowance(REFUSALS_A_MINUTE, clock=clock)
 
@@ -35,14 +37,36 @@ class AuditLog:
         moment = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"time": moment, **facts}, ensure_ascii=True) + "\n"
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = self._open()
             try:
                 os.write(descriptor, line.encode())  # one call: lines of two threads cannot mix
             finally:
                 os.close(descriptor)
         except OSError as error:
+            self._part.fail(f"{self._path.name} cannot be written ({error.strerror})")
+            self._part.drop(said=True)
             log.error("an audit line was lost (%s): %s", error.strerror, line.strip())
+        else:
+            self._part.recover()
+
+    def check(self) -> None:
+        """Looks again after a line was lost: whether the file can be opened, and its disk has room."""
+        if self._part.works:
+            return
+        try:
+            descriptor = self._open()
+            try:
+                has_room = os.fstatvfs(descriptor).f_bavail > 0
+            finally:
+                os.close(descriptor)
+        except OSError:
+            return
+        if has_room:
+            self._part.recover()
+
+    def _open(self) -> int:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def write_refusal(self, **facts: object) -> None:
         """A line, if there were not too many refusals in this minute; those left out are counted in one of the next."""

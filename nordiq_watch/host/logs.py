@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import sys
 import time
 from collections.abc import Mapping
-from logging.handlers import RotatingFileHandler
 
 from nordiq_watch.config import Settings
 from nordiq_watch.errors import ConfigError
+from nordiq_watch.host.log_file import LogFile
+from nordiq_watch.parts import Part
 
 _PACKAGE = "nordiq_watch"
 _MEGABYTE = 1_000_000
 _FACTS = ("drop", "reload", "version")  # what ties the lines about one model together
 _FILE_HANDLER = "nordiq-file"
 _STDERR_HANDLER = "nordiq-stderr"
+
+_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE)
+"""What may be wrong with a disk for a while; anything else is a mistake in the settings."""
 
 _QUIETER: Mapping[str, int] = {
     # It warns once for every request that waits for a thread: under load, more lines than requests answered.
@@ -67,14 +72,18 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(event, ensure_ascii=False, default=str)
 
 
-def configure_logging(settings: Settings) -> None:
+def configure_logging(settings: Settings, *, must_open: bool = True) -> None:
     """Sends this package's events from `logs.level` on, and other packages' warnings, to the log file and to stderr.
 
-    May be called again, with other settings. ConfigError when the file cannot be written.
+    May be called again, with other settings. ConfigError when the file cannot be written. must_open=False: not if the
+    cause is one that passes, such as a full disk; then the file is tried again with every line, and stderr has them.
     """
     root = logging.getLogger()
     as_json = settings.config.logs.format == "json"
-    _install(root, _FILE_HANDLER, _open_log(settings), as_json=as_json)
+    file, known = _open_log(settings, must_open=must_open), find_log_file()
+    if known is not None:
+        file.tell(known.part)
+    _install(root, _FILE_HANDLER, file, as_json=as_json)
     _install(root, _STDERR_HANDLER, logging.StreamHandler(sys.stderr), as_json=as_json)
     root.setLevel(logging.WARNING)
     logging.getLogger(_PACKAGE).setLevel(settings.config.logs.level)
@@ -82,12 +91,34 @@ def configure_logging(settings: Settings) -> None:
         logging.getLogger(name).setLevel(level)
 
 
-def _open_log(settings: Settings) -> RotatingFileHandler:
+def find_log_file() -> LogFile | None:
+    """The file that the log goes to now."""
+    return next((handler for handler in logging.getLogger().handlers if isinstance(handler, LogFile)), None)
+
+
+def tell_log_part(part: Part) -> None:
+    """From now on this part says whether the log's file works."""
+    file = find_log_file()
+    if file is not None:
+        file.tell(part)
+
+
+def check_log() -> None:
+    """Tries the log's file again if it failed."""
+    file = find_log_file()
+    if file is not None:
+        file.check()
+
+
+def _open_log(settings: Settings, *, must_open: bool) -> LogFile:
     logs, file = settings.config.logs, settings.log_file
+    handler = LogFile(file, max_bytes=int(logs.max_mb * _MEGABYTE), keep=logs.keep)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        return RotatingFileHandler(file, maxBytes=int(logs.max_mb * _MEGABYTE), backupCount=logs.keep, encoding="utf-8")
+        handler.open_now()
+        return handler
     except OSError as error:
+        if not must_open and error.errno in _PASSING:
+            return handler
         raise ConfigError(
             f"logs.dir is {logs.dir!r}, but {file} cannot be written ({error.strerror}). "
             "Name a directory that this user may write to."

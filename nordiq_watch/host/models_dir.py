@@ -17,6 +17,8 @@ def prepare_models_dir(path: Path, *, allow_world_writable: bool = False) -> Non
     try:
         make_directories(path)
     except FileExistsError:
+        if not path.exists():
+            raise ConfigError(f"models.dir {path} cannot be made (Not a directory). Name another.") from None
         raise ConfigError(f"models.dir {path} is a file. Name a directory, or move the file away.") from None
     except OSError as error:
         raise ConfigError(f"models.dir {path} cannot be made ({error.strerror}). Make it, or name another.") from None

@@ -9,25 +9,58 @@ from typing import IO
 
 from nordiq_watch.atomic_file import make_directories, sync_directory
 from nordiq_watch.errors import ConfigError
+from nordiq_watch.parts import Part, Parts
 
 _LOCK = "daemon.lock"
 
 
-def claim_state_dir(path: Path) -> IO[bytes] | None:
-    """A lock on the directory, for as long as the file is open. ConfigError if another daemon has it.
+class StateClaim:
+    """A lock on the directory until `close`. Making one raises ConfigError if another daemon has it.
 
-    None where no lock can be had: a directory that cannot be written stops no daemon, its files are tried again later.
+    Where no lock can be had its part fails and `check` tries again: a directory that cannot be written stops no daemon.
     """
-    try:
-        make_directories(path)
-        lock = (path / _LOCK).open("ab")
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ConfigError(
-            f"state.dir {path} is in use by another daemon. Stop that one, or give this one a directory of its own."
-        ) from None
-    except OSError:
-        return None
-    with suppress(OSError):  # the lock holds in any case
-        sync_directory(path)
-    return lock
+
+    def __init__(self, path: Path, *, part: Part | None = None) -> None:
+        self._path = path
+        self._part = part or Parts(hidden=(path,)).of("lock")
+        self._lock: IO[bytes] | None = None
+        try:
+            self._try()
+        except BlockingIOError:
+            raise ConfigError(
+                f"state.dir {path} is in use by another daemon. Stop that one, or give this one a directory of its own."
+            ) from None
+
+    def check(self) -> None:
+        """Takes the lock if it could not be had so far."""
+        if self._lock is None:
+            try:
+                self._try()
+            except BlockingIOError:
+                self._part.fail("another daemon uses state.dir, and would empty this one's journal: stop one of them")
+
+    def close(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+
+    def _try(self) -> None:
+        """BlockingIOError: another daemon has it."""
+        try:
+            make_directories(self._path)
+            lock = (self._path / _LOCK).open("ab")
+        except OSError as error:
+            self._part.fail(f"{_LOCK} cannot be written ({error.strerror})")
+            return
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise
+        except OSError as error:
+            lock.close()
+            self._part.fail(f"{_LOCK} cannot be locked ({error.strerror})")
+            return
+        with suppress(OSError):  # the lock holds in any case
+            sync_directory(self._path)
+        self._lock = lock
+        self._part.recover()

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from nordiq_watch.atomic_file import append_line, make_directories, replace_file
+from nordiq_watch.parts import Part, Parts
 from nordiq_watch.records import ReloadRecord
 
 log = logging.getLogger(__name__)
@@ -23,11 +24,13 @@ _decoder = msgspec.json.Decoder(ReloadRecord)
 class ReloadHistory:
     """Finished reloads, oldest first on disk; durable when `add` returns.
 
-    A damaged line is skipped; a disk that refuses costs only the record.
+    A damaged line is skipped; what a disk refuses is written by a later `add` or `retry`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, part: Part | None = None) -> None:
         self._path = path
+        self._part = part or Parts(hidden=(path.parent,)).of("reload-history")
+        self._unwritten: deque[ReloadRecord] = deque(maxlen=_KEPT)
         self._records: deque[ReloadRecord] = deque(maxlen=_KEPT)
         self._lines = 0
         self._load()
@@ -38,13 +41,28 @@ class ReloadHistory:
 
     def add(self, record: ReloadRecord) -> None:
         self._records.append(record)
+        self._unwritten.append(record)
+        self.retry()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the file works, and has every record."""
+        return self._part.works
+
+    def retry(self) -> None:
+        """Writes the records that are not in the file yet."""
         try:
+            while self._unwritten:
+                self._append(self._unwritten[0])
+                self._unwritten.popleft()
             if self._lines >= 2 * _KEPT:
                 self._compact()
-            else:
-                self._append(record)
+            if not self._part.works:
+                self._path.open("ab").close()
         except OSError as error:
-            log.error("%s cannot be written (%s): reload %d is kept in memory only", self._path, error, record.id)
+            self._part.fail(f"{self._path} cannot be written ({error.strerror})")
+        else:
+            self._part.recover()
 
     def recent(self) -> tuple[ReloadRecord, ...]:
         """Newest first."""
@@ -56,7 +74,7 @@ class ReloadHistory:
         except FileNotFoundError:
             return
         except OSError as error:
-            log.error("%s cannot be read (%s): the list of reloads starts empty", self._path, error)
+            self._part.fail(f"{self._path} cannot be read ({error.strerror})")
             return
         self._lines = len(lines)
         for line in lines[-_KEPT:]:

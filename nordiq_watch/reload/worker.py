@@ -37,6 +37,9 @@ from nordiq_watch.worker import LONGEST_PAUSE_OF_REQUIRED, ROUND_SECONDS, Worker
 
 log = logging.getLogger(__name__)
 
+_RETRY_SECONDS = 5.0
+"""While a file of the state directory cannot be written, it is tried this often."""
+
 _LOOK_GAP_SECONDS = 0.02
 """A file that is written to makes thousands of events; looking fifty times a second is enough."""
 
@@ -83,12 +86,26 @@ class ReloadWorker(Worker):
 
     def round(self) -> float:
         """The next job, or none for a while. It works until the queue is closed."""
-        self.step(timeout=ROUND_SECONDS)
+        self._write_again()
+        settled = self._store.is_settled and self._history.is_settled
+        self.step(timeout=ROUND_SECONDS if settled else _RETRY_SECONDS)
         return 0.0
+
+    def _write_again(self) -> None:
+        """What the disk refused a while ago. When it gives the decisions back, the newest version may go live."""
+        was_known = self._store.is_known
+        if not self._store.is_settled:
+            self._store.retry()
+        if not self._history.is_settled:
+            self._history.retry()
+        if self._store.is_known and not was_known:
+            self._queue.submit(LookAgain(trigger="startup"))
 
     def step(self, *, timeout: float | None) -> bool:
         """Waits for the next job or for the time of the next look, and does it. False if there was nothing to do."""
         taken = self._queue.take(self._time_to_wait(timeout))
+        if not self._store.is_known:
+            return taken is not None and self._refuse_to_choose(*taken)
         if taken is not None:
             self._do(*taken)
             return True
@@ -96,6 +113,13 @@ class ReloadWorker(Worker):
             return False
         look = LookAgain()
         self._do(look, self._queue.new_ticket(look))
+        return True
+
+    def _refuse_to_choose(self, job: Job, ticket: Ticket) -> bool:
+        """A pin or a rollback might say otherwise: nothing goes live before it is known."""
+        if not isinstance(job, LookAgain):
+            self._finish(self._begin(ticket), "rejected", "decisions.json cannot be read: what is pinned is not known")
+            self.running = None
         return True
 
     def _time_to_wait(self, timeout: float | None) -> float | None:

@@ -84,7 +84,8 @@ class Archive:
 
     def files(self) -> Mapping[str, Path]:
         """Day → its file, oldest first."""
-        found = sorted(self._directory.glob(f"????-??-??{_SUFFIX}"))
+        with storage_errors(self._directory):
+            found = sorted(self._directory.glob(f"????-??-??{_SUFFIX}"))
         return {path.name.removesuffix(_SUFFIX): path for path in found}
 
     def _put(self, path: Path, slices: Sequence[Batch]) -> None:

@@ -5,7 +5,6 @@ Written by the reload worker alone, whole and atomically, after every change.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
@@ -15,8 +14,7 @@ from msgspec import Struct
 
 from nordiq_watch.atomic_file import make_directories, replace_file
 from nordiq_watch.errors import StorageError
-
-log = logging.getLogger(__name__)
+from nordiq_watch.parts import Part, Parts
 
 _LINEAGE_LENGTH = 20
 
@@ -117,29 +115,81 @@ _decoder = msgspec.json.Decoder(Decisions)
 
 
 class DecisionStore:
-    """Keeps Decisions in a file. `current` may be read from any thread, `save` belongs to the reload worker."""
+    """Keeps Decisions in a file. `current` may be read from any thread, `save` and `retry` are the reload worker's.
 
-    def __init__(self, path: Path) -> None:
+    StorageError for a damaged file: what the operator decided must not be forgotten in silence. A file that this user
+    may not read is waited for: until then `is_known` is False, and nothing may go live.
+    """
+
+    def __init__(self, path: Path, *, part: Part | None = None) -> None:
         self._path = path
-        self.current = _load(path)
+        self._part = part or Parts(hidden=(path.parent,)).of("decision-file")
+        self._judge: str | None = None
+        self._unsaved = False
+        self.current = Decisions()
+        self.is_known = False
+        self._read()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the file was read and has the current decisions: there is nothing for `retry`."""
+        return self.is_known and not self._unsaved
+
+    def hold_against(self, mark: str) -> None:
+        """See `Decisions.with_judge`. Where the file is not known yet this is done as soon as it is."""
+        self._judge = mark
+        if self.is_known:
+            self.save(self.current.with_judge(mark))
 
     def save(self, decisions: Decisions) -> None:
         """Makes the decisions current and durable. If the disk refuses, they are current all the same."""
         if decisions == self.current:
             return
         self.current = decisions
+        self._write()
+
+    def retry(self) -> None:
+        """Reads or writes again what the disk refused."""
+        if self._unsaved:
+            self._write()
+        elif not self.is_known:
+            try:
+                self._read()
+            except StorageError as error:
+                self._part.fail(error)
+            if self._judge is not None:
+                self.hold_against(self._judge)
+
+    def _read(self) -> None:
+        try:
+            self.current = _load(self._path)
+        except PermissionError as error:
+            self._part.fail(f"{self._path.name} cannot be read ({error.strerror}): what is pinned is not known")
+            return
+        self.is_known = True
+        self._part.recover()
+
+    def _write(self) -> None:
+        content = msgspec.json.format(msgspec.json.encode(self.current), indent=2) + b"\n"
+        self._unsaved = True
         try:
             make_directories(self._path.parent)
-            replace_file(self._path, msgspec.json.format(msgspec.json.encode(decisions), indent=2) + b"\n", mode=0o600)
+            replace_file(self._path, content, mode=0o600)
         except OSError as error:
-            log.error("%s cannot be written (%s): a restart now would forget pins and rejections", self._path, error)
+            self._part.fail(f"{self._path} cannot be written ({error.strerror})")
+            return
+        self._unsaved = False
+        self._part.recover()
 
 
 def _load(path: Path) -> Decisions:
+    """PermissionError: this user may not read it."""
     try:
         return _decoder.decode(path.read_bytes())
     except FileNotFoundError:
         return Decisions()
+    except PermissionError:
+        raise
     except OSError as error:
         raise StorageError(f"{path}: cannot be read ({error.strerror}). Check the permissions of state.dir.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

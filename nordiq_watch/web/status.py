@@ -75,6 +75,9 @@ def _show_part(part: PartStatus) -> Body:
 
 def _why_not_ready() -> str:
     refused = [record for record in services().reloads.recent(1) if record.outcome == "rejected"]
+    decisions = services().parts.find("decision-file")
+    if decisions is not None and decisions.reason is not None:
+        return f"No model is live yet. {decisions.reason}."
     if not refused:
         return "No model is live yet: drop a complete one into the models directory."
     return f"No model is live: {refused[0].version} was refused ({refused[0].reason})."

@@ -5,21 +5,25 @@ named, and it works again when the disk does, without a restart.
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import subprocess
+import sys
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from support.daemon import DaemonProcess, wait_until
+from support.daemon import DaemonProcess, clean_environment, wait_until
+from support.models import drop_model
 
 METRICS = ("cpu_user_pct", "mem_used_pct")
 DISK_BYTES = 4_000_000
 NOBODY = 65534
+A = "tft_model_20250101_000000"
 HISTORY, ACCURACY, FEED = "/historical/summary", "/admin/accuracy", "/feed/data"
 
 pytestmark = pytest.mark.slow
@@ -83,6 +87,11 @@ class DaemonOnOwnDisk(Daemon):
         command = f'set -e; mount -t tmpfs -o "$0" tmpfs {self.state}; cd {self.state}; {prepare}; cd /; exec "$@"'
         self.launcher = ("unshare", "--map-root-user", "--mount", "sh", "-c", command, options)
 
+    @property
+    def seen_from_here(self) -> Path:
+        assert self.process is not None
+        return Path(f"/proc/{self.process.pid}/root{self.state}")
+
     def run_inside(self, *command: str) -> None:
         assert self.process is not None
         enter = ("nsenter", f"--target={self.process.pid}", "--user", "--mount", "--preserve-credentials")
@@ -95,19 +104,19 @@ READ_ONLY = ("ro", "true", "mount -o remount,rw .")
 
 
 @pytest.mark.parametrize(
-    ("options", "prepare", "mend", "reason"),
-    [(*FULL, "full"), (*NO_INODES, ""), (*READ_ONLY, "")],
+    ("options", "prepare", "mend", "also"),
+    [(*FULL, ()), (*NO_INODES, ("lock",)), (*READ_ONLY, ("lock",))],
     ids=["full", "no inodes", "read-only"],
 )
 def test_a_start_on_a_disk_that_takes_nothing(
-    tmp_path: Path, options: str, prepare: str, mend: str, reason: str
+    tmp_path: Path, options: str, prepare: str, mend: str, also: tuple[str, ...]
 ) -> None:
     daemon = DaemonOnOwnDisk(tmp_path, options, prepare)
     if subprocess.run([*daemon.launcher, "true"], check=False, capture_output=True).returncode:
         pytest.skip("this machine allows no mounts in a user namespace")
     with daemon:
         daemon.check_serving()
-        daemon.check_told("journal", "history", "accuracy", reason=reason)
+        daemon.check_told("journal", "history", "accuracy", "decision-file", *also)
         refused = daemon.send()
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
         assert refused.json()["detail"].startswith("The journal does not work: journal.sqlite3: ")
@@ -117,26 +126,41 @@ def test_a_start_on_a_disk_that_takes_nothing(
         assert daemon.request("GET", ACCURACY).ok
         daemon.run_inside("sh", "-c", f"cd {daemon.state}; {mend}")
         daemon.check_well()
+        assert (daemon.seen_from_here / "decisions.json").exists()
 
 
-def test_a_start_with_a_state_directory_of_somebody_else(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", [0o755, 0o700], ids=["others may look", "others may not look"])
+def test_a_start_with_a_state_directory_of_somebody_else(tmp_path: Path, mode: int) -> None:
     """As after one `sudo nordiq-watch serve`: the service's own user may read what is there, and write nothing."""
     if os.geteuid() != 0:
         pytest.skip("only root may start a process of another user")
     with Daemon(tmp_path) as first:
         assert first.send().ok
         assert first.stop() == 0
-    (tmp_path / "state" / "decisions.json").chmod(0o644)
+    (tmp_path / "state").chmod(mode)
     daemon = Daemon(tmp_path)
+    drop_model(daemon.models, A)
     open_to_nobody(tmp_path)
     daemon.launcher = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
     with daemon:
-        daemon.check_serving()
-        wait_until(lambda: {"journal", "history", "accuracy"} <= daemon.failing(), what="the stores to fail")
+        assert daemon.get("/health")["running"]
+        wait_until(
+            lambda: {"journal", "history", "accuracy", "decision-file"} <= daemon.failing(), what="the stores to fail"
+        )
         assert daemon.send().status_code == 503
+        check_held(daemon)
         for path in (daemon.state, *daemon.state.rglob("*")):
             os.chown(path, NOBODY, NOBODY)
         daemon.check_well()
+        daemon.wait_for_live(A)
+
+
+def check_held(daemon: Daemon) -> None:
+    """decisions.json may have a pin, and this user may not read it: no version goes live."""
+    answer = daemon.request("GET", "/ready")
+    assert (answer.status_code, "decisions.json cannot be read" in answer.json()["detail"]) == (503, True)
+    order = daemon.request("POST", "/admin/reload-model", params={"model_path": A})
+    assert (order.status_code, "decisions.json cannot be read" in order.json()["reason"]) == (422, True)
 
 
 def open_to_nobody(root: Path) -> None:
@@ -144,8 +168,9 @@ def open_to_nobody(root: Path) -> None:
     for parent in list(root.parents)[: len(root.parts) - 2]:
         parent.chmod(parent.stat().st_mode | 0o055)
     root.chmod(0o777)
-    for path in (root / "logs", *(root / "logs").iterdir(), root / ".nordiq_key"):
-        os.chown(path, NOBODY, NOBODY)
+    for path in (*(root / "logs").glob("*"), root / "logs", root / ".nordiq_key"):
+        if path.exists():
+            os.chown(path, NOBODY, NOBODY)
 
 
 # --- one store ---
@@ -226,3 +251,59 @@ def test_a_history_that_becomes_read_only_is_not_said_to_be_healthy(tmp_path: Pa
             daemon.check_well()
     finally:
         mend()
+
+
+# --- the log, the audit and the key ---
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start a process of another user")
+def test_a_start_with_a_log_directory_of_somebody_else(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path)
+    open_to_nobody(tmp_path)
+    (tmp_path / "logs").mkdir()
+    daemon.launcher = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+    with reading_stderr(daemon):
+        wait_until(lambda: daemon.failing() == {"log"}, what="the log to be told as failing")
+        assert daemon.post("/admin/reload-model?wait=false")
+        assert daemon.failing() == {"log", "audit"}, "the order could not be audited"
+        stderr = (tmp_path / "stderr.txt").read_text()
+        assert stderr.count("the log does not work: inference_daemon.log cannot be written (Permission denied)") == 1
+        assert "an audit line was lost (Permission denied)" in stderr and "Traceback" not in stderr
+        os.chown(tmp_path / "logs", NOBODY, NOBODY)
+        daemon.check_well()
+    assert "the log works again" in (tmp_path / "logs" / "inference_daemon.log").read_text()
+
+
+@contextmanager
+def reading_stderr(daemon: Daemon) -> Iterator[None]:
+    """Started although its log, which says where it serves, cannot be read."""
+    wanted = re.compile(r"serving on (http://[\w.:]+)")
+
+    def address() -> str | None:
+        match = wanted.search((daemon.root / "stderr.txt").read_text())
+        return match[1] if match else None
+
+    daemon._address = address  # type: ignore[method-assign]
+    with daemon:
+        yield
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start a process of another user")
+def test_without_a_place_for_the_first_key_there_is_no_start(tmp_path: Path) -> None:
+    """Nothing could ask a daemon whose key is known nowhere."""
+    daemon = Daemon(tmp_path)
+    open_to_nobody(tmp_path)
+    tmp_path.chmod(0o755)
+    (tmp_path / "logs").mkdir(mode=0o777)
+    os.chown(tmp_path / "logs", NOBODY, NOBODY)
+    launcher = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+    done = subprocess.run(
+        [*launcher, sys.executable, "-m", "nordiq_watch", "serve", "--config", str(daemon.config_file)],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert ".nordiq_key: a new API key cannot be written there (Permission denied)" in done.stderr.splitlines()[-1]

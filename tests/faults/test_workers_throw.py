@@ -23,6 +23,7 @@ from nordiq_watch.config import load_settings
 from nordiq_watch.daemon import Daemon
 from nordiq_watch.forecast.forecaster import Forecaster
 from nordiq_watch.forecast.ingest import Ingest
+from nordiq_watch.host.housekeeper import Housekeeper
 from nordiq_watch.host.systemd import Vigil
 from nordiq_watch.host.webhook import Webhook
 from nordiq_watch.quality.bookkeeper import Bookkeeper
@@ -41,6 +42,7 @@ WORKERS = {
     "quality": Bookkeeper,
     "history-writer": Historian,
     "webhook": Webhook,
+    "housekeeper": Housekeeper,
     "watchdog": Vigil,
 }
 
@@ -129,6 +131,7 @@ def wake(daemon: Daemon, name: str) -> None:
             "quality": daemon._bookkeeper,
             "history-writer": daemon._historian,
             "webhook": daemon._webhook,
+            "housekeeper": daemon._housekeeper,
             "watchdog": next(m.worker for m in daemon._crew._members if m.worker.part.name == "watchdog"),
         }[name].wake()  # type: ignore[union-attr]
 

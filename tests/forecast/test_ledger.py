@@ -462,7 +462,7 @@ def test_a_journal_that_is_deleted_is_noticed_without_a_batch_and_its_samples_ar
     for suffix in suffixes:
         state.root.joinpath(f"journal.db{suffix}").unlink()
     state.ledger.tend()
-    assert "the journal does not work: the journal was deleted or replaced while it was open" in caplog.text
+    assert "the journal does not work: it was deleted or replaced while it was open" in caplog.text
     assert "the journal works again" in caplog.text and state.ledger.troubles == ()
     assert state.archive_slots() == [START]
     assert "lost" not in caplog.text

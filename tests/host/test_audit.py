@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nordiq_watch.host.audit import REFUSALS_A_MINUTE, AuditLog
+from nordiq_watch.parts import Parts
 
 
 class Clock:
@@ -69,3 +70,15 @@ def test_a_disk_that_refuses_costs_the_line_and_says_so(path: Path, caplog: pyte
     AuditLog(path).write(action="lost")
     assert "an audit line was lost (Is a directory)" in caplog.text
     assert "lost" in caplog.text
+
+
+def test_a_disk_that_refuses_makes_its_part_fail_until_it_can_be_written(path: Path) -> None:
+    part = Parts().of("audit")
+    audit = AuditLog(path, part=part)
+    path.mkdir(parents=True)
+    audit.write(action="lost")
+    audit.check()
+    assert (part.works, part.dropped) == (False, 1)
+    path.rmdir()
+    audit.check()
+    assert part.works

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import re
@@ -9,7 +10,9 @@ import pytest
 
 from nordiq_watch.config import Logs
 from nordiq_watch.errors import ConfigError
-from nordiq_watch.host.logs import configure_logging
+from nordiq_watch.host.log_file import LogFile
+from nordiq_watch.host.logs import check_log, configure_logging, tell_log_part
+from nordiq_watch.parts import Parts
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG|INFO|WARNING|ERROR) +\S+: .+")
 
@@ -131,3 +134,26 @@ def test_as_json_an_event_is_one_object_with_the_reload_it_is_about(make_setting
         "version": "tft_model_1",
     }
     assert "ValueError: deep inside" in failed["traceback"]
+
+
+def test_a_cause_that_passes_stops_no_start_and_the_file_is_tried_again(make_settings, tmp_path, monkeypatch, capsys):
+    settings = make_settings()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    part = Parts(hidden=(tmp_path,)).of("log")
+    with monkeypatch.context() as patch:
+        patch.setattr(LogFile, "_open", refuse)
+        with pytest.raises(ConfigError, match="No space left"):
+            configure_logging(settings)
+        configure_logging(settings, must_open=False)
+        tell_log_part(part)
+        logging.getLogger("nordiq_watch").info("to stderr only")
+        assert part.status.reason == "inference_daemon.log cannot be written (No space left on device)"
+    check_log()
+    assert part.works
+    logging.getLogger("nordiq_watch").info("to both")
+    assert "to both" in settings.log_file.read_text() and "to stderr only" not in settings.log_file.read_text()
+    stderr = capsys.readouterr().err
+    assert "to stderr only" in stderr and stderr.count("the log does not work") == 1
