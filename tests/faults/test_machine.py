@@ -25,8 +25,8 @@ from support.drop_site import SECTIONS, Reader, Site, make_site, warm_fleet
 from support.models import METRICS, drop_model, tiny_spec
 from support.yard import Yard
 
+import nordiq_watch.atomic_file as atomic_file_module
 import nordiq_watch.reload.loader as loader_module
-import nordiq_watch.storage.decisions as decisions_module
 from nordiq_watch.artifact.reader import ModelFiles, read_model
 from nordiq_watch.config import load_settings
 from nordiq_watch.daemon import Daemon
@@ -148,7 +148,7 @@ class TestFullStateDisk:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         with monkeypatch.context() as patched:
-            patched.setattr(decisions_module.os, "fsync", no_room)
+            patched.setattr(atomic_file_module.os, "fsync", no_room)
             (shelf / B).rename(yard.models_dir / B)
             yard.look()
             assert yard.ask(RollBack()).outcome == "loaded"

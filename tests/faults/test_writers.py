@@ -112,7 +112,7 @@ def test_the_log_leads_from_a_drop_to_its_reload_and_all_its_stages(site) -> Non
     [reload] = site.reloads_since(last)
     assert [stage["name"] for stage in reload["stages"]] == list(STAGES)
     told = f"reload {reload['id']}: {made.name} is live: "
-    [line] = [line for line in site.daemon.log.splitlines() if told in line]
+    [line] = wait_until(lambda: [line for line in site.daemon.log.splitlines() if told in line], what="the line")
     assert re.search(r"\(" + ", ".join(rf"{stage} [0-9.]+" for stage in STAGES) + r"\)$", line)
 
 
