@@ -2,9 +2,9 @@
 all the while; memory, threads and open files after each reload.
 
 Every tick is one batch of the next slot of the grid, so the window moves on, the journal is pruned, days go to the
-archive and forecasts come due, as in weeks of real time. Jobs come and go all the while: five new names a tick, in a
-window that is full. The first fifth of the run is not counted: there, all that is
-allocated once is allocated.
+archive and forecasts come due, as in weeks of real time. Jobs come and go all the while, five new names a tick in a
+window that is full, and eight connections without a key pipeline requests and read nothing. The first fifth of the run
+is not counted: there, all that is allocated once is allocated.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from common import Report, Row, Target, median, run_benchmark, tell
 from matplotlib.figure import Figure
 from support.daemon import DaemonProcess, wait_until
 from support.drop_site import SECTIONS, Shelf
+from support.hoard import Hoard, request
 from support.models import METRICS, larger_spec
 
 TICKS, QUICK_TICKS = 20_000, 1_000
@@ -31,6 +32,8 @@ WINDOW_SLOTS, MAX_SERVERS = 100, 200
 """Full after forty ticks: from then on each new job takes the place of the one that is silent longest."""
 SILENT_SECONDS = 1_500
 INTERVAL_SECONDS = 300
+STRANGERS = 8
+UNREAD = request("GET", "/console/console.css") * 1_200
 KEPT_VERSIONS = 3
 NOT_COUNTED_SHARE = 0.2
 LAST_SHARE = 0.2
@@ -56,6 +59,28 @@ class Reading(threading.Thread):
             for path in ("/predictions/current", "/metrics", "/ready", "/admin/models"):
                 self.failures += not self._daemon.request("GET", path).ok
                 self.answers += 1
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.join()
+
+
+class Strangers(threading.Thread):
+    """Connections without a key that pipeline requests and read no answer; hung up on, they come again."""
+
+    def __init__(self, daemon: DaemonProcess) -> None:
+        super().__init__(daemon=True)
+        host, _, port = daemon.url.removeprefix("http://").partition(":")
+        self._address = (host, int(port))
+        self._stopping = threading.Event()
+        self.connections = 0
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            with Hoard(self._address, count=STRANGERS, payload=UNREAD) as hoard:
+                self.connections += STRANGERS
+                while hoard.cut_off < STRANGERS and not self._stopping.wait(1.0):
+                    hoard.send()
 
     def stop(self) -> None:
         self._stopping.set()
@@ -101,32 +126,34 @@ def look_at(daemon: DaemonProcess, tick: int, began: float) -> Row:
     }
 
 
-def soak(root: Path, ticks: int) -> tuple[list[Row], Reading, int]:
-    """One row after each reload; and how many new names found no room."""
+def soak(root: Path, ticks: int) -> tuple[list[Row], Reading, Strangers, int]:
+    """One row after each reload; who else was there; and how many new names found no room."""
     rows: list[Row] = []
     dropped: list[Path] = []
     refused = 0
     window = {"length": WINDOW_SLOTS, "max_servers": MAX_SERVERS, "silent_seconds": SILENT_SECONDS}
     with DaemonProcess(root / "site", metrics=METRICS, **{**SECTIONS, "window": window}) as daemon:
         shelf, began = Shelf(root / "shelf"), time.monotonic()
-        reading = Reading(daemon)
+        reading, strangers = Reading(daemon), Strangers(daemon)
         for tick, records in enumerate(batches(ticks), 1):
             refused += daemon.feed(records).get("servers_refused", 0)
             if tick == 1:
                 drop_next(daemon, shelf, dropped)
                 reading.start()
+                strangers.start()
             if tick % RELOAD_EVERY == 0:
                 drop_next(daemon, shelf, dropped)
                 rows.append(look_at(daemon, tick, began))
                 if tick % (20 * RELOAD_EVERY) == 0:
                     tell(f"{tick:,} ticks, {rows[-1]['seconds']:.0f} s, {rows[-1]['resident_mb']:.1f} MB")
         reading.stop()
+        strangers.stop()
         wait_until(lambda: daemon.get("/status")["tick_count"] == ticks, what="all ticks to be counted")
         tracked = daemon.get("/status")["servers_tracked"]
         assert tracked == MAX_SERVERS, f"the window was not full: {tracked} servers"
         missing = set(LASTING) - daemon.predictions()["predictions"].keys()
         assert not missing, f"lasting servers have no forecast: {sorted(missing)}"
-    return rows, reading, refused
+    return rows, reading, strangers, refused
 
 
 def grown(rows: Sequence[Row], field: str) -> tuple[float, float, float]:
@@ -140,7 +167,7 @@ def grown(rows: Sequence[Row], field: str) -> tuple[float, float, float]:
 def measure(options: argparse.Namespace) -> Report:
     ticks = QUICK_TICKS if options.quick else options.ticks
     with TemporaryDirectory() as place:
-        rows, reading, refused = soak(Path(place), ticks)
+        rows, reading, strangers, refused = soak(Path(place), ticks)
     summary: list[Row] = [
         {"what": what, "unit": unit, "before": before, "after": after, "growth": f"{share:+.1%}"}
         for what, unit, (before, after, share) in (
@@ -152,6 +179,9 @@ def measure(options: argparse.Namespace) -> Report:
     summary.append({"what": "reloads", "unit": "", "before": "", "after": len(rows), "growth": ""})
     summary.append({"what": "ticks", "unit": "", "before": "", "after": ticks, "growth": ""})
     summary.append({"what": "answers to readers", "unit": "", "before": "", "after": reading.answers, "growth": ""})
+    summary.append(
+        {"what": "connections of strangers", "unit": "", "before": "", "after": strangers.connections, "growth": ""}
+    )
     columns = [
         ("what", "what"),
         ("unit", "unit"),
