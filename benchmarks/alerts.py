@@ -178,7 +178,7 @@ class Pipeline:
 
     def __init__(self, forecast: Callable[[WindowSnapshot], Forecast]) -> None:
         self._forecast = forecast
-        self.book = AlertBook(Alerts(), forget_seconds=DAY * INTERVAL_SECONDS)
+        self.book = AlertBook(Alerts())
         self.judge = Judge(
             Risk(),
             ThresholdTable(Risk(), METRICS),

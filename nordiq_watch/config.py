@@ -180,6 +180,7 @@ class Alerts(_Section, frozen=True):
     hold_seconds: Annotated[float, Meta(ge=0)] = 900
     clear_seconds: Annotated[float, Meta(ge=0)] = 600
     silent_seconds: Seconds = 900
+    ended_seconds: Seconds = 86_400
     webhook: Webhook = Webhook()
 
 

@@ -34,6 +34,7 @@ from nordiq_watch.forecast.alerts import AlertBook
 from nordiq_watch.forecast.board import AnswerBoard
 from nordiq_watch.forecast.explain import Explanations
 from nordiq_watch.forecast.forecaster import Forecaster
+from nordiq_watch.forecast.freshness import Freshness
 from nordiq_watch.forecast.ingest import Ingest
 from nordiq_watch.forecast.judge import Judge
 from nordiq_watch.forecast.ledger import Ledger
@@ -145,6 +146,7 @@ class Daemon:
             forecaster=self._forecaster,
             alerts=self._alerts,
             judge=self._judge,
+            freshness=self._freshness,
             explanations=Explanations(self._live, self._judge, latest=self._forecaster.latest, clock=time.time),
             accuracy=self._bookkeeper,
             drift=self._drift,
@@ -177,18 +179,30 @@ class Daemon:
             tracks_changes=self._device != "cpu",
         )
         self._board = AnswerBoard()
+        self._freshness = Freshness(self._window, silent_seconds=config.alerts.silent_seconds)
         self._build_judge(settings)
         self._forecaster = Forecaster(
-            self._live, self._window, self._board, self._events, judge=self._judge, part=self._parts.of("forecaster")
+            self._live,
+            self._window,
+            self._board,
+            self._events,
+            judge=self._judge,
+            freshness=self._freshness,
+            part=self._parts.of("forecaster"),
         )
         self._ingest = Ingest(
             self._build_ledger(settings),
             self._window,
             self._events,
             live=self._live,
-            on_accepted=self._forecaster.wake,
+            on_accepted=self._take_notice,
             part=self._parts.of("ingest"),
         )
+
+    def _take_notice(self) -> None:
+        """The window took a batch."""
+        self._freshness.note()
+        self._forecaster.wake()
 
     def _build_ledger(self, settings: Settings) -> Ledger:
         window = settings.config.window
@@ -219,17 +233,15 @@ class Daemon:
         )
         self._events.subscribe(AlertsChanged, self._historian.note)
         self._events.subscribe(FleetJudged, self._historian.note)
-        self._alerts = AlertBook(
-            config.alerts,
-            forget_seconds=config.window.length * config.window.interval_seconds,
-            unfinished=self._historian.unfinished(),
-        )
+        self._alerts = AlertBook(config.alerts, unfinished=self._historian.unfinished())
         self._judge = Judge(
             config.risk,
             ThresholdTable(config.risk, config.metrics),
             self._alerts,
             self._events,
             silent_seconds=config.window.silent_seconds,
+            age=self._freshness.now,
+            attend=self._window.attendance,
         )
         self._webhook: Webhook | None = None
         if config.alerts.webhook.url is not None:
@@ -237,7 +249,7 @@ class Daemon:
                 config.alerts.webhook.url,
                 config.alerts.webhook,
                 self._events,
-                active=lambda: self._alerts.active,
+                active=lambda: self._judge.standing,
                 part=self._parts.of("webhook"),
             )
             self._events.subscribe(AlertsChanged, self._webhook.note)
@@ -357,6 +369,7 @@ class Daemon:
             )
         limit_threads(max(1, (os.cpu_count() or 1) // 2))  # requests and samples keep the other half
         self._ingest.restore()
+        self._freshness.begin()
         gc.freeze()  # what lives as long as the daemon is not walked again whenever a feed makes many objects
         self._crew.start(self._ingest, required=True)
         if self._webhook is not None:

@@ -165,6 +165,11 @@ class FleetJudged:
     summary: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class FleetUnknown:
+    """The data are too old to say anything about now, and none come: what FleetJudged said holds no more."""
+
+
 E_ = TypeVar("E_", bound=Event)
 Listener = Callable[[E_], None]
 

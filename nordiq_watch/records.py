@@ -238,8 +238,9 @@ class VersionStatus:
 class Alert:
     """One server in trouble, or about to be.
 
-    kind: risk (of its metrics) or silent (it stopped sending). level: degraded, warning or critical. metric: the worst
-    one, None for a silent server. risk_score: the newest one, None if it never had one.
+    kind: risk (of its metrics) or silent (it stopped sending; of the server `*`: the whole fleet did). level: degraded,
+    warning or critical. metric: the worst one, None for a silent server. risk_score: the newest one, None if it never
+    had one. until: when a silent server counts as ended, and the alert with it.
     time_to_issue: seconds from the newest sample to the critical threshold, 0 if it is reached already, None if it is
     not in sight; time_to_issue_basis: what says so, now, p50 or p90.
     raised_at: when it became an alert; level_since: when it got its level; ended_at: None while it is active. Times are
@@ -259,6 +260,7 @@ class Alert:
     level_since: float
     highest_level: str
     ended_at: float | None = None
+    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,13 +58,13 @@ class Viewer:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._made: tuple[Any, Any] | None = None
+        self._made: tuple[Any, ...] | None = None
         self._forecast: JsonObject = {}
 
     def look(self) -> JsonObject:
         """status, model, reloads, alerts, and of the forecast: summary, environment, metadata, and who is at risk."""
         status = self._client.status().body
-        made = (status["last_prediction"], status.get("model_generation"))
+        made = (status["last_prediction"], status.get("model_generation"), status.get("stale"))
         if made != self._made:
             self._forecast = summarise(self._client.predictions().body)
             self._made = made
@@ -85,7 +85,7 @@ def summarise(forecast: JsonObject) -> JsonObject:
             "server_name": name,
             "profile": entry.get("profile"),
             "risk_score": entry.get("risk_score"),
-            "level": entry.get("alert", {}).get("level"),
+            "level": (entry.get("alert") or {}).get("level"),
             "display_metrics": entry.get("display_metrics", {}),
         }
         for name, entry in forecast.get("predictions", {}).items()

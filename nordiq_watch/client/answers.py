@@ -45,6 +45,8 @@ class Status(Struct, frozen=True):
     servers_ready: int | None = None
     pinned: bool = False
     stale: bool = False
+    newest_sample: datetime | None = None
+    newest_sample_age_seconds: float | None = None
 
 
 class Forgotten(Struct, frozen=True):
@@ -233,7 +235,7 @@ def _read_server(entry: Mapping[str, Any]) -> ServerForecast:
         "metrics": metrics,
         "profile": entry.get("profile"),
         "risk_score": entry.get("risk_score"),
-        "level": entry.get("alert", {}).get("level"),
+        "level": (entry.get("alert") or {}).get("level"),
     }
     return read(facts, ServerForecast)
 

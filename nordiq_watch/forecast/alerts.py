@@ -1,15 +1,17 @@
 """Which servers are an alert now, and what just changed.
 
 Two kinds: `risk` follows the server's risk score with hysteresis; `silent` says that a server stopped sending while
-others went on. A silent server's last score says nothing about now, so that its risk alert, if it has one, stays as it
-is until it is heard again. One that is not heard for `forget_seconds` is forgotten, and its alerts end.
+others went on (`forecast.silence`), or, of the server `*`, that the whole fleet did. A silent server's last score says
+nothing about now, so that its risk alert, if it has one, stays as it is until it is heard again. One that is not heard
+for `ended_seconds` counts as ended, and so do its alerts.
 
-Time is that of the samples (`at`), so that a replayed day raises the alerts that the day would have raised.
+Time is that of the samples (`at`), so that a replayed day raises the alerts that the day would have raised. Only what
+is said of the whole fleet goes by the clock: without samples no other time passes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import isnan
 from typing import Any
@@ -17,13 +19,21 @@ from typing import Any
 import numpy as np
 
 from nordiq_watch.config import Alerts
+from nordiq_watch.forecast.answer import write_time
+from nordiq_watch.forecast.attendance import Attendance
+from nordiq_watch.forecast.freshness import Age
 from nordiq_watch.forecast.hysteresis import Hysteresis
 from nordiq_watch.forecast.risk import FleetRisk
+from nordiq_watch.forecast.silence import Missed, Review, Silence
 from nordiq_watch.forecast.thresholds import LEVELS
 from nordiq_watch.metrics import describe
-from nordiq_watch.records import Alert, AlertChange, DoubleArray, WindowSnapshot
+from nordiq_watch.records import Alert, AlertChange, DoubleArray
 
 RISK, SILENT = "risk", "silent"
+FLEET = "*"
+"""Stands for the whole fleet as the server of an alert; no server may have this name."""
+
+_FLEET_PROFILE = "Fleet"
 _SILENT_LEVEL = "critical"
 _HEALTHY = LEVELS[0]
 _MINUTE, _HOUR = 60, 3600
@@ -33,10 +43,11 @@ _FORGOTTEN = "was forgotten by an order"
 class AlertBook:
     """Every active alert. One thread updates it; `active` may be read from any."""
 
-    def __init__(self, rules: Alerts, *, forget_seconds: float, unfinished: Sequence[Alert] = ()) -> None:
+    def __init__(self, rules: Alerts, *, unfinished: Sequence[Alert] = ()) -> None:
         """unfinished: the alerts that were active when the daemon stopped, if they could be read; else see `adopt`."""
         self._silent_seconds = rules.silent_seconds
-        self._forget_seconds = forget_seconds
+        self._ended_seconds = rules.ended_seconds
+        self._silence = Silence(silent_seconds=rules.silent_seconds, ended_seconds=rules.ended_seconds)
         self._levels = Hysteresis(
             raise_seconds=rules.raise_seconds, hold_seconds=rules.hold_seconds, clear_seconds=rules.clear_seconds
         )
@@ -51,15 +62,38 @@ class AlertBook:
         """The worst first."""
         return self._active
 
-    def update(self, risk: FleetRisk, snapshot: WindowSnapshot, *, at: float) -> tuple[AlertChange, ...]:
+    def update(self, risk: FleetRisk, attendance: Attendance, *, at: float) -> tuple[AlertChange, ...]:
         """What changed with this answer, at the time `at` on the clock of the samples."""
         self._take_adopted()
-        silent = find_silent(snapshot, self._silent_seconds)
+        review = self._silence.review(attendance, self._missed())
+        audible = set(attendance.servers) - review.silent  # one that was forgotten since the forecast is in neither
         changes = [
-            *self._update_silent(silent, snapshot, at=at),
-            *self._update_risk(risk, silent, at=at),
-            *self._forget(snapshot, at=at),
+            *self._follow(review, at=at),
+            *self._update_risk(risk, audible, at=at),
+            *self._end_the_unheard(attendance.heard(), at=at),
         ]
+        return self._settle(changes)
+
+    def attend(self, attendance: Attendance, *, at: float) -> tuple[AlertChange, ...]:
+        """The same where there is no forecast: who is silent, and who counts as ended."""
+        self._take_adopted()
+        review = self._silence.review(attendance, self._missed())
+        return self._settle([*self._follow(review, at=at), *self._end_the_unheard(attendance.heard(), at=at)])
+
+    def watch_fleet(self, age: Age, attendance: Attendance, *, at: float) -> tuple[AlertChange, ...]:
+        """What follows from the age of the data alone. at: on this machine's clock."""
+        self._take_adopted()
+        standing = self._alerts.get((SILENT, FLEET))
+        changes: list[AlertChange] = []
+        if age.stopped and age.newest is not None:
+            changes += self._end_the_unheard(attendance.heard(), at=at)
+            if standing is None:
+                changes.append(self._raise_fleet(age.newest, servers=len(attendance.servers), at=at))
+        elif standing is not None and not age.old:
+            changes.append(self._end(standing, at=at))
+        return self._settle(changes)
+
+    def _settle(self, changes: Sequence[AlertChange]) -> tuple[AlertChange, ...]:
         self._active = _in_order(self._alerts.values())
         return tuple(changes)
 
@@ -77,12 +111,13 @@ class AlertBook:
             if alert.kind == RISK:
                 self._levels.put(alert.server_name, LEVELS.index(alert.level), since=alert.level_since)
 
+    def _missed(self) -> set[str]:
+        return {server for kind, server in self._alerts if kind == SILENT} - {FLEET}
+
     # --- risk ---
 
-    def _update_risk(self, risk: FleetRisk, silent: Collection[str], *, at: float) -> Iterator[AlertChange]:
-        scores = risk.scores
-        if silent:
-            scores = np.where([server in silent for server in risk.servers], np.nan, scores)
+    def _update_risk(self, risk: FleetRisk, audible: Collection[str], *, at: float) -> Iterator[AlertChange]:
+        scores = np.where([server in audible for server in risk.servers], risk.scores, np.nan)
         moves = self._levels.step(risk.servers, scores, at=at)
         self._refresh(risk, scores)
         for row, before, after in zip(
@@ -116,57 +151,51 @@ class AlertBook:
 
     # --- silence ---
 
-    def _update_silent(self, silent: frozenset[str], snapshot: WindowSnapshot, *, at: float) -> Iterator[AlertChange]:
-        known = {server for kind, server in self._alerts if kind == SILENT}
-        for server in sorted(silent - known):
-            yield self._raise_silent(server, snapshot.profiles[snapshot.servers.index(server)], at=at)
-        for server in sorted((known - silent).intersection(snapshot.servers)):
+    def _follow(self, review: Review, *, at: float) -> Iterator[AlertChange]:
+        for missed in review.missed:
+            yield self._raise_silent(missed, at=at)
+        for server in review.back:
             yield self._end(self._alerts[SILENT, server], at=at)
+        for server in review.ended:
+            yield from self._end_all(server, "has ended: it was there for a short time only", at=at)
 
-    def _raise_silent(self, server: str, profile: str, *, at: float) -> AlertChange:
-        known = self._alerts.get((RISK, server))
-        alert = Alert(
-            server_name=server,
-            kind=SILENT,
-            level=_SILENT_LEVEL,
-            risk_score=known.risk_score if known else None,
-            profile=profile,
-            metric=None,
-            message=f"has sent nothing for {describe_seconds(self._silent_seconds)}, while others did",
-            time_to_issue=0.0,
-            time_to_issue_basis="now",
-            raised_at=at,
-            level_since=at,
-            highest_level=_SILENT_LEVEL,
+    def _raise_silent(self, missed: Missed, *, at: float) -> AlertChange:
+        known = self._alerts.get((RISK, missed.server))
+        message = f"has sent nothing for {describe_seconds(self._silent_seconds)}, while others did"
+        alert = _silent_alert(missed.server, profile=missed.profile, message=message, at=at)
+        score = known.risk_score if known else None
+        return self._put(replace(alert, risk_score=score, until=at + missed.seconds), "raised", before=_HEALTHY, at=at)
+
+    def _raise_fleet(self, newest: float, *, servers: int, at: float) -> AlertChange:
+        message = f"no server has sent anything since {write_time(newest)}; {servers} were known"
+        return self._put(
+            _silent_alert(FLEET, profile=_FLEET_PROFILE, message=message, at=at), "raised", before=_HEALTHY, at=at
         )
-        return self._put(alert, "raised", before=_HEALTHY, at=at)
 
-    def _forget(self, snapshot: WindowSnapshot, *, at: float) -> Iterator[AlertChange]:
-        """Ends the alerts of servers that nobody has heard of for too long."""
-        concerned = {server for _, server in self._alerts}
-        if not concerned:
-            self._heard.clear()
-            return
-        present = concerned.intersection(snapshot.servers)
-        self._heard = {
-            server: at if server in present else min(at, self._heard.get(server, at)) for server in concerned
-        }
-        gone = {server for server, heard in self._heard.items() if at - heard >= self._forget_seconds}
-        self._levels.forget(gone)
-        for alert in [alert for alert in self._alerts.values() if alert.server_name in gone]:
-            yield self._end(alert, at=at)
+    def _end_the_unheard(self, heard: Mapping[str, float], *, at: float) -> Iterator[AlertChange]:
+        """Ends the alerts of servers that count as ended."""
+        concerned = {server for _, server in self._alerts} - {FLEET}
+        self._heard = {server: min(at, heard.get(server, self._heard.get(server, at))) for server in concerned}
+        for server in sorted(concerned):
+            silent = self._alerts.get((SILENT, server))
+            until = silent.until if silent else None
+            if at - self._heard[server] >= self._ended_seconds or (until is not None and at >= until):
+                silence = describe_seconds(max(at - self._heard[server], self._silent_seconds))
+                yield from self._end_all(server, f"counts as ended: it has sent nothing for {silence}", at=at)
 
     # --- both ---
 
     def forget(self, server: str, *, at: float) -> tuple[AlertChange, ...]:
         """Ends every alert of a server that was taken out of service; nothing of its past counts if it comes back."""
         self._take_adopted()
-        self._levels.forget([server])
         self._heard.pop(server, None)
-        ended = [alert for alert in self._alerts.values() if alert.server_name == server]
-        changes = tuple(self._end(replace(alert, message=_FORGOTTEN), at=at) for alert in ended)
-        self._active = _in_order(self._alerts.values())
-        return changes
+        return self._settle(list(self._end_all(server, _FORGOTTEN, at=at)))
+
+    def _end_all(self, server: str, reason: str, *, at: float) -> Iterator[AlertChange]:
+        self._levels.forget([server])
+        for kind in (RISK, SILENT):
+            if (kind, server) in self._alerts:
+                yield self._end(replace(self._alerts[kind, server], message=reason), at=at)
 
     def _put(self, alert: Alert, change: str, *, before: str, at: float) -> AlertChange:
         self._alerts[alert.kind, alert.server_name] = alert
@@ -177,13 +206,21 @@ class AlertBook:
         return AlertChange("resolved", alert.level, replace(alert, ended_at=max(at, alert.raised_at)), at)
 
 
-def find_silent(snapshot: WindowSnapshot, silent_seconds: float) -> frozenset[str]:
-    """Servers of the snapshot without a sample in the newest `silent_seconds`, counted from the fleet's newest slot."""
-    slots = max(1, int(silent_seconds // snapshot.interval_seconds))
-    if slots >= snapshot.values.shape[1]:
-        return frozenset()
-    quiet = np.isnan(snapshot.values[:, -slots:]).all(axis=(1, 2))
-    return frozenset(snapshot.servers[row] for row in np.flatnonzero(quiet))
+def _silent_alert(server: str, *, profile: str, message: str, at: float) -> Alert:
+    return Alert(
+        server_name=server,
+        kind=SILENT,
+        level=_SILENT_LEVEL,
+        risk_score=None,
+        profile=profile,
+        metric=None,
+        message=message,
+        time_to_issue=0.0,
+        time_to_issue_basis="now",
+        raised_at=at,
+        level_since=at,
+        highest_level=_SILENT_LEVEL,
+    )
 
 
 def _in_order(alerts: Collection[Alert]) -> tuple[Alert, ...]:

@@ -54,7 +54,8 @@ class Answer:
     body: the JSON of `/predictions/current`; compressed: the same as gzip. etag: weak, good for both.
     model: which model made it, None without one. error: None, "no_model" or "insufficient_data".
     fleet: what is said of all servers together; only the whole answer has it.
-    stale: the answer was not made from the newest window by the live model. servers: the forecast ones.
+    stale: the answer was not made from the newest window by the live model, or its data are old by the clock.
+    servers: the forecast ones.
     cold: servers that send but are not ready, with what each of them lacks in words.
     """
 
@@ -112,11 +113,13 @@ def explain_no_model() -> Answer:
     )
 
 
-def explain_cold_fleet(snapshot: WindowSnapshot, requirement: Requirement, *, model: ModelIdentity) -> Answer:
-    """The answer while no server has enough samples for the live model."""
+def explain_cold_fleet(
+    snapshot: WindowSnapshot, requirement: Requirement, *, model: ModelIdentity, age: Entry | None = None
+) -> Answer:
+    """The answer while no server has enough samples for the live model. age: of the data, as the metadata shows it."""
     return Answer(
         predictions={},
-        metadata=_describe_model(model),
+        metadata=_describe_model(model) | (age or {}),
         model=model,
         error="insufficient_data",
         message=measure_warmup(count_samples(snapshot, requirement), requirement).message,
@@ -132,12 +135,14 @@ def build_answer(
     silent_seconds: float,
     at: float,
     verdicts: Verdicts | None = None,
+    age: Entry | None = None,
 ) -> Answer:
     """The answer for a forecast of at least one server, made from `snapshot` at the Unix time `at`.
 
-    verdicts: what is made of the numbers beside the forecast itself; its `servers` are in the forecast's order.
-    `current` is the last measured value that is not older than `silent_seconds`, and `trend` the slope of p50 in units
-    an hour. A server's metric that was not measured is left out; one that is not forecast has `current` alone.
+    age: of the data, as the metadata shows it. verdicts: what is made of the numbers beside the forecast itself; its
+    `servers` are in the forecast's order. `current` is the last measured value that is not older than `silent_seconds`,
+    and `trend` the slope of p50 in units an hour. A server's metric that was not measured is left out; one that is not
+    forecast has `current` alone.
     """
     predictions = _describe_servers(forecast, snapshot, silent_seconds=silent_seconds)
     if verdicts is not None:
@@ -146,7 +151,7 @@ def build_answer(
     return Answer(
         predictions=predictions,
         fleet={} if verdicts is None else verdicts.fleet,
-        metadata=_describe_model(forecast.model) | _describe_horizon(forecast, at=at),
+        metadata=_describe_model(forecast.model) | _describe_horizon(forecast, at=at) | (age or {}),
         model=forecast.model,
         cold=_describe_cold(snapshot, requirement, forecast=frozenset(forecast.servers)),
     )
@@ -157,6 +162,24 @@ def mark_stale(answer: Answer) -> Answer:
     if answer.stale or answer.error:
         return answer
     return replace(answer, metadata={**answer.metadata, "stale": True})
+
+
+def age_answer(answer: Answer, age: Mapping[str, Any], *, verdicts: Verdicts | None = None) -> Answer:
+    """The same answer with the age that its data have now. verdicts: what holds of it now, in place of what did."""
+    if not answer.metadata:
+        return answer
+    stale = answer.stale or bool(age.get("stale"))
+    metadata = {**answer.metadata, **age, "stale": stale}
+    if verdicts is None or not answer.predictions:
+        return replace(answer, metadata=metadata)
+    entries = zip(answer.predictions.items(), verdicts.servers, strict=True)
+    predictions = {name: {**entry, **verdict} for (name, entry), verdict in entries}
+    return replace(answer, predictions=predictions, metadata=metadata, fleet=verdicts.fleet)
+
+
+def prediction_time(last_slot: int, interval_seconds: int, *, at: float) -> float:
+    """When a forecast is from, whenever it is computed: when its newest slot ended; while that still runs, now."""
+    return min(at, float((last_slot + 1) * interval_seconds))
 
 
 # --- the numbers --------------------------------------------------------------------------------------------------
@@ -270,7 +293,7 @@ def _describe_model(model: ModelIdentity) -> Entry:
 
 def _describe_horizon(forecast: Forecast, *, at: float) -> Entry:
     return {
-        "prediction_time": write_time(at),
+        "prediction_time": write_time(prediction_time(forecast.origin_slot, forecast.interval_seconds, at=at)),
         "horizon_start": write_time((forecast.origin_slot + 1) * forecast.interval_seconds),
         "horizon_steps": forecast.values.shape[2],
         "interval_seconds": forecast.interval_seconds,

@@ -11,6 +11,7 @@ from nordiq_watch.forecast.thresholds import LEVELS, level_of
 from nordiq_watch.records import DoubleArray
 
 _TOPS = (5, 10, 20)
+_COUNTED = ("critical", "warning", "degrading", "healthy")
 _DECIMALS = 4
 _HIGH = LEVELS.index("warning")
 
@@ -33,6 +34,19 @@ def describe_environment(risk: FleetRisk) -> dict[str, Any]:
         "not_forecast": list(risk.not_forecast),
         "fleet_health": round(100 * float(np.mean(levels == 0)), 1) if len(scored) else None,
     }
+
+
+def describe_unknown_environment(servers: int) -> dict[str, Any]:
+    """The same fields while the data say nothing about now: nothing of it is known but the number of servers."""
+    names = [f"{kind}_{name}" for kind in ("prob", "incident_probability") for name in PROBABILITY_HORIZONS]
+    names += ["high_risk_servers", "fleet_health", "not_forecast"]
+    return {**dict.fromkeys(names), "total_servers": servers}
+
+
+def summarise_unknown(servers: int) -> dict[str, Any]:
+    """As `describe_unknown_environment`, for the summary."""
+    names = (*(f"{level}_count" for level in _COUNTED), "avg_risk_score", "max_risk_score")
+    return {"total_servers": servers, **dict.fromkeys(names), **{f"top_{count}_risks": [] for count in _TOPS}}
 
 
 def fleet_probabilities(probabilities: DoubleArray) -> DoubleArray:
@@ -58,10 +72,7 @@ def summarise(risk: FleetRisk) -> dict[str, Any]:
     ]
     return {
         "total_servers": len(risk.servers),
-        "critical_count": counts[3],
-        "warning_count": counts[2],
-        "degrading_count": counts[1],
-        "healthy_count": counts[0],
+        **{f"{level}_count": count for level, count in zip(_COUNTED, reversed(counts), strict=True)},
         "avg_risk_score": round(float(scores.mean()), 1) if len(scores) else None,
         "max_risk_score": float(scores.max()) if len(scores) else None,
         **{f"top_{count}_risks": ranking[:count] for count in _TOPS},

@@ -12,33 +12,51 @@ import threading
 import time
 from collections.abc import Callable
 from math import inf
+from typing import Protocol
 
 from nordiq_watch.events import EventBus, FleetForecast, ForecastPublished
 from nordiq_watch.forecast.answer import (
     Answer,
+    Entry,
     Verdicts,
+    age_answer,
     build_answer,
     explain_cold_fleet,
     explain_no_model,
     mark_stale,
+    prediction_time,
 )
 from nordiq_watch.forecast.board import AnswerBoard
+from nordiq_watch.forecast.freshness import UNDATED, Age, Freshness
 from nordiq_watch.forecast.warmup import requirement_of
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.live.published import Live
 from nordiq_watch.live.servable import Servable
 from nordiq_watch.parts import Part
 from nordiq_watch.records import Forecasting
-from nordiq_watch.worker import LONGEST_PAUSE_OF_REQUIRED, Worker
+from nordiq_watch.worker import LONGEST_PAUSE_OF_REQUIRED, ROUND_SECONDS, Worker
 
 log = logging.getLogger(__name__)
+
+
+class Judging(Protocol):
+    """Adds verdicts to forecasts; called in the forecaster's thread only."""
+
+    def __call__(self, made: Forecasting) -> Verdicts: ...
+
+    def watch(self) -> None:
+        """Looks at what needs no forecast."""
+
+    def say_nothing(self, servers: int) -> Verdicts:
+        """The verdicts while the data say nothing about now."""
 
 
 class Forecaster(Worker):
     """Publishes to the board. `judge` adds its verdicts to every answer; it is called in the forecaster's thread.
 
-    `clock` is Unix time, for what is shown; `timer` measures durations. overruns: forecasts that took longer than one
-    slot of the window's grid.
+    freshness: how old the data are; without it they never are. `clock` is Unix time, for what is shown; `timer`
+    measures durations. overruns: forecasts that took longer than one slot of the window's grid. last_prediction: when
+    the newest forecast is from, in Unix time: its data, not its computation.
     """
 
     def __init__(
@@ -48,7 +66,8 @@ class Forecaster(Worker):
         board: AnswerBoard,
         events: EventBus,
         *,
-        judge: Callable[[Forecasting], Verdicts] | None = None,
+        judge: Judging | None = None,
+        freshness: Freshness | None = None,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
         part: Part | str = "forecaster",
@@ -59,6 +78,9 @@ class Forecaster(Worker):
         self._board = board
         self._events = events
         self._judge = judge
+        self._freshness = freshness
+        self._shown = UNDATED
+        self._shown_at = -inf
         self._clock = clock
         self._timer = timer
         self._asked = True
@@ -107,10 +129,14 @@ class Forecaster(Worker):
             self._tried.notify_all()
 
     def step(self) -> float | None:
-        """Computes an answer if there is news and no rest in the way.
+        """Computes an answer if there is news and no rest in the way, and shows how old the data are.
 
-        Returns for how many seconds nothing will be due; None: until somebody wakes it.
+        Returns for how many seconds nothing will be due; None: until it is woken.
         """
+        rests = (self._compute(), self._show_age())
+        return min((rest for rest in rests if rest is not None), default=None)
+
+    def _compute(self) -> float | None:
         model = self._live.peek()
         swapped = model is not None and model.identity.generation != self._tried_generation
         if not (swapped or self._asked):
@@ -128,11 +154,34 @@ class Forecaster(Worker):
         self._publish(model, lambda: self._forecast(model))
         return None
 
+    def _show_age(self) -> float | None:
+        """Publishes the answer anew when only the clock changed what it says; returns when to look again."""
+        if self._freshness is None:
+            return None
+        age = self._freshness.now()
+        shown, due = self._shown, self._timer() - self._shown_at >= max(ROUND_SECONDS, self._window.interval_seconds)
+        if _standing(age) != _standing(shown) or (age.old and due):
+            self._note_age(age)
+            if shown.old and not age.old:
+                self._asked = True  # the clock was put right: there is something to say of these data again
+                return 0.0
+            if self._judge is not None:
+                self._judge.watch()
+            answer = self._board.peek()
+            silent = self._judge.say_nothing(len(answer.predictions)) if self._judge is not None and age.old else None
+            self._board.publish(age_answer(answer, age.describe(), verdicts=silent))
+        change = self._freshness.seconds_to_change()
+        return change if change < inf else None
+
+    def _note_age(self, age: Age) -> Age:
+        self._shown, self._shown_at = age, self._timer()
+        return age
+
     def _publish(self, model: Servable | None, forecast: Callable[[], Forecasting | None]) -> None:
         started, at = self._timer(), self._clock()
         try:
             made = forecast()
-            answer = self._answer(model, made, at)
+            answer = self._answer(model, made, at, age=self._note_age(self._age()).describe())
         except Exception as error:
             log.exception("the forecast by %s failed; the last answer stays, marked stale", model and model.name)
             self.part.fail(
@@ -147,7 +196,7 @@ class Forecaster(Worker):
         self.part.recover()
         seconds = self._settle(model, started=started, answered=True)
         if answer.predictions and made is not None:
-            self._announce(answer, seconds)
+            self._announce(answer, seconds, made=made, at=at)
             self._events.publish(FleetForecast(made))
 
     def _forecast(self, model: Servable | None) -> Forecasting | None:
@@ -156,19 +205,26 @@ class Forecaster(Worker):
         snapshot = self._window.snapshot()
         return Forecasting(snapshot, model.forecast(snapshot))
 
-    def _answer(self, model: Servable | None, made: Forecasting | None, at: float) -> Answer:
+    def _age(self) -> Age:
+        return UNDATED if self._freshness is None else self._freshness.now()
+
+    def _answer(self, model: Servable | None, made: Forecasting | None, at: float, *, age: Entry) -> Answer:
         if model is None or made is None:
             return explain_no_model()
+        age = age if self._freshness is not None else {}
         requirement = requirement_of(model.spec, self._window)
         if not made.forecast.servers:
-            return explain_cold_fleet(made.snapshot, requirement, model=model.identity)
+            if self._judge is not None:
+                self._judge.watch()
+            return explain_cold_fleet(made.snapshot, requirement, model=model.identity, age=age)
         return build_answer(
             made.forecast,
             made.snapshot,
             requirement,
             silent_seconds=self._window.silent_seconds,
             at=at,
-            verdicts=self._judge and self._judge(made),
+            verdicts=None if self._judge is None else self._judge(made),
+            age=age,
         )
 
     def _settle(self, model: Servable | None, *, started: float, answered: bool) -> float:
@@ -183,9 +239,10 @@ class Forecaster(Worker):
                 self._tried.notify_all()
         return finished - started
 
-    def _announce(self, answer: Answer, seconds: float) -> None:
+    def _announce(self, answer: Answer, seconds: float, *, made: Forecasting, at: float) -> None:
         assert answer.model is not None  # predictions come from a model
-        self.last_prediction, self.last_seconds = self._clock(), seconds
+        self.last_prediction = prediction_time(made.forecast.origin_slot, made.forecast.interval_seconds, at=at)
+        self.last_seconds = seconds
         if seconds > self._window.interval_seconds:
             self.overruns += 1
             log.warning(
@@ -203,3 +260,8 @@ class Forecaster(Worker):
                 seconds=seconds,
             )
         )
+
+
+def _standing(age: Age) -> tuple[bool, bool, bool]:
+    """What of the age changes the answer at once."""
+    return age.stale, age.old, age.stopped

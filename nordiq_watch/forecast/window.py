@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nordiq_watch.forecast.attendance import Attendance
 from nordiq_watch.forecast.cells import Tally, merge_doubles
 from nordiq_watch.forecast.seats import Seating, seat
 from nordiq_watch.metrics import UNKNOWN_STATUS, profile_of
@@ -149,6 +150,18 @@ class Window:
                 return None
             values = self._unroll(self._values, np.array([row]))[0]
             return self._newest, self._profiles[row] or profile_of(server), values
+
+    def attendance(self) -> Attendance:
+        """Who sent when, silent servers too."""
+        with self._lock:
+            rows = np.sort(np.fromiter(self._row_by_name.values(), np.int64, len(self._row_by_name)))
+            return Attendance(
+                servers=tuple(self._names[row] for row in rows),
+                profiles=tuple(self._profiles[row] or profile_of(self._names[row]) for row in rows),
+                present=self._unroll(self._present, rows),
+                newest_slot=NO_SLOT if self._newest is None else self._newest,
+                interval_seconds=self.interval_seconds,
+            )
 
     def measured(self, slot: int) -> Measured | None:
         """What every tracked server, silent ones too, measured in one slot; None if the window does not hold it."""

@@ -15,6 +15,7 @@ from nordiq_watch.events import (
     PinChanged,
     ServersRefused,
 )
+from nordiq_watch.forecast.alerts import FLEET
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +89,8 @@ def _log_pin(event: PinChanged) -> None:
 def _log_alerts(event: AlertsChanged) -> None:
     for change in event.changes[:_LOGGED_ALERTS]:
         alert = change.alert
+        if alert.server_name == FLEET and change.change == "raised":
+            log.warning("no data: %s; forecasts are old until some come", alert.message)
         log.info("alert %s: %s %s (%s) %s", change.change, alert.server_name, alert.level, alert.kind, alert.message)
     if len(event.changes) > _LOGGED_ALERTS:
         log.info("and %d more changes of alerts", len(event.changes) - _LOGGED_ALERTS)

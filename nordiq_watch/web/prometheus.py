@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from math import nan
 
 from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, ProcessCollector, generate_latest
@@ -18,6 +19,7 @@ from nordiq_watch.events import (
     BatchAccepted,
     BodyRefused,
     FleetJudged,
+    FleetUnknown,
     ForecastPublished,
     ModelRejectedEvent,
     ModelWentLive,
@@ -174,6 +176,7 @@ class Instruments:
         services.events.subscribe(BodyRefused, self._on_refused)
         services.events.subscribe(ForecastPublished, self._on_forecast)
         services.events.subscribe(FleetJudged, self._on_judged)
+        services.events.subscribe(FleetUnknown, self._on_unknown)
         services.events.subscribe(AlertsChanged, self._on_alerts)
         services.events.subscribe(AlertsDelivered, self._on_delivered)
         services.events.subscribe(AlertDeliveryFailed, self._on_undelivered)
@@ -208,6 +211,11 @@ class Instruments:
             self._mean_risk.set(event.summary["avg_risk_score"])
             self._max_risk.set(event.summary["max_risk_score"])
 
+    def _on_unknown(self, _: FleetUnknown) -> None:
+        """Not a number: neither 0 nor what it was would be true."""
+        for gauge in (*map(self._probability.labels, ("30m", "8h")), self._mean_risk, self._max_risk):
+            gauge.set(nan)
+
     def _on_alerts(self, event: AlertsChanged) -> None:
         for change in event.changes:
             self._alert_changes.labels(change.change, change.alert.level).inc()
@@ -231,6 +239,7 @@ class Snapshot(Collector):
         yield from self._describe_model()
         yield from self._describe_reloads()
         yield from self._describe_window()
+        yield from self._describe_age()
         yield from self._describe_forecasts()
         yield from self._describe_parts()
         yield self._count_alerts()
@@ -274,6 +283,13 @@ class Snapshot(Collector):
         yield _gauge("feed_batches_waiting", "Batches that wait for the journal.", self._services.ingest.waiting)
         yield _gauge("servers_tracked", "Servers with a sample in the window.", status.servers_tracked)
         yield _gauge("servers_ready", "Servers with samples enough for a forecast.", status.servers_ready)
+
+    def _describe_age(self) -> Iterable[Metric]:
+        age = self._services.freshness.now()
+        if age.newest is not None and age.seconds is not None:
+            yield _gauge("newest_sample_timestamp_seconds", "When the newest slot with a sample began.", age.newest)
+            yield _gauge("newest_sample_age_seconds", "Since then, by the daemon's clock.", age.seconds)
+        yield _gauge("data_stale", "1 while the newest sample is too old to speak of now.", age.stale)
 
     def _count_alerts(self) -> Metric:
         """Every level and kind, zeros too: a rule can only fire on a series that is there."""
@@ -343,7 +359,9 @@ class Snapshot(Collector):
         forecaster = self._services.forecaster
         if forecaster.last_prediction is not None:
             at = forecaster.last_prediction
-            yield _gauge("last_forecast_timestamp_seconds", "When the newest forecast was made, in Unix time.", at)
+            yield _gauge(
+                "last_forecast_timestamp_seconds", "When the data of the newest forecast end, in Unix time.", at
+            )
         failures = CounterMetricFamily("nordiq_watch_forecast_failures", "Forecasts that failed.")
         failures.add_metric((), forecaster.failures)
         yield failures

@@ -16,6 +16,7 @@ from nordiq_watch.forecast.alerts import AlertBook
 from nordiq_watch.forecast.board import AnswerBoard
 from nordiq_watch.forecast.explain import Explanations
 from nordiq_watch.forecast.forecaster import Forecaster
+from nordiq_watch.forecast.freshness import Freshness
 from nordiq_watch.forecast.ingest import Ingest
 from nordiq_watch.forecast.judge import Judge
 from nordiq_watch.forecast.window import Window
@@ -120,6 +121,7 @@ class Services:
     forecaster: Forecaster
     alerts: AlertBook
     judge: Judge
+    freshness: Freshness
     explanations: Explanations
     accuracy: Bookkeeper
     drift: DriftWatch

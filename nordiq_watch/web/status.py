@@ -33,6 +33,7 @@ def show_readiness() -> Reply:
 def show_status() -> Body:
     daemon = services()
     live, standing = daemon.live.peek(), daemon.ingest.standing()
+    age = daemon.freshness.now().describe()
     return {
         "running": True,
         "model_loaded": live is not None,
@@ -47,7 +48,8 @@ def show_status() -> Body:
         "last_prediction": write_time(daemon.forecaster.last_prediction),
         "forecast_seconds": daemon.forecaster.last_seconds,
         "forecast_overruns": daemon.forecaster.overruns,
-        "stale": daemon.board.peek().stale,
+        **age,
+        "stale": bool(age["stale"]) or daemon.board.peek().stale,
         "warmup": asdict(standing.warmup),
         "storage": _show_storage(),
         "parts": [_show_part(part) for part in daemon.parts.report()],

@@ -88,11 +88,18 @@ def test_the_forecast_is_fetched_when_there_is_a_newer_one(daemon: StubDaemon) -
     from nordiq_watch.cli.client import Client
 
     later = STATUS | {"last_prediction": "2025-01-30T14:40:22+00:00"}
-    daemon.answers["GET", "/status"] = [(200, STATUS), (200, STATUS), (200, later)]
+    stale = later | {"stale": True}  # the same forecast, of which less is said
+    daemon.answers["GET", "/status"] = [(200, STATUS), (200, STATUS), (200, later), (200, stale)]
     viewer = Viewer(Client(daemon.url))
-    for _ in range(3):
+    for _ in range(4):
         viewer.look()
-    assert paths(daemon).count("/predictions/current") == 2
+    assert paths(daemon).count("/predictions/current") == 3
+
+
+def test_servers_of_which_nothing_is_said_are_shown_without_a_level() -> None:
+    fleet = {"predictions": {"a": {"risk_score": None, "alert": None}}}
+    (server,) = summarise(fleet)["servers"]
+    assert (server["level"], server["risk_score"]) == (None, None)
 
 
 def test_only_the_worst_are_kept_of_a_large_fleet() -> None:

@@ -3,32 +3,34 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from support.fleets import A_SLOT, INTERVAL_SECONDS, NAN, made_of
 
 from nordiq_watch.config import Alerts, Risk
-from nordiq_watch.forecast.alerts import AlertBook, describe_seconds, find_silent
+from nordiq_watch.forecast.alerts import AlertBook, describe_seconds
+from nordiq_watch.forecast.attendance import Attendance, attendance_of
+from nordiq_watch.forecast.freshness import Age
 from nordiq_watch.forecast.risk import assess_fleet
 from nordiq_watch.forecast.thresholds import ThresholdTable
 from nordiq_watch.records import Alert, AlertChange, Forecasting
 
 QUICK = Alerts(raise_seconds=0, hold_seconds=0, clear_seconds=0, silent_seconds=900)
-DAY = 86400.0
 
 
 class Desk:
     """A book that is fed with memory percentages, one tick after the other."""
 
     def __init__(self, rules: Alerts = QUICK, **options: Any) -> None:
-        self.book = AlertBook(rules, forget_seconds=options.pop("forget_seconds", DAY), **options)
+        self.book = AlertBook(rules, **options)
         self.tick = 0
 
     def see(self, made: Forecasting) -> list[AlertChange]:
         table = ThresholdTable(Risk(), made.snapshot.metrics)
         risk = assess_fleet(made, table, current_weight=0.7, silent_seconds=3600)
         self.tick += 1
-        return list(self.book.update(risk, made.snapshot, at=self.tick * INTERVAL_SECONDS))
+        return list(self.book.update(risk, attendance_of(made.snapshot), at=self.tick * INTERVAL_SECONDS))
 
     def memory(self, *now: float, **options: Any) -> list[AlertChange]:
         return self.see(made_of([[value] for value in now], [[[value]] for value in now], **options))
@@ -120,7 +122,7 @@ def test_a_silent_server_s_risk_says_nothing_about_now() -> None:
 
 
 def test_a_server_that_never_comes_back_is_forgotten() -> None:
-    desk = Desk(forget_seconds=900)
+    desk = Desk(msgspec.structs.replace(QUICK, ended_seconds=900))
     desk.memory(50, 91)
     assert told(desk.memory(50)) == told(desk.memory(50)) == []
     assert told(desk.memory(50)) == [("s1", "resolved", "warning", "warning")]
@@ -194,7 +196,7 @@ def test_a_server_that_is_forgotten_by_an_order_has_no_alert_and_no_past() -> No
 def test_a_short_window_calls_nobody_silent() -> None:
     made = made_of([[50]], [[[50]]], slots=3)
     made.snapshot.values[:] = NAN
-    assert find_silent(made.snapshot, 900) == frozenset()
+    assert not len(attendance_of(made.snapshot).silent(900))
 
 
 @pytest.mark.parametrize(
@@ -210,3 +212,147 @@ def test_ten_thousand_servers_in_trouble_at_once() -> None:
     assert len(changes) == len(desk.book.active) == 10_000
     assert all(isinstance(alert, Alert) for alert in desk.book.active)
     assert replace(desk.book.active[0], server_name="x").level == "critical"
+
+
+# --- servers that end ---
+
+
+def attend(book: AlertBook, slot: int, present: dict[str, tuple[int, int]]) -> list[AlertChange]:
+    """One tick of a window of a day: each server with the first and the last slot in which it sent."""
+    columns = np.arange(slot - 287, slot + 1)
+    rows = [(columns >= first) & (columns <= last) for first, last in present.values()]
+    attendance = Attendance(tuple(present), ("Generic",) * len(present), np.array(rows), slot, INTERVAL_SECONDS)
+    kept = attendance.present.any(axis=1)
+    assert kept.all()
+    return list(book.attend(attendance, at=attendance.newest_at))
+
+
+@pytest.mark.parametrize("life", [2, 6, 12])
+def test_fifty_short_lived_names_an_hour_are_no_alert(life: int) -> None:
+    book, active = AlertBook(Alerts()), []
+    for slot in range(1000, 1000 + 24 * 12, 3):
+        jobs = {f"j{born}": (born, min(slot, born + life - 1)) for born in range(1000 - 24 * 12, slot + 1)}
+        jobs = {name: span for name, span in jobs.items() if span[1] > slot - 288}
+        attend(book, slot, {"host": (0, slot), **jobs})
+        active.append(len(book.active))
+    assert max(active) == 0
+
+
+def test_jobs_of_some_hours_are_missed_for_as_long_as_they_took() -> None:
+    book, active = AlertBook(Alerts()), []
+    life = 24  # two hours, and one begins every five minutes
+    for slot in range(1000, 1000 + 24 * 12, 3):
+        jobs = {f"j{born}": (born, min(slot, born + life - 1)) for born in range(slot - 287 - life + 1, slot + 1)}
+        jobs = {name: span for name, span in jobs.items() if span[1] > slot - 288}
+        attend(book, slot, {"host": (0, slot), **jobs})
+        active.append(len(book.active))
+    assert max(active) <= life
+    assert all(alert.kind == "silent" for alert in book.active)
+
+
+def test_a_host_that_is_gone_is_missed_until_it_counts_as_ended() -> None:
+    book = AlertBook(Alerts(ended_seconds=7200))
+    slot = 1000
+    changes = []
+    while slot < 1050:
+        changes += [
+            (change.change, slot - 1000) for change in attend(book, slot, {"a": (0, slot), "b": (0, min(slot, 1000))})
+        ]
+        slot += 1
+    assert changes == [("raised", 3), ("resolved", 24)]  # two hours after it was heard last
+    assert book.active == ()
+    again = attend(book, slot, {"a": (0, slot), "b": (0, slot)})
+    assert again == []
+
+
+def test_the_end_of_a_server_ends_its_risk_and_says_why() -> None:
+    desk = Desk(msgspec.structs.replace(QUICK, ended_seconds=1800))
+    values: Any = ([[50], [96]], [[[50]], [[96]]])
+    desk.memory(50, 96)
+    for slots in range(3, 6):
+        desk.see(silent_since(made_of(*values), 1, slots))
+    assert {(alert.server_name, alert.kind) for alert in desk.book.active} == {("s1", "risk"), ("s1", "silent")}
+    ended: list[AlertChange] = []
+    while not ended:
+        ended = desk.memory(50)
+    assert {(change.change, change.alert.kind) for change in ended} == {("resolved", "risk"), ("resolved", "silent")}
+    assert all("counts as ended" in change.alert.message for change in ended)
+    assert desk.book.active == ()
+
+
+def test_a_job_that_ended_in_trouble_is_no_trouble_any_more() -> None:
+    desk = Desk()
+
+    def see(job: float, *, since: int, silent: int) -> list[AlertChange]:
+        made = made_of([[50], [job]], [[[50]], [[job]]], slots=48)
+        made.snapshot.values[1, :-since] = NAN
+        return desk.see(silent_since(made, 1, silent) if silent else made)
+
+    assert told(see(97, since=3, silent=0)) == [("s1", "raised", "healthy", "critical")]
+    (ended,) = see(97, since=6, silent=3)
+    assert (ended.change, ended.alert.kind, ended.alert.ended_at) == ("resolved", "risk", 600)
+    assert "short time" in ended.alert.message
+    assert see(97, since=7, silent=4) == []  # its score, as it was last, says nothing
+
+
+def test_after_a_restart_no_server_is_missed_that_had_ended() -> None:
+    job = {"host": (0, 1000), "job": (700, 760)}
+    assert attend(AlertBook(Alerts()), 1000, job) == []
+    gone_meanwhile = {"host": (0, 1000), "db": (0, 980)}
+    assert told(attend(AlertBook(Alerts()), 1000, gone_meanwhile)) == [("db", "raised", "healthy", "critical")]
+
+
+# --- the whole fleet ---
+
+STOPPED = Age(newest=1200.0, seconds=900.0, stale=True, replayed=False, stopped=True)
+FLOWING = Age(newest=2400.0, seconds=10.0, stale=False, replayed=False, stopped=False)
+WAITING = replace(STOPPED, stopped=False)  # after a start
+
+
+def fleet(desk: Desk, age: Age, *, at: float, servers: int = 2) -> list[AlertChange]:
+    made = made_of([[50]] * servers, [[[50]]] * servers, last_slot=3)
+    return list(desk.book.watch_fleet(age, attendance_of(made.snapshot), at=at))
+
+
+def test_a_fleet_that_is_silent_is_one_alert_until_data_come() -> None:
+    desk = Desk()
+    desk.memory(96, 50)
+    (raised,) = fleet(desk, STOPPED, at=2100)
+    alert = raised.alert
+    assert (alert.server_name, alert.kind, alert.level, alert.raised_at) == ("*", "silent", "critical", 2100)
+    assert alert.message == "no server has sent anything since 1970-01-01T00:20:00+00:00; 2 were known"
+    assert fleet(desk, STOPPED, at=2400) == []
+    assert {alert.server_name for alert in desk.book.active} == {"*", "s0"}  # that one stays as it was
+    (ended,) = fleet(desk, FLOWING, at=2410)
+    assert (ended.change, ended.alert.server_name, ended.alert.ended_at) == ("resolved", "*", 2410)
+
+
+def test_when_data_come_again_no_server_is_silent_because_the_others_are_quicker() -> None:
+    made = made_of([[50]] * 3, [[[50]]] * 3, slots=12)
+    desk = Desk()
+    desk.see(made)
+    after = made_of([[50]] * 3, [[[50]]] * 3, slots=12)
+    after.snapshot.values[:, -6:-1] = NAN  # nobody sent
+    after.snapshot.values[1:, -1] = NAN  # and the first one is back
+    assert desk.see(after) == []
+
+
+def test_the_alert_of_the_fleet_survives_a_restart_and_is_not_taken_for_a_server_s() -> None:
+    desk = Desk()
+    desk.memory(50, 50)
+    fleet(desk, STOPPED, at=2100)
+    again = Desk(unfinished=desk.book.active)
+    again.tick = 400
+    assert fleet(again, WAITING, at=2200) == []
+    assert told(again.memory(50, 50)) == []
+    assert [alert.server_name for alert in again.book.active] == ["*"]
+    assert told(fleet(again, FLOWING, at=2300)) == [("*", "resolved", "critical", "critical")]
+
+
+def test_while_the_fleet_is_silent_alerts_end_by_the_clock() -> None:
+    desk = Desk(msgspec.structs.replace(QUICK, ended_seconds=3600))
+    desk.memory(96, 50)
+    assert told(fleet(desk, STOPPED, at=2100)) == [("*", "raised", "healthy", "critical")]
+    assert fleet(desk, STOPPED, at=4700) == []
+    assert told(fleet(desk, STOPPED, at=4800)) == [("s0", "resolved", "critical", "critical")]
+    assert [alert.server_name for alert in desk.book.active] == ["*"]

@@ -30,7 +30,7 @@ def find(snapshot: WindowSnapshot, *, metrics: tuple[str, ...] = METRICS) -> lis
     judge = Judge(
         Risk(),
         ThresholdTable(Risk(), METRICS),
-        AlertBook(Alerts(), forget_seconds=1),
+        AlertBook(Alerts()),
         EventBus(),
         silent_seconds=300,
     )

@@ -36,7 +36,7 @@ class Scene:
         judge = Judge(
             Risk(),
             ThresholdTable(Risk(), METRICS),
-            AlertBook(Alerts(), forget_seconds=1),
+            AlertBook(Alerts()),
             EventBus(),
             silent_seconds=300,
         )

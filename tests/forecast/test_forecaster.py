@@ -5,14 +5,20 @@ import json
 import threading
 import weakref
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from support.batches import METRICS, Sample, make_batch
 from support.fake_model import FakePredictor, fake_servable
 
+from nordiq_watch.config import Alerts, Risk
 from nordiq_watch.events import EventBus, ForecastPublished
+from nordiq_watch.forecast.alerts import AlertBook
 from nordiq_watch.forecast.board import AnswerBoard
 from nordiq_watch.forecast.forecaster import Forecaster
+from nordiq_watch.forecast.freshness import Freshness
+from nordiq_watch.forecast.judge import Judge
+from nordiq_watch.forecast.thresholds import ThresholdTable
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.live.published import Live
 from nordiq_watch.records import Forecasting
@@ -91,9 +97,9 @@ def test_a_forecast_is_published_and_announced(desk: Desk) -> None:
     assert (answer.error, answer.stale) == (None, False)
     assert answer.model is not None and answer.model.generation == 7
     assert desk.p50() == 10.0
-    assert answer.metadata["prediction_time"] == "2025-01-17T10:00:05+00:00"
+    assert answer.metadata["prediction_time"] == "1970-01-01T00:10:00+00:00", "when its newest slot ended"
     assert desk.published == [ForecastPublished("tft_model_20250130_143000", 7, servers=1, seconds=2.0)]
-    assert (desk.forecaster.last_prediction, desk.forecaster.last_seconds) == (AT + 2.0, 2.0)
+    assert (desk.forecaster.last_prediction, desk.forecaster.last_seconds) == (600.0, 2.0)
 
 
 def test_nothing_new_is_nothing_to_do(desk: Desk) -> None:
@@ -285,3 +291,129 @@ def test_the_latest_forecast_is_kept_with_what_it_was_made_from(desk: Desk) -> N
     assert latest is not None
     assert latest.forecast.model.generation == 1
     assert latest.snapshot.servers == ("a",)
+
+
+# --- the age of the data ---
+
+
+class Watched(Desk):
+    """The same with a judge, on a grid whose slot 1 has just begun when the clock stands at 0."""
+
+    def __post_init__(self) -> None:
+        self.live, self.board, events = Live(), AnswerBoard(), EventBus()
+        events.subscribe(ForecastPublished, self.published.append)
+        self.window = Window(METRICS, interval_seconds=300, length=8, max_servers=10, silent_seconds=900)
+        clock = {"clock": lambda: 300.0 + self.now}
+        self.freshness = Freshness(self.window, silent_seconds=900, timer=lambda: self.now, **clock)
+        self.book = AlertBook(Alerts())
+        table = ThresholdTable(Risk(), METRICS)
+        attend = self.window.attendance
+        judge = Judge(
+            Risk(), table, self.book, events, silent_seconds=900, age=self.freshness.now, attend=attend, **clock
+        )
+        self.forecaster = Forecaster(
+            self.live, self.window, self.board, events,
+            judge=judge, freshness=self.freshness, timer=lambda: self.now, **clock,
+        )  # fmt: skip
+
+    def feed(self, slot: int, value: float = 10.0) -> None:
+        super().feed(slot, value)
+        self.freshness.note()
+
+    def step_at(self, now: float) -> dict[str, Any]:
+        """The answer after a step at that time."""
+        self.now = now
+        self.forecaster.step()
+        answer: dict[str, Any] = json.loads(self.board.peek().body)
+        return answer
+
+
+@pytest.fixture
+def watched() -> Watched:
+    desk = Watched(cost=0.0)
+    desk.put_live()
+    desk.warm_up()
+    return desk
+
+
+def test_data_that_stop_are_said_to_be_old_by_the_clock_alone(watched: Watched) -> None:
+    fresh = watched.step_at(10)
+    assert (fresh["metadata"]["stale"], fresh["metadata"]["newest_sample_age_seconds"]) == (False, 10)
+    assert fresh["metadata"]["newest_sample"] == "1970-01-01T00:05:00+00:00"
+    assert fresh["environment"]["fleet_health"] == 100 and fresh["alerts"] == []
+    assert watched.forecaster.step() == 890  # it comes round when there is something to say
+
+    old = watched.step_at(900)
+    assert (old["metadata"]["stale"], old["metadata"]["newest_sample_age_seconds"]) == (True, 900)
+    assert (old["environment"]["fleet_health"], old["environment"]["prob_30m"]) == (None, None)
+    assert [(alert["server_name"], alert["kind"]) for alert in old["alerts"]] == [("*", "silent")]
+    entry = old["predictions"]["a"]
+    assert (entry["risk_score"], entry["alert"]) == (None, None)
+    assert entry["cpu_user_pct"] == fresh["predictions"]["a"]["cpu_user_pct"]
+    assert len(watched.published) == 1, "nothing was computed for it"
+    assert watched.step_at(1200)["metadata"]["newest_sample_age_seconds"] == 1200
+
+    watched.feed(4)
+    watched.feed(5)
+    again = watched.step_at(1210)
+    assert (again["metadata"]["stale"], again["environment"]["fleet_health"], again["alerts"]) == (False, 100, [])
+
+
+def test_a_swap_makes_old_data_no_younger(watched: Watched) -> None:
+    first = watched.step_at(10)
+    last = watched.forecaster.last_prediction
+    watched.step_at(5000)
+    watched.put_live(generation=2)
+    swapped = watched.step_at(5010)
+    assert swapped["metadata"]["model_generation"] == 2
+    assert swapped["metadata"]["prediction_time"] == "1970-01-01T00:10:00+00:00"
+    assert first["metadata"]["prediction_time"] == "1970-01-01T00:05:10+00:00"
+    assert (last, watched.forecaster.last_prediction) == (310.0, 600.0)
+    assert swapped["metadata"]["stale"] and swapped["environment"]["fleet_health"] is None
+    assert [alert["server_name"] for alert in swapped["alerts"]] == ["*"]
+
+
+def test_the_first_answer_after_three_days_off_is_no_alarm() -> None:
+    watched = Watched(cost=0.0)
+    watched.window.apply(make_batch([Sample("a", slot, {"cpu_user_pct": 99.0}) for slot in (0, 1)]))
+    watched.now = 3 * 86_400.0
+    watched.freshness.begin()
+    watched.put_live()
+    answer = watched.step_at(watched.now)
+    assert answer["metadata"]["stale"] and answer["alerts"] == []
+    assert answer["environment"]["prob_30m"] is None
+    assert answer["predictions"]["a"]["risk_score"] is None
+    answer = watched.step_at(watched.now + 900)
+    assert [alert["server_name"] for alert in answer["alerts"]] == ["*"]
+
+
+def test_a_fleet_that_stops_without_a_model_is_an_alert_too() -> None:
+    watched = Watched(cost=0.0)
+    watched.feed(1)
+    watched.step_at(10)
+    watched.step_at(900)
+    assert [alert.server_name for alert in watched.book.active] == ["*"]
+    assert watched.board.peek().error == "no_model"
+
+
+def test_too_little_data_has_an_age_too() -> None:
+    watched = Watched(cost=0.0)
+    watched.put_live()
+    watched.feed(1)
+    assert watched.step_at(10)["metadata"]["newest_sample_age_seconds"] == 10
+    answer = watched.step_at(900)
+    assert (answer["error"], answer["metadata"]["stale"]) == ("insufficient_data", True)
+
+
+def test_a_replayed_day_raises_its_alerts_and_is_called_stale() -> None:
+    watched = Watched(cost=0.0)
+    watched.put_live()
+    watched.now = 1_000_000.0
+    for slot in range(3):
+        watched.feed(slot, 99.0)
+        answer = watched.step_at(watched.now + 10)
+    assert answer["metadata"]["stale"]
+    assert [alert["server_name"] for alert in answer["alerts"]] == ["a"]
+    assert answer["predictions"]["a"]["alert"]["level"] == "critical"
+    answer = watched.step_at(watched.now + 900)
+    assert "*" in [alert["server_name"] for alert in answer["alerts"]]

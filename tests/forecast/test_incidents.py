@@ -17,6 +17,7 @@ from support.fleets import MODEL
 
 from nordiq_watch.config import Alerts, Risk
 from nordiq_watch.forecast.alerts import AlertBook
+from nordiq_watch.forecast.attendance import attendance_of
 from nordiq_watch.forecast.risk import assess_fleet
 from nordiq_watch.forecast.thresholds import ThresholdTable
 from nordiq_watch.records import AlertChange, FloatArray, Forecast, Forecasting, WindowSnapshot
@@ -60,7 +61,7 @@ def going_on(values: FloatArray) -> FloatArray:
 def replay(fleet: RealFleet, values: FloatArray, slots: int = DAY) -> Iterator[Told]:
     """The alerts of `slots` slots, with an answer a slot."""
     table, rules = ThresholdTable(Risk(), METRICS), Alerts()
-    book = AlertBook(rules, forget_seconds=86400)
+    book = AlertBook(rules)
     for now in range(BEGIN, BEGIN + slots):
         window = values[:, now - SLOTS + 1 : now + 1]
         last_slot = fleet.first_slot + now
@@ -76,7 +77,7 @@ def replay(fleet: RealFleet, values: FloatArray, slots: int = DAY) -> Iterator[T
         ahead = Forecast(fleet.servers, METRICS, (0.1, 0.5, 0.9), going_on(window), last_slot, INTERVAL_SECONDS, MODEL)
         made = Forecasting(snapshot, ahead)
         risk = assess_fleet(made, table, current_weight=0.7, silent_seconds=3600)
-        for change in book.update(risk, snapshot, at=(last_slot + 1) * INTERVAL_SECONDS):
+        for change in book.update(risk, attendance_of(snapshot), at=(last_slot + 1) * INTERVAL_SECONDS):
             yield Told(now, change)
 
 

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
 from support.fleets import A_SLOT, INTERVAL_SECONDS, NAN, made_of
 
 from nordiq_watch.config import Alerts, Risk
-from nordiq_watch.events import AlertsChanged, EventBus, FleetJudged
+from nordiq_watch.events import AlertsChanged, EventBus, FleetJudged, FleetUnknown
 from nordiq_watch.forecast.alerts import AlertBook
+from nordiq_watch.forecast.attendance import attendance_of
+from nordiq_watch.forecast.freshness import Age
 from nordiq_watch.forecast.judge import Judge
 from nordiq_watch.forecast.thresholds import ThresholdTable
+from nordiq_watch.records import Alert
 
 END = (A_SLOT + 1) * INTERVAL_SECONDS
 
@@ -15,7 +22,7 @@ def make_judge(events: EventBus, *, now: float = END + 10) -> Judge:
     return Judge(
         Risk(),
         ThresholdTable(Risk(), ("mem_used_pct",)),
-        AlertBook(Alerts(), forget_seconds=86400),
+        AlertBook(Alerts()),
         events,
         silent_seconds=600,
         clock=lambda: now,
@@ -91,3 +98,105 @@ def test_time_is_that_of_the_samples_and_never_ahead_of_the_clock() -> None:
     for slot in (A_SLOT, A_SLOT + 1, A_SLOT - 5):
         judge(made_of([[10]], [[[10]]], last_slot=slot))
     assert [event.at for event in judged] == [END, END + 100, END - 5 * INTERVAL_SECONDS]
+
+
+# --- data that stopped ---
+
+OLD = Age(newest=float(END - INTERVAL_SECONDS), seconds=1500.0, stale=True, replayed=False, stopped=False)
+STOPPED = replace(OLD, stopped=True)
+FRESH = replace(OLD, seconds=10.0, stale=False)
+
+
+class Scene:
+    """A judge whose data are as old as `age` says."""
+
+    def __init__(self, *, unfinished: Sequence[Alert] = ()) -> None:
+        self.age = FRESH
+        self.made = made_of([[97], [10]], [[[97]], [[10]]])
+        self.changes: list[tuple[str, str]] = []
+        self.judged: list[FleetJudged] = []
+        self.unknown: list[FleetUnknown] = []
+        events = EventBus()
+        events.subscribe(AlertsChanged, self._note)
+        events.subscribe(FleetJudged, self.judged.append)
+        events.subscribe(FleetUnknown, self.unknown.append)
+        self.book = AlertBook(Alerts(), unfinished=unfinished)
+        self.judge = Judge(
+            Risk(),
+            ThresholdTable(Risk(), ("mem_used_pct",)),
+            self.book,
+            events,
+            silent_seconds=600,
+            clock=lambda: END + 1000.0,
+            age=lambda: self.age,
+            attend=lambda: attendance_of(self.made.snapshot),
+        )
+
+    def _note(self, event: AlertsChanged) -> None:
+        self.changes += [(change.change, change.alert.server_name) for change in event.changes]
+
+
+@pytest.mark.parametrize("age", [OLD, STOPPED])
+def test_nothing_is_said_of_now_from_old_data(age: Age) -> None:
+    scene = Scene()
+    scene.age = age
+    verdicts = scene.judge(scene.made)
+    assert verdicts.servers == [{"risk_score": None, "alert": None}] * 2
+    environment, summary = verdicts.fleet["environment"], verdicts.fleet["summary"]
+    assert {environment[name] for name in environment if name != "total_servers"} == {None}
+    assert {summary[f"{level}_count"] for level in ("critical", "warning", "degrading", "healthy")} == {None}
+    assert environment["total_servers"] == summary["total_servers"] == 2
+    assert environment.keys() == Scene().judge(scene.made).fleet["environment"].keys()
+    assert summary.keys() == Scene().judge(scene.made).fleet["summary"].keys()
+    assert scene.judged == [] and scene.unknown
+    assert scene.changes == ([("raised", "*")] if age.stopped else [])
+
+
+def test_the_alert_of_the_fleet_is_in_the_answer_and_ends_with_the_next_one() -> None:
+    scene = Scene()
+    scene.age = STOPPED
+    (alert,) = scene.judge(scene.made).fleet["alerts"]
+    assert (alert["server_name"], alert["kind"], alert["level"]) == ("*", "silent", "critical")
+    scene.age = FRESH
+    alerts = scene.judge(scene.made).fleet["alerts"]
+    assert [alert["server_name"] for alert in alerts] == ["s0"]
+    assert scene.changes == [("raised", "*"), ("raised", "s0"), ("resolved", "*")]
+
+
+def test_without_a_forecast_the_fleet_is_watched_all_the_same() -> None:
+    scene = Scene()
+    scene.judge.watch()
+    assert scene.changes == []
+    scene.made.snapshot.values[1, -3:] = NAN
+    scene.judge.watch()
+    assert scene.changes == [("raised", "s1")]
+    scene.age = STOPPED
+    scene.judge.watch()
+    assert scene.changes[1:] == [("raised", "*")]
+
+
+def test_after_a_start_on_old_data_no_alert_of_then_is_vouched_for_until_it_is_judged_anew() -> None:
+    before = Scene()
+    before.judge(before.made)
+    scene = Scene(unfinished=before.book.active)
+    scene.age = OLD
+    scene.judge(scene.made)
+    assert [alert.server_name for alert in scene.book.active] == ["s0"]
+    assert scene.judge.standing == ()
+    scene.age = STOPPED
+    scene.judge.watch()
+    assert [alert.server_name for alert in scene.judge.standing] == ["*"]
+    scene.age = FRESH
+    scene.judge(scene.made)
+    assert [alert.server_name for alert in scene.judge.standing] == ["s0"]
+    scene.age = STOPPED  # while it runs, what was judged goes on until it counts as ended
+    scene.judge.watch()
+    assert {alert.server_name for alert in scene.judge.standing} == {"*", "s0"}
+
+
+def test_a_server_that_was_forgotten_meanwhile_is_no_alert_of_an_older_forecast() -> None:
+    scene = Scene()
+    made = scene.made
+    scene.made = made_of([[10]], [[[10]]], names=["s1"])
+    scene.judge(made)
+    assert scene.changes == []

@@ -1,11 +1,21 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
+from support.alerts import ALERT
 
-from nordiq_watch.events import EventBus, ModelQuarantined, ModelRejectedEvent, PinChanged, ServersRefused
+from nordiq_watch.events import (
+    AlertsChanged,
+    EventBus,
+    ModelQuarantined,
+    ModelRejectedEvent,
+    PinChanged,
+    ServersRefused,
+)
 from nordiq_watch.host.narrator import tell_log
+from nordiq_watch.records import AlertChange
 
 VERSION = "tft_model_20250130_143000"
 
@@ -41,3 +51,14 @@ def test_refused_servers_are_said_at_once_and_then_every_ten_minutes(caplog: pyt
     assert len(lines) == 3
     assert "a new name was refused 2 times, the last one 'web0\\n'" in lines[0]
     assert "a new name was refused 1200 times" in lines[1]
+
+
+def test_data_that_stopped_are_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    events = EventBus()
+    tell_log(events)
+    alert = replace(ALERT, server_name="*", kind="silent", message="no server has sent anything since noon")
+    events.publish(AlertsChanged((AlertChange("raised", "healthy", alert, 1000.0),)))
+    events.publish(AlertsChanged((AlertChange("resolved", "critical", alert, 2000.0),)))
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [
+        "no data: no server has sent anything since noon; forecasts are old until some come"
+    ]

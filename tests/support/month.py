@@ -118,7 +118,7 @@ class Town:
         servable, predictor = fake_servable(max_encoder_length=4, interval_seconds=HOUR)
         predictor.snapshots = deque(maxlen=1)  # type: ignore[assignment]  # a test that looks at all would hold them
         live.swap(servable, keep_previous=False)
-        self.alerts = AlertBook(Alerts(silent_seconds=2 * HOUR), forget_seconds=DAY * HOUR)
+        self.alerts = AlertBook(Alerts(silent_seconds=2 * HOUR))
         judge = Judge(
             Risk(), ThresholdTable(Risk(), METRICS), self.alerts, self.events, silent_seconds=2 * HOUR, clock=self.now
         )

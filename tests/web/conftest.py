@@ -17,6 +17,7 @@ from nordiq_watch.forecast.alerts import AlertBook
 from nordiq_watch.forecast.board import AnswerBoard
 from nordiq_watch.forecast.explain import Explanations
 from nordiq_watch.forecast.forecaster import Forecaster
+from nordiq_watch.forecast.freshness import Freshness
 from nordiq_watch.forecast.ingest import Ingest
 from nordiq_watch.forecast.judge import Judge
 from nordiq_watch.forecast.ledger import Ledger
@@ -73,7 +74,7 @@ def build_world(tmp_path: Path) -> Iterator[BuildWorld]:
         for worker in (historian, bookkeeper):
             workers.append((worker, threading.Thread(target=worker.run)))
             workers[-1][1].start()
-        alerts = AlertBook(config.alerts, forget_seconds=3600)
+        alerts = AlertBook(config.alerts)
         judge = Judge(config.risk, ThresholdTable(config.risk, METRICS), alerts, events, silent_seconds=300)
         forecaster = Forecaster(live, window, board, events)
         services = Services(
@@ -90,6 +91,7 @@ def build_world(tmp_path: Path) -> Iterator[BuildWorld]:
             drift=DriftWatch(config.quality.drift, statistics=dict, interval_seconds=300),
             cascade=CascadeWatch(config.quality.cascade, interval_seconds=300),
             alerts=alerts,
+            freshness=Freshness(window, silent_seconds=900, clock=lambda: NOW),
             explanations=Explanations(live, judge, latest=forecaster.latest, clock=lambda: NOW, patience_seconds=0.01),
             reloads=desk,
             catalogue=desk,

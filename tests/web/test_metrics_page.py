@@ -17,6 +17,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from grafana_foundation_sdk.models.prometheus import Dataquery
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
+from support.batches import Sample, make_batch
 from support.web_world import KEY, NOW, VERSION, World
 
 from nordiq_watch.events import ForecastPublished, ModelRejectedEvent, ModelWentLive, ReloadFinished
@@ -34,6 +35,7 @@ def text(world: World) -> str:
     """A scrape in which every metric has a value."""
     world.put_live()
     world.services.forecaster.last_prediction = NOW
+    world.services.window.apply(make_batch([Sample("ppdb001", int(NOW // 300))], world.services.window.metrics))
     events = world.services.events
     events.publish(ModelWentLive(VERSION, 1, "ab", "watcher", None, reload_id=1, stages=(Stage("seen", 0.0),)))
     events.publish(ModelRejectedEvent(VERSION, "api", "canary", "p50 is NaN", None, reload_id=2))

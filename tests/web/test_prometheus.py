@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import re
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from support.batches import Sample, make_batch
 from support.web_world import NOW, VERSION, judge_memory
 
 import nordiq_watch
@@ -13,6 +15,7 @@ from nordiq_watch import __version__
 from nordiq_watch.events import (
     AlertDeliveryFailed,
     AlertsDelivered,
+    FleetUnknown,
     ForecastPublished,
     ModelRejectedEvent,
     ModelWentLive,
@@ -220,3 +223,22 @@ def test_alerts_that_were_sent_and_that_were_not(world, value):
     assert value("webhook_alerts_total") == 3
     assert value("webhook_failures_total") == 1
     assert value("webhook_alerts_lost_total") == 2
+
+
+def test_the_age_of_the_data(world, value):
+    assert value("newest_sample_timestamp_seconds") is None
+    assert value("data_stale") == 0
+    newest = int(NOW // 300) - 3
+    world.services.window.apply(make_batch([Sample("ppdb001", newest)], world.services.window.metrics))
+    assert value("newest_sample_timestamp_seconds") == newest * 300
+    assert value("newest_sample_age_seconds") == NOW - newest * 300 >= 900
+    assert value("data_stale") == 1
+
+
+def test_what_is_not_known_of_the_fleet_is_not_a_number(world, value):
+    judge_memory(world, 96)
+    world.services.events.publish(FleetUnknown())
+    for name, labels in (("risk_score_max", {}), ("risk_score_mean", {}), ("incident_probability", {"horizon": "8h"})):
+        assert isnan(value(name, **labels))
+    judge_memory(world, 96)
+    assert value("risk_score_max") == 84

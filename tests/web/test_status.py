@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from support.web_world import NOW, VERSION
+from datetime import datetime
+
+from support.batches import Sample, make_batch
+from support.web_world import NOW, VERSION, World, make_answer
 
 from nordiq_watch import __version__
 
@@ -55,6 +58,8 @@ def test_status_of_a_fresh_daemon(world):
         "storage": {"healthy": True, "troubles": []},
         "pinned": False,
         "stale": False,
+        "newest_sample": None,
+        "newest_sample_age_seconds": None,
     }
     assert set(warmup) == {
         "is_warmed_up",
@@ -98,3 +103,13 @@ def test_status_of_a_daemon_at_work(world):
     assert answer["last_prediction"] == "2025-01-30T14:06:40+00:00"
     assert answer["warmup"]["is_warmed_up"] is True
     assert answer["warmup"]["progress_percent"] == 100
+
+
+def test_old_data_are_stale_whatever_made_the_answer(world: World) -> None:
+    newest = int(NOW // 300) - 20
+    world.services.window.apply(make_batch([Sample("ppdb001", newest)], world.services.window.metrics))
+    world.services.board.publish(make_answer())
+    answer = world.stranger.get("/status").json
+    assert answer["newest_sample_age_seconds"] == NOW - newest * 300
+    assert datetime.fromisoformat(answer["newest_sample"]).timestamp() == newest * 300
+    assert answer["stale"] is True

@@ -57,7 +57,7 @@ def describe_fleet(made: Forecasting, predictions: Mapping[str, Entry], table: T
         "servers": forecast.servers,
         "profiles": profiles,
         "risks": [entry.get("risk_score") for entry in entries],
-        "levels": [entry.get("alert", {}).get("level") for entry in entries],
+        "levels": [(entry.get("alert") or {}).get("level") for entry in entries],
         "past": ((snapshot.last_slot - length + 1 + past) * interval).tolist(),
         "future": ((forecast.origin_slot + 1 + future) * interval).tolist(),
         "metrics": [describe_course(course) for course in (*_score_courses(courses, profiles, table), *courses)],

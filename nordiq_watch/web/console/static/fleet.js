@@ -139,7 +139,7 @@ function showTiles() {
   });
 }
 
-const percent = (share) => (share > 0 && share < 0.01 ? "< 1 %" : `${Math.round(share * 100)} %`);
+const percent = (share) => (share === null ? "not known" : share > 0 && share < 0.01 ? "< 1 %" : `${Math.round(share * 100)} %`);
 
 function showAlerts() {
   byId("alerts-card").hidden = !fleet.alerts?.length;
@@ -151,10 +151,14 @@ function showAlerts() {
   setText(byId("alerts-more"), `and ${more.toLocaleString()} more: GET /alerts/active lists all`);
 }
 
+const THE_FLEET = "*";
+
 function describeAlert(alert) {
   return h("li", {},
     h("span", { class: `badge ${levelKind(alert.level)}` }, alert.level),
-    h("a", { href: addressOf(alert.server_name), "data-action": alert.server_name }, alert.server_name),
+    alert.server_name === THE_FLEET
+      ? h("b", {}, "the whole fleet")
+      : h("a", { href: addressOf(alert.server_name), "data-action": alert.server_name }, alert.server_name),
     h("span", { class: "muted" }, alert.message ?? ""));
 }
 
