@@ -231,7 +231,12 @@ def test_a_thread_that_hangs_in_the_file_system_is_found_by_the_watchdog(guest: 
     place = f"{HOME}/models/tft_model_20250201_000000"
     guest.run("mkdir", place)
     with guest.start("/usr/bin/python3", "-c", MOUNT_DEAD, place):
-        search = ("grep", "--count", "the thread reload has been busy", f"{HOME}/logs/inference_daemon.log")
+        search = (
+            "grep",
+            "--count",
+            "not pinged any more: the thread reload has been busy",
+            f"{HOME}/logs/inference_daemon.log",
+        )
         wait_until(
             lambda: guest.run(*search, check=False) == "1",
             what="the watchdog to be left alone",
