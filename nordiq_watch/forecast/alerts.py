@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import isnan
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ class AlertBook:
         self._heard: dict[str, float] = {}
         self._begin_with(unfinished)
         self._active = _in_order(self._alerts.values())
-        self._to_adopt: Sequence[Alert] = ()
+        self._to_adopt: SimpleQueue[Alert] = SimpleQueue()
 
     @property
     def active(self) -> tuple[Alert, ...]:
@@ -99,10 +100,11 @@ class AlertBook:
 
     def adopt(self, alerts: Sequence[Alert]) -> None:
         """Alerts of before the start that could not be read then: they go on with the next update. From any thread."""
-        self._to_adopt = alerts
+        for alert in alerts:
+            self._to_adopt.put(alert)
 
     def _take_adopted(self) -> None:
-        alerts, self._to_adopt = self._to_adopt, ()
+        alerts = [self._to_adopt.get() for _ in range(self._to_adopt.qsize())]
         self._begin_with([alert for alert in alerts if (alert.kind, alert.server_name) not in self._alerts])
 
     def _begin_with(self, alerts: Sequence[Alert]) -> None:

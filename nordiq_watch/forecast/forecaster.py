@@ -108,7 +108,8 @@ class Forecaster(Worker):
         """The forecast with which a model was tried, before it goes live: if it is of the whole fleet, it will be that
         model's first answer, and need not be computed again. From the reload worker.
         """
-        self._offered = first if first is not None and first.whole else None
+        with self._tried:
+            self._offered = first if first is not None and first.whole else None
 
     def wait_for_generation(self, generation: int, timeout: float) -> bool:
         """Whether the model of this generation, or of a later one, gave its first answer within `timeout` seconds.
@@ -144,7 +145,8 @@ class Forecaster(Worker):
         rest = self._rest_until - self._timer()
         if rest > 0 and not swapped:
             return rest
-        offered, self._offered = self._offered, None
+        with self._tried:
+            offered, self._offered = self._offered, None
         if offered is not None and model is not None and offered.forecast.model == model.identity:
             self._publish(model, lambda: offered)
             return 0.0 if self._asked else None  # data that came after the trial is forecast next
