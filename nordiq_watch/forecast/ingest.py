@@ -156,6 +156,7 @@ class Ingest(Worker):
     def round(self) -> float:
         """Takes the batches that wait, or comes in a while."""
         if not self.step(timeout_seconds=RETRY_SECONDS):
+            self._release_early()
             self._ledger.rest()
         self._ledger.tend()
         return 0.0
@@ -235,6 +236,14 @@ class Ingest(Worker):
         self._release(group, tick=first_tick)
         if taken:
             self._on_accepted()
+
+    def _release_early(self) -> None:
+        """Samples whose slot has begun since they were accepted."""
+        with suppress(StorageError):  # the ledger says it; they are tried again in the next round
+            seating = self._ledger.release()
+            if seating is not None:
+                self._announce_servers(seating)
+                self._on_accepted()
 
     def _announce_servers(self, seating: Seating) -> None:
         if seating.refused:

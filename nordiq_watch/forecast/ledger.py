@@ -3,10 +3,10 @@
 The journal keeps what is not in the archive yet. Now and then the slots that changed are written from the window to the
 archive, and the journal is emptied: a restart reads a few hundred slots instead of every batch of a day.
 
-Time comes from senders, and is held against the daemon's own clock. When the window's newest slot is further ahead of
-it than `future_seconds`, the clock itself was ahead and went back: the window is filled anew with what is not ahead.
-Samples from ahead are not deleted, they wait in the archive; so a clock that was only wrong while the machine booted
-costs nothing.
+Time comes from senders, and is held against the daemon's own clock. Samples of a slot that has not begun are durable at
+once and wait in memory (`early`) until it has. When the window itself is ahead of the clock, the clock was ahead and
+went back: the window is filled anew with what is not ahead. Samples that are further ahead than `future_seconds` by
+then are not deleted, they wait in the archive; so a clock that was only wrong while the machine booted costs nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ import numpy as np
 from nordiq_watch.batches import lay_over, leave_out, select_rows
 from nordiq_watch.errors import StorageError
 from nordiq_watch.forecast.departures import Departures
+from nordiq_watch.forecast.early import EarlySamples
+from nordiq_watch.forecast.grid import begun_slot
 from nordiq_watch.forecast.seats import Seating
 from nordiq_watch.forecast.window import Window
 from nordiq_watch.parts import Parts, PartStatus
@@ -76,6 +78,7 @@ class Ledger:
         self._archive_unread = True
         self._held_from: int | None = None
         self._ahead: set[int] = set()
+        self._early = EarlySamples(window)
         self._departures = Departures(journal)
         self._lacks_ends = False
         parts = parts or Parts(hidden=(journal.directory,), clock=clock)
@@ -89,13 +92,14 @@ class Ledger:
 
     def restore(self) -> None:
         """Fills the window from the archive and the journal. Where one cannot be read, it is tried again later."""
-        limit = self._newest_allowed()
+        begun = self._begun()
         knows_ends = self._attempt("journal", self._departures.load)
         if self._archive_unread or (knows_ends and self._lacks_ends):
             self._window.clear()
+            self._early.clear()
             self._lacks_ends = not knows_ends
-            self._archive_unread = not self._attempt("archive", lambda: self._read_archive(limit))
-        self._is_restored = self._attempt("journal", lambda: self._read_journal(limit))
+            self._archive_unread = not self._attempt("archive", lambda: self._read_archive(begun))
+        self._is_restored = self._attempt("journal", lambda: self._read_journal(begun))
         lost, self._journal.lost = self._journal.lost, Amount(0, 0)
         self._parts["journal"].drop(lost.batches, said=True)
         self._departures.unload(self._window)
@@ -109,20 +113,44 @@ class Ledger:
     def take(self, batch: Batch) -> Seating:
         """What there is room for is in the journal and in the window when this returns. StorageError: it is in neither.
 
-        Returns which servers were refused, and which left.
+        What is early is in the window once its slot has begun. Returns which servers were refused, and which left.
         """
         if not self._is_restored:
             self._restore_again()
         elif self._journal.was_taken_away():
             self._replace_journal()
-        self._settle_before(int(batch.slots.max()))
-        taken, seating = self._find_room(batch)
-        if taken is None:
-            return seating
-        self._keep([taken], ended=seating.replaced)
-        self._apply(taken, seating)
+        begun = self._begun()
+        present, early = self._early.divide(batch, begun)
+        early, refused = (None, ()) if early is None else self._early.find_room(early)
+        seating = self._take(present, early)
+        self._early.drop(begun)
         if self._is_due():
             self.settle()
+        return replace(seating, refused=(*seating.refused, *refused))
+
+    def release(self) -> Seating | None:
+        """Takes what was early and is not any more; None without such samples. StorageError: they go on waiting."""
+        begun = self._begun()
+        present, _ = self._early.divide(None, begun)
+        if present is None or self._is_too_soon():
+            return None
+        seating = self._take(present, None)
+        self._early.drop(begun)
+        return seating
+
+    def _take(self, present: Batch | None, early: Batch | None) -> Seating:
+        taken, seating = None, Seating()
+        if present is not None:
+            self._settle_before(int(present.slots.max()))
+            taken, seating = self._find_room(present)
+        kept = [batch for batch in (taken, early) if batch is not None]
+        if kept:
+            self._keep(kept, ended=seating.replaced)
+        if early is not None:
+            self._early.add(early)
+            self._ahead.update(early.slots.tolist())
+        if taken is not None:
+            self._apply(taken, seating)
         return seating
 
     def forget(self, server: str) -> bool:
@@ -134,6 +162,7 @@ class Ledger:
             return False
         self._keep([], ended={server: last})
         self._window.forget(server)
+        self._early.forget(server)
         self._departures.note({server: last})
         return True
 
@@ -142,9 +171,9 @@ class Ledger:
 
         StorageError: the window is ahead of the clock and cannot be filled anew now; it would not take today's samples.
         """
-        limit, newest = self._newest_allowed(), self._window.newest_slot
-        went_back = newest is not None and newest > limit
-        came_there = self._held_from is not None and self._held_from <= limit
+        newest = self._window.newest_slot
+        went_back = newest is not None and newest > self._begun()
+        came_there = self._held_from is not None and self._held_from <= self._newest_allowed()
         if not (went_back or came_there):
             return
         if self._is_too_soon() or not self.settle():
@@ -237,6 +266,9 @@ class Ledger:
             silent_seconds=0,
         )
 
+    def _begun(self) -> int:
+        return begun_slot(self._clock(), self._window.interval_seconds)
+
     def _newest_allowed(self) -> int:
         return int((self._clock() + self._future_seconds) // self._window.interval_seconds)
 
@@ -254,38 +286,47 @@ class Ledger:
         self._archive_unread = True
         self.restore()
 
-    def _read_archive(self, limit: int) -> None:
+    def _read_archive(self, begun: int) -> None:
         refused: set[str] = set()
-        newest = self._archive.newest_slot(limit)
+        newest, allowed = self._archive.newest_slot(begun), self._newest_allowed()
         if newest is not None:
             for batch in self._archive.replay(newest - self._window.length + 1, newest):
                 visible = self._departures.visible(batch)
                 if visible is not None:
                     refused.update(self._let_in(visible))
             self._window.reach(newest)
-        self._held_from = self._archive.oldest_slot(limit)
+        for batch in self._archive.replay(begun + 1, allowed):
+            self._early.add(batch)
+        self._held_from = self._archive.oldest_slot(allowed)
         _warn_of_refused(refused)
 
-    def _read_journal(self, limit: int) -> None:
+    def _read_journal(self, begun: int) -> None:
         """After the archive: what is in the journal came later, and of doubles the later one wins."""
         refused: set[str] = set()
         self._ahead.clear()
         for batch, visible in self._journal.replay_after_ends():
-            self._note_journaled(batch, limit)
-            past = None if visible is None else select_rows(visible, visible.slots <= limit)
+            self._note_journaled(batch, begun)
+            if visible is None:
+                continue
+            past = select_rows(visible, visible.slots <= begun)
             if past is not None:
                 refused.update(self._let_in(past))
+            early = select_rows(visible, (visible.slots > begun) & (visible.slots <= self._newest_allowed()))
+            if early is not None:
+                self._early.add(early)
         _warn_of_refused(refused)
 
-    def _note_journaled(self, batch: Batch, limit: int) -> None:
-        """Its slots are not in the archive yet; those beyond the limit are ahead of the clock."""
-        ahead = batch.slots > limit
+    def _note_journaled(self, batch: Batch, begun: int) -> None:
+        """Its slots are not in the archive yet; those that have not begun are ahead of the clock."""
+        ahead = batch.slots > begun
         if not ahead.all():
             self._window.reach(int(batch.slots[~ahead].max()))
             self._unsettled.update(batch.slots[~ahead].tolist())
         if ahead.any():
             self._ahead.update(batch.slots[ahead].tolist())
-            first = int(batch.slots[ahead].min())
+        held = batch.slots > self._newest_allowed()
+        if held.any():
+            first = int(batch.slots[held].min())
             self._held_from = first if self._held_from is None else min(first, self._held_from)
 
     def _find_room(self, batch: Batch) -> tuple[Batch | None, Seating]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from nordiq_watch.batches import arrange_profiles, given_profiles, keep_rows, select_rows
 from nordiq_watch.forecast.fields import Range, show
+from nordiq_watch.forecast.grid import begun_slot
 from nordiq_watch.forecast.rows import MAX_LABEL_LENGTH, MAX_NAMED, MAX_RECORDS, Rejection, Rows, Schema, schema_of
 from nordiq_watch.metrics import status_code
 from nordiq_watch.moments import parse_moment
@@ -271,11 +272,11 @@ def _bounds_of(metrics: tuple[str, ...]) -> _Bounds:
 
 
 def _refuse_old(verdicts: _Verdicts, slots: IntArray, rules: FeedRules, *, now: float) -> None:
-    """Keeps what is in the window as it will be with the newest sample of the request. What a window holds from ahead
-    of the clock, which then went back, makes nothing old: it leaves the window with the next batch.
+    """Keeps what is in the window as it will be with the newest sample of the request. What is ahead of the clock, in
+    the request or in the window, makes nothing old.
     """
-    allowed = int((now + rules.future_seconds) // rules.interval_seconds)
-    newest = max(int(slots[verdicts.keep].max(initial=0)), min(rules.newest_slot or 0, allowed))
+    known = max(int(slots[verdicts.keep].max(initial=0)), rules.newest_slot or 0)
+    newest = min(known, begun_slot(now, rules.interval_seconds))
     oldest = newest - rules.window_length + 1
     if slots.min(initial=oldest) >= oldest:
         return

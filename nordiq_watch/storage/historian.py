@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -18,6 +19,9 @@ from nordiq_watch.worker import Worker
 _WAITING = 1000
 _DAY_SECONDS, _HOUR_SECONDS = 86_400, 3600
 
+_PRUNED_AT_ONCE_SECONDS = 2 * _HOUR_SECONDS
+"""Of the oldest moments, in one round of deleting. A clock that is ahead for a moment must not delete the past."""
+
 
 class Historian(Worker):
     """Takes over events at once and writes them in order. What the disk refuses is written when it is well again.
@@ -32,6 +36,7 @@ class Historian(Worker):
         keep_days: float,
         adopt: Callable[[Sequence[Alert]], None] = lambda alerts: None,
         part: Part | str = "history-writer",
+        clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(part)
         self._store = store
@@ -39,6 +44,7 @@ class Historian(Worker):
         self._adopted = False
         self._keep_seconds = keep_days * _DAY_SECONDS
         self._waiting: Mailbox[AlertsChanged | FleetJudged | Forget] = Mailbox(_WAITING, part=store.part)
+        self._clock = clock
         self._pruned_at = float("-inf")
 
     def note(self, event: AlertsChanged | FleetJudged) -> None:
@@ -95,6 +101,16 @@ class Historian(Worker):
             self._store.add_changes(event.changes)
             return
         self._store.add_moment(event.at, event.environment, event.summary, servers=event.servers, scores=event.scores)
-        if event.at - self._pruned_at >= _HOUR_SECONDS:
+        if abs(event.at - self._pruned_at) >= _HOUR_SECONDS:
             self._pruned_at = event.at
-            self._store.prune(event.at - self._keep_seconds)
+            self._prune(event.at)
+
+    def _prune(self, at: float) -> None:
+        """Deletes what is past its retention, by the earlier of the data's time and the clock's; a little at once.
+
+        `at`: the time of the newest moment, which is written already. Once per hour of data this deletes two hours at
+        most: that follows a fleet that goes on, and works off what a long stop left.
+        """
+        oldest = self._store.oldest()
+        assert oldest is not None  # the newest moment is there
+        self._store.prune(min(min(at, self._clock()) - self._keep_seconds, oldest + _PRUNED_AT_ONCE_SECONDS))

@@ -161,12 +161,18 @@ class HistoryStore:
             rows = connection.execute("SELECT state FROM alerts WHERE ended_at IS NULL ORDER BY id").fetchall()
         return tuple(_alert_decoder.decode(state) for (state,) in rows)
 
-    def newest(self) -> float | None:
-        """When the newest thing in here was; None while it is empty."""
+    def newest(self, until: float = float("inf")) -> float | None:
+        """When the newest moment or change up to `until` was; None without one."""
         with self._store.reading() as connection:
-            (moment,) = connection.execute("SELECT max(at) FROM moments").fetchone()
-            (change,) = connection.execute("SELECT max(at) FROM changes").fetchone()
+            (moment,) = connection.execute("SELECT max(at) FROM moments WHERE at <= ?", (until,)).fetchone()
+            (change,) = connection.execute("SELECT max(at) FROM changes WHERE at <= ?", (until,)).fetchone()
         return max((at for at in (moment, change) if at is not None), default=None)
+
+    def oldest(self) -> float | None:
+        """When the oldest moment was; None without one."""
+        with self._store.reading() as connection:
+            (moment,) = connection.execute("SELECT min(at) FROM moments").fetchone()
+        return None if moment is None else float(moment)
 
     def alerts(self, since: float, *, server: str | None = None) -> tuple[PastAlert, ...]:
         """The alerts that were active at `since` or were raised later, newest first."""

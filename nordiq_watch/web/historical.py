@@ -109,7 +109,8 @@ class _Span:
 
     def __init__(self) -> None:
         self.name = query_of(PastQuery).time_range
-        newest = services().history.newest()
+        # What was written while the clock was ahead must not hide the present.
+        newest = services().history.newest(services().clock() + services().config.window.interval_seconds)
         self.until = services().clock() if newest is None else newest
         self.since = self.until - self.name.seconds
 

@@ -30,7 +30,7 @@ class State:
     """A ledger on real files, with a clock of its own."""
 
     root: Path
-    now: float = START * 300.0
+    now: float = (START + 1) * 300.0
     max_servers: int = 99
     silent_seconds: float = 10**6
 
@@ -516,3 +516,48 @@ def test_a_archive_that_cannot_be_read_is_not_written_over(state: State, tmp_pat
     assert (state.slots_of("a"), state.slots_of("b")) == ([START], [START])
     state.restart()
     assert state.slots_of("b") == [START]
+
+
+class TestAFastClock:
+    """`window.future_seconds` is five slots here: one host sends ahead of all others."""
+
+    @pytest.fixture
+    def state(self, tmp_path: Path) -> State:
+        state = State(tmp_path, now=(START + 0.5) * 300.0)
+        state.ledger._future_seconds = 5 * 300.0
+        return state
+
+    def test_its_samples_wait_until_their_slot_has_begun(self, state: State) -> None:
+        state.take(Sample("a", START), *(Sample("fast", START + ahead) for ahead in range(5)))
+        assert state.window.newest_slot == START
+        assert state.slots_of("fast") == [START]
+        for later in range(1, 5):
+            state.now += 300.0
+            state.take(Sample("a", START + later))
+            assert state.window.newest_slot == START + later
+            assert state.slots_of("fast") == state.slots_of("a") == list(range(START, START + later + 1))
+
+    def test_they_come_without_another_batch(self, state: State) -> None:
+        state.take(Sample("fast", START), Sample("fast", START + 1))
+        assert state.ledger.release() is None
+        state.now += 300.0
+        assert state.ledger.release() is not None
+        assert state.slots_of("fast") == [START, START + 1]
+
+    @pytest.mark.parametrize("settled", [False, True])
+    def test_a_restart_keeps_them_waiting(self, state: State, settled: bool) -> None:
+        state.take(Sample("fast", START), Sample("fast", START + 1, {"cpu_user_pct": 7.0}))
+        if settled:
+            assert state.ledger.settle()
+        state.restart()
+        assert state.window.newest_slot == START
+        state.now += 300.0
+        assert state.ledger.release() is not None
+        assert state.slots_of("fast") == [START, START + 1]
+
+    def test_one_that_is_forgotten_does_not_come_back_with_them(self, state: State) -> None:
+        state.take(Sample("fast", START), Sample("fast", START + 1), Sample("a", START))
+        state.ledger.forget("fast")
+        state.now += 300.0
+        state.ledger.release()
+        assert not state.window.tracks("fast")

@@ -165,17 +165,28 @@ def test_the_future_begins_after_the_allowed_seconds() -> None:
     assert parse(record(timestamp=NOW + 300.01)).rejected != ()
 
 
-@pytest.mark.parametrize(("newest", "kept"), [(None, [0, 1]), (SLOT, [0, 1]), (SLOT + 11, [0, 1]), (SLOT + 12, [1])])
-def test_old_is_relative_to_the_newest_of_window_and_request(newest: int | None, kept: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("slots_ago", "newest", "kept"),
+    [
+        ([11, 0], None, [0, 1]),
+        ([12, 0], None, [1]),
+        ([12, 1], SLOT - 1, [0, 1]),
+        ([12, 1], SLOT, [1]),
+        ([11, -12], SLOT + 12, [0, 1]),
+    ],
+)
+def test_old_is_relative_to_the_newest_of_window_and_request(
+    slots_ago: list[int], newest: int | None, kept: list[int]
+) -> None:
     rules = FeedRules(metrics=METRICS, interval_seconds=300, future_seconds=3600, window_length=12, newest_slot=newest)
-    feed = parse(record(), record(timestamp=NOW + 300), rules=rules)
+    feed = parse(*(record(timestamp=NOW - ago * 300) for ago in slots_ago), rules=rules)
     assert list(feed.indices) == kept
 
 
 def test_a_window_that_is_ahead_of_the_clock_makes_nothing_old() -> None:
     rules = replace(RULES, newest_slot=SLOT + 10_000)
-    feed = parse(record(timestamp=NOW - 10 * 300), record(timestamp=NOW - 11 * 300), rules=rules)
-    assert list(feed.indices) == [0], "the newest slot that there may be is the next one"
+    feed = parse(record(timestamp=NOW - 11 * 300), record(timestamp=NOW - 12 * 300), rules=rules)
+    assert list(feed.indices) == [0], "the newest slot that decides is the clock's"
 
 
 def test_a_refused_record_does_not_make_others_old() -> None:

@@ -49,6 +49,28 @@ def test_what_is_older_than_the_retention_goes(store: HistoryStore) -> None:
     assert [moment.at for moment in store.moments(0)] == [DAY / 2, DAY + 100]
 
 
+def test_a_clock_that_was_ahead_for_a_moment_costs_hours_of_the_past_not_all_of_it(store: HistoryStore) -> None:
+    clock = Clock(0.0)
+    historian = Historian(store, keep_days=31, clock=clock)
+    for hour in range(41):
+        clock.now = hour * 3600.0
+        historian.note(judged(clock.now))
+    ahead = clock.now + 365 * DAY  # the sender's clock and the daemon's, as on one host
+    for clock.now, at in ((ahead, ahead), (41 * 3600.0, 41 * 3600.0), (42 * 3600.0, 42 * 3600.0)):
+        historian.note(judged(at))
+        historian.step()
+    assert len(store.moments(0)) == 41 - 2 + 3
+    assert store.newest(until=clock.now) == 42 * 3600.0
+
+
+def test_data_from_ahead_of_the_clock_delete_nothing(store: HistoryStore) -> None:
+    historian = Historian(store, keep_days=1, clock=lambda: DAY)
+    for at in (0.0, 3600.0, 30 * DAY):
+        historian.note(judged(at))
+        historian.step()
+    assert len(store.moments(0)) == 3
+
+
 def test_what_the_disk_refuses_is_written_when_it_is_well_again(tmp_path: Path, caplog: Any) -> None:
     clock = Clock()
     store = HistoryStore(tmp_path / "state" / "history.sqlite3", slot_seconds=300, timer=clock)

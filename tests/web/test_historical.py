@@ -11,6 +11,7 @@ from support.alerts import ALERT, LIFE
 from support.web_world import NOW, World
 
 from nordiq_watch.records import AlertChange
+from nordiq_watch.web.services import EXTENSION
 
 SHIFT = NOW - 3000.0
 """The life of the alert of storage/test_history.py, put near to now."""
@@ -62,6 +63,9 @@ def test_a_range_ends_where_it_ends(past: World) -> None:
     past.services.history.add_changes(
         [AlertChange("raised", "healthy", replace(ALERT, server_name="later", raised_at=NOW + 9000), NOW + 9000)]
     )
+    ahead = get(past, "/historical/summary?time_range=1h")
+    assert ahead["until"] == "2025-01-30T14:06:40+00:00", "what is ahead of the clock decides nothing"
+    past.app.extensions[EXTENSION] = replace(past.services, clock=lambda: NOW + 9000)
     assert [alert["server_name"] for alert in get(past, "/historical/alerts?time_range=1h")["alerts"]] == [
         "later",
         "=cmd()",
