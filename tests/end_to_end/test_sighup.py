@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -47,9 +48,16 @@ def test_limits_and_logs_are_taken_and_the_rest_is_named(daemon: DaemonProcess) 
     drop_model(daemon.models, A)
     daemon.signal(signal.SIGHUP)
     wait_until(lambda: daemon.request("GET", "/ready").status_code == 200, what="the version to be live")
-    events = [json.loads(line) for line in daemon.log.splitlines() if line.startswith("{")]
-    live = next(event for event in events if "is live" in event["event"])
+    live = wait_until(
+        lambda: next((event for event in events(daemon) if "is live" in event["event"]), None),
+        what="the log to say that it is live",
+    )
     assert (live["version"], live["reload"]) == (A, 1)
+
+
+def events(daemon: DaemonProcess) -> list[dict[str, Any]]:
+    """The lines of the log that are JSON by now."""
+    return [json.loads(line) for line in daemon.log.splitlines() if line.startswith("{")]
 
 
 def test_a_config_that_cannot_be_used_changes_nothing(daemon: DaemonProcess) -> None:
