@@ -54,6 +54,7 @@ from nordiq_watch.host.models_dir import prepare_models_dir
 from nordiq_watch.host.narrator import tell_log
 from nordiq_watch.host.state_dir import StateClaim
 from nordiq_watch.host.systemd import Heartbeats, ServiceManager, Vigil, passed_socket
+from nordiq_watch.host.threads import take_turns_sooner
 from nordiq_watch.host.webhook import Webhook
 from nordiq_watch.live.published import Live
 from nordiq_watch.network.predictor import free_device_bytes, limit_threads, resolve_device
@@ -367,6 +368,7 @@ class Daemon:
             log.info(
                 "there is no %s here: the defaults are used; `nordiq-watch default-config` shows them", DEFAULT_FILE
             )
+        take_turns_sooner()
         limit_threads(max(1, (os.cpu_count() or 1) // 2))  # requests and samples keep the other half
         self._ingest.restore()
         self._freshness.begin()

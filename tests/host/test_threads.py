@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 
-from nordiq_watch.host.threads import lower_priority
+import pytest
+
+from nordiq_watch.host.threads import lower_priority, take_turns_sooner
 
 
 def test_only_the_calling_thread_and_its_children_give_way() -> None:
@@ -39,3 +42,14 @@ def test_one_that_gives_way_more_already_stays_so() -> None:
     thread.start()
     thread.join()
     assert seen == [15]
+
+
+def test_threads_take_turns_sooner_but_never_later() -> None:
+    before = sys.getswitchinterval()
+    try:
+        for interval, expected in ((0.005, 0.001), (0.0005, 0.0005)):
+            sys.setswitchinterval(interval)
+            take_turns_sooner()
+            assert sys.getswitchinterval() == pytest.approx(expected)
+    finally:
+        sys.setswitchinterval(before)
