@@ -101,7 +101,7 @@ class Town:
             self.root / "archive", metrics=METRICS, interval_seconds=HOUR, days=self.keep_days, clock=self.now
         )
         self.history = HistoryStore(self.root / "history.sqlite3", slot_seconds=HOUR)
-        self.historian = Historian(self.history, keep_days=self.keep_days)
+        self.historian = Historian(self.history, keep_days=self.keep_days, clock=self.now)
         self.store = AccuracyStore(self.root / "accuracy.sqlite3", interval_seconds=HOUR)
         self.keeper = Bookkeeper(
             self.store, measured=self.window.measured, horizons_seconds=(HOUR, 4 * HOUR), max_servers=1000
