@@ -1,6 +1,6 @@
 # docker build --tag nordiq-watch .      docs/installation.md says how to run it
 FROM python:3.11-slim-bookworm AS build
-# For the kernel in C++, which makes forecasts fast. Debian's own updates are wanted, so no version is named.
+# For the parts in C++, which make forecasts and feeds fast. Debian's own updates are wanted, so no version is named.
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install --yes --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1

@@ -6,10 +6,12 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?=
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' nordiq_watch/__init__.py)
 SCRIPTS := nordiq_watch/web/console/static tests/web/console/javascript
-KERNEL := $(wildcard nordiq_watch/network/kernel/*)
+KERNEL := $(wildcard nordiq_watch/network/kernel/*.* nordiq_watch/network/kernel/*/*.* nordiq_watch/json_rows/*.cpp nordiq_watch/ingest/kernel/*.*)
 TORCH := $(shell grep -o '^torch==[^ ]*' requirements.txt)
+# One process per core; a file stays in one process, and slow files begin first (tests/conftest.py). ARGS=-n0: in one.
+PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
 
-.PHONY: all run test test-threads test-long test-system test-sanitizers lint types format bench docs screenshots requirements licences sbom dist release clean
+.PHONY: all run quick test coverage test-threads test-long test-system test-sanitizers lint types format bench docs screenshots requirements licences sbom dist release clean
 all: lint types test
 
 $(VENV)/.runtime: requirements.txt pyproject.toml setup.py $(KERNEL)
@@ -26,19 +28,25 @@ $(VENV)/.dev: $(VENV)/.runtime
 run: $(VENV)/.runtime
 	$(BIN)/python -m nordiq_watch demo $(ARGS)
 
+quick: $(VENV)/.dev  # for every save: all but what trains, starts a daemon or takes long; under two minutes on two cores
+	$(BIN)/python -m pytest -m 'not slow' $(PARALLEL) $(ARGS)
+
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+coverage: $(VENV)/.dev  # what `make quick` runs of the package, in lines and branches
+	$(BIN)/python -m pytest -m 'not slow' $(PARALLEL) --cov --cov-report=term:skip-covered $(ARGS)
 
 test-threads: $(VENV)/.dev  # those that share state between threads, with eager switching
-	EAGER_SWITCHING=1 $(BIN)/python -m pytest -m threads --ignore tests/faults/test_leaks.py $(ARGS)
+	EAGER_SWITCHING=1 $(BIN)/python -m pytest -m threads --ignore tests/faults/test_leaks.py $(PARALLEL) $(ARGS)
 
-test-long: $(VENV)/.dev  # a simulated month of names that come and go; ten minutes
-	$(BIN)/python -m pytest tests/faults/month.py -s $(ARGS)
+test-long: $(VENV)/.dev  # at full length what `make test` runs a short pass of: about an hour
+	NORDIQ_TEST_LONG=1 $(BIN)/python -m pytest -m long --timeout 3600 -rP $(PARALLEL) $(ARGS)
 
 test-sanitizers: $(VENV)/.dev  # the C++ kernel under AddressSanitizer and UndefinedBehaviorSanitizer; needs g++
 	$(BIN)/python -m pytest tests/network/sanitized.py $(ARGS)
 
-BENCHMARKS := reload detect feed flood soak console forecast answers start train alerts
+BENCHMARKS := reload detect feed flood soak console forecast answers start train loading quality alerts bands million
 
 test-system: $(VENV)/.dev  # as root, with debootstrap and systemd-container installed
 	$(BIN)/python -m pytest tests/system/lifecycle.py $(ARGS)

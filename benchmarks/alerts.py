@@ -24,16 +24,22 @@ from common import Column, Report, Row, Target, median, run_benchmark, tell
 from matplotlib.figure import Figure
 from rich.console import Console
 from support.fleet import GOOGLE_FLEET, INTERVAL_SECONDS, METRICS, RealFleet
+from support.forecasts import make_forecast
 
-from nordiq_watch.config import Alerts, Config, Risk, Settings, Training
-from nordiq_watch.config import Window as WindowSettings
+from nordiq_watch.alerting.active_alerts import ActiveAlerts
+from nordiq_watch.alerting.evaluator import RiskEvaluator
+from nordiq_watch.alerting.thresholds import FLOORS, ThresholdTable, level_of, score_values
+from nordiq_watch.api.enums import Level
+from nordiq_watch.config.schema import AlertSettings, Config, RiskSettings, TrainingSettings, WindowSettings
+from nordiq_watch.config.settings import Settings
 from nordiq_watch.events import EventBus
-from nordiq_watch.forecast.alerts import AlertBook
-from nordiq_watch.forecast.judge import Judge
-from nordiq_watch.forecast.thresholds import FLOORS, LEVELS, ThresholdTable, level_of, score_values
 from nordiq_watch.live.servable import Servable
 from nordiq_watch.network.predictor import limit_threads
-from nordiq_watch.records import Alert, FloatArray, Forecast, Forecasting, IntArray, ModelIdentity, WindowSnapshot
+from nordiq_watch.records.alerts import Alert
+from nordiq_watch.records.arrays import FloatArray, IntArray
+from nordiq_watch.records.forecasts import Forecast, Forecasting
+from nordiq_watch.records.models import ModelIdentity
+from nordiq_watch.records.samples import WindowSnapshot
 from nordiq_watch.reload.catalogue import Catalogue
 from nordiq_watch.reload.loader import Loader
 from nordiq_watch.training.trainer import Order, TrainingRun
@@ -43,7 +49,7 @@ DAY, HOUR = 288, 12
 TRAINED_DAYS = 6
 CPU, MEMORY = 0, 1
 CRITICAL = 95.0
-WARNING = LEVELS.index("warning")
+WARNING = Level.WARNING.rank
 BEFORE, AFTER = 2 * HOUR, 2 * HOUR  # quiet slots around an incident
 INCIDENTS_A_DAY = 0.7
 """Of a server of the history that is trained on: a fleet that leaks, so that leaks can be learned."""
@@ -126,14 +132,14 @@ def train_network(fleet: RealFleet, root: Path, *, batches: int) -> Servable:
             if chance.uniform() < INCIDENTS_A_DAY:
                 make([server], day * DAY + int(chance.integers(DAY // 2)), chance).put_into(values)
     write_dataset(root / "dataset", fleet, values)
-    training = Training(
+    training = TrainingSettings(
         hidden_size=32,
         max_encoder_length=ENCODER,
         max_prediction_length=HORIZON,
         max_batches_per_epoch=batches,
     )
     config = Config(metrics=METRICS, window=WindowSettings(length=ENCODER), training=training, device="cpu")
-    order = Order(root / "dataset", root / "models", epochs=1)
+    order = Order(root / "dataset", root / "models", epochs=1, drop_anyway=True)
     directory = TrainingRun(order, Settings(config, root), console=Console(file=io.StringIO())).execute()
     (version,) = Catalogue(directory.parent).scan()
     loader = Loader(None)
@@ -156,7 +162,7 @@ def last_value(snapshot: WindowSnapshot) -> Forecast:
     newest = np.take_along_axis(values, at[:, None], axis=1)[:, 0]
     ahead = np.repeat(np.repeat(newest[:, :, None, None], HORIZON, axis=2), 3, axis=3)
     identity = ModelIdentity("last value", 1, "")
-    return Forecast(snapshot.servers, METRICS, (0.1, 0.5, 0.9), ahead, snapshot.last_slot, INTERVAL_SECONDS, identity)
+    return make_forecast(snapshot.servers, ahead, targets=METRICS, origin_slot=snapshot.last_slot, model=identity)
 
 
 # --- who tells what -----------------------------------------------------------------------------------------------
@@ -178,10 +184,10 @@ class Pipeline:
 
     def __init__(self, forecast: Callable[[WindowSnapshot], Forecast]) -> None:
         self._forecast = forecast
-        self.book = AlertBook(Alerts())
-        self.judge = Judge(
-            Risk(),
-            ThresholdTable(Risk(), METRICS),
+        self.book = ActiveAlerts(AlertSettings())
+        self.judge = RiskEvaluator(
+            RiskSettings(),
+            ThresholdTable(RiskSettings(), METRICS),
             self.book,
             EventBus(),
             silent_seconds=3600,
@@ -192,7 +198,8 @@ class Pipeline:
 
     def see(self, snapshot: WindowSnapshot, slot: int) -> None:
         verdicts = self.judge(Forecasting(snapshot, self._forecast(snapshot)))
-        self.told.risks.append(verdicts.servers[0]["risk_score"] or 0.0 if verdicts.servers else 0.0)
+        scores = verdicts.verdicts.scores
+        self.told.risks.append(float(np.nan_to_num(scores[0])) if len(scores) else 0.0)
         high = {alert.server_name for alert in self.book.active if is_high(alert)}
         for server in high - self._high:
             self.told.note(server, slot)
@@ -203,7 +210,7 @@ class StaticThreshold:
     """What most fleets have: an alert as soon as a metric is measured at its warning threshold."""
 
     def __init__(self) -> None:
-        self._table = ThresholdTable(Risk(), METRICS)
+        self._table = ThresholdTable(RiskSettings(), METRICS)
         self._high: set[str] = set()
         self.told = Told()
 
@@ -218,7 +225,7 @@ class StaticThreshold:
 
 
 def is_high(alert: Alert) -> bool:
-    return LEVELS.index(alert.level) >= WARNING
+    return alert.level.rank >= WARNING
 
 
 def make_tellers(network: Servable) -> dict[str, Pipeline | StaticThreshold]:

@@ -28,7 +28,7 @@ from support.daemon import DaemonProcess, wait_until
 from support.specs import mapping_of
 
 from nordiq_watch.artifact.writer import write_model_directory
-from nordiq_watch.config import DEFAULT_METRICS
+from nordiq_watch.config.schema import DEFAULT_METRICS
 from nordiq_watch.network.predictor import Predictor
 from nordiq_watch.spec import TrainingInfo
 
@@ -99,6 +99,9 @@ def serve(root: Path, peer: Peer, values: np.ndarray) -> Iterator[DaemonProcess]
             mapping=mapping_of("ppdb00000", version=VERSION),
             info=TrainingInfo(),
         )
+        daemon.post(
+            "/admin/reload-model", params={"model_path": VERSION, "wait": "true"}
+        )  # named: random weights make no sense
         wait_until(lambda: len(daemon.predictions()["predictions"]) == SERVERS, what="a forecast of every server")
         yield daemon
 

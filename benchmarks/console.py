@@ -23,7 +23,7 @@ from support.browser import open_browser, sign_in
 from support.daemon import DaemonProcess, wait_until
 from support.models import METRICS, drop_model, tiny_spec
 
-from nordiq_watch.config import DEFAULT_METRICS
+from nordiq_watch.config.schema import DEFAULT_METRICS
 
 TARGET_SECONDS = 2.0
 ENCODER, HORIZON, WARM_SLOTS = 288, 96, 8

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
@@ -26,12 +26,12 @@ from common import Report, Row, Target, median, run_benchmark, tell
 from matplotlib.figure import Figure
 from support.daemon import DaemonProcess, clean_environment
 
-from nordiq_watch.config import DEFAULT_METRICS
-from nordiq_watch.forecast.ledger import Ledger
-from nordiq_watch.forecast.rows import schema_of
-from nordiq_watch.forecast.samples import FeedRules, parse_feed
-from nordiq_watch.forecast.window import Window
-from nordiq_watch.records import Batch
+from nordiq_watch.config.schema import DEFAULT_METRICS
+from nordiq_watch.ingest.sample_checks import FeedRules
+from nordiq_watch.ingest.sample_store import SampleStore
+from nordiq_watch.ingest.samples import FeedReader
+from nordiq_watch.ingest.window import Window
+from nordiq_watch.records.samples import Batch
 from nordiq_watch.storage.archive import Archive
 from nordiq_watch.storage.journal import Journal
 
@@ -138,16 +138,18 @@ def make_body(records: int, slot: int, first: int = 0) -> bytes:
 
 
 def measure_reading(plan: Plan) -> list[Row]:
-    """The choice of msgspec: the same body by each library, and then all of what a feed does to it."""
+    """The same body by each library, and then all of what a feed does to it."""
     now = time.time()
     slot = int(now) // INTERVAL_SECONDS
     rules = FeedRules(DEFAULT_METRICS, INTERVAL_SECONDS, 300, LENGTH)
-    readers = {
+    reader, by_rows = FeedReader(DEFAULT_METRICS), FeedReader(DEFAULT_METRICS, scans=False)
+    readers: dict[str, Callable[[bytes], object]] = {
         "json.loads": json.loads,
         "orjson.loads": orjson.loads,
         "msgspec.json.decode": msgspec.json.decode,
-        "msgspec into rows, types checked": schema_of(DEFAULT_METRICS).read,
-        "nordiq_watch: columns, all checked": lambda body: parse_feed(body, rules, now=now),
+        "msgspec into rows, types checked": reader.schema.read,
+        "msgspec into rows, all checked": lambda body: by_rows.read(body, rules, now=now),
+        "nordiq_watch: columns, all checked": lambda body: reader.read(body, rules, now=now),
     }
     rows = []
     for records in (SMALL, LARGE):
@@ -298,9 +300,9 @@ def make_archive(directory: Path) -> Archive:
     return Archive(directory, metrics=DEFAULT_METRICS, interval_seconds=INTERVAL_SECONDS, days=30)
 
 
-def make_ledger(state: Path, window: Window) -> Ledger:
+def make_ledger(state: Path, window: Window) -> SampleStore:
     journal = Journal(state / "journal.sqlite3", metrics=DEFAULT_METRICS, interval_seconds=INTERVAL_SECONDS)
-    return Ledger(journal, make_archive(state / "archive"), window, future_seconds=300)
+    return SampleStore(journal, make_archive(state / "archive"), window, future_seconds=300)
 
 
 def measure_window(plan: Plan, root: Path) -> list[Row]:
@@ -367,18 +369,18 @@ def part_memory(servers: str) -> Row:
 
 def part_fill(servers: str, state: str) -> Row:
     names = [f"ppdb{number:05}" for number in range(int(servers))]
-    ledger = make_ledger(Path(state), make_window())
+    sample_store = make_ledger(Path(state), make_window())
     newest = int(time.time()) // INTERVAL_SECONDS
     for slot in range(newest - LENGTH + 1, newest + 1):
-        ledger.take(make_slot(names, slot))
+        sample_store.store(make_slot(names, slot))
     return {}
 
 
 def part_restore(state: str) -> Row:
     window = make_window()
-    ledger = make_ledger(Path(state), window)
+    sample_store = make_ledger(Path(state), window)
     began = time.perf_counter()
-    ledger.restore()
+    sample_store.restore()
     return {"restore_s": time.perf_counter() - began}
 
 
@@ -485,7 +487,7 @@ def draw(figure: Figure, rows: Sequence[Row]) -> None:
     reading.set_xlabel(f"µs a record to read a body of {LARGE:,}")
 
 
-PARTS = {
+PARTS: dict[str, Callable[..., object]] = {
     "memory": part_memory,
     "fill": part_fill,
     "restore": part_restore,

@@ -17,11 +17,13 @@ from pytorch_forecasting import GroupNormalizer, MultiNormalizer, NaNLabelEncode
 from pytorch_forecasting import TemporalFusionTransformer as Library
 from support.networks import raw_tensors, shake
 
-from nordiq_watch.config import DEFAULT_METRICS
-from nordiq_watch.forecast.window import Window
+from nordiq_watch.config.schema import DEFAULT_METRICS
+from nordiq_watch.ingest.window import Window
 from nordiq_watch.metrics import STATUSES
 from nordiq_watch.network.calendar import CALENDAR, calendar_input
-from nordiq_watch.records import Batch, FloatArray, RawTensor
+from nordiq_watch.records.arrays import FloatArray
+from nordiq_watch.records.models import RawTensor
+from nordiq_watch.records.samples import Batch
 from nordiq_watch.spec import ModelSpec
 from nordiq_watch.training.export import export_model
 

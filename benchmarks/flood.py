@@ -12,10 +12,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from clients import Clients
 from common import Report, Row, Target, median, percentile, run_benchmark, tell
@@ -148,7 +149,7 @@ def measure(options: argparse.Namespace) -> Report:
 def summarise(runs: list[Row], server: str, rate: int) -> Row:
     """Medians; what must not happen is added up, and the longest and the most grown are the worst of all runs."""
     chosen = [run for run in runs if (run["server"], run["rate"]) == (server, rate)]
-    put_together = {"failed": sum, "lost": sum, "max_ms": max, "grown_mb": max}
+    put_together: dict[str, Callable[[list[Any]], Any]] = {"failed": sum, "lost": sum, "max_ms": max, "grown_mb": max}
     names = [name for name in chosen[0] if name not in ("server", "rate")]
     values = {name: put_together.get(name, median)([run[name] for run in chosen]) for name in names}
     return {"server": server, "rate": rate} | values

@@ -23,7 +23,7 @@ from nordiq_watch.artifact.manifest import read_spec
 from nordiq_watch.artifact.weights_file import read_weights
 from nordiq_watch.network.predictor import Predictor
 from nordiq_watch.network.tft import TemporalFusionTransformer
-from nordiq_watch.records import RawTensor
+from nordiq_watch.records.models import RawTensor
 from nordiq_watch.spec import ModelSpec
 
 REST_SECONDS = 3.0

@@ -1,16 +1,19 @@
 """How long a fleet's forecast takes: pytorch-forecasting's `predict` from a data frame, and the daemon's own sweep from
 its window, with the same network and the same data, taking turns in one run. Beside them the limit: the folded
 network's multiplications at the rate at which this machine multiplies matrices.
+
+--extras only compares sweeps with and without the members beside the network, in the processor's time of one thread.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
+from typing import get_args
 
 import common  # noqa: F401  first: it makes `support` importable
 import numpy as np
@@ -19,15 +22,21 @@ import torch
 from common import Report, Row, Target, cores, median, run_benchmark, tell
 from fleets import ENCODER, HORIZON, Peer, fill_window, make_frame, make_peer, make_values
 from matplotlib.figure import Figure
+from support.extras import random_extras, with_extras
+from support.networks import raw_tensors
 
-from nordiq_watch.config import DEFAULT_METRICS
+from nordiq_watch.config.schema import DEFAULT_METRICS
+from nordiq_watch.ingest.window import Window
 from nordiq_watch.network.checks import check_spec
-from nordiq_watch.network.features import Features
-from nordiq_watch.network.folds import Folds, Residual, Selection, fold
-from nordiq_watch.network.forward import Forward, choose_forward
+from nordiq_watch.network.features import Features, Inputs
+from nordiq_watch.network.forward import Forward, Way, choose_forward
+from nordiq_watch.network.fused_layers import Residual
+from nordiq_watch.network.fused_selection import Selection
+from nordiq_watch.network.fused_weights import FusedWeights, fuse
 from nordiq_watch.network.predictor import Predictor
 from nordiq_watch.network.weights import build_network
-from nordiq_watch.records import FloatArray
+from nordiq_watch.records.arrays import FloatArray
+from nordiq_watch.records.samples import WindowSnapshot
 
 DEFAULT_BATCH = 128
 BATCHES = (DEFAULT_BATCH, 64, 32, 16)
@@ -77,6 +86,8 @@ class Case:
         row |= {f"{way} forward ms": median(seconds) * 1e3 for way, seconds in self.forwards.items()}
         row["floor ms"] = self.floor * 1e3
         row["difference"] = self.difference
+        if WITH_EXTRAS in self.sweeps:
+            row["extras times native"] = median(self.sweeps[WITH_EXTRAS]) / median(self.sweeps["native"])
         row["native times folded"] = median(self.sweeps["folded"]) / median(self.sweeps["native"])
         for way in ("native", "folded"):
             if self.libraries and way in self.sweeps:
@@ -87,6 +98,8 @@ class Case:
 
 
 def measure(options: argparse.Namespace) -> Report:
+    if options.extras:
+        return measure_extras([50] if options.quick else options.fleets, repeats=options.repeats)
     fleets = (50,) if options.quick else options.fleets
     networks = [(32, 1), (128, 1)] if options.quick else list(product((32, 128), (1, len(DEFAULT_METRICS))))
     threads = (1,) if options.quick or cores() == 1 else (1, cores())
@@ -116,22 +129,69 @@ def measure_case(case: Case, peer: Peer, *, repeats: int) -> None:
     predictors = make_predictors(peer)
     snapshot, frame = window.snapshot(), make_frame(values)
     ways: dict[str, Callable[[], object]] = {
-        name: (lambda chosen=chosen: chosen.predict(window.snapshot())) for name, chosen in predictors.items()
+        name: partial(forecast_now, predictor, window) for name, predictor in predictors.items()
     }
     ways |= library_ways(case, peer, frame)
+    extended: dict[str, Callable[[], object]] = {
+        WITH_EXTRAS: partial(forecast_now, make_predictor_with_extras(peer), window)
+    }
     forwards = make_forwards(peer, snapshot)
     square = torch.rand(SQUARE, SQUARE)
     case.flops = case.servers * count_flops(peer)
     outputs = {name: way() for name, way in ways.items()}
     case.difference = find_difference(outputs)
-    for forward in forwards.values():
+    for forward in (*forwards.values(), *extended.values()):
         forward()
     for _ in range(repeats):
-        for name, way in ways.items():
+        for name, way in (ways | extended).items():
             case.sweeps.setdefault(name, []).append(seconds_of(way))
         for name, forward in forwards.items():
             case.forwards.setdefault(name, []).append(seconds_of(forward))
         case.multiplied.append(seconds_of(lambda: square @ square))
+
+
+def measure_extras(fleets: Sequence[int], *, repeats: int) -> Report:
+    """Hidden 32, 1 and 14 targets; the network alone and the whole blend, natively and in torch, taking turns."""
+    torch.set_num_threads(1)
+    rows: list[Row] = []
+    for targets, servers in product((1, len(DEFAULT_METRICS)), fleets):
+        peer = make_peer(hidden_size=32, targets=DEFAULT_METRICS[:targets])
+        window = fill_window(make_values(servers, ENCODER + 1, seed=2)[:, 1:])
+        tell(f"{servers} servers, {targets} targets …")
+        predictors = {
+            "alone": Predictor(peer.spec, peer.tensors, device="cpu"),
+            "blend": make_predictor_with_extras(peer),
+            "blend in torch": make_predictor_with_extras(peer, native=False),
+        }
+        taken: dict[str, list[float]] = {name: [] for name in predictors}
+        for _, (name, predictor) in product(range(repeats + 1), predictors.items()):
+            begin = time.thread_time()
+            forecast_now(predictor, window)
+            taken[name].append(time.thread_time() - begin)
+        found = {name: median(seconds[1:]) for name, seconds in taken.items()}
+        row: Row = {"servers": servers, "targets": targets}
+        row |= {f"{name} ms": seconds * 1e3 for name, seconds in found.items()}
+        row |= {f"{name} times": found[name] / found["alone"] for name in ("blend", "blend in torch")}
+        rows.append(row)
+    most = {targets: max(row["blend times"] for row in rows if row["targets"] == targets) for targets in (1, 14)}
+    headings = ["servers", "targets", *(name for name in rows[0] if " " in name)]
+    return Report(
+        rows=rows,
+        targets=[Target(f"{count} targets: blend, times the network alone", most[count], 1.2) for count in most],
+        tables={"A whole sweep with and without extras, CPU time": [(name, name) for name in headings]},
+        draw=partial(draw_extras, rows),
+    )
+
+
+def draw_extras(rows: Sequence[Row], figure: Figure) -> None:
+    figure.set_size_inches(6, 4)
+    axes = figure.subplots()
+    labels = [f"{row['servers']} servers,\n{row['targets']} targets" for row in rows]
+    for name in ("blend", "blend in torch"):
+        axes.plot(labels, [row[f"{name} times"] for row in rows], "o-", label=name)
+    axes.axhline(1.2, color="grey", linestyle="--", label="target")
+    axes.set(ylabel="times the network alone", ylim=(0, None))
+    axes.legend()
 
 
 def seconds_of(work: Callable[[], object]) -> float:
@@ -140,11 +200,33 @@ def seconds_of(work: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
+def forecast_now(predictor: Predictor, window: Window) -> object:
+    return predictor.predict(window.snapshot())
+
+
+WITH_EXTRAS = "native with extras"
+ROWS_HIDDEN = 32
+FAST_WAYS: tuple[Way, ...] = ("native", "folded")
+
+
 def make_predictors(peer: Peer) -> dict[str, Predictor]:
-    made = {way: Predictor(peer.spec, peer.tensors, device="cpu", prefer=way) for way in ("native", "folded")}  # type: ignore[arg-type]
+    made = {way: Predictor(peer.spec, peer.tensors, device="cpu", prefer=way) for way in FAST_WAYS}
     if not made["native"].compute.startswith("native"):
         raise SystemExit("no native kernel is built: install the package again with a C++ compiler at hand")
     return made | ({"gpu": made["native"].on("cuda")} if HAS_GPU else {})
+
+
+def make_predictor_with_extras(peer: Peer, *, native: bool = True) -> Predictor:
+    """The native way, and what extras add to it: both members, as large as training makes them, and a calibration.
+
+    native: whether that is computed natively, too.
+    """
+    spec = with_extras(peer.spec, members=("linear", "rows"))
+    extras = raw_tensors(random_extras(spec, hidden=ROWS_HIDDEN))
+    predictor = Predictor(spec, peer.tensors, device="cpu", extras=extras)
+    if not native:
+        predictor._blend = predictor._terms
+    return predictor
 
 
 def library_ways(case: Case, peer: Peer, frame: pd.DataFrame) -> dict[str, Callable[[], object]]:
@@ -161,22 +243,22 @@ def predict_parts(peer: Peer, parts: list[pd.DataFrame], *, batch_size: int) -> 
     return np.concatenate([peer.predict(part, batch_size=batch_size) for part in parts])
 
 
-def make_forwards(peer: Peer, snapshot: object) -> dict[str, Callable[[], object]]:
+def make_forwards(peer: Peer, snapshot: WindowSnapshot) -> dict[str, Callable[[], object]]:
     """The forward passes alone, on inputs that are ready."""
     check_spec(peer.spec)
     features = Features(peer.spec)
-    rows = features.warm_rows(snapshot)  # type: ignore[arg-type]
+    rows = features.warm_rows(snapshot)
     network = build_network(peer.spec.network, peer.tensors)
     made: dict[str, Callable[[], object]] = {}
-    for name in ("native", "folded", "plain"):
-        forward = choose_forward(network, device="cpu", prefer=name, encoder=ENCODER)  # type: ignore[arg-type]
+    for name in get_args(Way):
+        forward = choose_forward(network, device="cpu", prefer=name, encoder=ENCODER)
         size = forward.servers_at_once
-        parts = [features.build(snapshot, rows[begin : begin + size]) for begin in range(0, len(rows), size)]  # type: ignore[arg-type]
+        parts = [features.build(snapshot, rows[begin : begin + size]) for begin in range(0, len(rows), size)]
         made[name] = partial(run_all, forward, parts)
     return made
 
 
-def run_all(forward: Forward, parts: list) -> None:  # type: ignore[type-arg]
+def run_all(forward: Forward, parts: list[Inputs]) -> None:
     for part in parts:
         forward.run(part)
 
@@ -189,17 +271,17 @@ def find_difference(outputs: Mapping[str, object]) -> float:
 
 def count_flops(peer: Peer) -> float:
     """Additions and multiplications of one server's forward pass on the folded network, matrices alone."""
-    folds = fold(build_network(peer.spec.network, peer.tensors))
+    fused = fuse(build_network(peer.spec.network, peer.tensors))
     network = peer.spec.network
     hidden, heads, steps = network.hidden_size, network.attention_head_size, ENCODER + HORIZON
     head = hidden // heads
     products = steps * 2 * 4 * hidden * hidden * network.lstm_layers
-    products += ENCODER * _selection(folds.encoder) + HORIZON * _selection(folds.decoder)
-    products += steps * (_size(folds.post_lstm.dense) + _residual(folds.enrichment))
-    products += steps * (_size(folds.keys) + _size(folds.values))
+    products += ENCODER * _selection(fused.encoder) + HORIZON * _selection(fused.decoder)
+    products += steps * (_size(fused.post_lstm.dense) + _residual(fused.enrichment))
+    products += steps * (_size(fused.keys) + _size(fused.values))
     seen = HORIZON * ENCODER + HORIZON * (HORIZON - 1) // 2
-    products += HORIZON * _size(folds.queries) + seen * (heads * head + head)
-    products += HORIZON * sum(_size(part) for part in _last_layers(folds)) + HORIZON * _residual(folds.feed_forward)
+    products += HORIZON * _size(fused.queries) + seen * (heads * head + head)
+    products += HORIZON * sum(_size(part) for part in _last_layers(fused)) + HORIZON * _residual(fused.feed_forward)
     return 2.0 * products
 
 
@@ -212,13 +294,13 @@ def _residual(residual: Residual) -> int:
 
 
 def _selection(selection: Selection) -> int:
-    weighing = selection.weighing
-    weighed = _size(weighing.first) + _size(weighing.skip) + _size(weighing.gate.dense) if weighing else 0
+    scores = selection.scores
+    weighed = _size(scores.first) + _size(scores.skip) + _size(scores.gate.dense) if scores else 0
     return int(selection.own.matrix.numel()) + weighed + selection.variables * selection.own.u.shape[1]
 
 
-def _last_layers(folds: Folds) -> list[object]:
-    return [folds.post_attention.dense, folds.pre_output.dense, folds.output]
+def _last_layers(fused: FusedWeights) -> list[object]:
+    return [fused.post_attention.dense, fused.pre_output.dense, fused.output]
 
 
 def find_targets(cases: list[Case]) -> list[Target]:
@@ -254,6 +336,8 @@ TABLES = {
         *((f"library {batch} ms", f"library, batch {batch}") for batch in BATCHES),
         ("folded ms", "folded torch"),
         ("native ms", "native"),
+        (f"{WITH_EXTRAS} ms", "native, with extras"),
+        ("extras times native", "with extras: times without"),
         ("native times folded", "native: times folded torch"),
         *([("gpu ms", "on the GPU")] if HAS_GPU else []),
         ("native times default", "native: times the library"),
@@ -278,7 +362,7 @@ def draw(cases: list[Case], figure: Figure) -> None:
     figure.set_size_inches(5.5 * len(shapes), 4.5)
     for axes, (hidden, targets) in zip(figure.subplots(1, len(shapes), squeeze=False)[0], shapes, strict=True):
         mine = [case for case in cases if (case.hidden, case.targets) == (hidden, targets) and case.threads == 1]
-        lines = {
+        lines: dict[str, Callable[[Case], float | None]] = {
             "pytorch-forecasting, default batch": lambda case: case.libraries.get(DEFAULT_BATCH),
             "pytorch-forecasting, best batch": lambda case: min(case.libraries.values(), default=None),
             "folded torch": lambda case: median(case.sweeps["folded"]),
@@ -286,7 +370,7 @@ def draw(cases: list[Case], figure: Figure) -> None:
             "sgemm floor": lambda case: case.floor,
         }
         for label, read in lines.items():
-            points = [(case.servers, read(case)) for case in mine if read(case) is not None]
+            points = [(case.servers, seconds) for case in mine if (seconds := read(case)) is not None]
             style = {"linestyle": ":", "color": "grey"} if "floor" in label else {"marker": "o"}
             axes.plot(
                 [servers for servers, _ in points], [seconds * 1e3 for _, seconds in points], label=label, **style
@@ -298,6 +382,7 @@ def draw(cases: list[Case], figure: Figure) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--extras", action="store_true", help="only what the members beside the network cost")
     parser.add_argument("--repeats", type=int, default=3, help="turns of each way (default: %(default)s)")
     parser.add_argument(
         "--fleets", type=int, nargs="+", default=[50, 500, 5000], metavar="N", help="servers (default: 50 500 5000)"

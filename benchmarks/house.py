@@ -121,7 +121,8 @@ def count_code(module: Module) -> tuple[int, int]:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         for number in range(node.lineno, (node.end_lineno or node.lineno) + 1)
     }
-    code, comments = set(), 0
+    code: set[int] = set()
+    comments = 0
     for token in tokenize.generate_tokens(io.StringIO("\n".join(module.lines) + "\n").readline):
         comments += token.type == tokenize.COMMENT
         if token.type not in _NO_CODE:

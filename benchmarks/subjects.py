@@ -28,7 +28,8 @@ from support.models import METRICS, drop_model, tiny_spec
 from nordiq_watch.artifact.layout import WEIGHTS_FILE
 from nordiq_watch.metrics import DEFAULT_PROFILE
 from nordiq_watch.network.tft import TemporalFusionTransformer
-from nordiq_watch.records import FloatArray, WindowSnapshot
+from nordiq_watch.records.arrays import FloatArray
+from nordiq_watch.records.samples import WindowSnapshot
 from nordiq_watch.spec import ModelSpec
 
 ANSWER_PATH = "/predictions/current"

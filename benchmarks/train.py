@@ -1,184 +1,298 @@
-"""What a minute of training gives on the real fleet (`../shared/data/google-fleet`): `nordiq-watch train`, and the
-library's own pipeline with the same windows, network and learning rate: its dataset's loader and Lightning's loop.
+"""How fast training is: windows per second of the trainer's step, of the library's own pipeline (its dataset's loader,
+its network, Lightning's loop) and of the floor, three times the multiplications of a forward pass at the rate of
+torch's matrix product. And how long both take to one validation loss, on the real fleet where that is at hand.
 
-Both are judged on the newest fifth of the days, which neither trained on: mean absolute error over the two hours of the
-horizon, beside repeating the last value, and the share of true values between p10 and p90.
+All take turns in one process, with the trainer's default lengths (288 steps in, 96 out), batches of 64 and dropout 0.1.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
-import json
-import os
-from collections.abc import Callable
-from datetime import timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count, product
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-import yaml
 from common import Report, Row, Target, median, run_benchmark, tell
 from lightning.pytorch import Callback, Trainer, seed_everything
 from matplotlib.figure import Figure
-from pytorch_forecasting import MultiLoss, QuantileLoss, TemporalFusionTransformer
-from rich.console import Console
+from pytorch_forecasting import TemporalFusionTransformer
 from support.fleet import GOOGLE_FLEET, METRICS
+from support.library_dataset import library_dataset
+from support.small_fleet import fleet_of, series_of, wavy
 from torch import nn
 
-from nordiq_watch.config import Settings, load_settings
-from nordiq_watch.training.dataset import load_dataset
-from nordiq_watch.training.evaluation import evaluate
+from nordiq_watch.config.schema import TrainingSettings
+from nordiq_watch.training.batches import TrainingBatches
+from nordiq_watch.training.dataset import FleetData, load_dataset
+from nordiq_watch.training.forecaster import Forecaster, build_forecaster, start_at_last_value
+from nordiq_watch.training.library_inputs import Batch
 from nordiq_watch.training.quiet import quiet_libraries
-from nordiq_watch.training.timeseries import split_by_time
-from nordiq_watch.training.trainer import Order, TrainingRun
+from nordiq_watch.training.timeseries import Split, split_by_time
 
-TRAINING: dict[str, Any] = {
-    "hidden_size": 16,
-    "attention_heads": 4,
-    "max_encoder_length": 96,
-    "max_prediction_length": 24,
-    "batch_size": 64,
-    "learning_rate": 0.005,
-    "max_batches_per_epoch": 200,
-}
-EPOCHS = 1000  # time ends it
-SECONDS, QUICK_SECONDS = 60.0, 10.0
-GAINS = {"cpu_user_pct": 12.0, "mem_used_pct": 3.0}
-COVERAGE = (0.75, 0.85)
-OURS, LIBRARY = "nordiq-watch train", "pytorch-forecasting's own pipeline"
+SIZES, TARGETS, THREADS = (16, 32, 64, 128), (1, 14), (1, 2)
+CASES = [*product(SIZES, TARGETS, THREADS), (32, 2, 2), (128, 2, 2)]
+QUICK_CASES = [(32, 2, 2)]
+RATIOS = {32: 15.0, 128: 6.0}
+"""hidden size → how many times the library's rate the trainer is to reach, with two targets on two threads."""
+FLOORS = 4.0
+BATCHES, LIBRARY_BATCHES = 20, 3
+"""Batches timed of each; two more go before, in which memory is touched for the first time."""
+LOSS_SECONDS, PATIENCE = 30.0, 10.0
+"""How long the trainer trains to set the validation loss; how many times as long the library gets to reach it."""
+JUDGED_EVERY, JUDGED = 5, 128
+LAST_SLOT = 2304  # of the real fleet: later ones are read by quality.py alone
+OURS, LIBRARY, FLOOR = "trainer", "library", "floor"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Data and settings of one case."""
+
+    data: FleetData
+    split: Split
+    config: TrainingSettings
+
+    def ours(self) -> tuple[Forecaster, Iterator[Batch]]:
+        seed_everything(self.config.seed, verbose=False)
+        forecaster = build_forecaster(self.split, self.config, embedding_lengths={})
+        start_at_last_value(forecaster, self.split.training)
+        batches = TrainingBatches(
+            self.split.training, batch_size=self.config.batch_size, max_batches=None, seed=self.config.seed
+        )
+        return forecaster, (batches.batch(number) for number in count())
+
+    def library(self) -> tuple[TemporalFusionTransformer, Iterable[Batch]]:
+        """The same network and loss in the library's own class, with the loader of its dataset."""
+        ours = build_forecaster(self.split, self.config, embedding_lengths={})
+        with quiet_libraries():
+            dataset = library_dataset(self.split, self.data, self.split.training.source.series)
+            network = TemporalFusionTransformer(**{**ours.hparams, "loss": ours.loss, "optimizer": "adam"})
+        return network, dataset.to_dataloader(train=True, batch_size=self.config.batch_size, num_workers=0)
+
+
+class Cost(NamedTuple):
+    """seconds: on the clock. processor: of all threads together, which other programs on the machine do not change
+    where one thread computes; several of torch's wait for each other in loops.
+    """
+
+    seconds: float
+    processor: float
+
+
+class Clock(Callback):
+    """When each batch ended, and the processor time of all threads until then."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+        self.spent: list[float] = []
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.ends.append(time.perf_counter())
+        self.spent.append(time.process_time())
+
+    @property
+    def cost(self) -> Cost:
+        """Of a batch, medians; the first two are not counted."""
+        return Cost(median(np.diff(self.ends[1:])), median(np.diff(self.spent[1:])))
+
+
+class UntilLoss(Callback):
+    """Stops at a validation loss or when time is over; judging is not part of that time."""
+
+    def __init__(self, judged: Sequence[Batch], *, loss: float, seconds: float) -> None:
+        self._judged, self._loss, self._limit = judged, loss, seconds
+        self._started = 0.0
+        self.seconds, self.best = 0.0, float("inf")
+
+    def on_train_start(self, *_: Any) -> None:
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.seconds += time.perf_counter() - self._started
+        if batch_idx % JUDGED_EVERY == 0:
+            self.best = min(self.best, validation_loss(pl_module, self._judged))
+        trainer.should_stop = self.best <= self._loss or self.seconds >= self._limit
+        self._started = time.perf_counter()
+
+
+def validation_loss(network: Any, batches: Sequence[Batch]) -> float:
+    network.eval()
+    with torch.no_grad():
+        loss = torch.stack([network.loss(network(x)["prediction"], y) for x, y in batches]).mean()
+    network.train()
+    return float(loss)
 
 
 def measure(options: argparse.Namespace) -> Report:
-    if not GOOGLE_FLEET.is_dir():
-        raise SystemExit(f"the real fleet is not there: {GOOGLE_FLEET}")
-    torch.set_num_threads(1)
-    seconds = QUICK_SECONDS if options.quick else SECONDS
-    rows: list[Row] = []
-    with TemporaryDirectory() as root:
-        for seed in options.seeds[:1] if options.quick else options.seeds:
-            settings = write_settings(Path(root), seed=seed, seconds=seconds)
-            ways: dict[str, Callable[[Settings, Path], Row]] = {OURS: train_ours, LIBRARY: train_library}
-            for name, train in ways.items():
-                tell(f"{name}, seed {seed}, {seconds:g} s …")
-                rows.append({"pipeline": name, "seed": seed} | train(settings, Path(root)))
-    columns = ["windows a second", *(f"{metric} {what}" for metric in METRICS for what in ("MAE", "gain %", "covered"))]
+    warnings.filterwarnings("ignore")
+    rows = []
+    for hidden, targets, threads in QUICK_CASES if options.quick else CASES:
+        tell(f"hidden {hidden}, {targets} targets, {threads} threads …")
+        rows.append(measure_rates(hidden, targets, threads, quick=options.quick))
+    if GOOGLE_FLEET.is_dir() and not options.quick:
+        rows.append(measure_loss())
+    ratios = [
+        ("times library", "times the library"),
+        ("processor times library", "in processor time"),
+        ("floors", "times the floor's seconds"),
+    ]
+    columns = [*((name, f"{name}, windows/s") for name in (OURS, LIBRARY, FLOOR)), *ratios]
     return Report(
         rows=rows,
         targets=find_targets(rows),
         tables={
-            f"After {seconds:g} s on one thread": [
-                ("pipeline", "pipeline"), ("seed", "seed"), *((column, column) for column in columns)
-            ]
+            "Windows per second": [("hidden", "hidden"), ("targets", "targets"), ("threads", "threads"), *columns],
+            "Seconds to one validation loss, hidden 32, two threads": [
+                ("hidden", "hidden"), ("targets", "targets"), ("loss", "loss"),
+                (f"{OURS} seconds", OURS), (f"{LIBRARY} seconds", LIBRARY), (f"{LIBRARY} loss", "library's loss then"),
+            ],
         },
         draw=lambda figure: draw(rows, figure),
     )  # fmt: skip
 
 
-def write_settings(root: Path, *, seed: int, seconds: float) -> Settings:
-    config_file = root / "config.yaml"
-    training = TRAINING | {"seed": seed, "max_seconds": seconds}
-    window = {"length": TRAINING["max_encoder_length"]}
-    config_file.write_text(yaml.safe_dump({"metrics": list(METRICS), "window": window, "training": training}))
-    return load_settings(config_file, {})
+def measure_rates(hidden: int, targets: int, threads: int, *, quick: bool) -> Row:
+    torch.set_num_threads(threads)
+    subject = make_subject(hidden, targets)
+    batch_size = subject.config.batch_size
+    forecaster, batches = subject.ours()
+    ours = time_batches(forecaster, batches, BATCHES // 2 if quick else BATCHES)
+    tell(f"  {batch_size / ours.seconds:,.0f} windows per second")
+    library = time_batches(*subject.library(), 1 if quick else LIBRARY_BATCHES)
+    seconds = {OURS: ours.seconds, LIBRARY: library.seconds}
+    seconds[FLOOR] = 3 * multiplications(forecaster, next(batches)) / product_rate(hidden, batch_size)
+    rates = {name: batch_size / value for name, value in seconds.items()}
+    compared = {
+        "times library": seconds[LIBRARY] / seconds[OURS],
+        "processor times library": library.processor / ours.processor,
+        "floors": seconds[OURS] / seconds[FLOOR],
+    }
+    return {"hidden": hidden, "targets": targets, "threads": threads} | rates | compared
 
 
-def train_ours(settings: Settings, root: Path) -> Row:
-    """The command's own code, with its own settings."""
-    (root / "models").mkdir(exist_ok=True)
-    order = Order(dataset=GOOGLE_FLEET, models_dir=root / "models", epochs=EPOCHS)
-    directory = TrainingRun(order, settings, console=Console(file=io.StringIO())).execute()
-    info = json.loads((directory / "training_info.json").read_text())
-    batches = json.loads((directory / "config.json").read_text())["training_config"]["batches"]
-    windows = batches * TRAINING["batch_size"] / info["training_time"]
-    return {"windows a second": windows} | describe(info["validation"]["metrics"])
+def make_subject(hidden: int, targets: int) -> Subject:
+    """Three servers of ten days with waves and noise; the rates do not depend on the values."""
+    config = TrainingSettings(hidden_size=hidden)
+    series = [series_of(wavy(2880, metrics=targets, seed=seed), server=f"server{seed}") for seed in range(3)]
+    data = fleet_of(*series, metrics=[f"metric_{number}" for number in range(targets)])
+    return Subject(data, split_by_time(data, config=config), config)
 
 
-class Count(Callback):
-    """How many batches were trained on, in how long."""
-
-    batches = 0
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        self.batches += 1
+def time_batches(network: Any, batches: Iterable[Batch], number: int) -> Cost:
+    """Of a batch in Lightning's loop: forward, backward and Adam, the making of the batch included."""
+    clock = Clock()
+    fit(network, batches, callbacks=[clock], limit_train_batches=number + 2)
+    return clock.cost
 
 
-def train_library(settings: Settings, root: Path) -> Row:
-    """As its tutorials do it, with the settings above; no learning rate schedule, no early stopping."""
-    training = settings.config.training
-    data = load_dataset(GOOGLE_FLEET, metrics=METRICS, interval_seconds=settings.config.window.interval_seconds)
-    split = split_by_time(data, config=training)
-    seed_everything(training.seed, verbose=False)
-    count = Count()
+def fit(network: Any, batches: Iterable[Batch], **options: Any) -> None:
     with quiet_libraries():
-        model = TemporalFusionTransformer.from_dataset(
-            split.training,
-            hidden_size=training.hidden_size,
-            hidden_continuous_size=training.hidden_size // 2,
-            attention_head_size=training.attention_heads,
-            learning_rate=training.learning_rate,
-            loss=MultiLoss([QuantileLoss() for _ in METRICS]),
-            optimizer="adam",
-            logging_metrics=nn.ModuleList(),
-        )
         trainer = Trainer(
-            max_time=timedelta(seconds=training.max_seconds or SECONDS),
+            max_epochs=1,
             gradient_clip_val=0.5,
-            callbacks=[count],
             accelerator="cpu",
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
+            **options,
         )
-        loader = split.training.to_dataloader(train=True, batch_size=training.batch_size, num_workers=0)
-        trainer.fit(model, train_dataloaders=loader)
-    interval = settings.config.window.interval_seconds
-    evaluation = evaluate(model, split, interval_seconds=interval, batch_size=training.batch_size)  # type: ignore[arg-type]
-    windows = count.batches * training.batch_size / (training.max_seconds or SECONDS)
-    return {"windows a second": windows} | describe(evaluation.to_json()["metrics"])
+        trainer.fit(network, train_dataloaders=batches)
 
 
-def describe(metrics: dict[str, Any]) -> Row:
-    row: Row = {}
-    for metric, scores in metrics.items():
-        model, last = scores["model"], scores["last_value"]
-        row[f"{metric} MAE"] = model["mae"]
-        row[f"{metric} gain %"] = (1 - model["mae"] / last["mae"]) * 100
-        row[f"{metric} covered"] = model["coverage"]
-    return row
+def multiplications(network: Any, batch: Batch) -> float:
+    """Of one forward pass: those of all matrices with vectors, and those of the attention."""
+    counted = [0.0]
+
+    def add_linear(layer: Any, inputs: Any, _: Any) -> None:
+        counted[0] += inputs[0].numel() * layer.out_features
+
+    def add_lstm(layer: Any, inputs: Any, _: Any) -> None:
+        given = inputs[0].data if hasattr(inputs[0], "batch_sizes") else inputs[0]
+        counted[0] += given.numel() / layer.input_size * sum(weight.numel() for weight in layer.all_weights[0][:2])
+
+    kinds: dict[Any, Any] = {nn.Linear: add_linear, nn.LSTM: add_lstm}
+    modules: list[Any] = list(network.modules())
+    hooks = [
+        module.register_forward_hook(add)
+        for module in modules
+        for kind, add in kinds.items()
+        if isinstance(module, kind)
+    ]
+    x, _ = batch
+    with torch.no_grad():
+        network(x)
+    for hook in hooks:
+        hook.remove()
+    horizon, hidden = x["decoder_cont"].shape[1], network.hparams.hidden_size
+    attended = float((x["encoder_lengths"] + horizon / 2).sum()) * horizon
+    return counted[0] + attended * (hidden + hidden // network.hparams.attention_head_size)
 
 
-def find_targets(rows: list[Row]) -> list[Target]:
-    """Medians over the seeds. A target is a most: of an error, a share of the last value's."""
-    ours = [row for row in rows if row["pipeline"] == OURS]
+def product_rate(hidden: int, windows: int) -> float:
+    """Multiplications per second of torch's matrix product with a layer's weight, median."""
+    rows = windows * 384
+    x, weight, out = torch.randn(rows, hidden), torch.randn(hidden, 4 * hidden), torch.empty(rows, 4 * hidden)
+    times = []
+    for _ in range(10):
+        started = time.perf_counter()
+        torch.mm(x, weight, out=out)
+        times.append(time.perf_counter() - started)
+    return rows * weight.numel() / median(times)
+
+
+def measure_loss() -> Row:
+    torch.set_num_threads(2)
+    config = TrainingSettings()
+    data = load_dataset(GOOGLE_FLEET, metrics=METRICS, interval_seconds=300)
+    first = min(series.first_slot for series in data.series)
+    earlier = [series.between(first, first + LAST_SLOT) for series in data.series]
+    data = FleetData(data.directory, data.metrics, 300, tuple(part for part in earlier if len(part.values)), ())
+    subject = Subject(data, split_by_time(data, config=config), config)
+    judged = [subject.split.validation.batch(subject.split.validation.source.spread(JUDGED))]
+    tell("seconds to one validation loss …")
+    ours = UntilLoss(judged, loss=0.0, seconds=LOSS_SECONDS)
+    forecaster, batches = subject.ours()
+    fit(forecaster, batches, callbacks=[ours])
+    library = UntilLoss(judged, loss=ours.best, seconds=PATIENCE * LOSS_SECONDS)
+    network, loader = subject.library()
+    fit(network, loader, callbacks=[library])
+    reached = f"{library.seconds:.0f}" if library.best <= ours.best else f"not within {library.seconds:.0f}"
+    row: Row = {"hidden": config.hidden_size, "targets": len(METRICS), "loss": ours.best}
+    return row | {f"{OURS} seconds": ours.seconds, f"{LIBRARY} seconds": reached, f"{LIBRARY} loss": library.best}
+
+
+def find_targets(rows: Sequence[Row]) -> list[Target]:
+    """Of two targets on two threads. A target is a most: the trainer's seconds beside the library's and the floor's."""
     targets = []
-    for metric, gain in GAINS.items():
-        share = 1 - median([row[f"{metric} gain %"] for row in ours]) / 100
-        targets.append(Target(f"{metric}: MAE, share of the last value's", share, 1 - gain / 100))
-        covered = median([row[f"{metric} covered"] for row in ours])
-        middle = sum(COVERAGE) / 2
-        name = f"{metric}: share between p10 and p90, distance from {middle:g}"
-        targets.append(Target(name, abs(covered - middle), (COVERAGE[1] - COVERAGE[0]) / 2))
+    for row in rows:
+        if (row["targets"], row.get("threads")) != (2, 2):
+            continue
+        hidden = row["hidden"]
+        ratio = RATIOS[hidden]
+        name = f"hidden {hidden}: seconds beside the library's (at least {ratio:g} times as fast)"
+        targets.append(Target(name, 1 / row["times library"], 1 / ratio))
+        targets.append(Target(f"hidden {hidden}: seconds beside the floor's", row["floors"], FLOORS))
     return targets
 
 
-def draw(rows: list[Row], figure: Figure) -> None:
-    figure.set_size_inches(9, 3.5)
-    for axes, metric in zip(figure.subplots(1, len(METRICS)), METRICS, strict=True):
-        for name in (OURS, LIBRARY):
-            gains = [row[f"{metric} gain %"] for row in rows if row["pipeline"] == name]
-            axes.bar([name.replace("'s own", "'s\nown")], [median(gains)], alpha=0.7)
-            axes.plot([name.replace("'s own", "'s\nown")] * len(gains), gains, "k.")
-        axes.axhline(0, color="grey", linewidth=0.8)
-        axes.set(title=metric, ylabel="better than the last value, %")
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seeds", type=int, nargs="+", default=[42, 1, 2], metavar="N", help="default: 42 1 2")
+def draw(rows: Sequence[Row], figure: Figure) -> None:
+    shown = [row for row in rows if OURS in row]
+    figure.set_size_inches(11, 4)
+    axes = figure.subplots()
+    places = np.arange(len(shown))
+    for offset, name in enumerate((LIBRARY, OURS, FLOOR)):
+        axes.bar(places + 0.27 * (offset - 1), [row[name] for row in shown], width=0.27, label=name)
+    labels = [f"hidden {row['hidden']}\n{row['targets']} targets\n{row['threads']} threads" for row in shown]
+    axes.set_xticks(places, labels, fontsize=7)
+    axes.set(yscale="log", ylabel="windows per second")
+    axes.legend()
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    run_benchmark(measure, __doc__ or "", name="train", add_arguments=add_arguments)
+    run_benchmark(measure, __doc__ or "", name="train")

@@ -12,13 +12,15 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Literal
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
 PICTURES = Path(__file__).parent / "pictures"
 PATIENCE_SECONDS = 300
 SIZES = {"": (1280, 960), "-phone": (390, 844)}
-SHOTS = (
+Scheme = Literal["light", "dark"]
+SHOTS: tuple[tuple[str, str, Scheme, str], ...] = (
     ("fleet", "/", "light", ""),
     ("fleet", "/", "dark", ""),
     ("models", "/models", "light", ""),
@@ -78,7 +80,7 @@ def break_a_version(models: Path) -> None:
     time.sleep(3)
 
 
-def take(browser: Browser, url: str, key: str, name: str, path: str, scheme: str, size: str) -> None:
+def take(browser: Browser, url: str, key: str, name: str, path: str, scheme: Scheme, size: str) -> None:
     width, height = SIZES[size]
     with browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme) as context:
         page = context.new_page()

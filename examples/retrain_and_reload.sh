@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Trains a new version, sees it go live, and proves that the daemon's answers are its own.
 #
-#   examples/retrain_and_reload.sh DATASET [EPOCHS]
+#   examples/retrain_and_reload.sh DATASET [MINUTES]
+#
+# It trains for MINUTES at most (15); TRAIN_OPTIONS may set another limit beside that.
 #
 # Every night at three, from cron:
-#   0 3 * * * cd /opt/nordiq_watch && NORDIQ_API_KEY=$(head -n 1 .nordiq_key) examples/retrain_and_reload.sh /srv/metrics 20 >> logs/retrain.log 2>&1
+#   0 3 * * * cd /opt/nordiq_watch && NORDIQ_API_KEY=$(head -n 1 .nordiq_key) examples/retrain_and_reload.sh /srv/metrics 30 >> logs/retrain.log 2>&1
 #
 # Environment:
 #   NORDIQ_API_KEY   the daemon's API key (else the first line of .nordiq_key)
@@ -15,9 +17,9 @@
 #   TRAIN_OPTIONS    more options for train, such as --incremental
 #   WAIT_SECONDS     how long the watcher may take before a reload is asked for (60)
 #
-# Exit codes: 0 the new version is live; 2 wrong use; 3 the training failed; 4 the daemon does not answer or refuses the
-# key; 5 another version is pinned, so the new one was left alone; 6 the daemon refused the new version; 7 the daemon's
-# answers are not the new version's.
+# Exit codes: 0 the new version is live; 2 wrong use; 3 the training failed, or its model is worse than repeating the last
+# value; 4 the daemon does not answer or refuses the key; 5 another version is pinned, so the new one was left alone; 6 the
+# daemon refused the new version; 7 the daemon's answers are not the new version's.
 set -euo pipefail
 
 fail() { # code, message
@@ -37,9 +39,9 @@ api() { # method, path: prints the body; fails without an answer or with a refus
 
 live_version() { api GET /admin/model-info | jq -r '.model_name // "none"'; }
 
-[[ $# -ge 1 && $# -le 2 ]] || fail 2 "usage: $0 DATASET [EPOCHS]"
+[[ $# -ge 1 && $# -le 2 ]] || fail 2 "usage: $0 DATASET [MINUTES]"
 dataset=$1
-epochs=${2:-20}
+minutes=${2:-15}
 : "${NORDIQ_URL:=http://127.0.0.1:8000}" "${PROGRAM:=nordiq-watch}" "${CONFIG:=config.yaml}"
 : "${MODELS_DIR:=models}" "${TRAIN_OPTIONS:=}" "${WAIT_SECONDS:=60}"
 for tool in curl jq "${PROGRAM%% *}"; do
@@ -56,9 +58,9 @@ if [[ $(jq -r .pinned <<<"$info") == true ]]; then
     fail 5 "$(jq -r .model_name <<<"$info") is pinned; end that first with: nordiq-watch unpin"
 fi
 
-say "training on $dataset, $epochs epochs"
+say "training on $dataset for $minutes minutes at most"
 # shellcheck disable=SC2086  # options and commands may be several words
-output=$($PROGRAM train --dataset "$dataset" --epochs "$epochs" --models-dir "$MODELS_DIR" --config "$CONFIG" \
+output=$($PROGRAM train --dataset "$dataset" --max-minutes "$minutes" --models-dir "$MODELS_DIR" --config "$CONFIG" \
     $TRAIN_OPTIONS) || fail 3 "the training failed; it says above why"
 version=$(basename "$(tail -n 1 <<<"$output")")
 say "trained $version"

@@ -34,7 +34,7 @@ def show_model(watch: Client) -> None:
         reload_latest(watch)
     info = watch.model_info()
     if not info.loaded:
-        streamlit.info("No model is live yet. Train one: `nordiq-watch train --dataset data/ --epochs 20`")
+        streamlit.info("No model is live yet. Train one: `nordiq-watch train --dataset data/`")
         return
     left, right = streamlit.columns([3, 1])
     left.metric("Live", info.model_name)

@@ -1,23 +1,24 @@
-"""Files that survive a power cut: what these functions wrote is on the disk when they return, under its name.
+"""Files that survive a power cut: on return from these functions, content and name are on the disk.
 
-A file's bytes and its name are two things to a disk: `fsync` of the file keeps the bytes, and only `fsync` of its
-directory keeps the name, be it new, replaced or removed. All raise OSError as the system does.
+To a disk, a file's content and its name are two things: `fsync` of the file keeps the content, only `fsync` of its
+directory keeps the name, whether new, replaced or removed. All functions raise OSError.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 _PLAIN_MODE = 0o666  # less what the umask takes away
 
 
 def replace_file(path: Path, content: bytes, *, mode: int | None = None, owner: tuple[int, int] | None = None) -> None:
-    """Writes the file in one step: it holds the old bytes or the new ones, never a mixture. A link is replaced too.
+    """Writes the file atomically: it holds the old bytes or the new ones, never a mixture. A link is replaced too.
 
-    mode: exactly this one; without it, as the umask leaves it. owner: user and group, None for those of the process.
-    One process at a time may replace a file of this name.
+    mode: exactly this mode; by default it follows the umask. owner: user and group, None for those of the process. Only
+    one process at a time may replace a file of this name.
     """
     draft = path.with_name(f".{path.name}.partial")
     draft.unlink(missing_ok=True)  # of a process that was killed
@@ -33,7 +34,7 @@ def replace_file(path: Path, content: bytes, *, mode: int | None = None, owner: 
 def create_file(
     path: Path, content: bytes, *, mode: int | None = None, owner: tuple[int, int] | None = None, is_draft: bool = False
 ) -> None:
-    """Writes a file that is not there yet; FileExistsError if it is. A draft's name is left to be lost."""
+    """Creates a file; FileExistsError if it exists. A leftover draft of a killed process is overwritten."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     descriptor = os.open(path, flags, _PLAIN_MODE if mode is None else mode)
     with os.fdopen(descriptor, "wb") as file:
@@ -49,9 +50,9 @@ def create_file(
 
 
 def append_line(path: Path, line: bytes) -> None:
-    """Adds a line, with its end, to a file that may be new. A line before it that was cut short is ended first."""
+    """Appends a line with its newline to a file, which may be new. Completes a torn line before it with a newline."""
     is_new = not path.exists()
-    with path.open("ab+") as file:
+    with open(path, "ab+", opener=open_regular) as file:
         torn = file.tell() > 0 and _last_byte(file.fileno()) != b"\n"
         file.write((b"\n" if torn else b"") + line + b"\n")
         file.flush()
@@ -60,10 +61,26 @@ def append_line(path: Path, line: bytes) -> None:
         sync_directory(path.parent)
 
 
-def make_directories(path: Path) -> None:
-    """Makes the directory and those above it that are missing.
+def open_regular(path: str | Path, flags: int, *, mode: int = _PLAIN_MODE) -> int:
+    """As `os.open`, and an `opener` for `open`. OSError for what is not a regular file: opening a pipe would wait for
+    its other end.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, mode)
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # a pipe without a reader, or a socket
+            raise
+    else:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor
+        os.close(descriptor)
+    raise OSError(errno.EINVAL, "Not a regular file", str(path))
 
-    FileExistsError for a file in its place, NotADirectoryError for one above it.
+
+def make_directories(path: Path) -> None:
+    """Creates the directory and its missing parents.
+
+    FileExistsError if a file is in its place, NotADirectoryError if one is in a parent's place.
     """
     if path.is_dir():
         return
@@ -76,7 +93,7 @@ def make_directories(path: Path) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Names in this directory that were made, replaced or removed stay as they are now."""
+    """Makes created, replaced and removed names in this directory durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Batches taken apart and put together: rows left out, many made one."""
+"""Splits and merges batches."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from itertools import chain
 
 import numpy as np
 
-from nordiq_watch.records import Batch, BoolArray
+from nordiq_watch.records.arrays import BoolArray
+from nordiq_watch.records.samples import Batch
 
 
 def select_rows(batch: Batch, keep: BoolArray) -> Batch | None:
-    """The batch without the rows where `keep` is false, and without the servers that then have none; None if empty."""
+    """The batch without rows where `keep` is false, and without servers that then have none; None if empty."""
     if not keep.any():
         return None
     used, rows = np.unique(batch.rows[keep], return_inverse=True)
@@ -26,7 +27,7 @@ def select_rows(batch: Batch, keep: BoolArray) -> Batch | None:
 
 
 def keep_rows(batch: Batch, *, without: Collection[str]) -> BoolArray:
-    """(n,): which rows of the batch are not of the servers in `without`."""
+    """(n,): True for rows of servers not in `without`."""
     left_out = frozenset(without)  # a sequence would be gone through for each server
     kept = np.array([name not in left_out for name in batch.servers], dtype=np.bool_)
     return kept[batch.rows]
@@ -38,7 +39,7 @@ def leave_out(batch: Batch, servers: Collection[str]) -> Batch | None:
 
 
 def lay_over(below: Batch | None, above: Batch | None) -> Batch | None:
-    """Both as one: of servers that are in both, what is above. None if there is neither."""
+    """Both in one; where a server is in both, `above` wins. None if there is neither."""
     if below is None or above is None:
         return below or above
     rest = leave_out(below, set(above.servers))
@@ -46,7 +47,7 @@ def lay_over(below: Batch | None, above: Batch | None) -> Batch | None:
 
 
 def merge_batches(batches: Sequence[Batch]) -> Batch:
-    """All samples as one batch, in order; at least one batch. A server's profile is the last one given."""
+    """All samples as one batch, in order; at least one batch. The last profile given for a server wins."""
     if len(batches) == 1:
         return batches[0]
     servers = tuple(dict.fromkeys(chain.from_iterable(batch.servers for batch in batches)))
@@ -64,7 +65,7 @@ def merge_batches(batches: Sequence[Batch]) -> Batch:
 
 
 def given_profiles(names: Sequence[str], profiles: Sequence[str | None]) -> Iterable[tuple[str, str]]:
-    """A pair for each profile that was given, in order; most senders give none."""
+    """A pair for each given profile, in order; most senders give none."""
     return (pair for pair in zip(names, profiles, strict=True) if pair[1]) if any(profiles) else ()  # type: ignore[misc]
 
 

@@ -3,6 +3,8 @@
     NordiqError                      500
     ├── ConfigError                  a key of config.yaml or the environment
     ├── DatasetError                 a file of a training dataset
+    ├── CheckpointError              an interrupted training that cannot be resumed
+    ├── NotDropped                   a trained version that is worse than last value
     ├── MissingPackage               an optional dependency that a command needs
     ├── StorageError                 the state on disk
     ├── ModelRejected                422  a version that must not go live
@@ -11,6 +13,8 @@
     │   ├── Unauthorized             401
     │   ├── Forbidden                403
     │   ├── NotFound                 404
+    │   ├── NotAcceptable            406  a format that this installation cannot write
+    │   ├── Gone                     410  a page of an answer that is no longer served
     │   ├── BodyTooLarge             413
     │   │   └── TooManyRecords       413
     │   ├── TooManyRequests          429
@@ -24,6 +28,8 @@
 """
 
 from __future__ import annotations
+
+from nordiq_watch.api.enums import Check, ReloadOutcome
 
 
 class NordiqError(Exception):
@@ -45,6 +51,18 @@ class DatasetError(NordiqError):
     title = "Dataset error"
 
 
+class CheckpointError(NordiqError):
+    """An interrupted training that cannot be resumed: there is none, or it belongs to other data or settings."""
+
+    title = "Checkpoint error"
+
+
+class NotDropped(NordiqError):
+    """A version that was trained and is worse than last value; names where it lies, and both figures."""
+
+    title = "Not dropped"
+
+
 class MissingPackage(NordiqError):
     """An optional dependency that is not installed; names it and the extra that brings it."""
 
@@ -56,7 +74,7 @@ class MissingPackage(NordiqError):
 class StorageError(NordiqError):
     """The state or the models directory cannot be read or written; names the file and the cause.
 
-    shown: the same for clients, without directories of this machine; None where only the log may say it.
+    shown: the message for clients, without directories of this machine; None if only the log may have it.
     """
 
     http_status = 503
@@ -65,18 +83,17 @@ class StorageError(NordiqError):
 
 
 class ModelRejected(NordiqError):
-    """A version that must not go live. The live model was not touched.
+    """A version that must not go live. The live model is untouched.
 
-    `check` is the step that refused it: layout, manifest, sha256, signature, weights, network, metrics, window, loss,
-    canary. `content_sha256` identifies the bytes that were refused, once they have been read whole. `judged_in`: the
-    newest slot of the window that it was judged on and how many slots that has, None if its own bytes decided.
-    `judged_against`: the content of the live model that it was compared with, None if that did not decide.
+    `content_sha256` identifies the refused bytes, once they were read completely. `judged_in`: newest slot and slot
+    count of the window it was judged on, None if its own bytes decided. `judged_against`: content of the live model it
+    was compared with, None if that did not matter.
     """
 
     http_status = 422
     title = "Model rejected"
 
-    def __init__(self, version: str, *, check: str, found: str, remedy: str) -> None:
+    def __init__(self, version: str, *, check: Check, found: str, remedy: str) -> None:
         super().__init__(f"{version}: {found} (check: {check}). {remedy}")
         self.version = version
         self.check = check
@@ -88,7 +105,7 @@ class ModelRejected(NordiqError):
 
     @property
     def reason(self) -> str:
-        """The same without the version's name, for places that show it beside."""
+        """The message without the version's name, for places that show the name beside it."""
         return f"{self.check}: {self.found}"
 
 
@@ -111,7 +128,7 @@ class Unauthorized(RequestError):
 
 
 class Forbidden(RequestError):
-    """Whoever asks is known, but may not do this, or not from there."""
+    """The client is known, but may not do this, or not from there."""
 
     http_status = 403
     title = "Forbidden"
@@ -122,6 +139,20 @@ class NotFound(RequestError):
 
     http_status = 404
     title = "Not found"
+
+
+class NotAcceptable(RequestError):
+    """An answer in a format that this installation cannot write."""
+
+    http_status = 406
+    title = "Not acceptable"
+
+
+class Gone(RequestError):
+    """A page of an answer that a newer one has replaced."""
+
+    http_status = 410
+    title = "Gone"
 
 
 class BodyTooLarge(RequestError):
@@ -138,7 +169,7 @@ class TooManyRecords(BodyTooLarge):
 
 
 class TooManyRequests(RequestError):
-    """One key, or one address without a key, asks more often than `limits` allows; `retry_after` is in seconds."""
+    """A key, or an address without a key, exceeds `limits`; `retry_after` is in seconds."""
 
     http_status = 429
     title = "Too many requests"
@@ -156,13 +187,13 @@ class Busy(RequestError):
 
 
 class ClientError(NordiqError):
-    """The command line could not talk to a daemon as it was told to."""
+    """The command line could not talk to a daemon as instructed."""
 
     title = "Client error"
 
 
 class DaemonAway(ClientError):
-    """Nothing answers at the daemon's address, or too late: the same request may work later."""
+    """No answer from the daemon's address, or too late: the same request may work later."""
 
 
 class DaemonRefused(ClientError):
@@ -174,12 +205,12 @@ class DaemonRefused(ClientError):
 
 
 class ReloadFailed(ClientError):
-    """A reload, rollback or unpin that did not end as it was meant to; what was live before is live still.
+    """A reload, rollback or unpin that failed; the previously live model is still live.
 
-    `outcome`: rejected or not_found; `reason` says why, in the daemon's words; `current_model` is what is live.
+    `outcome`: rejected or not_found; `reason`: the daemon's explanation; `current_model`: the live version.
     """
 
-    def __init__(self, *, reload_id: int, outcome: str, reason: str, current_model: str | None) -> None:
+    def __init__(self, *, reload_id: int, outcome: ReloadOutcome, reason: str, current_model: str | None) -> None:
         after = f"{current_model} is still live" if current_model else "no model is live"
         super().__init__(f"reload {reload_id} ended as {outcome}: {reason}; {after}")
         self.reload_id = reload_id

@@ -1,13 +1,18 @@
-"""Every fact that the daemon announces, and the bus that carries it. Core announces, edges listen."""
+"""Every fact that the daemon announces, and the bus that carries it. The core announces, the edges listen."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
-from nordiq_watch.records import AlertChange, DoubleArray, Forecasting, ReloadRecord, Stage
+from nordiq_watch.api.enums import Check, ReloadTrigger
+from nordiq_watch.api.predictions import Environment, Summary
+from nordiq_watch.records.alerts import AlertChange
+from nordiq_watch.records.arrays import DoubleArray
+from nordiq_watch.records.forecasts import Forecasting
+from nordiq_watch.records.reloads import ReloadRecord, Stage
 
 log = logging.getLogger(__name__)
 
@@ -18,16 +23,16 @@ class Event(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ModelWentLive:
-    """`version` answers from now on. `replaced` is the version before it, if there was one.
+    """`version` is now live. `replaced` is the previously live version, if there was one.
 
-    reload_id: what GET /admin/reloads/ID has more of. stages: what it went through, from seen to live. drop: the id
-    that it has had since its directory was first seen. remarks and warnings: as the reload's record has them.
+    reload_id: see GET /admin/reloads/ID. stages: what it went through, from seen to live. drop: its correlation id
+    since its directory was first seen. remarks and warnings: as in the reload's record.
     """
 
     version: str
     generation: int
     sha256: str
-    trigger: str
+    trigger: ReloadTrigger
     replaced: str | None
     reload_id: int
     stages: tuple[Stage, ...]
@@ -37,17 +42,17 @@ class ModelWentLive:
 
     @property
     def seconds(self) -> float:
-        """From the first sight of it to its first answer."""
+        """From the first sight of the version to its first answer."""
         return sum(stage.seconds for stage in self.stages)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRejectedEvent:
-    """`version` did not go live; the version named in `still_live` goes on answering."""
+    """`version` did not go live; the version named in `still_live` continues to serve."""
 
     version: str
-    trigger: str
-    check: str
+    trigger: ReloadTrigger
+    check: Check
     reason: str
     still_live: str | None
     reload_id: int
@@ -56,7 +61,7 @@ class ModelRejectedEvent:
 
 @dataclass(frozen=True, slots=True)
 class ReloadFinished:
-    """A reload is over, however it ended: `record.outcome` says how."""
+    """A reload ended; `record.outcome` says how."""
 
     record: ReloadRecord
 
@@ -71,9 +76,14 @@ class ModelQuarantined:
 
 @dataclass(frozen=True, slots=True)
 class PinChanged:
-    """The operator pinned `version`, or, with None, let the watcher choose again."""
+    """The operator pinned `version` or, with None, ended the pin."""
 
     version: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WindowChanged:
+    """The window has other samples than before: of a batch, of a slot that has begun, or without a deleted server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +97,17 @@ class BatchAccepted:
 
 @dataclass(frozen=True, slots=True)
 class ServersRefused:
-    """The window had no room for these new names: every server in it is heard, and there are `window.max_servers`."""
+    """The window had no room for these new names: `window.max_servers` servers are all sending."""
 
     servers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ServersEnded:
-    """These left the window, for ever as far as anybody knows: what is kept of them by name is to be let go.
+    """These servers left the window for good: data kept under their names can be dropped.
 
-    cause: `aged`, without a sample in the window; `replaced`, silent when room was short; `deleted`, by an order. Only
-    of those their past goes too.
+    cause: `aged`, no sample left in the window; `replaced`, silent when room was short; `deleted`, by request. Only
+    deleted servers lose their past as well.
     """
 
     servers: tuple[str, ...]
@@ -106,7 +116,7 @@ class ServersEnded:
 
 @dataclass(frozen=True, slots=True)
 class BodyRefused:
-    """A body for `route` was too large. reason: bytes, or records (series and samples too)."""
+    """A body for `route` was too large. reason: bytes, or records (also series and samples)."""
 
     route: str
     reason: Literal["bytes", "records"]
@@ -124,7 +134,7 @@ class ForecastPublished:
 
 @dataclass(frozen=True, slots=True)
 class FleetForecast:
-    """The forecast behind a new answer. It holds the whole window: a listener takes what it needs and lets it go."""
+    """The forecast behind a new answer. It references the whole window: listeners must not keep it."""
 
     made: Forecasting
 
@@ -138,14 +148,14 @@ class AlertsChanged:
 
 @dataclass(frozen=True, slots=True)
 class AlertsDelivered:
-    """The webhook took so many alerts."""
+    """The webhook's receiver took this number of alerts."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class AlertDeliveryFailed:
-    """The webhook did not take alerts. lost: how many of them will not be sent again."""
+    """The webhook's receiver did not take alerts. lost: number of those that will not be sent again."""
 
     reason: str
     lost: int
@@ -153,21 +163,21 @@ class AlertDeliveryFailed:
 
 @dataclass(frozen=True, slots=True)
 class FleetJudged:
-    """The risk of every forecast server, with each answer. scores: one a server, NaN where nothing is scored.
+    """The risk of every forecast server, with each answer. scores: one per server, NaN if not scored.
 
-    at: Unix seconds on the clock of the samples. environment and summary as `/predictions/current` has them.
+    at: Unix seconds on the clock of the samples. environment and summary: as in `/predictions/current`.
     """
 
     at: float
     servers: tuple[str, ...]
     scores: DoubleArray
-    environment: Mapping[str, Any]
-    summary: Mapping[str, Any]
+    environment: Environment
+    summary: Summary
 
 
 @dataclass(frozen=True, slots=True)
 class FleetUnknown:
-    """The data are too old to say anything about now, and none come: what FleetJudged said holds no more."""
+    """The data are too old to say anything about the present: the last FleetJudged is no longer valid."""
 
 
 E_ = TypeVar("E_", bound=Event)

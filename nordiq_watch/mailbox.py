@@ -1,4 +1,4 @@
-"""Events on their way from one thread to another: a queue with an end, whose losses are counted."""
+"""A bounded queue of events from one thread to another, which counts what it drops."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """An order to forget everything about a server. done: whether anything was known of it."""
+    """A request to forget everything about a server. done: whether anything was known of it."""
 
     server: str
     done: Future[bool] = field(default_factory=Future)
 
 
 class Mailbox(Generic[T]):
-    """First in, first out. Beyond `size` the oldest event is dropped, which `part` counts and says. From any thread."""
+    """First in, first out. Beyond `size` the oldest event is dropped, counted and reported by `part`. Thread-safe."""
 
     def __init__(self, size: int, *, part: Part) -> None:
         self._size = size
@@ -43,18 +43,18 @@ class Mailbox(Generic[T]):
             self._part.drop()
 
     def first(self) -> T | None:
-        """The oldest event, which stays in the queue until `remove`; None if nothing waits."""
+        """The oldest event, which stays in the queue until `remove`; None if the queue is empty."""
         with self._lock:
             return self._waiting[0] if self._waiting else None
 
     def remove(self, event: T) -> None:
-        """The event that `first` gave is dealt with. It may have been dropped meanwhile."""
+        """Removes the event that `first` returned, unless it was dropped meanwhile."""
         with self._lock:
             if self._waiting and self._waiting[0] is event:
                 self._waiting.popleft()
 
     def take_all(self) -> list[T]:
-        """All that waits, the oldest first."""
+        """Removes and returns all events, oldest first."""
         with self._lock:
             taken = list(self._waiting)
             self._waiting.clear()

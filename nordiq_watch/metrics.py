@@ -1,15 +1,15 @@
-"""What is known about metrics: one table, used to check samples, to fill charts and to judge forecasts."""
+"""The table of metrics: used to check samples, to scale charts and to judge forecasts."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 SENSOR_OVERSHOOT_PCT = 110.0
-"""Real sensors report a percentage a little above 100; up to here it is kept as 100, beyond it is refused."""
+"""Real sensors report percentages slightly above 100; up to here they are stored as 100, beyond they are refused."""
 
 LARGEST_MEASUREMENT = 1e12
-"""The upper end of every metric that has none by nature: what lies beyond is a sender's fault, and one such value in an
-encoder would make a network's arithmetic overflow.
+"""Upper end of every metric without a natural one. Larger values are a sender's fault, and one of them in an encoder
+would overflow a network's arithmetic.
 """
 
 STATUSES = (
@@ -41,7 +41,7 @@ DEFAULT_PROFILE = "Generic"
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric of the fleet. Values outside [low, high] cannot be true; `accepted_high` is where refusing begins."""
+    """One metric of the fleet. Values outside [low, high] are impossible; beyond `accepted_high` they are refused."""
 
     name: str
     unit: str
@@ -50,7 +50,7 @@ class Metric:
 
     @property
     def is_open_ended(self) -> bool:
-        """Whether `high` is only the end of what is accepted, and says nothing of what is much for this metric."""
+        """True if `high` is only the limit of acceptance and does not mark a high load."""
         return self.high == LARGEST_MEASUREMENT
 
     @property

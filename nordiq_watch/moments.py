@@ -1,4 +1,4 @@
-"""Moments as people and programs write them: ISO 8601, the end of a day and leap seconds included."""
+"""Parses and writes times in ISO 8601, including 24:00:00 and leap seconds."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _LEAP_SECOND = re.compile(rf"(?P<minute>[\dW-]{{7,10}}[^\d:]\d\d:?\d\d:?)60(?P<r
 
 
 def parse_moment(text: str) -> float:
-    """Unix seconds. A moment without a zone is UTC.
+    """Unix seconds. A time without a zone is UTC.
 
-    24:00:00 is the midnight at the end of that day, and a leap second, 23:59:60 in UTC, is the second after it, as in
-    Unix time. ValueError for what is not ISO 8601.
+    24:00:00 is the midnight at the end of that day; a leap second, 23:59:60 in UTC, is the second after it, as in Unix
+    time. Raises ValueError for anything but ISO 8601.
     """
     try:
         return _seconds_of(text)
@@ -34,3 +34,8 @@ def parse_moment(text: str) -> float:
 def _seconds_of(text: str) -> float:
     moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def write_moment(moment: float) -> str:
+    """Unix seconds as ISO 8601 to the second, in UTC."""
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")

@@ -1,7 +1,7 @@
-"""One rule for the names of servers, wherever they come from: the feed, collectors, datasets, URLs.
+"""One rule for server names from all sources: the feed, collectors, datasets, URLs.
 
-Names that look alike are one name: they are in Unicode's normal form C, without blanks at their ends. What cannot be
-seen is in none. Upper and lower case stay different.
+Names that look alike are one name: they are in Unicode's normal form C, without surrounding blanks, and contain no
+invisible characters. Upper and lower case differ.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ RESERVED = {
 _SHOWN = 40
 _BLANKS = "".join(filter(str.isspace, map(chr, range(0x10000)))) + "\N{ZERO WIDTH NO-BREAK SPACE}"
 _MOST_COMPOSED = 4
-"""Characters that the normal form makes one of, at most."""
+"""Largest number of characters that the normal form merges into one."""
 _MOST_MARKS = 30
 """As in Unicode's Stream-Safe Text Format, https://unicode.org/reports/tr15/#Stream_Safe_Text_Format."""
 _PLAIN = re.compile(r"[!-~]+")
@@ -28,14 +28,14 @@ _INVISIBLE_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _INVISIBLE_LETTERS = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
-"""Fillers, variation selectors and the blank of Braille: letters and marks by category, and nothing to be seen."""
+"""Fillers, variation selectors and the Braille blank: letters and marks by category, but invisible."""
 
 
 def tidy_name(text: str) -> str:
-    """The name that `text` stands for. What is wrong with it, `find_fault` says.
+    """The normalised name for `text`; `find_fault` says whether it is valid.
 
-    One that is too long or has too many marks on a letter is left as it is: the time for the normal form grows with
-    the square of a run of marks.
+    A name that is too long, or has too many marks on a letter, is returned unchanged: normalising takes quadratic time
+    in a run of marks.
     """
     if _PLAIN.fullmatch(text):
         return text
@@ -46,7 +46,7 @@ def tidy_name(text: str) -> str:
 
 
 def find_fault(name: str) -> str | None:
-    """Why a tidy name is none that a server may have, to be read after "server_name"; None for a good one."""
+    """Why a tidy name is invalid, worded to follow "server_name"; None for a valid one."""
     if len(name) > MAX_NAME_LENGTH:
         return f"has {len(name)} characters; must have at most {MAX_NAME_LENGTH}"
     must = _find_rule(name)
@@ -55,7 +55,7 @@ def find_fault(name: str) -> str | None:
 
 
 def _find_rule(name: str) -> str | None:
-    """The rule that a name breaks."""
+    """The rule that the name breaks."""
     if not name:
         return "must be a text that is not empty"
     if name in RESERVED:
@@ -80,7 +80,7 @@ def _longest_run_of_marks(text: str) -> int:
 
 
 def find_invisible(text: str) -> str | None:
-    """The first control, format or other character that nobody sees, such as `U+202E`; None without any."""
+    """The first control, format or other invisible character, such as `U+202E`; None if there is none."""
     if text.isascii() and text.isprintable():
         return None
     for character in text:

@@ -1,7 +1,7 @@
-"""What can fail by itself: every worker and every store of the daemon, with its state.
+"""The parts of the daemon that can fail independently: every worker and every store, with its state.
 
-/status lists the parts, /metrics has a gauge for each, the log says once that one fails and once that it works again.
-`EFFECTS` names them all: a part that is not in that table cannot be registered.
+/status lists the parts, /metrics has a gauge for each, the log reports once that a part fails and once that it works
+again. `EFFECTS` names them all: a part missing from that table cannot be registered.
 """
 
 from __future__ import annotations
@@ -14,23 +14,14 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+from nordiq_watch.api.enums import PartState
+
 log = logging.getLogger(__name__)
 
 _SAY_AGAIN_SECONDS, _NEW_REASONS = 60.0, 10
-"""A failing part is logged again for each of so many new reasons; for one that comes back, no more often than this."""
+"""A failing part is logged again for this many new reasons; a recurring reason at most this often."""
 
 _SAY_DROPS_SECONDS = 600.0
-
-
-class PartState(StrEnum):
-    """ok: it works. failing: its last attempt failed, and it tries again by itself. stuck: its loop has not come round
-    for too long. ended: its thread is over, although nothing stopped it.
-    """
-
-    OK = "ok"
-    FAILING = "failing"
-    STUCK = "stuck"
-    ENDED = "ended"
 
 
 class PartKind(StrEnum):
@@ -67,7 +58,7 @@ EFFECTS: Mapping[PartKind, Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class PartStatus:
-    """One part at one moment. reason: None while it is ok. since: when it came into this state, in Unix time."""
+    """A part at one moment. reason: None while it is ok. since: start of this state, in Unix time."""
 
     name: str
     kind: PartKind
@@ -82,9 +73,9 @@ class PartStatus:
 
 
 class Part:
-    """One part's state, for those that notice that it fails or works. Every method may be called from any thread.
+    """One part's state, reported by the code that notices failure or success. Thread-safe.
 
-    dropped: events that it could not keep.
+    dropped: number of events it could not keep.
     """
 
     def __init__(
@@ -119,11 +110,11 @@ class Part:
         return self._status.works
 
     def describe(self, reason: str | Exception) -> str:
-        """One line for clients: that it does not work, why, and what that costs."""
+        """One line for clients: that it does not work, why, and the consequence."""
         return f"The {self.name} does not work: {self._without_directories(str(reason))} ({self._status.effect})"
 
     def fail(self, reason: str | Exception, *, state: PartState = PartState.FAILING) -> None:
-        """It does not work. Logged once, and again when the reason is another one; /status shows no directories."""
+        """Marks it as failing. Logged once, and again for another reason; /status shows no directories."""
         text = str(reason)
         with self._lock:
             news = self._enter(state, self._without_directories(text))
@@ -137,7 +128,7 @@ class Part:
             log.error("the %s does not work: %s (%s)", self.name, text, self._status.effect)
 
     def recover(self) -> None:
-        """It works. Logged if it did not."""
+        """Marks it as working. Logged if it was not."""
         if self._status.works:
             return  # without the lock: this is called after every success
         with self._lock:
@@ -148,9 +139,9 @@ class Part:
             log.info("the %s works again, after %.0f s", self.name, seconds)
 
     def drop(self, count: int = 1, *, said: bool = False) -> None:
-        """So many events are lost, because this part is too slow or does not work. Counted, and logged now and then.
+        """Counts events lost because this part is too slow or does not work; logged now and then.
 
-        said: the log has a line of its own about it.
+        said: the loss is already logged elsewhere.
         """
         now = self._timer()
         with self._lock:
@@ -162,7 +153,7 @@ class Part:
             log.error("the %s is too slow or does not work: what waits longest for it is dropped", self.name)
 
     def _enter(self, state: PartState, reason: str | None) -> bool:
-        """Whether that is news."""
+        """Enters the state; returns whether it is new."""
         known = self._status
         if (known.state, known.reason) == (state, reason):
             return False
@@ -173,14 +164,14 @@ class Part:
         return True
 
     def _without_directories(self, text: str) -> str:
-        """/status may be public, and where things are on this machine is not its readers' concern."""
+        """/status may be public, and its readers need not know where things are on this machine."""
         for directory in self._hidden:
             text = text.replace(f"{directory}/", "").replace(str(directory), directory.name)
         return text
 
 
 class Parts:
-    """The registry: a part is in it from its first `of`. hidden: directories that no reason shows. clock: Unix time."""
+    """The registry: a part joins it with its first `of`. hidden: directories that no reason shows. clock: Unix time."""
 
     def __init__(
         self,

@@ -6,11 +6,14 @@ makes it from a trained network. Names follow pytorch-forecasting, whose `Tempor
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
 FORMAT_VERSION = 1
+EXTRAS_FORMAT_VERSION = 2
+"""Of a model with `extras`: a program that knows version 1 alone refuses it instead of serving its network only."""
 MODEL_TYPE = "TemporalFusionTransformer"
 
 PositiveInt = Annotated[int, Meta(ge=1)]
@@ -66,6 +69,13 @@ class TargetNormalizer(Struct, frozen=True, kw_only=True):
     missing: CenterScale | None = None
 
 
+class FleetCalendar(Struct, frozen=True, kw_only=True):
+    """The days of the people whose load this is: their time zone, an IANA name, and their holidays in it."""
+
+    zone: str = "UTC"
+    holidays: tuple[date, ...] = ()
+
+
 class NetworkSpec(Struct, frozen=True, kw_only=True):
     """The hyperparameters that fix every tensor's name and shape, as pytorch-forecasting names them."""
 
@@ -89,11 +99,25 @@ class NetworkSpec(Struct, frozen=True, kw_only=True):
     causal_attention: bool = True
 
 
+class Extras(Struct, frozen=True, kw_only=True):
+    """What forecasts beside the network: the further members of a blend and its calibration (`network.terms.blend`).
+
+    members: names of the further members, in the order of the blend's rows after the network's. slots: how many of the
+    encoder's newest slots they read. calibrated: whether the file holds a table of calibration factors.
+    """
+
+    file: Literal["extras.safetensors"] = "extras.safetensors"
+    members: tuple[str, ...] = ()
+    slots: PositiveInt
+    calibrated: bool = False
+
+
 class ModelSpec(Struct, frozen=True, kw_only=True):
     """A model directory's `config.json`, whole.
 
     metrics: what the model reads, in the order of `targets` first. server_name and profile, status and the calendar
-    (see `network.calendar`) are inputs too where the network's lists name them.
+    (see `network.calendar`) are inputs too where the network's lists name them. calendar: what the calendar inputs are
+    computed with. format_version: EXTRAS_FORMAT_VERSION with extras, FORMAT_VERSION without.
     """
 
     format_version: int
@@ -112,6 +136,8 @@ class ModelSpec(Struct, frozen=True, kw_only=True):
     real_scalers: dict[str, RealScaler] = {}
     target_normalizers: dict[str, TargetNormalizer]
     fill_values: dict[str, float] = {}
+    calendar: FleetCalendar = FleetCalendar()
+    extras: Extras | None = None
     training_config: dict[str, Any] = {}
 
 
@@ -124,6 +150,35 @@ class ServerMapping(Struct, frozen=True, kw_only=True):
     total_servers: int
 
 
+class TargetErrors(Struct, frozen=True, kw_only=True):
+    """One target's mean absolute errors over windows and steps, in the metric's unit; None where there is none.
+
+    model: of the version's p50; last_value: of the value before the window; newest: of the newest version's p50.
+    """
+
+    model: float | None
+    last_value: float | None
+    newest: float | None = None
+
+
+class Comparison(Struct, frozen=True, kw_only=True):
+    """A version beside last value and beside the newest version of its time, on the same validation windows.
+
+    beside_last_value and beside_newest: the version's error relative to theirs, the mean over the targets
+    (`training.gate.relative_error`); below 1 is better, None where nothing can be compared. passed: whether it is good
+    enough to be dropped; one that is not was dropped with --drop-anyway. newest: the name of that version, None where
+    there was none; newest_skipped: why it was not compared.
+    """
+
+    windows: int
+    beside_last_value: float | None
+    passed: bool
+    newest: str | None = None
+    beside_newest: float | None = None
+    newest_skipped: str | None = None
+    targets: dict[str, TargetErrors] = {}
+
+
 class TrainingInfo(Struct, frozen=True, kw_only=True):
     """`training_info.json`, optional: how the model came to be, and the SHA-256 of each of its files."""
 
@@ -131,4 +186,5 @@ class TrainingInfo(Struct, frozen=True, kw_only=True):
     training_time: float | None = None
     servers_trained: int | None = None
     validation: dict[str, Any] = {}
+    comparison: Comparison | None = None
     sha256: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""YAML as settings are written: safe, and without what no setting means."""
+"""Safe YAML for settings, without constructs that are never meant."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import yaml
 
 
 def load_yaml(text: str) -> Any:
-    """What the text says. ValueError, in one line, if it cannot be read or says what `_Loader` refuses."""
+    """The parsed text. Raises ValueError, in one line, if it cannot be parsed or `_Loader` refuses it."""
     try:
         return yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # dates that no calendar has; thousands of brackets
@@ -17,8 +17,8 @@ def load_yaml(text: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses what YAML allows and no setting means: a key twice, whose first value would be lost without a word, a
-    number without end, a character that no path and no name can hold.
+    """Refuses what YAML allows but no setting means: a duplicate key, whose first value would be lost silently; an
+    infinite number; a character that no path and no name can hold.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

@@ -1,7 +1,7 @@
-"""The loop of every thread that works for as long as the daemon runs: round after round, until it is stopped.
+"""The loop of every long-lived thread: round after round, until it is stopped.
 
-An exception that nothing foresaw ends the round, never the thread: it is logged with its traceback, the worker's part
-fails, and the next round follows after a pause that grows. A round that goes well ends that.
+An unforeseen exception ends the round, never the thread: it is logged with its traceback, the worker's part fails, and
+the next round follows after a growing pause. A successful round ends that state.
 """
 
 from __future__ import annotations
@@ -11,23 +11,26 @@ import threading
 import time
 from collections.abc import Callable
 
-from nordiq_watch.parts import Part, Parts, PartState
+from nordiq_watch.api.enums import PartState
+from nordiq_watch.backoff import Backoff
+from nordiq_watch.parts import Part, Parts
 
 log = logging.getLogger(__name__)
 
 ROUND_SECONDS = 30.0
-"""Every loop comes round at least this often, to show that it is not stuck."""
+"""Every loop has a round at least this often, to show that it is not stuck."""
 
 LONGEST_PAUSE_OF_REQUIRED = 5.0
-"""Seconds between two attempts of a worker without which there are no forecasts."""
+"""Longest pause, in seconds, between attempts of a worker that forecasts depend on."""
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 60.0
 
 
 class Worker:
-    """A subclass has `round`, and may have `finish`. One thread calls `run`; `wake`, `stop` and `look` are for any.
+    """Subclasses implement `round` and may implement `finish`. One thread calls `run`; `wake`, `stop` and `look` are
+    for any thread.
 
-    longest_pause_seconds: between two attempts while each round fails.
+    longest_pause_seconds: between two attempts while rounds fail.
     """
 
     def __init__(
@@ -38,11 +41,10 @@ class Worker:
         pulse: Callable[[], float] = time.monotonic,
     ) -> None:
         self.part = Parts().of(part) if isinstance(part, str) else part
-        self._longest_pause_seconds = longest_pause_seconds
+        self._failures = Backoff(first_seconds=_FIRST_PAUSE_SECONDS, longest_seconds=longest_pause_seconds)
         self._pulse = pulse
         self._woken = threading.Event()
         self._stopped = threading.Event()
-        self._failure_pause = 0.0
         self._beaten_at: float | None = None
 
     @property
@@ -50,27 +52,27 @@ class Worker:
         return self._stopped.is_set()
 
     def round(self) -> float | None:
-        """What there is to do now. Returns after how many seconds to call it again; None: when it is woken."""
+        """Does the pending work. Returns the seconds until the next call, or None to wait for `wake`."""
         raise NotImplementedError
 
     def finish(self) -> None:
-        """What is left to do once it was stopped."""
+        """Does the remaining work after `stop`."""
 
     def run(self) -> None:
-        """Works until `stop`."""
+        """Runs rounds until `stop`."""
         while not self.stopping:
             self._beat()
-            self._woken.clear()
             rest = self._attempt(self.round)
-            if self._failure_pause:
-                self._stopped.wait(self._failure_pause)
+            if self._failures.pause_seconds:
+                self._stopped.wait(self._failures.pause_seconds)
             elif rest != 0.0:
                 self._woken.wait(ROUND_SECONDS if rest is None else min(rest, ROUND_SECONDS))
+            self._woken.clear()  # before `stopping` is read, so that a `stop` in between ends the next wait at once
         self._attempt(self.finish)
         self._beaten_at = None
 
     def wake(self) -> None:
-        """There is something to do."""
+        """Triggers a round."""
         self._woken.set()
 
     def stop(self) -> None:
@@ -79,9 +81,9 @@ class Worker:
         self._woken.set()
 
     def look(self, stuck_seconds: float, *, alive: bool = True) -> str | None:
-        """What is wrong with the thread, and tells its part so; None if its loop comes round.
+        """Describes what is wrong with the thread and reports it to its part; None if rounds take place.
 
-        stuck_seconds: how long one round may take. alive: whether the thread runs.
+        stuck_seconds: longest time for one round. alive: whether the thread is running.
         """
         beaten_at = self._beaten_at
         if not alive and not self.stopping:
@@ -108,13 +110,12 @@ class Worker:
         try:
             rest = work()
         except Exception as error:  # the top of the thread: it must go on
-            if not self._failure_pause:
+            if not self._failures.pause_seconds:
                 log.exception("the worker %s failed; it goes on", self.part.name)
-            longer = max(_FIRST_PAUSE_SECONDS, 2 * self._failure_pause)
-            self._failure_pause = min(longer, self._longest_pause_seconds)
+            self._failures.fail()
             self.part.fail(f"internal: {type(error).__name__}, the log has the rest")
             return None
-        if self._failure_pause:
-            self._failure_pause = 0.0
+        if self._failures.pause_seconds:
+            self._failures.reset()
             self.part.recover()
         return rest

@@ -1,14 +1,13 @@
 """For all tests: Hypothesis without deadlines (no test judges speed) and, in CI, with the same examples every time.
 
-With EAGER_SWITCHING in the environment (`make test-threads`) Python changes threads as often as it can, here and in
-every process that a test starts: races that are rare at the usual 5 ms become likely.
+Tests may run in several processes at once (`make test` has one per core), so each has one thread for its networks.
 """
 
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; processes that tests start inherit it
 
 import pytest
 from hypothesis import settings
@@ -17,18 +16,19 @@ settings.register_profile("anywhere", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "anywhere")
 
-pytest_plugins = ["support.skips"]
+pytest_plugins = ["support.loggers", "support.skips", "support.switching"]
 
 _THREAD_MODULES = {"threading", "ThreadPoolExecutor"}
 
-if os.environ.get("EAGER_SWITCHING"):
-    sys.setswitchinterval(1e-6)
-    eager = Path(__file__).parent / "support" / "eager"  # its sitecustomize does the same in other processes
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(eager), os.environ.get("PYTHONPATH"))))
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks every test as `threads` whose file makes threads of its own; with pytest-xdist, slow files come first.
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks every test as `threads` whose file makes threads of its own."""
+    What takes long begins early, and quick files even out what the processes have left at the end.
+    """
     for item in items:
         if isinstance(item, pytest.Function) and _THREAD_MODULES & vars(item.module).keys():
             item.add_marker("threads")
+    if hasattr(config, "workerinput"):
+        slow_files = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow_files)  # stable: the order within a file stays

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -15,28 +16,38 @@ LEVELS = (
         "errors",
         "records",
         "metrics",
+        "portions",
         "quantiles",
+        "last_values",
         "spec",
         "strict_yaml",
         "conversion",
         "names",
         "moments",
+        "zones",
         "atomic_file",
         "api",
     },
-    {"events", "config", "allowance", "parts", "json_lists"},
+    {"events", "config", "log_throttle", "backoff", "parts", "json_lists", "json_rows"},
     {"mailbox", "worker"},
-    {"artifact", "network", "storage", "feeders"},
+    {"artifact", "network", "storage", "security"},
     {"live"},
-    {"reload", "forecast", "quality", "training"},
-    {"web", "host", "client"},
-    {"daemon", "cli", "__main__"},
+    {"ingest", "reload", "quality", "training"},
+    {"forecast", "evaluation"},
+    {"alerting"},
+    {"explain"},
+    {"web", "host", "client", "offline"},
+    {"daemon", "settings_reload", "cli", "__main__"},
 )
 FOUNDATION = LEVELS[0]  # plain values: these may use each other
 TOP = LEVELS[-1]  # the composition roots start each other
 TORCH_LIVES_IN = {"network", "training"}
-ONLY_TESTS_IMPORT = {"captum", "matplotlib"}
+ONLY_TESTS_IMPORT = {"captum"}
+DRAWS = Path("evaluation/picture.py")  # the only module that imports matplotlib, when it is asked for a picture
 ONLY_TRAINING_IMPORTS = {"pandas", "lightning", "pytorch_forecasting", "sklearn", "pyarrow"}
+READS_ARROW = {Path("ingest/formats/arrow.py"), Path("client/frames.py")}  # which import pyarrow when it is needed
+WRITES_TABLES = Path("web/arrow_tables.py")  # imports pyarrow, and is imported when a table is asked for
+TAKES_DATAFRAMES = {"pandas", "pyarrow"}  # of these, what `offline` may import
 
 
 def part_of(path: Path) -> str:
@@ -57,6 +68,13 @@ def imports_of(path: Path) -> set[str]:
             assert node.level == 0, f"{path}: relative import"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
+
+
+def imports_at_the_top(path: Path) -> set[str]:
+    """Dotted names of the modules that are imported together with this one."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    names = {alias.name for node in body if isinstance(node, ast.Import) for alias in node.names}
+    return names | {node.module or "" for node in body if isinstance(node, ast.ImportFrom)}
 
 
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "__init__.py"]
@@ -84,8 +102,22 @@ def test_heavy_packages_stay_where_they_belong(path: Path) -> None:
     own = part_of(path)
     packages = {name.split(".")[0] for name in imports_of(path)}
     assert "torch" not in packages or own in TORCH_LIVES_IN
-    assert not packages & ONLY_TRAINING_IMPORTS or own == "training"
+    excepted = TAKES_DATAFRAMES if own == "offline" else set()
+    if path.relative_to(PACKAGE) in READS_ARROW:
+        assert not any(name.partition(".")[0] == "pyarrow" for name in imports_at_the_top(path))
+        excepted = {"pyarrow"}
+    if path.relative_to(PACKAGE) == WRITES_TABLES:
+        excepted = {"pyarrow"}
+    assert not packages & (ONLY_TRAINING_IMPORTS - excepted) or own == "training"
     assert not packages & ONLY_TESTS_IMPORT
+    assert "matplotlib" not in packages or path.relative_to(PACKAGE) == DRAWS
+
+
+def test_the_levels_are_those_of_the_documentation() -> None:
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| ((?:`\w+` ?)+)\|", page, flags=re.MULTILINE)
+    documented = {int(level): set(re.findall(r"`(\w+)`", parts)) for level, parts in rows}
+    assert documented == {level: parts - {"__main__"} for level, parts in enumerate(LEVELS, start=1)}
 
 
 def test_every_part_has_a_level() -> None:
@@ -102,7 +134,7 @@ def test_each_test_folder_mirrors_a_part() -> None:
 
 BUILDS_TYPES = {
     "conversion.py": "builds the description at import, before it hands out the function that converts",
-    "forecast/rows.py": "types made at run time: built before the plan that holds their decoder is published",
+    "ingest/rows.py": "types made at run time: built before the plan that holds their decoder is published",
 }
 """Files that may call msgspec with a type outside of module level, and why no second thread can meet half a type."""
 

@@ -16,14 +16,16 @@ def path(tmp_path: Path) -> Path:
 def test_a_file_is_replaced_with_its_mode_and_nothing_is_left_beside(path: Path) -> None:
     replace_file(path, b"one", mode=0o640)
     replace_file(path, b"two", mode=0o600)
-    assert path.read_bytes() == b"two" and path.stat().st_mode & 0o777 == 0o600
+    assert path.read_bytes() == b"two"
+    assert path.stat().st_mode & 0o777 == 0o600
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_what_a_killed_process_left_is_in_nobody_s_way(path: Path) -> None:
     path.with_name(".file.partial").write_bytes(b"half")
     replace_file(path, b"one")
-    assert path.read_bytes() == b"one" and list(path.parent.iterdir()) == [path]
+    assert path.read_bytes() == b"one"
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_link_is_replaced_and_what_it_led_to_is_left_alone(path: Path, tmp_path: Path) -> None:
@@ -31,7 +33,8 @@ def test_a_link_is_replaced_and_what_it_led_to_is_left_alone(path: Path, tmp_pat
     path.symlink_to("elsewhere")
     path.with_name(".file.partial").symlink_to("elsewhere")
     replace_file(path, b"one")
-    assert not path.is_symlink() and (tmp_path / "elsewhere").read_bytes() == b"kept"
+    assert not path.is_symlink()
+    assert (tmp_path / "elsewhere").read_bytes() == b"kept"
 
 
 def test_a_write_that_fails_leaves_the_file_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +46,8 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(path: Path, monkeypatch: p
     monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(OSError, match="No space"):
         replace_file(path, b"two")
-    assert path.read_bytes() == b"one" and list(path.parent.iterdir()) == [path]
+    assert path.read_bytes() == b"one"
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_file_that_is_there_is_not_created(path: Path) -> None:
@@ -71,5 +75,5 @@ def test_directories_are_made_as_far_as_they_are_missing(tmp_path: Path) -> None
     (tmp_path / "file").touch()
     with pytest.raises(FileExistsError):
         make_directories(tmp_path / "file")
-    with pytest.raises(OSError):
+    with pytest.raises(NotADirectoryError):
         make_directories(tmp_path / "file/below")

@@ -45,6 +45,13 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors_of(place), target
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=name_of)
+def test_every_file_of_the_repository_that_is_named_is_there(page: Path) -> None:
+    named = re.findall(r"`((?:tests|benchmarks|docs|nordiq_watch|systemd|examples)/[\w./-]+)`", page.read_text())
+    made = re.compile(r"benchmarks/results/")  # by running them
+    assert [path for path in named if not made.match(path) and not (REPOSITORY / path).exists()] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_command_can_be_typed(page: Path) -> None:
     parser, _ = build_parser()
@@ -73,6 +80,7 @@ def test_every_warning_in_the_log_is_explained() -> None:
     assert [line for line in lines if line not in explained] == []
 
 
+@pytest.mark.slow
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     if importlib.util.find_spec("mkdocs") is None:
         pytest.skip("mkdocs is not installed")

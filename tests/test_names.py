@@ -40,7 +40,8 @@ def test_names_that_look_alike_are_one_name() -> None:
 )
 def test_what_no_server_may_be_called(name: str, said: str) -> None:
     fault = find_fault(name)
-    assert fault is not None and said in fault
+    assert fault is not None
+    assert said in fault
     fault.encode()  # it can be sent, whatever was in the name
     assert "\n" not in fault
 
@@ -57,7 +58,9 @@ def test_a_tidy_name_stays_as_it_is(text: str) -> None:
     assert tidy_name(name) == name
     assert name == unicodedata.normalize("NFC", name)
     if find_fault(name) is None:
-        assert name and not name[0].isspace() and not name[-1].isspace()
+        assert name
+        assert not name[0].isspace()
+        assert not name[-1].isspace()
         assert not {unicodedata.category(character) for character in name} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
         assert find_invisible(name) is None
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nordiq_watch.parts import EFFECTS, PartKind, Parts, PartState
+from nordiq_watch.api.enums import PartState
+from nordiq_watch.parts import EFFECTS, PartKind, Parts
 
 
 @dataclass

@@ -10,7 +10,8 @@ import pytest
 from support.daemon import wait_until
 from support.trouble import Clock
 
-from nordiq_watch.parts import PartState
+from nordiq_watch.api.enums import PartState
+from nordiq_watch.backoff import Backoff
 from nordiq_watch.worker import Worker
 
 
@@ -69,16 +70,30 @@ def test_a_failed_round_is_told_once_and_the_next_good_one_ends_it(caplog: pytes
         wait_until(lambda: worker.part.works, what="the part to work again")
     assert worker.count == 4
     assert caplog.text.count("the worker quality failed; it goes on") == 1
-    assert caplog.text.count("Traceback") == 1 and "nobody foresaw this" in caplog.text
+    assert caplog.text.count("Traceback") == 1
+    assert "nobody foresaw this" in caplog.text
     assert caplog.text.count("the quality does not work: internal: KeyError") == 1
 
 
 def test_it_stops_at_once_while_it_pauses_after_a_failure() -> None:
     worker = Scripted(broken)
-    worker._longest_pause_seconds = 3600
+    worker._failures = Backoff(first_seconds=3600, longest_seconds=3600)
     with running(worker):
         wait_until(lambda: worker.count == 1, what="the first round")
     assert worker.finished == 1
+
+
+def test_a_stop_between_the_look_at_it_and_the_round_is_not_lost() -> None:
+    """The loop reads the time just after it saw that it may go on: here it is stopped at that very moment."""
+
+    def stop_and_read_clock() -> float:
+        worker.stop()
+        return 1.0
+
+    worker = Scripted(nothing, pulse=stop_and_read_clock)
+    with running(worker):
+        pass
+    assert (worker.count, worker.finished) == (1, 1)
 
 
 def test_what_is_left_at_the_end_may_fail_without_ending_the_thread_wildly(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,64 +7,133 @@ and the client the answers. A test fails for a route that is not in the table.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from nordiq_watch.api import quality, queries
+from nordiq_watch.api import (
+    alerts,
+    console,
+    explanations,
+    feed,
+    historical,
+    models,
+    predictions,
+    quality,
+    queries,
+    reloads,
+    servers,
+    status,
+)
 from nordiq_watch.api.endpoint import Body, Endpoint
-from nordiq_watch.api.enums import Media, Role
+from nordiq_watch.api.enums import TABLES, Media, Role
+from nordiq_watch.api.failure import Failure, OrderFailure
 from nordiq_watch.api.requests import ReloadRequest
 
-_FEED = Body(schema={"$ref": "#/components/schemas/Feed"})
+_FEED = Body(also=(Media.ARROW,), schema={"$ref": "#/components/schemas/Feed"})
 _WRITE_REQUEST = Body(
     Media.PROTOBUF,
     schema={"type": "string", "format": "binary", "description": "prometheus.WriteRequest, packed with snappy"},
 )
 _TELEGRAF = Body(schema={"type": "object", "description": "What Telegraf's outputs.http sends with data_format = json"})
+_NOT_LOADED = {202: reloads.Accepted, 404: reloads.NotLoaded, 422: reloads.NotLoaded}
 _EXPORT = (Media.JSON, Media.CSV)
 
 _API = (
-    Endpoint(name="GET /health"),
-    Endpoint(name="GET /ready"),
-    Endpoint(name="GET /status"),
+    Endpoint(name="GET /health", answer=status.Health),
+    Endpoint(name="GET /ready", answer=status.Ready, others={503: (status.NotReady, Failure)}),
+    Endpoint(name="GET /status", answer=status.Status),
     Endpoint(name="GET /metrics", query=None, media=(Media.TEXT,)),
     Endpoint(name="GET /openapi.json"),
-    Endpoint(name="POST /feed/data", role=Role.FEED, body=_FEED, audited=False),
-    Endpoint(name="POST /feed/prometheus", role=Role.FEED, body=_WRITE_REQUEST, audited=False),
-    Endpoint(name="POST /feed/telegraf", role=Role.FEED, body=_TELEGRAF, audited=False),
-    Endpoint(name="GET /predictions/current"),
-    Endpoint(name="GET /predictions/<path:server>"),
-    Endpoint(name="GET /alerts/active"),
+    Endpoint(
+        name="POST /feed/data",
+        role=Role.FEED,
+        body=_FEED,
+        answer=feed.Fed,
+        others={422: feed.NothingTaken},
+        audited=False,
+    ),
+    Endpoint(
+        name="POST /feed/prometheus",
+        role=Role.FEED,
+        body=_WRITE_REQUEST,
+        answer=feed.Fed,
+        others={400: (feed.NothingTaken, Failure)},
+        audited=False,
+    ),
+    Endpoint(
+        name="POST /feed/telegraf",
+        role=Role.FEED,
+        body=_TELEGRAF,
+        answer=(feed.Fed, feed.NothingTaken, feed.Dropped),
+        audited=False,
+    ),
+    Endpoint(
+        name="GET /predictions/current",
+        query=queries.FleetQuery,
+        answer=(predictions.FleetForecast, predictions.FleetPart),
+        statuses=(406, 410),
+        media=(Media.JSON, *TABLES),
+    ),
+    Endpoint(name="GET /predictions/<path:server>", answer=predictions.FleetForecast),
+    Endpoint(name="GET /alerts/active", answer=alerts.ActiveAlerts),
     Endpoint(name="GET /drift/status", answer=quality.DriftStatus),
     Endpoint(name="GET /drift/report", answer=quality.DriftReport),
     Endpoint(name="GET /cascade/status", answer=quality.CascadeStatus),
     Endpoint(name="GET /cascade/health", answer=quality.CascadeHealth),
-    Endpoint(name="GET /explain/<path:server>", query=queries.ExplainQuery),
-    Endpoint(name="GET /admin/models"),
-    Endpoint(name="GET /admin/model-info"),
-    Endpoint(name="GET /admin/reloads", query=queries.ReloadsQuery),
-    Endpoint(name="GET /admin/reloads/<reload_id>"),
+    Endpoint(
+        name="GET /explain/<path:server>",
+        query=queries.ExplainQuery,
+        answer=(explanations.Explanation, explanations.Unexplained),
+    ),
+    Endpoint(name="GET /admin/models", answer=models.Models),
+    Endpoint(name="GET /admin/model-info", answer=(models.ModelInfo, models.NoModel)),
+    Endpoint(name="GET /admin/reloads", query=queries.ReloadsQuery, answer=reloads.Reloads),
+    Endpoint(name="GET /admin/reloads/<reload_id>", answer=reloads.Reload),
     Endpoint(name="GET /admin/accuracy", answer=quality.Accuracy),
     Endpoint(
         name="POST /admin/reload-model",
         role=Role.ADMIN,
         query=queries.ReloadQuery,
         body=Body(kind=ReloadRequest, required=False),
-        statuses=(202, 404),
+        answer=(reloads.Loaded, reloads.Unchanged),
+        others=_NOT_LOADED,
+        failure=OrderFailure,
     ),
-    Endpoint(name="POST /admin/rollback", role=Role.ADMIN, query=queries.WaitQuery, statuses=(202, 404)),
-    Endpoint(name="POST /admin/unpin", role=Role.ADMIN, query=queries.WaitQuery, statuses=(202,)),
-    Endpoint(name="DELETE /servers/<path:server>", role=Role.ADMIN),
-    Endpoint(name="GET /historical/summary", query=queries.PastQuery),
-    Endpoint(name="GET /historical/alerts", query=queries.PastQuery),
-    Endpoint(name="GET /historical/environment", query=queries.PastQuery),
-    Endpoint(name="GET /historical/server/<path:server>", query=queries.PastQuery),
-    Endpoint(name="GET /historical/export/alerts", query=queries.ExportQuery, media=_EXPORT),
-    Endpoint(name="GET /historical/export/environment", query=queries.ExportQuery, media=_EXPORT),
+    Endpoint(
+        name="POST /admin/rollback",
+        role=Role.ADMIN,
+        query=queries.WaitQuery,
+        answer=reloads.Loaded,
+        others=_NOT_LOADED,
+        failure=OrderFailure,
+    ),
+    Endpoint(
+        name="POST /admin/unpin",
+        role=Role.ADMIN,
+        query=queries.WaitQuery,
+        answer=reloads.Unpinned,
+        others={202: reloads.Accepted, 422: reloads.NotLoaded},
+        failure=OrderFailure,
+    ),
+    Endpoint(name="DELETE /servers/<path:server>", role=Role.ADMIN, answer=servers.Forgotten),
+    Endpoint(name="GET /historical/summary", query=queries.PastQuery, answer=historical.PastSummary),
+    Endpoint(name="GET /historical/alerts", query=queries.PastQuery, answer=historical.PastAlerts),
+    Endpoint(name="GET /historical/environment", query=queries.PastQuery, answer=historical.PastEnvironment),
+    Endpoint(name="GET /historical/server/<path:server>", query=queries.PastQuery, answer=historical.ServerPast),
+    Endpoint(name="GET /historical/export/alerts", query=queries.ExportQuery, answer=historical.Export, media=_EXPORT),
+    Endpoint(
+        name="GET /historical/export/environment", query=queries.ExportQuery, answer=historical.Export, media=_EXPORT
+    ),
 )
 
 
-def _page(name: str, *, role: Role = Role.READ, media: Media = Media.HTML) -> Endpoint:
+def _page(name: str, *, media: Media = Media.HTML) -> Endpoint:
     """A route of the console: not part of the API, and free in its parameters."""
-    return Endpoint(name=name, role=role, query=None, media=(media,), documented=False)
+    return Endpoint(name=name, query=None, media=(media,), documented=False)
+
+
+def _view(name: str, answer: Any, *, role: Role = Role.READ) -> Endpoint:
+    """What the console's scripts ask for."""
+    return Endpoint(name=name, role=role, answer=answer, query=None, documented=False)
 
 
 _CONSOLE = (
@@ -72,10 +141,10 @@ _CONSOLE = (
     _page("GET /servers/<path:server>"),
     _page("GET /models"),
     _page("GET /system"),
-    _page("GET /view/fleet", media=Media.JSON),
-    _page("GET /view/servers/<path:server>", media=Media.JSON),
-    _page("GET /view/system", media=Media.JSON),
-    _page("GET /view/log", role=Role.ADMIN, media=Media.JSON),  # the log names files of this host
+    _view("GET /view/fleet", (console.FleetView, console.NoFleetView)),
+    _view("GET /view/servers/<path:server>", (console.ServerView, console.UnknownServer)),
+    _view("GET /view/system", console.SystemView),
+    _view("GET /view/log", console.LogView, role=Role.ADMIN),  # the log names files of this host
     _page("GET /charts/<version>.js", media=Media.SCRIPT),
     _page("GET /console/<path:filename>"),
     _page("GET /sign-in"),

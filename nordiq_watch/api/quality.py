@@ -17,14 +17,27 @@ class Baseline(Struct, frozen=True):
     pinball: float
 
 
+class AdaptiveBand(Struct, frozen=True):
+    """How wide a band is now. factor: on the model's own half width. coverage: share of points inside p10 to p90 as
+    served, in about the past day; null until forecasts with an adaptive band came due.
+    """
+
+    factor: float
+    coverage: float | None
+
+
 class HorizonAccuracy(Struct, frozen=True):
-    """One metric at one horizon. mae and pinball in the metric's unit; coverage: share of points inside p10 to p90."""
+    """One metric at one horizon. mae and pinball in the metric's unit; coverage: share of points inside p10 to p90.
+
+    band: null for a version whose bands do not adapt.
+    """
 
     points: int
     mae: float
     pinball: float
     coverage: float
     last_value: Baseline
+    band: AdaptiveBand | None = None
 
 
 AccuracyByMetric = dict[str, dict[str, HorizonAccuracy]]

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from nordiq_watch.api.enums import ExportFormat, TimeRange
 
 MOST_RELOADS = 1000
+MOST_SERVERS_PER_PAGE = 10_000
 MOST_STEPS = 999_999
 
 
@@ -44,6 +45,20 @@ class ExportQuery(PastQuery, frozen=True, forbid_unknown_fields=True):
     """format: without it, the header Accept decides."""
 
     format: ExportFormat | None = None
+
+
+class FleetQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of the fleet; without any of these all of it. servers, profile, metrics, fields: one, or several with
+    commas between. min_risk: the lowest risk score. limit: servers per page; cursor: what the page before gave.
+    """
+
+    servers: str | None = None
+    profile: str | None = None
+    min_risk: Annotated[float, Meta(ge=0, le=100)] | None = None
+    metrics: str | None = None
+    fields: str | None = None
+    limit: Annotated[int, Meta(ge=1, le=MOST_SERVERS_PER_PAGE)] | None = None
+    cursor: str | None = None
 
 
 class ExplainQuery(Struct, frozen=True, forbid_unknown_fields=True):

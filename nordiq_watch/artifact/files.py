@@ -1,4 +1,4 @@
-"""Opening files of a model directory: regular files only, through no link, never more bytes than expected."""
+"""Opens files of a model directory: regular files only, never through links, never more bytes than expected."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ MAX_JSON_BYTES = 64 * 2**20
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Opens a regular file for reading. OSError for a link, a pipe, a device or a missing file; never blocks on one.
+    """Opens a regular file for reading. Raises OSError for a link, a pipe, a device or a missing file; never blocks on
+    one.
 
-    The directory that it is in may be no link either: a version could become one after it was seen.
+    The directory must not be a link either: a version could be replaced by one after it was seen.
     """
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:

@@ -8,8 +8,16 @@ from typing import TypeVar
 import msgspec
 
 from nordiq_watch.artifact.files import read_bounded
+from nordiq_watch.artifact.foreign import explain_json
 from nordiq_watch.artifact.layout import CONFIG_FILE, INFO_FILE, MAPPING_FILE
-from nordiq_watch.spec import FORMAT_VERSION, MODEL_TYPE, ModelSpec, ServerMapping, TrainingInfo
+from nordiq_watch.spec import (
+    EXTRAS_FORMAT_VERSION,
+    FORMAT_VERSION,
+    MODEL_TYPE,
+    ModelSpec,
+    ServerMapping,
+    TrainingInfo,
+)
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -19,7 +27,7 @@ class BrokenManifest(ValueError):
 
 
 class UnknownFormat(BrokenManifest):
-    """The directory is whole, but in a format that this version of the program does not read."""
+    """The directory may be whole, but not in a format that this version of the program reads: waiting does not help."""
 
 
 class _Format(msgspec.Struct):
@@ -46,13 +54,24 @@ def read_spec(directory: Path) -> ModelSpec:
 def decode_spec(content: bytes) -> ModelSpec:
     """The bytes of a config.json. The format is looked at first, so that a newer one is named as such."""
     header = _decode(_format_decoder, content, file_name=CONFIG_FILE)
-    if header.format_version != FORMAT_VERSION:
+    if header.format_version not in (FORMAT_VERSION, EXTRAS_FORMAT_VERSION):
         raise UnknownFormat(
-            f"{CONFIG_FILE} has format_version {header.format_version}, this version reads {FORMAT_VERSION}"
+            f"{CONFIG_FILE} has format_version {header.format_version}, this version reads {FORMAT_VERSION} and "
+            f"{EXTRAS_FORMAT_VERSION}"
         )
     if header.model_type != MODEL_TYPE:
         raise UnknownFormat(f"{CONFIG_FILE} has model_type {header.model_type!r}, this version serves {MODEL_TYPE!r}")
-    return _decode(_spec_decoder, content, file_name=CONFIG_FILE)
+    spec = _decode(_spec_decoder, content, file_name=CONFIG_FILE)
+    check_format(spec)
+    return spec
+
+
+def check_format(spec: ModelSpec) -> None:
+    """Raises BrokenManifest unless the format is that of a model with, or without, extras."""
+    expected = FORMAT_VERSION if spec.extras is None else EXTRAS_FORMAT_VERSION
+    if spec.format_version != expected:
+        kind = "without extras" if spec.extras is None else "with extras"
+        raise BrokenManifest(f"{CONFIG_FILE} has format_version {spec.format_version}, a model {kind} has {expected}")
 
 
 def read_mapping(directory: Path) -> ServerMapping:
@@ -88,4 +107,7 @@ def _decode(decoder: msgspec.json.Decoder[S], content: bytes, *, file_name: str)
     except msgspec.ValidationError as error:
         raise BrokenManifest(f"{file_name} is not as documented: {error}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        foreign = explain_json(content)
+        if foreign is not None:
+            raise UnknownFormat(f"{file_name} {foreign}") from None
         raise BrokenManifest(f"{file_name} is not whole JSON ({error})") from None

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nordiq_watch.artifact.files import read_bounded
-from nordiq_watch.artifact.layout import CONFIG_FILE, INFO_FILE, MAPPING_FILE, WEIGHTS_FILE
+from nordiq_watch.artifact.layout import CONFIG_FILE, EXTRAS_FILE, INFO_FILE, MAPPING_FILE, WEIGHTS_FILE, tensor_files
 from nordiq_watch.artifact.manifest import decode_info, decode_mapping, decode_spec, read_info_content
 from nordiq_watch.artifact.weights_file import WeightsFile, read_weights
+from nordiq_watch.records.models import RawTensor
 from nordiq_watch.spec import ModelSpec, ServerMapping, TrainingInfo
 
 
@@ -19,28 +20,34 @@ class HashMismatch(ValueError):
 
 
 class UntrustedModel(ValueError):
-    """Nobody whom this daemon trusts vouches for the bytes that were read."""
+    """No trusted key signed the bytes that were read."""
 
 
 CheckTrust = Callable[[Path, Mapping[str, str]], None]
-"""Gets the directory and the SHA-256 of each file of it that was read; raises UntrustedModel."""
+"""Called with the directory and the SHA-256 of each file read; raises UntrustedModel."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """A model directory in memory. `content_sha256` is one hash over its three required files."""
+    """A model directory in memory. `content_sha256` is one hash over its required files."""
 
     spec: ModelSpec
     mapping: ServerMapping
     info: TrainingInfo | None
     weights: WeightsFile
+    extras: WeightsFile | None
     content_sha256: str
+
+    @property
+    def extra_tensors(self) -> Mapping[str, RawTensor]:
+        """Those of the extras; none where the model has none."""
+        return self.extras.tensors if self.extras else {}
 
 
 def read_model(directory: Path, check_trust: CheckTrust | None = None) -> ModelFiles:
-    """Reads, and compares with the directory's own hashes, and, if asked to, with those that somebody signed.
+    """Reads the directory and compares it with its own hashes and, if `check_trust` is given, with its signature.
 
-    HashMismatch, UntrustedModel, BrokenManifest, BrokenWeights, OSError.
+    Raises HashMismatch, UntrustedModel, BrokenManifest, BrokenWeights, OSError.
     """
     info_content = read_info_content(directory)
     info = None if info_content is None else decode_info(info_content)
@@ -48,13 +55,21 @@ def read_model(directory: Path, check_trust: CheckTrust | None = None) -> ModelF
     mapping = read_bounded(directory / MAPPING_FILE)
     spec = decode_spec(config)
     servers = decode_mapping(mapping)
-    weights = read_weights(directory / WEIGHTS_FILE)
-    hashes = {WEIGHTS_FILE: weights.sha256, CONFIG_FILE: _sha256(config), MAPPING_FILE: _sha256(mapping)}
+    tensors = {name: read_weights(directory / name) for name in tensor_files(spec)}
+    hashes = {name: file.sha256 for name, file in tensors.items()}
+    hashes |= {CONFIG_FILE: _sha256(config), MAPPING_FILE: _sha256(mapping)}
     _compare(hashes, info.sha256 if info else {})
     if check_trust is not None:
         check_trust(directory, hashes if info_content is None else {**hashes, INFO_FILE: _sha256(info_content)})
     content = _sha256("".join(hashes[name] for name in sorted(hashes)).encode())
-    return ModelFiles(spec=spec, mapping=servers, info=info, weights=weights, content_sha256=content)
+    return ModelFiles(
+        spec=spec,
+        mapping=servers,
+        info=info,
+        weights=tensors[WEIGHTS_FILE],
+        extras=tensors.get(EXTRAS_FILE),
+        content_sha256=content,
+    )
 
 
 def _sha256(content: bytes) -> str:

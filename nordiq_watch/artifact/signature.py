@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from nordiq_watch.artifact.files import open_regular, read_bounded
-from nordiq_watch.artifact.layout import INFO_FILE, REQUIRED_FILES, SIGNATURE_FILE
+from nordiq_watch.artifact.layout import INFO_FILE, SIGNATURE_FILE, required_files
+from nordiq_watch.artifact.manifest import read_spec
 from nordiq_watch.artifact.reader import CheckTrust, UntrustedModel
 from nordiq_watch.atomic_file import create_file, replace_file
 from nordiq_watch.errors import ConfigError
@@ -42,13 +43,13 @@ _decoder = msgspec.json.Decoder(Signature)
 
 
 class TrustedKeys:
-    """Checks that one of these keys (ed25519, base64) signed what was read."""
+    """Checks that one of these keys (ed25519, base64) signed the files that were read."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys = frozenset(keys)
 
     def check(self, directory: Path, hashes: Mapping[str, str]) -> None:
-        """UntrustedModel unless a trusted key signed exactly these files of this version. OSError."""
+        """Raises UntrustedModel unless a trusted key signed exactly these files of this version, and OSError."""
         try:
             signed = _decoder.decode(read_bounded(directory / SIGNATURE_FILE, _LONGEST_SIGNATURE))
         except FileNotFoundError:
@@ -69,30 +70,35 @@ class TrustedKeys:
 
 
 def trust_in(keys: Sequence[str]) -> CheckTrust | None:
-    """What `read_model` asks; None where no key is named, and so everybody is trusted who can write there."""
+    """The check for `read_model`; None if no key is configured: anybody who can write there is then trusted."""
     return TrustedKeys(keys).check if keys else None
 
 
 def list_sums(name: str, hashes: Mapping[str, str]) -> str:
-    """What is signed: the version's name, and its files as `sha256sum` lists them, by name."""
+    """The signed text: the version's name, and its files as `sha256sum` lists them, by name."""
     return f"nordiq-watch model {name}\n" + "".join(f"{hashes[file]}  {file}\n" for file in sorted(hashes))
 
 
 def sign_model(directory: Path, key: Ed25519PrivateKey) -> None:
-    """Writes signature.json into a finished model directory, in one step. OSError."""
-    files = [name for name in (*REQUIRED_FILES, INFO_FILE) if name in REQUIRED_FILES or (directory / name).exists()]
+    """Writes signature.json into a finished model directory atomically.
+
+    config.json says which files belong to it: BrokenManifest, UnknownFormat if it cannot. Raises OSError.
+    """
+    files = list(required_files(read_spec(directory)))
+    if (directory / INFO_FILE).exists():
+        files.append(INFO_FILE)
     sums = list_sums(directory.name, {name: _hash_file(directory / name) for name in files})
     content = Signature(sums, show_public(key), base64.b64encode(key.sign(sums.encode())).decode())
     replace_file(directory / SIGNATURE_FILE, msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
 
 
 def show_public(key: Ed25519PrivateKey) -> str:
-    """The public half, as models.trusted_keys wants it."""
+    """The public half, in the form models.trusted_keys expects."""
     return base64.b64encode(key.public_key().public_bytes(*_RAW)).decode()
 
 
 def make_private_key(path: Path) -> Ed25519PrivateKey:
-    """A new key, in a new file that its owner alone may read (PEM, PKCS 8). FileExistsError, OSError."""
+    """Makes a key in a new file that only its owner may read (PEM, PKCS 8). Raises FileExistsError, OSError."""
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     create_file(path, pem, mode=0o600)
@@ -100,7 +106,7 @@ def make_private_key(path: Path) -> Ed25519PrivateKey:
 
 
 def read_private_key(path: Path) -> Ed25519PrivateKey:
-    """A key that `make_private_key` or `openssl genpkey -algorithm ed25519` wrote. ConfigError, OSError."""
+    """Reads a key from `make_private_key` or `openssl genpkey -algorithm ed25519`. Raises ConfigError, OSError."""
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     except (ValueError, TypeError):

@@ -1,8 +1,8 @@
-"""A safetensors file, read once: the header proves its length, one pass fills our own buffer and hashes it.
+"""Reads a safetensors file once: the header proves its length, a single pass fills our own buffer and hashes it.
 
 Format: 8 bytes little-endian header length, a JSON header {name: {dtype, shape, data_offsets}}, then the data
-(https://github.com/huggingface/safetensors#format). We read it ourselves instead of mapping it, because a mapped model
-changes, or kills the process with SIGBUS, when somebody overwrites or truncates the file under it.
+(https://github.com/huggingface/safetensors#format). The file is read instead of memory-mapped, because a mapped model
+changes, or kills the process with SIGBUS, if the file is overwritten or truncated.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import errno
 import hashlib
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -21,18 +22,21 @@ from typing import BinaryIO
 import msgspec
 
 from nordiq_watch.artifact.files import open_regular
-from nordiq_watch.records import RawTensor
+from nordiq_watch.artifact.foreign import explain_weights
+from nordiq_watch.records.models import RawTensor
 
 MAX_HEADER_BYTES = 32 * 2**20
 _CHUNK_BYTES = 16 * 2**20
-"""Small enough that hashing begins soon after reading; large enough that both seldom wait for their turn to go on: they
-must after each chunk, and where other threads are busy that takes long.
-"""
+"""Small enough that hashing starts soon after reading, large enough that reader and hasher rarely wait for the GIL."""
 _DTYPE_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
 
 class BrokenWeights(ValueError):
-    """The file is not a whole safetensors file; the text says what was found."""
+    """The file is not a complete safetensors file; the message names it and says what was found."""
+
+
+class ForeignWeights(BrokenWeights):
+    """The file is in another format; no further byte makes it a safetensors file."""
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -47,7 +51,7 @@ _entry_decoder = msgspec.json.Decoder(_Entry)
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """raw: the bytes before the data. file_size: how long the file must be: 8 + header length + largest data offset."""
+    """raw: the bytes before the data. file_size: 8 + header length + largest data offset."""
 
     raw: bytes
     entries: Mapping[str, _Entry]
@@ -65,15 +69,15 @@ class WeightsFile:
 
 def check_length(path: Path) -> None:
     """Proves that the file is as long as its header says, without reading the data. Raises BrokenWeights, OSError."""
-    with open_regular(path) as file:
+    with _naming(path), open_regular(path) as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)  # what is read ahead no longer counts as a hole
         _check_size(file, _read_header(file))
 
 
 def find_hole(path: Path) -> int | None:
-    """Where the bytes begin that were never written, if the file has its length already: it was preallocated.
+    """Offset of the first byte that was never written, if the file already has its full length: it was preallocated.
 
-    None for a file without such a place, and on a file system that cannot tell. Raises OSError.
+    None for a file without a hole, and on file systems that cannot tell. Raises OSError.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -91,7 +95,7 @@ def read_weights(path: Path) -> WeightsFile:
 
     The size is compared before the buffer is allocated, so a broken file costs no memory.
     """
-    with open_regular(path) as file:
+    with _naming(path), open_regular(path) as file:
         header = _read_header(file)
         _check_size(file, header)
         digest = hashlib.sha256(header.raw)
@@ -104,11 +108,19 @@ def read_weights(path: Path) -> WeightsFile:
     return WeightsFile(tensors=tensors, sha256=digest.hexdigest(), size_bytes=header.file_size)
 
 
-def _take_memory(size: int) -> memoryview:
-    """A buffer of its own pages, given back to the system as soon as the last tensor in it is gone.
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BrokenWeights as error:
+        raise type(error)(f"{path.name} {error}") from None
 
-    Not numpy's, which asks for huge pages: on virtual machines that lend free ones to their host, touching 245 MB of
-    them took 0.6 s instead of 0.15.
+
+def _take_memory(size: int) -> memoryview:
+    """A buffer on its own pages, returned to the system as soon as the last tensor in it is gone.
+
+    numpy's own allocation asks for huge pages: on virtual machines that lend free memory to their host, touching 245 MB
+    of them took 0.6 s instead of 0.15.
     """
     try:
         pages = mmap.mmap(-1, max(1, size), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -122,6 +134,8 @@ def _read_header(file: BinaryIO) -> Header:
     if len(prefix) < 8:
         raise BrokenWeights(f"has {len(prefix)} bytes, too short for a safetensors header")
     length = int.from_bytes(prefix, "little")
+    if (foreign := explain_weights(prefix)) is not None:
+        raise ForeignWeights(foreign)
     if not 2 <= length <= MAX_HEADER_BYTES:
         raise BrokenWeights(f"starts with a header length of {length:,} bytes: not a safetensors file")
     body = file.read(length)
@@ -162,7 +176,7 @@ def _check_size(file: BinaryIO, header: Header) -> None:
 
 
 def _fill(buffer: memoryview, file: BinaryIO, digest: hashlib._Hash) -> None:
-    """Reads chunk by chunk; a second thread hashes each while the next one is read."""
+    """Reads chunk by chunk; a second thread hashes each chunk while the next one is read."""
     with ThreadPoolExecutor(1, thread_name_prefix="hash") as hashing:
         for begin in range(0, len(buffer), _CHUNK_BYTES):
             chunk = buffer[begin : begin + _CHUNK_BYTES]

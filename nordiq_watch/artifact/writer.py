@@ -9,28 +9,41 @@ from tempfile import mkdtemp
 
 import msgspec
 
-from nordiq_watch.artifact.layout import CONFIG_FILE, INFO_FILE, MAPPING_FILE, WEIGHTS_FILE, is_candidate
-from nordiq_watch.artifact.manifest import encode
+from nordiq_watch.artifact.layout import (
+    CONFIG_FILE,
+    EXTRAS_FILE,
+    INFO_FILE,
+    MAPPING_FILE,
+    WEIGHTS_FILE,
+    is_candidate,
+    refused_name,
+)
+from nordiq_watch.artifact.manifest import check_format, encode
 from nordiq_watch.atomic_file import create_file, make_directories, sync_directory
 from nordiq_watch.spec import ModelSpec, ServerMapping, TrainingInfo
 
 
 def write_model_directory(
-    models_dir: Path, *, name: str, weights: bytes, spec: ModelSpec, mapping: ServerMapping, info: TrainingInfo
+    models_dir: Path,
+    *,
+    name: str,
+    weights: bytes,
+    spec: ModelSpec,
+    mapping: ServerMapping,
+    info: TrainingInfo,
+    extras: bytes | None = None,
+    refused: bool = False,
 ) -> Path:
     """Writes `models_dir/name` whole or not at all, and returns it. The info gets the SHA-256 of each other file.
 
-    `weights` are the bytes of a safetensors file. Raises FileExistsError if the name is taken, OSError for the disk.
+    weights, extras: the bytes of safetensors files; extras exactly if the spec names them, else ValueError. refused:
+    write it as `.refused_name`, which no watcher takes. Raises FileExistsError if the name is taken, and OSError.
     """
     if not is_candidate(name):
         raise ValueError(f"{name!r} is not the name of a version")
-    target = models_dir / name
-    if target.exists():
-        raise FileExistsError(f"{target} exists already")
+    target = _choose_place(models_dir, name, refused=refused)
+    files = _encode_files(weights, extras, spec, mapping, info)
     make_directories(models_dir)
-    files = {WEIGHTS_FILE: weights, CONFIG_FILE: encode(spec), MAPPING_FILE: encode(mapping)}
-    hashes = {file_name: hashlib.sha256(content).hexdigest() for file_name, content in files.items()}
-    files[INFO_FILE] = encode(msgspec.structs.replace(info, sha256=hashes))
     staging = Path(mkdtemp(prefix=f".{name}.", dir=models_dir))
     try:
         for file_name, content in files.items():
@@ -43,3 +56,25 @@ def write_model_directory(
         raise
     sync_directory(models_dir)
     return target
+
+
+def _choose_place(models_dir: Path, name: str, *, refused: bool) -> Path:
+    target = models_dir / (refused_name(name) if refused else name)
+    for taken in (models_dir / name, target):
+        if taken.exists():
+            raise FileExistsError(f"{taken} exists already")
+    return target
+
+
+def _encode_files(
+    weights: bytes, extras: bytes | None, spec: ModelSpec, mapping: ServerMapping, info: TrainingInfo
+) -> dict[str, bytes]:
+    """File name → content."""
+    check_format(spec)
+    if (extras is None) != (spec.extras is None):
+        raise ValueError(f"{EXTRAS_FILE} belongs to a model whose config.json names extras, and to no other")
+    files = {WEIGHTS_FILE: weights, CONFIG_FILE: encode(spec), MAPPING_FILE: encode(mapping)}
+    if extras is not None:
+        files[EXTRAS_FILE] = extras
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    return files | {INFO_FILE: encode(msgspec.structs.replace(info, sha256=hashes))}

@@ -1,7 +1,7 @@
 """`nordiq-watch agent`: measures this host and feeds a daemon; the simplest real feeder.
 
-A daemon that is away or busy loses nothing at once: samples wait in a bounded buffer, the oldest go first when it is
-full, and they are sent with their own timestamps when the daemon is back.
+While the daemon is away or busy, samples wait in a bounded buffer, which drops the oldest when full, and are sent later
+with their own timestamps.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from nordiq_watch.backoff import Backoff
 from nordiq_watch.cli.parsers import Subparsers, add_command, add_connection, positive_seconds
 from nordiq_watch.errors import DaemonAway, DaemonRefused
 
 if TYPE_CHECKING:
-    from nordiq_watch.cli.client import Client
+    from nordiq_watch.client.client import Client
 
 DEFAULT_INTERVAL_SECONDS = 60.0
 FIRST_INTERVAL_SECONDS = 1.0
@@ -62,8 +63,8 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 after a signal. Raises DaemonRefused when the daemon does not take what this host sends."""
-    from nordiq_watch.cli.client import connect
+    """0 after a signal. Raises DaemonRefused if the daemon rejects what this host sends."""
+    from nordiq_watch.cli.connection import connect
 
     client = connect(args.url, key_file=args.key_file, config=args.config, answer_seconds=ANSWER_SECONDS)
     sampler = Sampler(args.name)
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 class Sampler:
-    """Turns readings of this host into samples; each covers the time since the one before."""
+    """Turns readings of this host into samples; each covers the time since the previous one."""
 
     def __init__(self, server_name: str, *, clock: Callable[[], float] = time.time) -> None:
         from nordiq_watch.cli import measurement
@@ -102,7 +103,9 @@ class Sampler:
 
 
 class Agent:
-    """Takes a sample a step and sends what waits. `say` gets one line when the daemon goes away and comes back."""
+    """Takes one sample per step and sends what is buffered. `say` gets one line when the daemon goes away and when it
+    returns.
+    """
 
     def __init__(
         self,
@@ -117,16 +120,16 @@ class Agent:
         self._clock = clock
         self._say = say
         self._waiting: deque[Sample] = deque(maxlen=BUFFERED_SAMPLES)
-        self._pause_seconds = 0.0
+        self._backoff = Backoff(first_seconds=1.0, longest_seconds=LONGEST_PAUSE_SECONDS)
         self._try_again_at = -float("inf")
 
     @property
     def waiting(self) -> int:
-        """Samples that no daemon has taken yet."""
+        """Samples not yet accepted by the daemon."""
         return len(self._waiting)
 
     def step(self) -> None:
-        """One sample, and a try to send it unless the daemon was away a moment ago. DaemonRefused: it was told no."""
+        """Takes a sample and tries to send it, unless the daemon was away a moment ago. Raises DaemonRefused."""
         self._waiting.append(self._sample())
         if self._clock() < self._try_again_at:
             return
@@ -145,36 +148,34 @@ class Agent:
             self._send(batch)
             for _ in batch:
                 self._waiting.popleft()
-        if self._pause_seconds:
+        if self._backoff.pause_seconds:
             self._say(f"{self._client.url} takes samples again")
-        self._pause_seconds = 0.0
+        self._backoff.reset()
 
     def _send(self, batch: list[Sample]) -> None:
-        """Samples that the daemon does not take are reported and given up: they would be refused again."""
+        """Rejected samples are reported and dropped: they would be rejected again."""
         try:
-            answer = self._client.feed(batch)
+            fed = self._client.feed(batch)
         except DaemonRefused as error:
             if error.status != UNPROCESSABLE:
                 raise
             self._say(str(error))
             return
-        rejected = answer.body.get("rejected")
-        if rejected:
-            first = rejected[0]
-            self._say(f"{len(rejected)} samples were not taken; the first, {first['field']}: {first['reason']}")
+        if fed.rejected:
+            first = fed.rejected[0]
+            self._say(f"{len(fed.rejected)} samples were not taken; the first, {first.field}: {first.reason}")
 
     def _back_off(self, reason: str) -> None:
-        if not self._pause_seconds:
+        if not self._backoff.pause_seconds:
             self._say(f"{reason}; keeping up to {BUFFERED_SAMPLES} samples for it")
-        self._pause_seconds = min(LONGEST_PAUSE_SECONDS, max(1.0, 2 * self._pause_seconds))
-        self._try_again_at = self._clock() + self._pause_seconds
+        self._try_again_at = self._clock() + self._backoff.fail()
 
 
 def _send_one(client: Client, sample: Sample) -> int:
-    answer = client.feed([sample])
+    fed = client.feed([sample])
     for name, value in sample.items():
         print(f"{name:18} {value}")
-    print(f"{client.url}: {answer.body['status']}")
+    print(f"{client.url}: {fed.status}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`nordiq-watch check-config`: whether a config file can be used, before the daemon is asked to."""
+"""`nordiq-watch check-config`: checks a config file before the daemon uses it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when it can be used. ConfigError, naming key, value and what is allowed, when not."""
-    from nordiq_watch.config import Config, load_settings
-    from nordiq_watch.host.changes import list_changes, needs_restart
+    """0 if the file is usable. Otherwise raises ConfigError with key, value and allowed values."""
+    from nordiq_watch.config.changes import list_changes, needs_restart
+    from nordiq_watch.config.load import load_settings
+    from nordiq_watch.config.schema import Config
     from nordiq_watch.web.access import check_public
     from nordiq_watch.web.collectors import build_translators
 
     settings = load_settings(args.config)
     try:  # what a start checks only when it builds the parts that know
         check_public(settings.config.auth.public)
-        build_translators(settings.config)
+        build_translators(settings.config, max_servers=1)  # their rules are what is checked
     except ConfigError as error:
         raise ConfigError(f"{args.config}: {error}") from None
     changes = list_changes(Config(), settings.config)

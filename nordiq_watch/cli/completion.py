@@ -1,4 +1,4 @@
-"""`nordiq-watch completion`: the script that makes a shell complete commands and options."""
+"""`nordiq-watch completion`: prints the script for shell completion of commands and options."""
 
 from __future__ import annotations
 

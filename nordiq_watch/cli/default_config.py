@@ -1,4 +1,4 @@
-"""`nordiq-watch default-config`: the commented config file, to begin an own one with."""
+"""`nordiq-watch default-config`: prints the commented config file as a starting point."""
 
 from __future__ import annotations
 

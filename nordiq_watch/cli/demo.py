@@ -1,4 +1,4 @@
-"""`nordiq-watch demo`: from nothing to a live forecast and a hot reload, on a fleet that it makes up."""
+"""`nordiq-watch demo`: from nothing to a live forecast and a hot reload, on a synthetic fleet."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when everything was shown. NordiqError in one line when a step failed; the daemon is stopped in any case."""
+    """0 if all steps succeeded. Raises NordiqError if a step failed; the daemon is stopped in any case."""
     from nordiq_watch.cli.demo_steps import show
 
     show(args.dir, port=args.port, end_after=args.exit)

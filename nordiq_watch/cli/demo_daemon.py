@@ -10,9 +10,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import IO, NoReturn, Self
 
-from nordiq_watch.cli.client import Client, connect
+from nordiq_watch.cli.connection import connect
 from nordiq_watch.cli.demo_folder import Folder
-from nordiq_watch.config import environment_without_settings
+from nordiq_watch.client.client import Client
+from nordiq_watch.config.environment import environment_without_settings
 from nordiq_watch.errors import ClientError, DaemonAway
 
 START_SECONDS = 60.0
@@ -26,7 +27,7 @@ def command(*arguments: object) -> list[str]:
 
 
 def wait_until(holds: Callable[[], bool], seconds: float, *, what: str) -> None:
-    """Returns when `holds()`. ClientError after `seconds`."""
+    """Returns when `holds()`. Raises ClientError after `seconds`."""
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:
@@ -35,7 +36,7 @@ def wait_until(holds: Callable[[], bool], seconds: float, *, what: str) -> None:
 
 
 class Daemon:
-    """Runs inside a `with` block. It is in its own session: a Ctrl-C reaches it through us, and only once."""
+    """A context manager. The process has its own session: a Ctrl-C reaches it through this one, and only once."""
 
     def __init__(self, folder: Folder, *, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -68,15 +69,15 @@ class Daemon:
         self._output.close()
 
     def connect(self) -> Client:
-        """A client of its own for every thread."""
+        """A separate client for each thread."""
         return connect(self.url, key_file=self._folder.key_file)
 
     def await_answer(self) -> None:
-        """Returns when it answers, with or without a model. ClientError with its last words if it ends before."""
+        """Returns once it answers, with or without a model. ClientError with its last output if it ends first."""
         wait_until(self._answers, START_SECONDS, what=f"the daemon to answer; see {self._folder.output}")
 
     def await_end(self) -> None:
-        """Until Ctrl-C. ClientError if the daemon ends by itself."""
+        """Waits for Ctrl-C. Raises ClientError if the daemon ends by itself."""
         try:
             self._process.wait()
         except KeyboardInterrupt:
@@ -87,7 +88,7 @@ class Daemon:
         if self._process.poll() is not None:
             self._raise_ended()
         try:
-            return Client(self.url).health().status == 200
+            return Client(self.url, retries=0).http.get("/health").status == 200
         except DaemonAway:
             return False
 

@@ -1,4 +1,4 @@
-"""The demo's folder: whose it is, what it holds, and its config.yaml."""
+"""The demo's folder: ownership, content, and its config.yaml."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOCK = ".lock"
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """Where everything of one demo is."""
+    """The paths of one demo."""
 
     root: Path
 
@@ -41,7 +41,7 @@ class Folder:
 
     @property
     def output(self) -> Path:
-        """What the daemon prints; its log is in logs/."""
+        """The daemon's output; its log is in logs/."""
         return self.root / "daemon.out"
 
     def versions(self) -> set[str]:
@@ -50,7 +50,9 @@ class Folder:
 
 @contextmanager
 def own(folder: Folder) -> Iterator[None]:
-    """Makes the folder and keeps other demos out. ClientError if one is in there, or if it is somebody else's."""
+    """Creates the folder and locks it against other demos. Raises ClientError if one is running there, or if it is not
+    a demo's folder.
+    """
     if folder.root.exists() and not _is_ours(folder):
         raise ClientError(f"{folder.root}: exists and was not made by the demo; name another folder with --dir")
     folder.root.mkdir(parents=True, exist_ok=True)
@@ -63,7 +65,7 @@ def own(folder: Folder) -> Iterator[None]:
 
 
 def prepare(folder: Folder, port: int) -> bool:
-    """Writes the config and makes the empty places for data and models; whether an earlier demo had to go for it."""
+    """Writes the config and creates empty places for data and models; returns whether an earlier demo was deleted."""
     old = [path for path in folder.root.iterdir() if path.name not in (_LOCK, folder.config.name)]
     for path in old:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -95,7 +97,7 @@ training:                     # small enough for two cores and one minute
 
 
 def _is_ours(folder: Folder) -> bool:
-    """Empty, or with a config that bears the mark: only then may the demo delete what is inside."""
+    """True if empty, or with a config that carries the mark: only then may the demo delete the content."""
     if not folder.root.is_dir():
         return False
     inside = {path.name for path in folder.root.iterdir()} - {_LOCK}

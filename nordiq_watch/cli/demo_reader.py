@@ -1,4 +1,4 @@
-"""A client that reads while a model is replaced, and keeps book: the demo's witness."""
+"""A client that reads while a model is replaced, and records what it gets."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import time
 from types import TracebackType
 from typing import Self
 
-from nordiq_watch.cli.client import Client
+from nordiq_watch.client.client import Client
 from nordiq_watch.errors import NordiqError
 
 READ_AGAIN_SECONDS = 0.02
 
 
 class Reader:
-    """Asks for the forecast again and again, in a thread of its own, inside a `with` block.
+    """Requests the forecast again and again in a thread of its own; a context manager.
 
-    versions: those that answered, in order. failures: what was no forecast, in words.
+    versions: those that answered, in order. failures: descriptions of answers that were no forecast.
     """
 
     def __init__(self, client: Client) -> None:
@@ -43,15 +43,15 @@ class Reader:
         began = time.perf_counter()
         self.requests += 1
         try:
-            body = self._client.predictions().body
+            forecast = self._client.predictions()
         except NordiqError as error:
             self.failures.append(str(error))
             return
         self.slowest_seconds = max(self.slowest_seconds, time.perf_counter() - began)
-        if not body["predictions"]:
-            self.failures.append(body.get("message", "an empty answer"))
-        elif self.versions[-1:] != [body["metadata"]["model_version"]]:
-            self.versions.append(body["metadata"]["model_version"])
+        if not forecast.servers:
+            self.failures.append(forecast.message or "an empty answer")
+        elif self.versions[-1:] != [forecast.metadata["model_version"]]:
+            self.versions.append(forecast.metadata["model_version"])
 
     def _run(self) -> None:
         while not self._stop.wait(READ_AGAIN_SECONDS):

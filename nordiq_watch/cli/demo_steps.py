@@ -1,4 +1,4 @@
-"""What the demo does, step by step. Every number that it shows is read from the daemon."""
+"""The demo's steps. Every number shown is read from the daemon."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from rich.console import Console
 from rich.progress import track
 
 from nordiq_watch.artifact.layout import age_key
-from nordiq_watch.cli.client import Client, JsonObject
 from nordiq_watch.cli.demo_daemon import Daemon, command, wait_until
 from nordiq_watch.cli.demo_folder import Folder, own, prepare
 from nordiq_watch.cli.demo_reader import Reader
 from nordiq_watch.cli.synthetic import INTERVAL_SECONDS, METRICS, SLOTS_PER_DAY, Fleet, make_fleet, write_csv
 from nordiq_watch.cli.terminal import open_console, print_table
-from nordiq_watch.config import API_KEY_VARIABLE, environment_without_settings, find_remote
+from nordiq_watch.client.answers import MetricForecast, Reload
+from nordiq_watch.client.client import Client
+from nordiq_watch.config.environment import API_KEY_VARIABLE, environment_without_settings, find_remote
 from nordiq_watch.errors import ClientError
 
 DAYS = 8
@@ -33,12 +34,12 @@ SECOND_EPOCHS = 1
 FORECAST_SECONDS = 60.0
 LIVE_SECONDS = 60.0
 TRAINER_THREADS = {"OMP_NUM_THREADS": "1"}
-"""The network is too small for more, and threads that wait for each other would keep the daemon from its core."""
+"""The network is too small for more, and waiting threads would keep the daemon from its core."""
 SHOWN_METRICS = {"CPU": "cpu_user_pct", "memory": "mem_used_pct"}
 
 
 def show(root: Path, *, port: int | None, end_after: bool) -> None:
-    """The whole demo in `root`; returns when all was shown or after Ctrl-C. NordiqError when a step fails."""
+    """Runs the whole demo in `root`; returns at its end or after Ctrl-C. Raises NordiqError if a step fails."""
     console, folder = open_console(), Folder(root)
     port = port or _find_port()
     _let_signals_unwind()
@@ -77,7 +78,7 @@ def _make_data(console: Console, folder: Folder) -> Fleet:
 
 
 def _train(folder: Folder, *options: str, epochs: int) -> str:
-    """Runs the real trainer as a process of its own; the new version's name."""
+    """Runs the real trainer as a separate process; returns the new version's name."""
     before = folder.versions()
     trainer = command("train", "--dataset", folder.dataset, "--epochs", epochs, "--models-dir", folder.models)
     environment = environment_without_settings() | TRAINER_THREADS
@@ -92,7 +93,7 @@ def _start(console: Console, daemon: Daemon, version: str) -> Client:
     client = daemon.connect()
     wait_until(lambda: _is_live(client, version), LIVE_SECONDS, what=f"{version} to go live")
     wait_until(client.ready, LIVE_SECONDS, what="GET /ready to say yes")
-    console.print(f"It answers at {daemon.url}; live: {client.model_info().body['model_name']}")
+    console.print(f"It answers at {daemon.url}; live: {client.model_info().model_name}")
     return client
 
 
@@ -101,56 +102,55 @@ def _replay(console: Console, client: Client, fleet: Fleet) -> None:
     slots = fleet.records(newest=SLOTS_PER_DAY)
     requests = range(SLOTS_PER_DAY // SLOTS_PER_REQUEST)
     for _ in track(requests, "feeding", console=console, transient=True, disable=not console.is_terminal):
-        answer = client.feed([record for slot in islice(slots, SLOTS_PER_REQUEST) for record in slot]).body
-        if answer.get("rejected"):
-            raise ClientError(f"the daemon did not take the demo's data: {answer['rejected'][0]}")
+        fed = client.feed([record for slot in islice(slots, SLOTS_PER_REQUEST) for record in slot])
+        if fed.rejected:
+            raise ClientError(f"the daemon did not take the demo's data: {fed.rejected[0]}")
     wait_until(
         lambda: _is_forecast(client, fleet), FORECAST_SECONDS, what="a forecast of every server from its last sample"
     )
-    status = client.status().body
-    console.print(f"{status['window_size']} samples of {status['servers_tracked']} servers are in the window.")
+    status = client.status()
+    console.print(f"{status.window_size} samples of {status.servers_tracked} servers are in the window.")
 
 
 def _is_forecast(client: Client, fleet: Fleet) -> bool:
-    body = client.predictions().body
-    if len(body["predictions"]) < len(fleet.servers):
+    forecast = client.predictions()
+    if len(forecast.servers) < len(fleet.servers):
         return False
-    begin = datetime.fromisoformat(body["metadata"]["horizon_start"]).timestamp()
+    begin = datetime.fromisoformat(forecast.metadata["horizon_start"]).timestamp()
     return begin == (int(fleet.slots[-1]) + 1) * INTERVAL_SECONDS
 
 
 def _show_forecast(console: Console, client: Client) -> None:
-    body = client.predictions().body
-    metadata = body["metadata"]
+    forecast = client.predictions()
+    metadata = forecast.metadata
     ahead = f"in {metadata['horizon_steps'] * metadata['interval_seconds'] / 3600:g} h"
     headings = ["server"]
     for name in SHOWN_METRICS:
         headings += [f"{name} % now", ahead, "p10 to p90"]
     rows = [
-        [server, *(cell for metric in SHOWN_METRICS.values() for cell in _describe(entry[metric]))]
-        for server, entry in body["predictions"].items()
+        [name, *(cell for metric in SHOWN_METRICS.values() for cell in _describe(server.metrics[metric]))]
+        for name, server in forecast.servers.items()
     ]
     print_table(f"GET /predictions/current, by {metadata['model_version']}", headings, rows, console=console)
 
 
-def _describe(entry: JsonObject) -> tuple[str, str, str]:
-    low, middle, high = (entry[quantile][-1] for quantile in ("p10", "p50", "p90"))
-    return f"{entry['current']:.1f}", f"{middle:.1f}", f"{low:.1f} to {high:.1f}"
+def _describe(metric: MetricForecast) -> tuple[str, str, str]:
+    return f"{metric.current:.1f}", f"{metric.p50[-1]:.1f}", f"{metric.p10[-1]:.1f} to {metric.p90[-1]:.1f}"
 
 
 def _show_hot_reload(console: Console, daemon: Daemon, folder: Folder) -> None:
-    """Trains a second version while a client reads on, waits until it is live, and tells what that client saw."""
+    """Trains a second version while a client reads, waits until it is live, and reports what the client saw."""
     _announce(console, "5/6  Training a second model from the first, while a client reads on")
     client = daemon.connect()
-    before = client.model_info().body
+    before = client.model_info()
     with Reader(daemon.connect()) as reader:
         name = _train(folder, "--incremental", epochs=SECOND_EPOCHS)
         wait_until(lambda: _is_live(client, name), LIVE_SECONDS, what=f"{name} to go live")
         wait_until(lambda: name in reader.versions, FORECAST_SECONDS, what=f"an answer by {name}")
-    after = client.model_info().body
+    after = client.model_info()
     _announce(console, "6/6  The hot reload: nobody asked for it, nothing was restarted")
     rows = [
-        (name, info["model_name"], info["generation"], info["sha256"][:12])
+        (name, info.model_name, info.generation, (info.sha256 or "")[:12])
         for name, info in (("before", before), ("after", after))
     ]
     print_table("GET /admin/model-info", ("", "version", "generation", "sha256"), rows, console=console)
@@ -161,25 +161,26 @@ def _show_hot_reload(console: Console, daemon: Daemon, folder: Folder) -> None:
 
 def _is_live(client: Client, name: str) -> bool:
     reload = _find_reload(client, name)
-    if reload.get("outcome") == "rejected":
-        raise ClientError(f"the daemon rejected {name}: {reload['reason']}")
-    return client.model_info().body.get("model_name") == name
+    if reload is not None and not reload.succeeded:
+        raise ClientError(f"the daemon rejected {name}: {reload.reason}")
+    return client.model_info().model_name == name
 
 
-def _find_reload(client: Client, name: str) -> JsonObject:
-    """The newest finished reload of this version; empty if there is none."""
-    reloads = client.reloads().body["reloads"]
-    return next((reload for reload in reloads if reload["version"] == name and reload["outcome"]), {})
+def _find_reload(client: Client, name: str) -> Reload | None:
+    """The newest finished reload of this version, if there is one."""
+    return next((reload for reload in client.reloads() if reload.version == name and reload.outcome is not None), None)
 
 
-def _show_stages(console: Console, reload: JsonObject) -> None:
-    stages = [(stage["name"], stage["seconds"]) for stage in reload["stages"]]
-    title = f"reload {reload['id']}, trigger: {reload['trigger']}, outcome: {reload['outcome']}"
+def _show_stages(console: Console, reload: Reload | None) -> None:
+    if reload is None:
+        raise ClientError("the daemon does not know its reload any more")
+    stages = [(stage.name, stage.seconds) for stage in reload.stages]
+    title = f"reload {reload.id}, trigger: {reload.trigger}, outcome: {reload.outcome}"
     print_table(title, ("stage", "seconds"), stages, console=console)
 
 
 def _show_book(console: Console, reader: Reader) -> None:
-    """ClientError when the reload was not without failures: the demo has then shown that something is broken."""
+    """Raises ClientError if the reload had failures: the demo then demonstrates a fault."""
     console.print(
         f"Meanwhile a client asked {reader.requests} times for the forecast: {len(reader.failures)} requests failed, "
         f"the slowest took {reader.slowest_seconds * 1000:.0f} ms. "
@@ -219,7 +220,7 @@ def _find_port() -> int:
 
 
 def _let_signals_unwind() -> None:
-    """SIGTERM and a closed terminal end the demo as an exception does: the daemon is stopped on the way out."""
+    """Turns SIGTERM and SIGHUP into exceptions, so that the daemon is stopped on the way out."""
 
     def unwind(number: int, _: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)

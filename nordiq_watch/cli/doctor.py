@@ -1,4 +1,4 @@
-"""`nordiq-watch doctor`: what this machine lacks for the daemon to run well, in plain words."""
+"""`nordiq-watch doctor`: reports, in plain words, what this machine lacks for the daemon to run well."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nordiq_watch.cli.parsers import Subparsers, add_command
 from nordiq_watch.errors import ConfigError, ModelRejected, StorageError
 
 if TYPE_CHECKING:
-    from nordiq_watch.config import Settings
+    from nordiq_watch.config.settings import Settings
     from nordiq_watch.host.checkup import Finding
 
 _EXAMPLE = """\
@@ -33,12 +33,18 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 unless something is bad. ConfigError when the config itself cannot be used."""
-    from nordiq_watch.config import find_settings
+    """0 unless a finding is bad. Raises ConfigError if the config itself is unusable."""
+    from nordiq_watch.config.load import find_settings
     from nordiq_watch.host.checkup import examine
 
     settings = find_settings(args.config)
-    findings = [*examine(settings), _check_device(settings), _check_newest(settings), *_check_pin(settings)]
+    findings = [
+        *examine(settings),
+        _check_device(settings),
+        _check_newest(settings),
+        *_check_pin(settings),
+        *_check_names(settings),
+    ]
     for finding in findings:
         print(f"{_MARKS[finding.state]} {finding.check:<14} {finding.words}")
     number = sum(finding.state == "bad" for finding in findings)
@@ -57,10 +63,11 @@ def _check_device(settings: Settings) -> Finding:
 
 
 def _check_newest(settings: Settings) -> Finding:
-    """The checks of `verify` on the newest version: it is what a start would load."""
-    from nordiq_watch.cli.verify import look_at, prove
+    """Runs the checks of `verify` on the newest version, which a start would load."""
+    from nordiq_watch.cli.verify import prove
     from nordiq_watch.host.checkup import Finding
     from nordiq_watch.reload.catalogue import Catalogue
+    from nordiq_watch.reload.named_version import version_at
 
     try:
         newest = next(iter(Catalogue(settings.models_dir).scan()), None)
@@ -68,7 +75,7 @@ def _check_newest(settings: Settings) -> Finding:
             return Finding(
                 "newest model", "warning", f"there is none in {settings.models_dir}: no forecasts until one comes"
             )
-        prove(look_at(newest.path), settings.config)
+        prove(version_at(newest.path), settings.config)
     except (StorageError, OSError) as error:
         return Finding("newest model", "warning", f"it cannot be looked at: {error}")
     except ModelRejected as error:
@@ -76,8 +83,21 @@ def _check_newest(settings: Settings) -> Finding:
     return Finding("newest model", "good", f"{newest.name} can be loaded")
 
 
+def _check_names(settings: Settings) -> Iterator[Finding]:
+    """What lies among the versions and is none: a link, an archive, a name with colons."""
+    from nordiq_watch.host.checkup import Finding
+    from nordiq_watch.reload.catalogue import Catalogue
+
+    try:
+        ignored = Catalogue(settings.models_dir).ignored()
+    except StorageError:
+        return  # the check of the directory says so
+    for entry in ignored:
+        yield Finding("models", "warning", f"{entry.name} is ignored: {entry.reason}")
+
+
 def _check_pin(settings: Settings) -> Iterator[Finding]:
-    """A start loads the pinned version; without its directory the newest one, and then newer drops wait."""
+    """A start loads the pinned version or, without its directory, the newest one; newer drops then wait."""
     from nordiq_watch.host.checkup import Finding
     from nordiq_watch.reload.catalogue import Catalogue
     from nordiq_watch.storage.decisions import DecisionStore

@@ -1,4 +1,4 @@
-"""`nordiq-watch install-service`: the files that make systemd run the daemon, for this installation of the program."""
+"""`nordiq-watch install-service`: writes the systemd files for this installation of the program."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when all is written, or shown. ConfigError when a path cannot be used, or a file differs and stays."""
+    """0 if all files are written, or shown. Raises ConfigError for an unusable path, or a file that differs and is
+    kept.
+    """
     from nordiq_watch.host.installation import below, compare, plan_units
     from nordiq_watch.host.shipped import read_default_config, read_unit_files
 
@@ -73,7 +75,7 @@ def _own_program() -> str:
 
 
 def _show(planned: dict[Path, str]) -> None:
-    """As `systemctl cat` shows files."""
+    """Prints files in the format of `systemctl cat`."""
     from nordiq_watch.host.installation import compare
 
     for path, text in planned.items():

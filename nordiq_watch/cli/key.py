@@ -1,4 +1,4 @@
-"""`nordiq-watch key add/list/revoke`: the keys of the daemon whose key file this is."""
+"""`nordiq-watch key add/list/revoke`: manages the keys in the daemon's key file."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when it is done. ConfigError for an id or a file that cannot be used."""
+    """0 on success. Raises ConfigError for an unusable id or file."""
     import sys
 
-    from nordiq_watch.config import find_settings
-    from nordiq_watch.host.key_file import add_entry, revoke
+    from nordiq_watch.config.load import find_settings
+    from nordiq_watch.security.key_file import add_entry, revoke
 
     file = args.key_file or find_settings(args.config).key_file
     if args.action == "add":
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _list(file: Path) -> None:
     from nordiq_watch.cli.terminal import open_console, print_table
-    from nordiq_watch.host.key_file import LOCAL_ID, KeyFile, read_key_file
+    from nordiq_watch.security.key_file import LOCAL_ID, KeyFile, read_key_file
 
     content = read_key_file(file) or KeyFile()
     rows = [(LOCAL_ID, "admin", "-", "itself, for the commands on this machine")] if content.plain else []

@@ -20,6 +20,7 @@ from nordiq_watch.cli import (
     default_config,
     demo,
     doctor,
+    evaluate,
     install_service,
     key,
     serve,
@@ -28,12 +29,14 @@ from nordiq_watch.cli import (
     verify,
     watch,
 )
+from nordiq_watch.cli.encodings import replace_unknown_characters
 from nordiq_watch.cli.parsers import Parser
 from nordiq_watch.errors import NordiqError
 
 MODULES: tuple[ModuleType, ...] = (
     serve,
     train,
+    evaluate,
     verify,
     sign,
     default_config,
@@ -47,7 +50,7 @@ MODULES: tuple[ModuleType, ...] = (
     demo,
     completion,
 )
-"""Each offers `add_parser(subparsers)` and `run(args) -> int`, and imports what is heavy inside `run`."""
+"""Each offers `add_parser(subparsers)` and `run(args) -> int`, and does heavy imports inside `run`."""
 
 FAILED = 1
 INTERRUPTED = 130
@@ -55,7 +58,7 @@ INTERRUPTED = 130
 _EPILOG = """\
 examples:
   nordiq-watch demo                                    from nothing to a hot reload, on data that it makes
-  nordiq-watch train --dataset data/ --epochs 20       a new version under models/
+  nordiq-watch train --dataset data/ --max-minutes 10  a new version under models/
   nordiq-watch serve --config config.yaml              the daemon
   nordiq-watch models                                  what is live, and why the others are not
 
@@ -65,6 +68,7 @@ Every command has its own --help.
 
 def run() -> NoReturn:
     """The console script."""
+    replace_unknown_characters()
     sys.exit(main(sys.argv[1:]))
 
 
@@ -88,7 +92,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def build_parser() -> tuple[Parser, dict[str, ModuleType]]:
-    """The parser, and which module runs which command."""
+    """The parser, and the module that runs each command."""
     parser = Parser(
         prog="nordiq-watch",
         description="Forecasts for a fleet of servers, with models that go live without a restart.",
@@ -109,5 +113,5 @@ def _fail(message: str) -> int:
 
 
 def _discard_stdout() -> None:
-    """The reader of our pipe is gone; what is still in the buffer must not fail again when Python exits."""
+    """The pipe's reader is gone; buffered output must not fail again when Python exits."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

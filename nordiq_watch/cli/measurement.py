@@ -1,7 +1,7 @@
-"""Measures this host with psutil, in the metrics of config.yaml.
+"""Measures this host with psutil, as metrics of config.yaml.
 
-Counters are turned into rates by two readings: `rates_between` is pure, `read_counters` and `read_levels` look at the
-host. What this host cannot tell is left out, never guessed.
+Rates come from two readings of counters: `rates_between` is pure, `read_counters` and `read_levels` read the host. What
+this host cannot measure is left out, never guessed.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Metrics = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What the host has counted so far.
+    """Counters of the host.
 
-    seconds: a monotonic clock. cpu: CPU seconds of all processors by state. java: CPU seconds of every java process,
-    by process id and start time. received_bytes and sent_bytes: over all network interfaces but the loopback.
+    seconds: a monotonic clock. cpu: CPU seconds of all processors by state. java: CPU seconds of every Java process, by
+    process id and start time. received_bytes and sent_bytes: over all network interfaces except loopback.
     """
 
     seconds: float
@@ -46,7 +46,7 @@ def read_counters() -> Counters:
 
 
 def read_levels() -> Metrics:
-    """What needs one look only: memory, swap, disk, load, uptime, CLOSE_WAIT sockets."""
+    """Metrics that need a single reading: memory, swap, disk, load, uptime, CLOSE_WAIT sockets."""
     return {
         "mem_used_pct": psutil.virtual_memory().percent,
         "swap_used_pct": psutil.swap_memory().percent,
@@ -60,8 +60,8 @@ def read_levels() -> Metrics:
 def rates_between(before: Counters, now: Counters) -> Metrics:
     """CPU in percent of all processors and traffic in MB/s between two readings.
 
-    A counter that went backwards (a reboot, an interface that vanished) gives no traffic metric; one CPU state that did
-    so counts as zero, since Linux' iowait is known to.
+    If a counter decreased (a reboot, a removed interface), the traffic metric is left out; a CPU state that decreased
+    counts as zero, as Linux' iowait occasionally does.
     """
     return {**_cpu_rates(before, now), **_network_rates(before, now)}
 
@@ -69,7 +69,7 @@ def rates_between(before: Counters, now: Counters) -> Metrics:
 def count_close_wait(sockets: Iterable[tuple[str, int]]) -> Metrics:
     """CLOSE_WAIT sockets by side, from the status and local port of every TCP socket.
 
-    Front: on a port where this host listens, left by its clients. Back: the others, left by servers that it called.
+    Front: on a port this host listens on, left by its clients. Back: the others, left by servers it connected to.
     """
     sockets = list(sockets)
     listening = {port for status, port in sockets if status == psutil.CONN_LISTEN}
@@ -99,7 +99,7 @@ def _share(spent: Mapping[str, float], total: float, *states: str) -> float:
 
 
 def _java_seconds(before: Counters, now: Counters) -> float:
-    """Of the processes that still run; one that started in between counts from its start."""
+    """For processes still running; one that started in between counts from its start."""
     return sum(max(0.0, seconds - before.java.get(process, 0.0)) for process, seconds in now.java.items())
 
 

@@ -1,4 +1,4 @@
-"""What the commands' argument parsers share."""
+"""Shared pieces of the commands' argument parsers."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 class Parser(argparse.ArgumentParser):
-    """Answers a mistake with one line on stderr, keeps the layout of examples, and knows no abbreviations.
+    """Reports mistakes in one line on stderr, keeps the layout of examples, and accepts no abbreviations.
 
-    Sub-parsers are of the same class, so every command behaves like this.
+    Sub-parsers use the same class, so every command behaves alike.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -28,13 +28,13 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_command(subparsers: Subparsers, name: str, summary: str, examples: str) -> argparse.ArgumentParser:
-    """A command's parser. `summary` begins in lower case, as in the list of commands; `examples` ends the help."""
+    """A command's parser. `summary` starts in lower case, as in the list of commands; `examples` ends the help."""
     description = f"{summary[0].upper()}{summary[1:]}."
     return subparsers.add_parser(name, help=summary, description=description, epilog=examples)
 
 
 def positive_seconds(text: str) -> float:
-    """An argument in seconds, more than 0; argparse turns the error into its line."""
+    """A positive number of seconds; argparse reports the error."""
     try:
         seconds = float(text)
     except ValueError:
@@ -45,7 +45,7 @@ def positive_seconds(text: str) -> float:
 
 
 def tcp_port(text: str) -> int:
-    """An argument that names a port to listen on."""
+    """A port number to listen on."""
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 65535):
         raise argparse.ArgumentTypeError(f"{text} is not a port from 1 to 65535")
     return int(text)

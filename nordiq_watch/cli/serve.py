@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """Serves until SIGTERM or SIGINT; 0 after a clean stop."""
     # Idle threads of torch spin by default, and would take the cores from the threads that answer requests.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from nordiq_watch.config import find_settings
+    from nordiq_watch.config.load import find_settings
     from nordiq_watch.daemon import Daemon
     from nordiq_watch.host.logs import configure_logging
 

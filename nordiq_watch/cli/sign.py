@@ -1,4 +1,4 @@
-"""`nordiq-watch sign`: vouches for a model directory, so that a daemon with `models.trusted_keys` loads it."""
+"""`nordiq-watch sign`: signs a model directory, so that a daemon with `models.trusted_keys` loads it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when the directory is signed, or the key made. ConfigError, ModelRejected, OSError."""
+    """0 if the directory was signed, or the key made. Raises ConfigError, ModelRejected, OSError."""
     from nordiq_watch.artifact.completeness import judge
+    from nordiq_watch.artifact.manifest import UnknownFormat
     from nordiq_watch.artifact.signature import make_private_key, read_private_key, show_public, sign_model
     from nordiq_watch.errors import ConfigError
 
@@ -40,6 +41,9 @@ def run(args: argparse.Namespace) -> int:
     if not verdict.complete:
         raise ConfigError(f"{args.model_dir} is not complete and was not signed: {verdict.reason}")
     key = read_private_key(args.key)
-    sign_model(directory, key)
+    try:
+        sign_model(directory, key)
+    except UnknownFormat as error:
+        raise ConfigError(f"{args.model_dir} was not signed: {error}") from None
     print(f"{args.model_dir} is signed by {show_public(key)}")
     return 0

@@ -1,6 +1,6 @@
-"""A small fleet that does not exist: daily rhythm, noise and incidents, for the demo and for trying things out.
+"""A small synthetic fleet: daily rhythm, noise and incidents, for the demo and for experiments.
 
-The same seed and the same end give the same numbers. Nothing here was measured anywhere.
+The same seed and end give the same numbers. None of them was measured anywhere.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nordiq_watch.records import DoubleArray, IntArray
+from nordiq_watch.records.arrays import DoubleArray, IntArray
 
 METRICS = ("cpu_user_pct", "cpu_sys_pct", "cpu_iowait_pct", "mem_used_pct", "net_in_mb_s", "load_average")
 INTERVAL_SECONDS = 300
@@ -30,7 +30,7 @@ INCIDENTS_A_DAY = 0.35  # of each kind, on each server
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What a kind of server does all day. Loads are in percent, traffic in MB/s; peak_hour is UTC."""
+    """The daily load of one kind of server. Loads are in percent, traffic in MB/s; peak_hour is UTC."""
 
     prefix: str
     servers: int
@@ -62,7 +62,9 @@ class Fleet:
     values: DoubleArray
 
     def records(self, *, newest: int | None = None) -> Iterator[list[dict[str, Any]]]:
-        """What the fleet would have sent to /feed/data, one list a slot, the oldest first; all slots, or the newest."""
+        """The records this fleet would have sent to /feed/data, one list per slot, oldest first; all slots, or the
+        newest ones.
+        """
         first = 0 if newest is None else max(0, len(self.slots) - newest)
         for column in range(first, len(self.slots)):
             timestamp = self._timestamp(column)
@@ -77,7 +79,7 @@ class Fleet:
 
 
 def make_fleet(end: float, *, days: int = 8, seed: int = 7) -> Fleet:
-    """A fleet whose last slot is the one that holds the Unix time `end`."""
+    """A fleet whose last slot contains the Unix time `end`."""
     chance = np.random.default_rng(seed)
     last_slot = int(end // INTERVAL_SECONDS)
     slots = np.arange(last_slot - days * SLOTS_PER_DAY + 1, last_slot + 1)
@@ -135,7 +137,7 @@ def _noise(length: int, spread: float, chance: np.random.Generator) -> DoubleArr
 
 
 def _incidents(length: int, duration: int, chance: np.random.Generator) -> DoubleArray:
-    """0 where nothing happens; from just above 0 up to 1 over the course of an incident."""
+    """0 outside incidents; rises from just above 0 to 1 during one."""
     course = np.zeros(length)
     for start in np.flatnonzero(chance.random(length) < INCIDENTS_A_DAY / SLOTS_PER_DAY):
         course[start : start + duration] = np.linspace(0, 1, duration + 1)[1:][: length - start]

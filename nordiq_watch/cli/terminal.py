@@ -1,4 +1,4 @@
-"""Readable tables, on a terminal and in a pipe. What a daemon says is shown as text, never read as markup."""
+"""Readable tables, on a terminal and in a pipe. A daemon's text is shown literally, never as markup."""
 
 from __future__ import annotations
 
@@ -11,35 +11,38 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nordiq_watch.api.enums import ReloadOutcome, VersionState
+
 PIPE_COLUMNS = 1000  # a pipe has no width: nothing is folded or cut there
 
-STYLES = {
-    "live": "bold green",
-    "loaded": "green",
-    "rejected": "red",
-    "not_found": "red",
-    "quarantined": "yellow",
-    "incomplete": "yellow",
+STYLES: dict[str, str] = {
+    VersionState.LIVE: "bold green",
+    VersionState.QUARANTINED: "yellow",
+    VersionState.INCOMPLETE: "yellow",
+    VersionState.REJECTED: "red",
+    ReloadOutcome.LOADED: "green",
+    ReloadOutcome.REJECTED: "red",
+    ReloadOutcome.NOT_FOUND: "red",
 }
-"""How words of the API stand out in the columns below; the others are plain."""
+"""Styles for words of the API in the columns below; other words are plain."""
 
 STYLED_COLUMNS = ("state", "outcome")
 
 
 def open_console() -> Console:
-    """A console for stdout: as wide as the terminal, or as wide as needed."""
+    """A console for stdout: as wide as the terminal, or as wide as needed in a pipe."""
     return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
 
 
 def print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[Any]], *, console: Console) -> None:
-    """A table with one line a row; the last column is the one that folds where the terminal is narrow."""
+    """A table with one line per row; the last column wraps if the terminal is narrow."""
     table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, pad_edge=False)
     for heading in headings:
         table.add_column(heading, no_wrap=heading != headings[-1], overflow="fold")
     for row in rows:
         table.add_row(*(_styled(value, heading) for value, heading in zip(row, headings, strict=True)))
     console.print(Text(title, style="italic"))
-    _print(table, console)
+    print_grid(table, console)
 
 
 def print_facts(facts: Mapping[str, Any], *, console: Console) -> None:
@@ -49,11 +52,11 @@ def print_facts(facts: Mapping[str, Any], *, console: Console) -> None:
     grid.add_column(overflow="fold")
     for name, value in _flat(facts).items():
         grid.add_row(name, cell(value))
-    _print(grid, console)
+    print_grid(grid, console)
 
 
-def _print(table: Table, console: Console) -> None:
-    """Without the blanks that fill the last column, where no terminal needs them."""
+def print_grid(table: Table, console: Console) -> None:
+    """Prints the table; in a pipe without the blanks that pad its last column."""
     if console.is_terminal:
         console.print(table)
         return
@@ -64,7 +67,7 @@ def _print(table: Table, console: Console) -> None:
 
 
 def cell(value: Any) -> Text:
-    """A value as a user reads it."""
+    """Formats a value for people."""
     words = {None: "-", True: "yes", False: "no"}
     if value is None or isinstance(value, bool):
         return Text(words[value])
@@ -73,6 +76,11 @@ def cell(value: Any) -> Text:
     if isinstance(value, list | tuple):
         return Text(", ".join(str(item) for item in value) or "-")
     return Text(str(value))
+
+
+def relative(ratio: float | None) -> str:
+    """An error relative to another: 0.86 is `-14.0 %`."""
+    return "-" if ratio is None else f"{(ratio - 1) * 100:+.1f} %"
 
 
 def _styled(value: Any, heading: str) -> Text:

@@ -1,4 +1,4 @@
-"""`nordiq-watch verify MODEL_DIR`: the checks that a version passes before it goes live, from a terminal."""
+"""`nordiq-watch verify MODEL_DIR`: runs the checks of a reload from a terminal."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nordiq_watch.cli.parsers import Subparsers, add_command
-from nordiq_watch.errors import ConfigError, ModelRejected
 
 if TYPE_CHECKING:
-    from nordiq_watch.config import Config
+    from nordiq_watch.config.schema import Config
     from nordiq_watch.live.servable import Servable
-    from nordiq_watch.records import Version
+    from nordiq_watch.records.models import Version
 
 _EXAMPLE = """\
 example:
@@ -31,51 +30,46 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 if every check passes. ModelRejected, naming the check, if one does not."""
-    from nordiq_watch.config import load_settings
+    """0 if every check passes. Raises ModelRejected, with the check's name, if one fails."""
+    from nordiq_watch.artifact.comparison import describe_errors
+    from nordiq_watch.config.load import load_settings
+    from nordiq_watch.network.derived_inputs import reads_back
+    from nordiq_watch.reload.named_version import version_at
 
-    version = look_at(args.model_dir)
+    version = version_at(args.model_dir)
     settings = load_settings(args.config) if args.config else None
     servable = prove(version, settings.config if settings else None)
     spec = servable.spec
     print(f"{version.name}: complete and loadable")
     print(f"  sha256    {servable.identity.sha256}")
+    if spec.extras is not None:
+        print(f"  extras    {servable.identity.extras_sha256}: {', '.join(servable.predictor.members)}")
     print(f"  forecasts {', '.join(spec.targets)}")
-    print(f"  reads     {spec.max_encoder_length} slots of {spec.interval_seconds} s")
+    print(f"  reads     {reads_back(spec)} slots of {spec.interval_seconds} s")
     print(f"  gives     {spec.max_prediction_length} slots, quantiles {', '.join(map(str, spec.quantiles))}")
     print(f"  servers   {len(servable.known_servers)} known")
+    errors = describe_errors(servable.training)
+    if errors:
+        print(f"  errors    in validation {errors}")
     return 0
 
 
-def look_at(path: Path) -> Version:
-    from nordiq_watch.records import Version
-
-    if not path.is_dir():
-        raise ConfigError(f"{path} is not a directory. Name a model directory, such as models/tft_model_…")
-    place = path.resolve()
-    return Version(place.name, place, timestamp=None, fingerprint="", size_bytes=0, modified=0.0)
-
-
 def prove(version: Version, config: Config | None) -> Servable:
-    """Completeness, hashes, manifest, names and shapes, and a forecast of a made-up fleet."""
-    from nordiq_watch.artifact.completeness import judge
+    """Checks completeness, hashes, manifest, names and shapes, and forecasts a synthetic fleet."""
     from nordiq_watch.artifact.signature import trust_in
-    from nordiq_watch.config import CanaryLimits
+    from nordiq_watch.config.schema import CanarySettings
     from nordiq_watch.reload.canary import Canary
-    from nordiq_watch.reload.loader import Loader, Requirements, memory_errors
-    from nordiq_watch.reload.probe import probe_snapshot
+    from nordiq_watch.reload.loader import Requirements, memory_errors
+    from nordiq_watch.reload.named_version import load_version
+    from nordiq_watch.reload.synthetic_window import synthetic_window
 
-    verdict = judge(version.path)
-    if not verdict.complete:
-        found = f"it is not complete: {verdict.reason}"
-        raise ModelRejected(version.name, check="layout", found=found, remedy="Write the directory again.")
     requirements = None
     if config is not None:
         requirements = Requirements(config.metrics, config.window.interval_seconds, config.window.length)
-    loader = Loader(requirements, check_trust=trust_in(config.models.trusted_keys) if config else None)
-    limits = config.reload.canary if config else CanaryLimits()
+    check_trust = trust_in(config.models.trusted_keys) if config else None
+    servable = load_version(version, requirements=requirements, check_trust=check_trust)
+    limits = config.reload.canary if config else CanarySettings()
     with memory_errors(version.name):
-        servable = loader.build(version, loader.read(version), generation=0)
-        canary = Canary(limits, snapshot=lambda: probe_snapshot(servable.spec), latest=lambda: None)
+        canary = Canary(limits, snapshot=lambda: synthetic_window(servable.spec), latest=lambda: None)
         canary.check(servable, against=None)
     return servable

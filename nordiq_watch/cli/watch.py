@@ -1,4 +1,4 @@
-"""`nordiq-watch watch`: the fleet and the model in a terminal, renewed until Ctrl-C."""
+"""`nordiq-watch watch`: shows the fleet and the model in a terminal, refreshed until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from nordiq_watch.errors import DaemonAway
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from nordiq_watch.cli.client import Client, JsonObject
+    from nordiq_watch.client.client import Client
+    from nordiq_watch.client.http import JsonObject
 
 INTERVAL_SECONDS = 2.0
 SHOWN_SERVERS = 12
@@ -43,8 +44,8 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 after Ctrl-C. DaemonAway only at the first look: later it is shown, and looked again."""
-    from nordiq_watch.cli.client import connect
+    """0 after Ctrl-C. Raises DaemonAway only at the first request; later failures are shown and retried."""
+    from nordiq_watch.cli.connection import connect
 
     viewer = Viewer(connect(args.url, key_file=args.key_file, config=args.config))
     first = viewer.look()
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 class Viewer:
-    """Looks at one daemon. The forecast is fetched only when a newer one was made: it may be large."""
+    """Polls one daemon. The forecast, which may be large, is fetched only when there is a newer one."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -62,24 +63,24 @@ class Viewer:
         self._forecast: JsonObject = {}
 
     def look(self) -> JsonObject:
-        """status, model, reloads, alerts, and of the forecast: summary, environment, metadata, and who is at risk."""
-        status = self._client.status().body
+        """Status, model, reloads, alerts and, of the forecast, summary, environment, metadata and servers at risk."""
+        status = self._client.http.get("/status").body
         made = (status["last_prediction"], status.get("model_generation"), status.get("stale"))
         if made != self._made:
-            self._forecast = summarise(self._client.predictions().body)
+            self._forecast = summarise(self._client.http.get("/predictions/current").body)
             self._made = made
         return {
             "url": self._client.url,
             "status": status,
-            "model": self._client.model_info().body,
-            "reloads": self._client.reloads().body["reloads"][:SHOWN_RELOADS],
-            "alerts": self._client.get("/alerts/active").body["alerts"],
+            "model": self._client.http.get("/admin/model-info").body,
+            "reloads": self._client.http.get("/admin/reloads").body["reloads"][:SHOWN_RELOADS],
+            "alerts": self._client.http.get("/alerts/active").body["alerts"],
             **self._forecast,
         }
 
 
 def summarise(forecast: JsonObject) -> JsonObject:
-    """What is shown of a forecast: the servers at the highest risk, without their quantiles."""
+    """The shown part of a forecast: the servers with the highest risk, without their quantiles."""
     servers = [
         {
             "server_name": name,
@@ -127,7 +128,7 @@ def _show(viewer: Viewer, first: JsonObject, *, interval: float, once: bool) -> 
 
 
 def render(look: JsonObject, *, away: str | None = None) -> RenderableType:
-    """One look as text. `away`: why what is shown is old."""
+    """One look as text. `away`: why the content is old."""
     from rich.console import Group
     from rich.text import Text
 

@@ -13,11 +13,11 @@
 It needs requests and msgspec alone: no torch, no numpy. docs/client.md has all of it.
 """
 
+from nordiq_watch.api.feed import Fed
+from nordiq_watch.api.servers import Forgotten
 from nordiq_watch.client.answers import (
     Alert,
-    Fed,
     FleetForecast,
-    Forgotten,
     MetricForecast,
     Model,
     ModelInfo,
@@ -26,6 +26,7 @@ from nordiq_watch.client.answers import (
     Status,
 )
 from nordiq_watch.client.client import Client
+from nordiq_watch.client.fleet_part import FleetPart
 from nordiq_watch.errors import ClientError, DaemonAway, DaemonRefused, ReloadFailed
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "DaemonRefused",
     "Fed",
     "FleetForecast",
+    "FleetPart",
     "Forgotten",
     "MetricForecast",
     "Model",

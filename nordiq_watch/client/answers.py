@@ -1,6 +1,6 @@
-"""The daemon's answers as frozen values with types. Fields that this version does not know are ignored.
+"""The daemon's answers as frozen values with types: those of `nordiq_watch.api`, and what a program wants besides.
 
-Times are datetimes with their zone. A field that an answer does not have is None.
+Times are datetimes with their zone. Fields that this version does not know are ignored.
 """
 
 from __future__ import annotations
@@ -12,77 +12,27 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
+from nordiq_watch.api import models, reloads
+from nordiq_watch.api import status as api_status
+from nordiq_watch.api.feed import Fed
+from nordiq_watch.api.servers import Forgotten
 from nordiq_watch.conversion import converter
 from nordiq_watch.errors import ClientError
 
 A = TypeVar("A")
 
 
-class Warmup(Struct, frozen=True):
-    """How far the first server is on its way to a forecast."""
+class Status(api_status.Status, frozen=True):
+    """How far the daemon is, with its times as datetimes."""
 
-    is_warmed_up: bool
-    progress_percent: float
-    message: str
-    threshold: int
-    current_size: int
-    required_size: int
+    last_prediction: datetime | None  # type: ignore[assignment]  # the wire has text
+    newest_sample: datetime | None  # type: ignore[assignment]
 
 
-class Status(Struct, frozen=True):
-    """How far the daemon is. tick_count: batches accepted; window_size: samples in the window, over all servers."""
+class Model(models.Model, frozen=True):
+    """A version on disk, with its time as a datetime in UTC."""
 
-    running: bool
-    model_loaded: bool
-    tick_count: int
-    window_size: int
-    servers_tracked: int
-    uptime_seconds: float
-    warmup: Warmup
-    model_path: str | None = None
-    model_generation: int | None = None
-    last_prediction: datetime | None = None
-    servers_ready: int | None = None
-    pinned: bool = False
-    stale: bool = False
-    newest_sample: datetime | None = None
-    newest_sample_age_seconds: float | None = None
-
-
-class Forgotten(Struct, frozen=True):
-    """What became of an order to forget a server. forgotten: the parts that knew it. pending: those that have not
-    answered; they do it once they work, unless the daemon ends before.
-    """
-
-    server_name: str
-    forgotten: list[str]
-    pending: list[str]
-
-
-class Training(Struct, frozen=True):
-    """What a version says of its own training; training_time in seconds."""
-
-    epochs: int | None = None
-    training_time: float | None = None
-    servers_trained: int | None = None
-    validation: dict[str, Any] | None = None
-
-
-class Model(Struct, frozen=True):
-    """A version on disk. state: live, previous, available, incomplete, rejected or quarantined; reason: why not."""
-
-    name: str
-    path: str
-    state: str
-    is_current: bool
-    size_mb: float
-    modified: datetime
-    training: Training
-    timestamp: str | None = None
-    reason: str | None = None
-    sha256: str | None = None
-    generation: int | None = None
-    accuracy: dict[str, Any] | None = None
+    modified: datetime  # type: ignore[assignment]
 
 
 class ModelInfo(Struct, frozen=True):
@@ -96,64 +46,25 @@ class ModelInfo(Struct, frozen=True):
     model_timestamp: str | None = None
     generation: int | None = None
     sha256: str | None = None
+    extras_sha256: str | None = None
+    members: tuple[str, ...] = ()
     compute: str | None = None
-    config: dict[str, Any] | None = None
-    servers: dict[str, int] | None = None
+    config: models.ModelConfig | None = None
+    servers: models.ModelServers | None = None
+    training: models.Training | None = None
 
 
-class Stage(Struct, frozen=True):
-    """A step of a reload that is over."""
+class Reload(reloads.Reload, frozen=True):
+    """One reload, with its times as datetimes."""
 
-    name: str
-    seconds: float
-
-
-class Reload(Struct, frozen=True):
-    """One reload. state: waiting, running or finished; then outcome: loaded, unchanged, unpinned, rejected …"""
-
-    id: int
-    trigger: str
-    state: str
-    created_at: datetime
-    requested: str | None = None
-    version: str | None = None
-    outcome: str | None = None
-    reason: str | None = None
-    previous_model: str | None = None
-    current_model: str | None = None
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-    seconds: float | None = None
-    stages: tuple[Stage, ...] = ()
-    drop: str | None = None
+    created_at: datetime  # type: ignore[assignment]
+    started_at: datetime | None  # type: ignore[assignment]
+    finished_at: datetime | None  # type: ignore[assignment]
 
     @property
     def succeeded(self) -> bool:
-        return self.outcome in ("loaded", "unchanged", "unpinned")
-
-
-class Rejection(Struct, frozen=True):
-    """A record that was not taken: its place in the list that was sent, and what is wrong with which field."""
-
-    index: int
-    field: str
-    reason: str
-
-
-class Fed(Struct, frozen=True):
-    """What became of a batch. status: accepted, warming_up (accepted too) or ignored (it was empty)."""
-
-    status: str
-    records_received: int = 0
-    tick: int | None = None
-    window_size: int | None = None
-    servers_tracked: int | None = None
-    servers_ready: int | None = None
-    warmup_complete: bool = False
-    progress: float | None = None
-    rejected: tuple[Rejection, ...] = ()
-    clipped: int = 0
-    unknown_fields: tuple[str, ...] = ()
+        """Whether it is over, and the daemon is as the request wanted it."""
+        return self.outcome is not None and self.outcome.is_success
 
 
 class Alert(Struct, frozen=True):
@@ -196,7 +107,8 @@ class ServerForecast(Struct, frozen=True):
 class FleetForecast(Struct, frozen=True):
     """The newest forecast. error: None, "no_model" or "insufficient_data", with a message and without servers.
 
-    metadata: model_version, horizon_start, horizon_steps, interval_seconds, stale and more, as in the API.
+    metadata: model_version, horizon_start, horizon_steps, interval_seconds, stale and more, as in the API. Of a part of
+    the fleet, matched: the servers on all its pages; next_cursor: of the next page.
     """
 
     servers: dict[str, ServerForecast]
@@ -205,9 +117,14 @@ class FleetForecast(Struct, frozen=True):
     message: str | None = None
     environment: dict[str, Any] | None = None
     summary: dict[str, Any] | None = None
+    matched: int | None = None
+    next_cursor: str | None = None
 
 
-_ANSWERS = (Status, Model, ModelInfo, Reload, Fed, Forgotten, Alert, ServerForecast, FleetForecast)
+_ANSWERS = (
+    *(Status, Model, ModelInfo, Reload, Fed, Forgotten, Alert, ServerForecast, FleetForecast),
+    *(models.Models, models.Training, reloads.Reload, reloads.Reloads),
+)
 _CONVERTERS: Mapping[type[Any], Callable[[object], Any]] = {kind: converter(kind) for kind in _ANSWERS}
 
 
@@ -225,11 +142,12 @@ def read_forecast(body: Mapping[str, Any]) -> FleetForecast:
     return read({**body, "servers": servers}, FleetForecast)
 
 
+_METRIC_FIELDS = frozenset(MetricForecast.__struct_fields__)
+
+
 def _read_server(entry: Mapping[str, Any]) -> ServerForecast:
     metrics = {
-        name: value
-        for name, value in entry.items()
-        if isinstance(value, dict) and ("current" in value or "p50" in value)
+        name: value for name, value in entry.items() if isinstance(value, dict) and _METRIC_FIELDS & value.keys()
     }
     facts = {
         "metrics": metrics,

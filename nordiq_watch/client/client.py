@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
+from nordiq_watch.api.enums import Media, ReloadState, VersionState
+from nordiq_watch.api.feed import Fed
+from nordiq_watch.api.servers import Forgotten
 from nordiq_watch.client.answers import (
     Alert,
-    Fed,
     FleetForecast,
-    Forgotten,
     Model,
     ModelInfo,
     Reload,
@@ -19,21 +20,25 @@ from nordiq_watch.client.answers import (
     read,
     read_forecast,
 )
-from nordiq_watch.client.http import ANSWER_SECONDS, Answer, Http, JsonObject
+from nordiq_watch.client.fleet_part import WHOLE, FleetPart
+from nordiq_watch.client.frames import ROWS_AT_ONCE, as_streams, merge_answers
+from nordiq_watch.client.http import ANSWER_SECONDS, Answer, Http, JsonObject, describe_error
 from nordiq_watch.errors import ClientError, DaemonAway, DaemonRefused, ReloadFailed
 
 RETRIES = 3
+SERVERS_PER_PAGE = 1000
 RELOAD_SECONDS = 300.0
 FORGET_SECONDS = 60.0
-LOOK_AGAIN_SECONDS = 0.2
+LOOK_AGAIN_SECONDS = 0.1
 
 
 class Client:
     """Not to be shared between threads. Closes its connections at the end of a `with`.
 
     Every method raises DaemonAway when nothing answers in time, DaemonRefused when the daemon says no, and ClientError
-    when the answer is not a daemon's. Reading and feeding are tried `retries` times more, orders only when nobody took
-    them; `clock` and `sleep` are how reloads are waited for.
+    when the answer is not a daemon's. Reading and feeding are tried `retries` times more, orders only when they did not
+    arrive; `clock` and `sleep` serve to wait for reloads. key_source: the key's origin, for messages. `http` returns
+    raw answers.
     """
 
     def __init__(
@@ -41,12 +46,13 @@ class Client:
         url: str = "http://127.0.0.1:8000",
         *,
         key: str | None = None,
+        key_source: str = "the program",
         retries: int = RETRIES,
         answer_seconds: float = ANSWER_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        self._http = Http(url, key=key, retries=retries, answer_seconds=answer_seconds)
+        self.http = Http(url, key=key, key_source=key_source, retries=retries, answer_seconds=answer_seconds)
         self._clock = clock
         self._sleep = sleep
 
@@ -57,18 +63,18 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        self._http.close()
+        self.http.close()
 
     @property
     def url(self) -> str:
-        return self._http.url
+        return self.http.url
 
     # --- looking ---
 
     def ready(self) -> bool:
         """Whether a verified model is serving."""
         try:
-            self._http.get("/ready")
+            self.http.get("/ready")
         except DaemonRefused as error:
             if error.status == 503:
                 return False
@@ -76,44 +82,74 @@ class Client:
         return True
 
     def status(self) -> Status:
-        return read(self._http.get("/status").body, Status)
+        return read(self.http.get("/status").body, Status)
 
     def models(self) -> list[Model]:
         """The versions on disk, newest first."""
-        return [read(model, Model) for model in self._http.get("/admin/models").body["models"]]
+        return [read(model, Model) for model in self.http.get("/admin/models").body["models"]]
 
     def model_info(self) -> ModelInfo:
-        return read(self._http.get("/admin/model-info").body, ModelInfo)
+        return read(self.http.get("/admin/model-info").body, ModelInfo)
 
     def reloads(self, limit: int = 50) -> list[Reload]:
         """What became of the last reloads, newest first."""
-        return [read(reload, Reload) for reload in self._http.get(f"/admin/reloads?limit={limit}").body["reloads"]]
+        return [read(reload, Reload) for reload in self.http.get(f"/admin/reloads?limit={limit}").body["reloads"]]
 
     def find_reload(self, reload_id: int) -> Reload:
         """DaemonRefused (404) for one that never was, or too long ago."""
-        return read(self._http.get(f"/admin/reloads/{reload_id}").body, Reload)
+        return read(self.http.get(f"/admin/reloads/{reload_id}").body, Reload)
 
-    def predictions(self) -> FleetForecast:
-        """The newest forecast of the fleet."""
-        return read_forecast(self._http.get("/predictions/current").body)
+    def predictions(self, part: FleetPart = WHOLE) -> FleetForecast:
+        """The newest forecast of the fleet, or of a part of it."""
+        return read_forecast(self.http.get(_with_query("/predictions/current", part.query())).body)
+
+    def pages(self, part: FleetPart = WHOLE, *, limit: int = SERVERS_PER_PAGE) -> Iterator[FleetForecast]:
+        """The same in pages of `limit` servers, all of one answer.
+
+        DaemonRefused (410) when that answer was replaced before its last page was read: start again.
+        """
+        query = {**part.query(), "limit": str(limit)}
+        while True:
+            page = read_forecast(self.http.get(_with_query("/predictions/current", query)).body)
+            yield page
+            if page.next_cursor is None:
+                return
+            query["cursor"] = page.next_cursor
 
     def prediction(self, server: str) -> FleetForecast:
         """The same of one server. DaemonRefused (404) for one that never sent anything."""
-        return read_forecast(self._http.get(f"/predictions/{quote(server, safe='')}").body)
+        return read_forecast(self.http.get(f"/predictions/{quote(server, safe='')}").body)
 
     def alerts(self) -> list[Alert]:
         """Those that are active now, the worst first."""
-        return [read(alert, Alert) for alert in self._http.get("/alerts/active").body["alerts"]]
+        return [read(alert, Alert) for alert in self.http.get("/alerts/active").body["alerts"]]
 
     def explain(self, server: str) -> JsonObject:
         """Why the model says what it says of one server, as the API tells it."""
-        return self._http.get(f"/explain/{quote(server, safe='')}").body
+        return self.http.get(f"/explain/{quote(server, safe='')}").body
 
     # --- feeding ---
 
     def feed(self, records: Sequence[JsonObject]) -> Fed:
         """Sends samples; once this returns, the valid ones survive a crash of the daemon. Look at `rejected`."""
-        return read(self._http.post("/feed/data", json={"records": list(records)}).body, Fed)
+        return read(self.http.post("/feed/data", json={"records": list(records)}).body, Fed)
+
+    def feed_frame(self, frame: Any, *, rows_at_once: int = ROWS_AT_ONCE) -> Fed:
+        """Sends a pandas DataFrame as Arrow, in requests of `rows_at_once` rows at most. Both sides need pyarrow.
+
+        Columns: `timestamp`, which may be the index, `server_name`, the metrics and, optionally, `status` and
+        `profile`. Times without a zone are UTC; NaN and None were not measured. `index` of a rejected record is the
+        position of its row. Raises as `feed`; ClientError for a DataFrame that Arrow cannot hold.
+        """
+        answers = []
+        for first, body in as_streams(frame, rows=rows_at_once):
+            try:
+                taken = self.http.post("/feed/data", data=body, headers={"Content-Type": str(Media.ARROW)}).body
+            except DaemonRefused as refused:
+                before = f"rows before {first} were sent; then: " if first else ""
+                raise DaemonRefused(f"{before}{refused}", status=refused.status) from None
+            answers.append((first, read(taken, Fed)))
+        return merge_answers(answers)
 
     # --- ending ---
 
@@ -123,7 +159,7 @@ class Client:
         DaemonRefused (404) for one that nothing is known of. Look at `pending`.
         """
         path = f"/servers/{quote(server, safe='')}"
-        return read(self._http.request("DELETE", path, answer_seconds=FORGET_SECONDS).body, Forgotten)
+        return read(self.http.request("DELETE", path, answer_seconds=FORGET_SECONDS).body, Forgotten)
 
     # --- changing what is live ---
 
@@ -154,18 +190,25 @@ class Client:
 
         ReloadFailed if it ended otherwise, DaemonAway if it is not over in time.
         """
+        for look in self.follow_reload(reload_id, seconds=seconds):
+            reload = read(look.body, Reload)
+            progress(reload)
+        return _succeeded(reload)
+
+    def follow_reload(self, reload_id: int, *, seconds: float = RELOAD_SECONDS) -> Iterator[Answer]:
+        """The daemon's answers about a reload until it is over, one per look. DaemonAway if that takes longer."""
         deadline = self._clock() + seconds
         while True:
-            reload = self.find_reload(reload_id)
-            progress(reload)
-            if reload.state == "finished":
-                return _succeeded(reload)
+            look = self.http.get(f"/admin/reloads/{reload_id}")
+            yield look
+            if read(look.body, Reload).state is ReloadState.FINISHED:
+                return
             if self._clock() >= deadline:
                 raise DaemonAway(f"reload {reload_id} is not over after {seconds:g} s; it goes on")
             self._sleep(LOOK_AGAIN_SECONDS)
 
     def wait_for_live(self, name: str, *, seconds: float = RELOAD_SECONDS) -> ModelInfo:
-        """model_info of the version called `name`, once it is live, whoever loads it.
+        """model_info of the version called `name`, once it is live, no matter who requested it.
 
         ClientError with the daemon's reason as soon as that version is rejected; DaemonAway if it takes longer.
         """
@@ -174,7 +217,7 @@ class Client:
             info = self.model_info()
             if info.model_name == name:
                 return info
-            refused = [model for model in self.models() if model.name == name and model.state == "rejected"]
+            refused = [model for model in self.models() if model.name == name and model.state is VersionState.REJECTED]
             if refused:
                 raise ClientError(f"{name} was rejected: {refused[0].reason}")
             if self._clock() >= deadline:
@@ -182,25 +225,29 @@ class Client:
             self._sleep(LOOK_AGAIN_SECONDS)
 
     def _order(self, path: str, query: dict[str, str], *, wait: bool, seconds: float) -> Reload:
-        reload_id = _id_of(self._http.order(path, query, wait=False))
+        reload_id = read_id(self.http.order(path, query, wait=False))
         return self.wait_for_reload(reload_id, seconds=seconds) if wait else self.find_reload(reload_id)
 
 
-def _id_of(answer: Answer) -> int:
-    """DaemonRefused when the order was not taken at all."""
+def read_id(answer: Answer) -> int:
+    """The id of the reload that an order began. DaemonRefused when the order was not taken at all."""
     reload_id: Any = answer.body.get("id")
     if isinstance(reload_id, int):
         return reload_id
-    words = [str(answer.body[name]) for name in ("error", "detail") if answer.body.get(name)]
-    raise DaemonRefused(f"{': '.join(words) or 'no reason given'} (HTTP {answer.status})", status=answer.status)
+    raise DaemonRefused(describe_error(answer.body, answer.status), status=answer.status)
 
 
 def _succeeded(reload: Reload) -> Reload:
     if reload.succeeded:
         return reload
+    assert reload.outcome is not None  # it is over
     raise ReloadFailed(
         reload_id=reload.id,
-        outcome=str(reload.outcome),
+        outcome=reload.outcome,
         reason=reload.reason or "no reason given",
         current_model=reload.current_model,
     )
+
+
+def _with_query(path: str, query: Mapping[str, str]) -> str:
+    return f"{path}?{urlencode(query)}" if query else path

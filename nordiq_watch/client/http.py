@@ -17,7 +17,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ReadTimeoutError
 from urllib3.util import Retry
 
-from nordiq_watch.config import API_KEY_VARIABLE
+from nordiq_watch.config.environment import API_KEY_VARIABLE
 from nordiq_watch.errors import ClientError, DaemonAway, DaemonRefused
 
 CONNECT_SECONDS = 5.0
@@ -45,7 +45,7 @@ class Answer:
 class Http:
     """Not to be shared between threads. `key_source` says in messages where the key came from.
 
-    A request that nobody takes, and a GET whose answer is lost or that a busy daemon refuses, is made again up to
+    A request that does not arrive, and a GET whose answer is lost or that a busy daemon refuses, is made again up to
     `retries` times, half a second later, then twice as long each time, or when the daemon says.
     """
 
@@ -123,7 +123,7 @@ class Http:
                 status=response.status_code,
             )
         if response.status_code >= 300 and "success" not in body:
-            raise DaemonRefused(_describe_error(body, response.status_code), status=response.status_code)
+            raise DaemonRefused(describe_error(body, response.status_code), status=response.status_code)
         return Answer(response.status_code, body, response.text)
 
     def _describe_refused_key(self) -> str:
@@ -133,7 +133,7 @@ class Http:
 
 
 def _came_too_late(error: requests.RequestException) -> bool:
-    """Whether somebody took the request and did not answer in time, also after the last of several tries."""
+    """Whether the request arrived and was not answered in time, also after the last of several tries."""
     last = getattr(error.args[0], "reason", None) if error.args else None
     return isinstance(error, requests.ReadTimeout) or isinstance(last, ReadTimeoutError)
 
@@ -180,7 +180,8 @@ def _json_object(response: requests.Response) -> JsonObject | None:
     return body if isinstance(body, dict) else None
 
 
-def _describe_error(body: JsonObject, status: int) -> str:
+def describe_error(body: JsonObject, status: int) -> str:
+    """The daemon's words for a failure, and the status of its answer."""
     words = [str(body[name]) for name in ("error", "detail") if body.get(name)]
     return f"{': '.join(words) or 'no reason given'} (HTTP {status})"
 

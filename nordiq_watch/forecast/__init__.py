@@ -1,1 +1,1 @@
-"""From fed metrics to the published answer: samples, the window, the forecast of the whole fleet."""
+"""From the window to the published answer: the forecast of the whole fleet."""

@@ -1,8 +1,12 @@
-"""The forecaster: one thread that turns the newest window and the live model into the published answer.
+"""The forecaster: one thread that turns the newest window and the live model into the answer that is served.
 
-Whoever has news wakes it: a batch that went into the window, or a model that went live. News that arrive while it works
-or rests are one: the next computation takes what is newest then. After a computation that took d seconds it rests for d
-seconds, so that feeding can never cost more than half of a core; a swap does not wait for that.
+New samples wake it. Those that arrive while it works or rests are taken together: the next computation takes what is
+newest then. After a computation that took d seconds it rests for d seconds, so that feeding can never cost more than
+half of a core.
+
+A model that goes live brings its first answer with it, made by `prepare` in the reload worker's thread without any
+consequence. The consequences of that forecast (alerts, events) follow here, in the forecaster's thread: see
+docs/decisions/0018.
 """
 
 from __future__ import annotations
@@ -10,64 +14,48 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from math import inf
-from typing import Protocol
 
 from nordiq_watch.events import EventBus, FleetForecast, ForecastPublished
-from nordiq_watch.forecast.answer import (
-    Answer,
-    Entry,
-    Verdicts,
-    age_answer,
-    build_answer,
-    explain_cold_fleet,
-    explain_no_model,
-    mark_stale,
-    prediction_time,
-)
-from nordiq_watch.forecast.board import AnswerBoard
-from nordiq_watch.forecast.freshness import UNDATED, Age, Freshness
-from nordiq_watch.forecast.warmup import requirement_of
-from nordiq_watch.forecast.window import Window
-from nordiq_watch.live.published import Live
+from nordiq_watch.forecast.answer import answer_with, figures_of
+from nordiq_watch.forecast.verdicts import Evaluator
+from nordiq_watch.ingest.freshness import UNDATED, Age, Freshness
+from nordiq_watch.ingest.window import Window
+from nordiq_watch.live.bands import FactorsFor, never_adapt, scale_bands
+from nordiq_watch.live.fleet_answer import Annotations, age_answer, mark_stale
+from nordiq_watch.live.published import Live, Serving, lighten
 from nordiq_watch.live.servable import Servable
 from nordiq_watch.parts import Part
-from nordiq_watch.records import Forecasting
+from nordiq_watch.records.forecasts import Forecasting
 from nordiq_watch.worker import LONGEST_PAUSE_OF_REQUIRED, ROUND_SECONDS, Worker
 
 log = logging.getLogger(__name__)
 
-
-class Judging(Protocol):
-    """Adds verdicts to forecasts; called in the forecaster's thread only."""
-
-    def __call__(self, made: Forecasting) -> Verdicts: ...
-
-    def watch(self) -> None:
-        """Looks at what needs no forecast."""
-
-    def say_nothing(self, servers: int) -> Verdicts:
-        """The verdicts while the data say nothing about now."""
+_PATIENCE_SECONDS = 30.0
 
 
 class Forecaster(Worker):
-    """Publishes to the board. `judge` adds its verdicts to every answer; it is called in the forecaster's thread.
+    """Keeps the live model's answer up to date. `evaluator` adds its verdicts to every answer.
 
-    freshness: how old the data are; without it they never are. `clock` is Unix time, for what is shown; `timer`
-    measures durations. overruns: forecasts that took longer than one slot of the window's grid. last_prediction: when
-    the newest forecast is from, in Unix time: its data, not its computation.
+    freshness: how old the data are; without it they never are. factors_for: of a model's adaptive bands. render_ahead:
+    the largest fleet whose answer is written as JSON when it is made. `clock` is Unix time, for what is shown;
+    `timer` measures durations. overruns: forecasts that took longer than one slot of the window's grid.
     """
 
     def __init__(
         self,
         live: Live,
         window: Window,
-        board: AnswerBoard,
         events: EventBus,
         *,
-        judge: Judging | None = None,
+        evaluator: Evaluator | None = None,
         freshness: Freshness | None = None,
+        factors_for: FactorsFor = never_adapt,
+        render_ahead: int = 0,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
         part: Part | str = "forecaster",
@@ -75,86 +63,211 @@ class Forecaster(Worker):
         super().__init__(part, longest_pause_seconds=LONGEST_PAUSE_OF_REQUIRED)
         self._live = live
         self._window = window
-        self._board = board
         self._events = events
-        self._judge = judge
+        self._evaluator = evaluator
         self._freshness = freshness
-        self._shown = UNDATED
-        self._shown_at = -inf
+        self._factors_for = factors_for
+        self._answer_with_window = partial(answer_with, window=window, render_ahead=render_ahead)
         self._clock = clock
         self._timer = timer
-        self._asked = True
+        self._asked = False
         self._rest_until = -inf
-        self._tried = threading.Condition()
-        self._tried_generation = 0
-        self._answered_generation = 0
-        self._latest: Forecasting | None = None
-        self._offered: Forecasting | None = None
-        self.last_prediction: float | None = None
-        self.last_seconds: float | None = None
+        self._forecasting = threading.Lock()
+        self._concluded: Forecasting | None = None
+        self._shown = UNDATED
+        self._shown_at = -inf
+        self._announced: tuple[float, float] | None = None
         self.failures = 0
         self.overruns = 0
 
     def wake(self) -> None:
-        """There is something new: data or a model. From any thread; costs nothing."""
+        """There are new samples. From any thread; costs nothing."""
         self._asked = True
         super().wake()
 
     def latest(self) -> Forecasting | None:
-        """The newest forecast that was published, with what it was made from. From any thread."""
-        return self._latest
+        """The newest forecast that is served, with what it was made from. From any thread."""
+        return self._live.serving().made
 
-    def offer(self, first: Forecasting | None) -> None:
-        """The forecast with which a model was tried, before it goes live: if it is of the whole fleet, it will be that
-        model's first answer, and need not be computed again. From the reload worker.
-        """
-        with self._tried:
-            self._offered = first if first is not None and first.whole else None
+    @property
+    def last_prediction(self) -> float | None:
+        """When the newest forecast is from, in Unix time: its data, not its computation. None before the first one."""
+        figures = figures_of(self._live.serving()) or self._announced
+        return figures and figures[0]
 
-    def wait_for_generation(self, generation: int, timeout: float) -> bool:
-        """Whether the model of this generation, or of a later one, gave its first answer within `timeout` seconds.
-
-        False at once if it tried and failed. "Not enough data" is an answer.
-        """
-        with self._tried:
-            self._tried.wait_for(lambda: self.stopping or self._tried_generation >= generation, timeout)
-            return self._answered_generation >= generation
+    @property
+    def last_seconds(self) -> float | None:
+        """How long the newest forecast took."""
+        figures = figures_of(self._live.serving()) or self._announced
+        return figures and figures[1]
 
     def round(self) -> float | None:
         return self.step()
 
-    def stop(self) -> None:
-        """Ends `run()` after the computation that is running. From any thread."""
-        super().stop()
-        with self._tried:
-            self._tried.notify_all()
-
     def step(self) -> float | None:
-        """Computes an answer if there is news and no rest in the way, and shows how old the data are.
+        """Computes an answer if there are new samples and no rest in the way, and shows how old the data are.
 
         Returns for how many seconds nothing will be due; None: until it is woken.
         """
+        self._conclude_swap()
         rests = (self._compute(), self._show_age())
         return min((rest for rest in rests if rest is not None), default=None)
 
+    # --- a model that goes live: from the reload worker ---
+
+    def prepare(self, candidate: Servable, tried: Forecasting | None = None) -> Serving:
+        """The candidate with its answer for the whole fleet, as it will be served. Nothing comes of it before a swap.
+
+        tried: a forecast that the candidate has made already. Any exception of the forward pass; MemoryError.
+        """
+        started, at = self._timer(), self._clock()
+        with self._one_at_a_time():
+            made = tried if tried is not None and self._is_up_to_date(tried) else self._forecast(candidate)
+            made = self._adapt(candidate, made)
+            verdicts = None
+            if self._evaluator is not None and made.forecast.servers:
+                verdicts = self._evaluator.preview(made)
+            return self._serve(candidate, made, verdicts, self._age(), at=at, started=started)
+
+    def note_swap(self) -> None:
+        """What `prepare` returned is live now; samples that came after its forecast are forecast next."""
+        made = self.latest()
+        self._asked = False  # before the look at the window: samples that come from here on ask by themselves
+        if made is None or not self._window.is_newest(made.snapshot):
+            self._asked = True
+        super().wake()
+
+    def _is_up_to_date(self, tried: Forecasting) -> bool:
+        """Whether it is of the whole fleet, and what is served now is not newer."""
+        served = self.latest()
+        is_served = served is not None and served.snapshot is tried.snapshot
+        return tried.whole and (is_served or self._window.is_newest(tried.snapshot))
+
+    def _conclude_swap(self) -> None:
+        """Alerts and events of the forecast that a model went live with; its answer gets the alerts as they became."""
+        serving = self._live.serving()
+        if serving.made is None or serving.made is self._concluded:
+            return
+        self._concluded = serving.made
+        verdicts, age = self._evaluate(serving.made), self._note_age(self._age())
+        if verdicts is not None and (verdicts.fleet != serving.answer.fleet or age.stale != serving.answer.stale):
+            answer = age_answer(serving.answer, age.describe() if self._freshness else {}, verdicts=verdicts)
+            self._live.publish(replace(serving, answer=answer))
+        self.part.recover()
+        self._announce(serving)
+        current = self._live.serving()
+        if current.made is serving.made:
+            self._hold(current)
+
+    # --- new samples ---
+
     def _compute(self) -> float | None:
-        model = self._live.peek()
-        swapped = model is not None and model.identity.generation != self._tried_generation
-        if not (swapped or self._asked):
+        if not self._asked:
             return None
         rest = self._rest_until - self._timer()
-        if rest > 0 and not swapped:
+        if rest > 0:
             return rest
-        with self._tried:
-            offered, self._offered = self._offered, None
-        if offered is not None and model is not None and offered.forecast.model == model.identity:
-            self._publish(model, lambda: offered)
-            return 0.0 if self._asked else None  # data that came after the trial is forecast next
-        self._asked = False  # before the window is read: whoever wakes from here on asks for another one
-        if model is None and self._board.peek() is explain_no_model():
-            return None  # every batch asks, and feeding must not pay for the same answer again
-        self._publish(model, lambda: self._forecast(model))
+        self._asked = False  # before the window is read: samples that come from here on ask for another computation
+        model = self._live.peek()
+        if model is not None:
+            self._answer_with(model)
         return None
+
+    def _answer_with(self, model: Servable) -> None:
+        started, at = self._timer(), self._clock()
+        try:
+            with self._one_at_a_time():
+                made = self._adapt(model, self._forecast(model), in_place=True)
+                if not self._is_live(model):
+                    self._asked = True  # of its successor
+                    return
+                verdicts, age = self._evaluate(made), self._note_age(self._age())
+                serving = self._serve(model, made, verdicts, age, at=at, started=started)
+        except Exception as error:
+            log.exception("the forecast by %s failed; the last answer stays, marked stale", model.name)
+            self._fail(model, error)
+            return
+        finally:
+            finished = self._timer()
+            self._rest_until = finished + (finished - started)
+        if not self._hold(serving):
+            self._asked = True
+            return
+        self.part.recover()
+        self._announce(serving)
+
+    def _fail(self, model: Servable, error: Exception) -> None:
+        self.part.fail(f"the forecast by {model.name} failed: {type(error).__name__}, the log has the rest")
+        self.failures += 1
+        serving = self._live.serving()
+        if serving.model is not None and serving.model.identity == model.identity:
+            self._live.publish(replace(serving, answer=mark_stale(serving.answer)))
+
+    # --- both ---
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """Two forecasts of the whole fleet at once would need memory for two answers more than are served.
+
+        If the other one hangs, this waits for it no longer than _PATIENCE_SECONDS.
+        """
+        held = self._forecasting.acquire(timeout=_PATIENCE_SECONDS)
+        try:
+            yield
+        finally:
+            if held:
+                self._forecasting.release()
+
+    def _forecast(self, model: Servable) -> Forecasting:
+        snapshot = self._window.snapshot()
+        return Forecasting(snapshot, model.forecast(snapshot))
+
+    def _adapt(self, model: Servable, made: Forecasting, *, in_place: bool = False) -> Forecasting:
+        """The forecast with the bands that are served now. in_place: nothing else holds it yet."""
+        return replace(made, forecast=scale_bands(made.forecast, self._factors_for(model), in_place=in_place))
+
+    def _hold(self, concluded: Serving) -> bool:
+        """Publishes what is served until the next answer; False if another model is live by now."""
+        lighter = lighten(concluded)
+        self._concluded = lighter.made
+        return self._live.publish(lighter)
+
+    def _is_live(self, model: Servable) -> bool:
+        live = self._live.peek()
+        return live is not None and live.identity == model.identity
+
+    def _evaluate(self, made: Forecasting) -> Annotations | None:
+        """With all consequences. None without an evaluator, and for a fleet of which nothing is forecast."""
+        if self._evaluator is not None and made.forecast.servers:
+            return self._evaluator(made)
+        if self._evaluator is not None:
+            self._evaluator.watch()
+        return None
+
+    def _serve(
+        self, model: Servable, made: Forecasting, verdicts: Annotations | None, age: Age, *, at: float, started: float
+    ) -> Serving:
+        shown = age.describe() if self._freshness is not None else {}
+        answer = self._answer_with_window(model, made, at=at, verdicts=verdicts, age=shown)
+        return Serving(model=model, answer=answer, made=made, at=at, seconds=self._timer() - started)
+
+    def _announce(self, serving: Serving) -> None:
+        made, model = serving.made, serving.model
+        if made is None or model is None or not made.forecast.servers:
+            return
+        seconds, count = serving.seconds, len(made.forecast.servers)
+        self._announced = figures_of(serving)
+        if seconds > self._window.interval_seconds:
+            self.overruns += 1
+            log.warning(
+                "a forecast of %d servers took %.1f s, longer than window.interval_seconds (%d): the next one takes "
+                "the newest data, slots between get none",
+                count, seconds, self._window.interval_seconds,
+            )  # fmt: skip
+        self._events.publish(ForecastPublished(model.name, model.identity.generation, servers=count, seconds=seconds))
+        self._events.publish(FleetForecast(made))
+
+    # --- the age of the data ---
 
     def _show_age(self) -> float | None:
         """Publishes the answer anew when only the clock changed what it says; returns when to look again."""
@@ -162,108 +275,26 @@ class Forecaster(Worker):
             return None
         age = self._freshness.now()
         shown, due = self._shown, self._timer() - self._shown_at >= max(ROUND_SECONDS, self._window.interval_seconds)
-        if _standing(age) != _standing(shown) or (age.old and due):
+        if age.standing != shown.standing or (age.old and due):
             self._note_age(age)
             if shown.old and not age.old:
                 self._asked = True  # the clock was put right: there is something to say of these data again
                 return 0.0
-            if self._judge is not None:
-                self._judge.watch()
-            answer = self._board.peek()
-            silent = self._judge.say_nothing(len(answer.predictions)) if self._judge is not None and age.old else None
-            self._board.publish(age_answer(answer, age.describe(), verdicts=silent))
+            self._publish_age(age)
         change = self._freshness.seconds_to_change()
         return change if change < inf else None
 
-    def _note_age(self, age: Age) -> Age:
-        self._shown, self._shown_at = age, self._timer()
-        return age
-
-    def _publish(self, model: Servable | None, forecast: Callable[[], Forecasting | None]) -> None:
-        started, at = self._timer(), self._clock()
-        try:
-            made = forecast()
-            answer = self._answer(model, made, at, age=self._note_age(self._age()).describe())
-        except Exception as error:
-            log.exception("the forecast by %s failed; the last answer stays, marked stale", model and model.name)
-            self.part.fail(
-                f"the forecast by {model and model.name} failed: {type(error).__name__}, the log has the rest"
-            )
-            self.failures += 1
-            self._board.publish(mark_stale(self._board.peek()))
-            self._settle(model, started=started, answered=False)
-            return
-        self._latest = made
-        self._board.publish(answer)
-        self.part.recover()
-        seconds = self._settle(model, started=started, answered=True)
-        if answer.predictions and made is not None:
-            self._announce(answer, seconds, made=made, at=at)
-            self._events.publish(FleetForecast(made))
-
-    def _forecast(self, model: Servable | None) -> Forecasting | None:
-        if model is None:
-            return None
-        snapshot = self._window.snapshot()
-        return Forecasting(snapshot, model.forecast(snapshot))
+    def _publish_age(self, age: Age) -> None:
+        serving, verdicts = self._live.serving(), None
+        if self._evaluator is not None:
+            self._evaluator.watch()
+            if age.old:
+                verdicts = self._evaluator.say_nothing(serving.answer.count)
+        self._live.publish(replace(serving, answer=age_answer(serving.answer, age.describe(), verdicts=verdicts)))
 
     def _age(self) -> Age:
         return UNDATED if self._freshness is None else self._freshness.now()
 
-    def _answer(self, model: Servable | None, made: Forecasting | None, at: float, *, age: Entry) -> Answer:
-        if model is None or made is None:
-            return explain_no_model()
-        age = age if self._freshness is not None else {}
-        requirement = requirement_of(model.spec, self._window)
-        if not made.forecast.servers:
-            if self._judge is not None:
-                self._judge.watch()
-            return explain_cold_fleet(made.snapshot, requirement, model=model.identity, age=age)
-        return build_answer(
-            made.forecast,
-            made.snapshot,
-            requirement,
-            silent_seconds=self._window.silent_seconds,
-            at=at,
-            verdicts=None if self._judge is None else self._judge(made),
-            age=age,
-        )
-
-    def _settle(self, model: Servable | None, *, started: float, answered: bool) -> float:
-        """Begins the rest and lets go whoever waits for this generation; returns how long the computation took."""
-        finished = self._timer()
-        self._rest_until = finished + (finished - started)
-        if model is not None:
-            with self._tried:
-                self._tried_generation = model.identity.generation
-                if answered:
-                    self._answered_generation = model.identity.generation
-                self._tried.notify_all()
-        return finished - started
-
-    def _announce(self, answer: Answer, seconds: float, *, made: Forecasting, at: float) -> None:
-        assert answer.model is not None  # predictions come from a model
-        self.last_prediction = prediction_time(made.forecast.origin_slot, made.forecast.interval_seconds, at=at)
-        self.last_seconds = seconds
-        if seconds > self._window.interval_seconds:
-            self.overruns += 1
-            log.warning(
-                "a forecast of %d servers took %.1f s, longer than window.interval_seconds (%d): the next one takes "
-                "the newest data, slots between get none",
-                len(answer.predictions),
-                seconds,
-                self._window.interval_seconds,
-            )
-        self._events.publish(
-            ForecastPublished(
-                version=answer.model.name,
-                generation=answer.model.generation,
-                servers=len(answer.predictions),
-                seconds=seconds,
-            )
-        )
-
-
-def _standing(age: Age) -> tuple[bool, bool, bool]:
-    """What of the age changes the answer at once."""
-    return age.stale, age.old, age.stopped
+    def _note_age(self, age: Age) -> Age:
+        self._shown, self._shown_at = age, self._timer()
+        return age

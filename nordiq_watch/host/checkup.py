@@ -1,4 +1,4 @@
-"""What a machine must have for the daemon to run well on it: each check one question with an answer in plain words."""
+"""Checks whether this machine meets the daemon's needs: each check answers one question in plain words."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Literal
 
-from nordiq_watch.config import Settings
+from nordiq_watch.artifact.layout import is_candidate
+from nordiq_watch.config.addresses import reachable_host
+from nordiq_watch.config.fleet_memory import AUTO, bytes_per_server, max_servers, needed_bytes
+from nordiq_watch.config.settings import Settings
 from nordiq_watch.errors import ConfigError
-from nordiq_watch.host.key_file import KeyFile, read_key_file
 from nordiq_watch.host.memory import free_host_bytes
+from nordiq_watch.security.key_file import KeyFile, read_key_file
 
 _GIGABYTE = 1e9
 _LEAST_DISK_GB = 1.0
 _LEAST_MEMORY_GB = 1.0
 _LEAST_INOTIFY_WATCHES = 64
 _MODELS_IN_MEMORY = 3
-"""The live one, the one before it, and the next."""
+"""The live model, the previous one and the next."""
 
 _OLDEST_SANE_CLOCK = 1_704_067_200  # 2024-01-01: a machine without a battery starts in 1970
 _ANSWER_SECONDS = 2
@@ -34,7 +37,7 @@ State = Literal["good", "warning", "bad"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found. bad: the daemon will not start or not work; warning: it will, but look at this."""
+    """Result of one check. bad: the daemon will not start or not work; warning: it will, but needs attention."""
 
     check: str
     state: State
@@ -50,6 +53,7 @@ def examine(settings: Settings, *, clock: Callable[[], float] = time.time, inoti
         check_models_dir_mode(settings),
         check_inotify(settings, inotify),
         check_memory(settings),
+        check_fleet_memory(settings),
         *check_disk(settings),
         check_clock(clock),
     ]
@@ -140,6 +144,23 @@ def check_memory(settings: Settings) -> Finding:
     return Finding("memory", "good", f"{free:.1f} GB free")
 
 
+def check_fleet_memory(settings: Settings) -> Finding:
+    """What `window.max_servers` servers take, or how many `auto` allows."""
+    config, free = settings.config, free_host_bytes()
+    servers = max_servers(config, free_bytes=free)
+    wanted = needed_bytes(config, servers)
+    words = (
+        f"{servers:,} servers with {len(config.metrics)} metrics take up to {wanted / _GIGABYTE:.1f} GB, "
+        f"{bytes_per_server(config, servers) / 1e3:.0f} kB each"
+    )
+    if config.window.max_servers == AUTO:
+        return Finding("fleet memory", "good", f"window.max_servers is auto: {words}")
+    if wanted > free:
+        words += f"; {free / _GIGABYTE:.1f} GB are free: lower window.max_servers, or set it to auto"
+        return Finding("fleet memory", "warning", words)
+    return Finding("fleet memory", "good", words)
+
+
 def check_disk(settings: Settings) -> Iterator[Finding]:
     for name, path in (("disk of state", settings.state_dir), ("disk of models", settings.models_dir)):
         free = shutil.disk_usage(_nearest_existing(path)).free / _GIGABYTE
@@ -156,7 +177,7 @@ def check_clock(clock: Callable[[], float] = time.time) -> Finding:
 
 
 def _is_ours(host: str, port: int) -> bool:
-    connection = HTTPConnection({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port, timeout=_ANSWER_SECONDS)
+    connection = HTTPConnection(reachable_host(host), port, timeout=_ANSWER_SECONDS)
     try:
         connection.request("GET", "/health")
         return b'"nordiq_watch"' in connection.getresponse().read(_ANSWER_BYTES)
@@ -168,7 +189,7 @@ def _is_ours(host: str, port: int) -> bool:
 
 def _versions(settings: Settings) -> list[Path]:
     try:
-        return [path for path in settings.models_dir.iterdir() if path.is_dir()]
+        return [path for path in settings.models_dir.iterdir() if is_candidate(path.name) and path.is_dir()]
     except OSError:
         return []
 
@@ -181,5 +202,5 @@ def _size_of(directory: Path) -> int:
 
 
 def _nearest_existing(path: Path) -> Path:
-    """As far as this user can see: `Path.exists` raises where a directory on the way is closed to it."""
+    """As far as this user can see: `Path.exists` raises if a parent directory is closed to it."""
     return next(place for place in (path, *path.absolute().parents) if os.access(place, os.F_OK))

@@ -1,4 +1,4 @@
-"""How many files this process may have open."""
+"""The number of files this process may have open."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ log = logging.getLogger(__name__)
 
 WANTED_FILES = 4096
 _FEW_FILES = 1024
-"""With fewer, connections are limited by them."""
+"""Below this number, connections are limited by it."""
 
 _UNLIMITED = 1 << 20
 
@@ -21,7 +21,7 @@ def count_allowed_files() -> int:
 
 
 def raise_file_limit(*, wanted: int = WANTED_FILES) -> int:
-    """Raises the soft limit to `wanted` where it is lower and the hard limit allows it. The limit in force."""
+    """Raises the soft limit to `wanted` if it is lower and the hard limit allows it. Returns the limit in force."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     ceiling = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < ceiling:

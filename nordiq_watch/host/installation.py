@@ -1,7 +1,7 @@
-"""The files that make systemd run the program on a machine: where each of them goes, and its text there.
+"""The files that make systemd run the program: their places and their content.
 
-The shipped files name the program and its data as `SHIPPED_PROGRAM` and `SHIPPED_DATA`; systemd accepts them as they
-are, and an installation elsewhere has its own paths in their place.
+The shipped files refer to the program and its data as `SHIPPED_PROGRAM` and `SHIPPED_DATA`; systemd accepts them
+unchanged, and other installations substitute their own paths.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ State = Literal["new", "unchanged", "differs"]
 
 
 def plan_units(shipped: Mapping[str, str], *, program: str, data_dir: str, gpu: bool) -> dict[str, str]:
-    """Where each file goes → its text. shipped: path below `systemd/` → text. program: an absolute path, or that of a
-    Python and `-m nordiq_watch`.
+    """Target path → content. shipped: path below `systemd/` → text. program: an absolute path, or a Python's path and
+    `-m nordiq_watch`.
 
-    Without `gpu`, the drop-ins for one are left out: in their place they are in force. ConfigError for a path that a
-    unit file cannot hold.
+    Without `gpu`, its drop-ins are left out, because they take effect by being there. Raises ConfigError for a path
+    that a unit file cannot hold.
     """
     for path in (program.removesuffix(_AS_MODULE), data_dir):
         if not _PLAIN.fullmatch(path):
@@ -52,12 +52,12 @@ def plan_units(shipped: Mapping[str, str], *, program: str, data_dir: str, gpu: 
 
 
 def below(prefix: Path, path: str) -> Path:
-    """Where an absolute path is while the system that it belongs to is mounted on `prefix`."""
+    """The path of an absolute path while its system is mounted at `prefix`."""
     return prefix / path.lstrip("/")
 
 
 def compare(path: Path, text: str) -> State:
-    """What is at `path`, beside what is to be there. OSError if it cannot be read."""
+    """Compares the file at `path` with its intended content. Raises OSError if it cannot be read."""
     try:
         return "unchanged" if path.read_bytes() == text.encode() else "differs"
     except FileNotFoundError:
@@ -65,13 +65,13 @@ def compare(path: Path, text: str) -> State:
 
 
 def write_whole(path: Path, text: str, *, mode: int) -> None:
-    """Writes the file in one step: what is there before, a link too, is replaced by it. OSError as it comes."""
+    """Writes the file atomically, replacing what is there, even a link. Raises OSError."""
     make_directories(path.parent)
     replace_file(path, text.encode(), mode=mode)
 
 
 def out_of_sight(*paths: Path) -> list[Path]:
-    """Those of the paths that a unit with ProtectHome= cannot see, themselves or where they lead."""
+    """Those of the paths that are hidden from a unit with ProtectHome=, directly or through links."""
     seen = [path for path in paths if any(_is_below(place, _HIDDEN) for place in (path, path.resolve()))]
     return list(dict.fromkeys(seen))
 

@@ -1,8 +1,9 @@
-"""The file that the log goes to, rotated; a disk that refuses costs its lines there, and never the daemon."""
+"""The rotated log file; a failing disk costs lines in it, never the daemon."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from contextlib import suppress
 from io import TextIOWrapper
@@ -13,7 +14,9 @@ from nordiq_watch.parts import Part, Parts
 
 
 class LogFile(RotatingFileHandler):
-    """Opened when it is first needed, and again after each failure, which `part` tells."""
+    """Opened when first needed, again after each failure, which `part` reports, and again when the file of this name is
+    another one or gone: logrotate renames it, people delete it.
+    """
 
     def __init__(self, file: Path, *, max_bytes: int, keep: int, part: Part | None = None) -> None:
         super().__init__(file, maxBytes=max_bytes, backupCount=keep, encoding="utf-8", delay=True)
@@ -21,25 +24,26 @@ class LogFile(RotatingFileHandler):
         self._refused = False
 
     def open_now(self) -> TextIOWrapper:
-        """The open file. OSError if it cannot be opened."""
+        """The open file. Raises OSError if it cannot be opened."""
         if self.stream is None:
             self.stream = self._open()
         return self.stream
 
     def tell(self, part: Part) -> None:
-        """From now on this part says whether it works."""
+        """Sets the part that reports whether the file works."""
         before, self.part = self.part, part
         if before.status.reason is not None:
             part.fail(before.status.reason)
 
     def emit(self, record: logging.LogRecord) -> None:
         self._refused = False
+        self._let_go_of_moved_file()
         super().emit(record)
         if not self._refused:
             self.part.recover()
 
     def check(self) -> None:
-        """Tries again after a failure; an empty line ends one that may be torn."""
+        """Tries again after a failure; starts with a newline in case the last line is torn."""
         if self.part.works:
             return
         self.acquire()
@@ -59,6 +63,20 @@ class LogFile(RotatingFileHandler):
             self._fail(error)
         else:
             super().handleError(record)
+
+    def _let_go_of_moved_file(self) -> None:
+        """Closes the open file if it no longer has the name; the next line opens the one that has."""
+        stream = self.stream
+        if stream is None:
+            return
+        try:
+            there = Path(self.baseFilename).stat()
+        except OSError:
+            there = None
+        if there is None or not os.path.samestat(there, os.fstat(stream.fileno())):
+            self.stream = None
+            with suppress(OSError):  # what a full disk refused has been reported
+                stream.close()
 
     def _fail(self, error: OSError) -> None:
         self._refused = True

@@ -1,4 +1,4 @@
-"""The end of the log file as records, whichever of the two formats its lines have."""
+"""Reads the end of the log file as records, in either of its two formats."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 import msgspec
 
-from nordiq_watch.records import LogRecord
+from nordiq_watch.records.log import LogRecord
 
 _LONG_LINE = 400  # bytes: a tail reads no more than so much for each of its lines
 _HEADER = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) ([A-Z]+) +(.*)")
-"""What logs.EventFormatter begins a record with. The lines of a traceback follow without it."""
+"""Start of a record by logs.EventFormatter. Traceback lines follow without it."""
 
 
 class _Event(msgspec.Struct, frozen=True):
@@ -30,12 +30,12 @@ _EVENT = msgspec.json.Decoder(_Event)
 
 
 def read_records(file: Path, lines: int) -> list[LogRecord]:
-    """The records of the newest `lines` lines, the oldest first."""
+    """The records of the newest `lines` lines, oldest first."""
     return parse_records(read_tail(file, lines))
 
 
 def read_tail(file: Path, lines: int) -> list[str]:
-    """The newest `lines` of a log, the oldest of them first; fewer where lines are very long, none without a file."""
+    """The newest `lines` lines of a log, oldest first; fewer if lines are very long, none without a file."""
     try:
         with file.open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
@@ -48,9 +48,9 @@ def read_tail(file: Path, lines: int) -> list[str]:
 
 
 def parse_records(lines: Iterable[str]) -> list[LogRecord]:
-    """Lines that begin no record belong to the one before; where there is none, to one without time and level.
+    """A line that starts no record belongs to the previous one or, without one, to a record without time and level.
 
-    A file may hold both formats: `logs.format` was changed.
+    A file may hold both formats, after a change of `logs.format`.
     """
     records: list[LogRecord] = []
     for line in lines:

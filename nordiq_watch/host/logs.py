@@ -1,4 +1,4 @@
-"""logs/inference_daemon.log, rotated, and the same lines on stderr: one readable line an event."""
+"""Logging to logs/inference_daemon.log, rotated, and to stderr: one readable line per event."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Mapping
 
-from nordiq_watch.config import Settings
+from nordiq_watch.config.settings import Settings
 from nordiq_watch.errors import ConfigError
 from nordiq_watch.host.log_file import LogFile
 from nordiq_watch.parts import Part
@@ -21,7 +21,7 @@ _FILE_HANDLER = "nordiq-file"
 _STDERR_HANDLER = "nordiq-stderr"
 
 _PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE)
-"""What may be wrong with a disk for a while; anything else is a mistake in the settings."""
+"""Temporary failures of a disk; anything else is a mistake in the settings."""
 
 _QUIETER: Mapping[str, int] = {
     # It warns once for every request that waits for a thread: under load, more lines than requests answered.
@@ -39,7 +39,7 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} 
 class EventFormatter(logging.Formatter):
     """`2025-01-30T14:35:22.120Z INFO    reload.worker: message`, in UTC.
 
-    Control characters of a message are escaped, so that nothing a client sent can begin a line of its own.
+    Control characters of a message are escaped, so that client input cannot start a line of its own.
     """
 
     default_time_format = "%Y-%m-%dT%H:%M:%S"
@@ -56,7 +56,7 @@ class EventFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger and event; `drop`, `reload` and `version` where it is about one."""
+    """One JSON object per line: time, level, logger and event; `drop`, `reload` and `version` where applicable."""
 
     def format(self, record: logging.LogRecord) -> str:
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
@@ -75,8 +75,8 @@ class JsonFormatter(logging.Formatter):
 def configure_logging(settings: Settings, *, must_open: bool = True) -> None:
     """Sends this package's events from `logs.level` on, and other packages' warnings, to the log file and to stderr.
 
-    May be called again, with other settings. ConfigError when the file cannot be written. must_open=False: not if the
-    cause is one that passes, such as a full disk; then the file is tried again with every line, and stderr has them.
+    May be called again with other settings. Raises ConfigError if the file cannot be written. must_open=False: not for
+    temporary causes such as a full disk; then every line tries the file again, and stderr has them all.
     """
     root = logging.getLogger()
     as_json = settings.config.logs.format == "json"
@@ -92,19 +92,19 @@ def configure_logging(settings: Settings, *, must_open: bool = True) -> None:
 
 
 def find_log_file() -> LogFile | None:
-    """The file that the log goes to now."""
+    """The file currently logged to."""
     return next((handler for handler in logging.getLogger().handlers if isinstance(handler, LogFile)), None)
 
 
 def tell_log_part(part: Part) -> None:
-    """From now on this part says whether the log's file works."""
+    """Sets the part that reports whether the log file works."""
     file = find_log_file()
     if file is not None:
         file.tell(part)
 
 
 def check_log() -> None:
-    """Tries the log's file again if it failed."""
+    """Tries the log file again if it failed."""
     file = find_log_file()
     if file is not None:
         file.check()
@@ -126,7 +126,7 @@ def _open_log(settings: Settings, *, must_open: bool) -> LogFile:
 
 
 def _install(logger: logging.Logger, name: str, handler: logging.Handler, *, as_json: bool) -> None:
-    """Adds the handler in the place of the one that an earlier call added under this name."""
+    """Adds the handler, replacing the one an earlier call added under this name."""
     for earlier in [known for known in logger.handlers if known.get_name() == name]:
         logger.removeHandler(earlier)
         earlier.close()

@@ -1,4 +1,4 @@
-"""How much memory this process may still take: what the machine has free, or less if its control group says so."""
+"""Memory that this process may still allocate: the machine's free memory, or less if its control group limits it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _CGROUP_ROOT = Path("/sys/fs/cgroup")
 
 
 def free_host_bytes(cgroup_root: Path = _CGROUP_ROOT, own_groups: Path = Path("/proc/self/cgroup")) -> int:
-    """Bytes that can be taken without swapping and without being killed for it."""
+    """Bytes that can be allocated without swapping and without being killed."""
     return min([int(psutil.virtual_memory().available), *_left_in_groups(cgroup_root, own_groups)])
 
 
 def _left_in_groups(root: Path, own_groups: Path) -> Iterator[int]:
-    """What each memory limit above this process leaves (control groups version 2: systemd's MemoryMax)."""
+    """Free memory under each limit above this process (control groups version 2: systemd's MemoryMax)."""
     for directory in _directories(root, own_groups):
         try:
             limit = (directory / "memory.max").read_text().strip()

@@ -1,4 +1,4 @@
-"""The directory that trainers drop versions into, made or refused before anything else starts."""
+"""Creates or refuses the directory for model versions before anything else starts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from nordiq_watch.errors import ConfigError
 
 
 def prepare_models_dir(path: Path, *, allow_world_writable: bool = False) -> None:
-    """Makes the models directory if it is missing. ConfigError if it is a file, cannot be made or read, or is open to
-    every user of this machine: who can write there decides what the daemon says.
+    """Creates the models directory if missing. Raises ConfigError if it is a file, cannot be created or read, or is
+    writable for every user of this machine: write access there means control of the forecasts.
     """
     try:
         make_directories(path)

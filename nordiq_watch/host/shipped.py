@@ -1,7 +1,7 @@
-"""The files that come with the program and are for its users: the default config and systemd's units.
+"""Files shipped with the program for its users: the default config and systemd's units.
 
-They are read as resources, from a checkout and from an installed wheel alike. In a checkout `nordiq_watch/data` only
-links to the repository's root, where people look for them; a wheel has copies.
+They are read as resources, from a checkout and from an installed wheel alike. In a checkout, `nordiq_watch/data` links
+to the repository's root; a wheel contains copies.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def read_default_config() -> str:
 
 
 def read_unit_files() -> dict[str, str]:
-    """All below `systemd/`: path relative to it, with slashes → text."""
+    """All files below `systemd/`: relative path, with slashes → text."""
     return dict(_read_tree(_data().joinpath("systemd"), prefix=""))
 
 

@@ -1,4 +1,4 @@
-"""The state directory belongs to one daemon: of two, each would empty the journal of what only the other has seen."""
+"""Locks the state directory for one daemon: two would each delete journal entries that only the other has seen."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from nordiq_watch.atomic_file import make_directories, sync_directory
+from nordiq_watch.atomic_file import make_directories, open_regular, sync_directory
 from nordiq_watch.errors import ConfigError
 from nordiq_watch.parts import Part, Parts
 
 _LOCK = "daemon.lock"
 
 
-class StateClaim:
-    """A lock on the directory until `close`. Making one raises ConfigError if another daemon has it.
+class StateLock:
+    """Locks the directory until `close`. The constructor raises ConfigError if another daemon holds the lock.
 
-    Where no lock can be had its part fails and `check` tries again: a directory that cannot be written stops no daemon.
+    If no lock can be taken, its part fails and `check` tries again: an unwritable directory stops no daemon.
     """
 
     def __init__(self, path: Path, *, part: Part | None = None) -> None:
@@ -32,7 +32,7 @@ class StateClaim:
             ) from None
 
     def check(self) -> None:
-        """Takes the lock if it could not be had so far."""
+        """Takes the lock if that was not possible so far."""
         if self._lock is None:
             try:
                 self._try()
@@ -44,10 +44,10 @@ class StateClaim:
             self._lock.close()
 
     def _try(self) -> None:
-        """BlockingIOError: another daemon has it."""
+        """Raises BlockingIOError if another daemon holds the lock."""
         try:
             make_directories(self._path)
-            lock = (self._path / _LOCK).open("ab")
+            lock = open(self._path / _LOCK, "ab", opener=open_regular)  # noqa: SIM115 - held as long as the daemon runs
         except OSError as error:
             self._part.fail(f"{_LOCK} cannot be written ({error.strerror})")
             return

@@ -1,8 +1,8 @@
-"""What systemd and the daemon tell each other: sd_notify(3), the watchdog, and sockets that it passes.
+"""Talks to systemd: sd_notify(3), the watchdog, and passed sockets.
 
-The protocol is one datagram of `NAME=value` lines to the socket in NOTIFY_SOCKET (sd_notify(3), systemd's own page; an
-address that begins with `@` is abstract). Passed sockets begin at descriptor 3 (sd_listen_fds(3)). Without systemd all
-of it does nothing.
+The protocol is one datagram of `NAME=value` lines to the socket in NOTIFY_SOCKET (sd_notify(3); an address that begins
+with `@` is abstract). Passed sockets begin at descriptor 3 (sd_listen_fds(3)). Without systemd everything here does
+nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import closing
 from urllib.parse import urlsplit
 
-from nordiq_watch.config import Supervision
+from nordiq_watch.config.environment import Supervision
 from nordiq_watch.errors import ConfigError
 from nordiq_watch.parts import Part
 from nordiq_watch.worker import LONGEST_PAUSE_OF_REQUIRED, Worker
@@ -30,7 +30,7 @@ _CHECK_SECONDS = 5.0
 
 
 def passed_socket(supervision: Supervision) -> socket.socket | None:
-    """The listening socket that systemd holds for this service; None if there is none. ConfigError: it is unusable."""
+    """The listening socket that systemd holds for this service, or None. ConfigError if it is unusable."""
     if not supervision.passed_sockets:
         return None
     if supervision.passed_sockets > 1:
@@ -48,7 +48,7 @@ def passed_socket(supervision: Supervision) -> socket.socket | None:
 
 
 class ServiceManager:
-    """Tells systemd what becomes of the service. Every method may be called from any thread; none raises."""
+    """Reports the service's state to systemd. Methods are thread-safe and never raise."""
 
     def __init__(self, address: str | None) -> None:
         self._address = "\0" + address[1:] if address and address.startswith("@") else address
@@ -82,9 +82,9 @@ class ServiceManager:
 
 
 class Heartbeats:
-    """When each loop that is no Worker's (HTTP's own) last came round. One that stands still is named.
+    """Last heartbeat of each loop that is not a Worker (the HTTP server's). Names loops that stand still.
 
-    stuck_seconds: how long one job may take. What stops the whole process is found sooner: then nobody pings at all.
+    stuck_seconds: longest time for one round. If the whole process hangs, the missing ping reveals it sooner.
     """
 
     def __init__(self, *, stuck_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -93,7 +93,7 @@ class Heartbeats:
         self._beaten: dict[str, float] = {}
 
     def of(self, name: str) -> Callable[[], None]:
-        """What the loop of this thread calls each time that it comes round. It counts from now on."""
+        """The function that this thread's loop calls in each round. Counts from now on."""
 
         def beat() -> None:
             self._beaten[name] = self._clock()
@@ -102,7 +102,7 @@ class Heartbeats:
         return beat
 
     def missing(self) -> str | None:
-        """What is wrong with one of the loops, in words; None if all are well."""
+        """Describes a loop without a recent heartbeat, or returns None."""
         now = self._clock()
         for name, at in list(self._beaten.items()):
             if now - at > self._stuck_seconds:
@@ -110,8 +110,8 @@ class Heartbeats:
         return None
 
 
-class Vigil(Worker):
-    """The thread that says READY once the API answers, and pings for as long as all threads are well."""
+class WatchdogNotifier(Worker):
+    """The thread that reports READY once the API answers, and pings while all threads are well."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class Vigil(Worker):
         self._fault: str | None = None
 
     def round(self) -> float:
-        """READY once, when the API answers; a ping in every round after that."""
+        """READY once the API answers; afterwards one ping per round."""
         if not self._is_ready:
             if not answers(self._url):
                 return _ASK_AGAIN_SECONDS
@@ -143,7 +143,7 @@ class Vigil(Worker):
         return self._check_seconds
 
     def step(self) -> None:
-        """One ping, unless something is wrong; that is logged once."""
+        """One ping, unless there is a fault, which is logged once."""
         fault = self._find_fault()
         if fault is None:
             self._manager.ping()
@@ -153,7 +153,7 @@ class Vigil(Worker):
 
 
 def answers(url: str) -> bool:
-    """Whether an HTTP server answers there; a refusal is an answer too."""
+    """True if an HTTP server answers there; a refusal counts as an answer."""
     parts = urlsplit(url)
     with closing(http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_ANSWER_SECONDS)) as connection:
         try:

@@ -1,4 +1,4 @@
-"""How threads share the interpreter and the cores."""
+"""Scheduling of threads: priority and switch interval."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ _TURN_SECONDS = 0.001
 
 
 def lower_priority(nice: int) -> None:
-    """Makes the calling thread, and those that it starts (torch's too), give way. On Linux niceness is a thread's.
+    """Lowers the priority of the calling thread and of threads it starts, torch's included. On Linux niceness is per
+    thread.
 
-    A process that was started with a lower priority keeps it: only root may raise one.
+    A lower priority of the whole process is kept: only root may raise one.
     """
     thread = threading.get_native_id()
     if nice > os.getpriority(os.PRIO_PROCESS, thread):
@@ -20,9 +21,9 @@ def lower_priority(nice: int) -> None:
 
 
 def take_turns_sooner() -> None:
-    """Python changes threads after a millisecond instead of five, or sooner where that is set already.
+    """Sets Python's switch interval to one millisecond instead of five, unless it is shorter already.
 
-    The loop that takes connections waits for its turn after each call of the system. With eight threads busy for
-    callers that pipeline, it took five seconds to close some hundred connections and to hear who waited behind them.
+    The connection loop waits for the GIL after each system call. With eight threads busy for pipelining clients, five
+    milliseconds each meant five seconds to close some hundred connections and to read from the ones behind them.
     """
     sys.setswitchinterval(min(sys.getswitchinterval(), _TURN_SECONDS))

@@ -1,17 +1,23 @@
-"""One loaded version: everything that answers need, immutable, so that holding it is enough to answer consistently."""
+"""One loaded version with everything an answer needs: immutable, so that holding it makes answers consistent."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 from nordiq_watch.network.predictor import Predictor
-from nordiq_watch.records import Forecast, ModelIdentity, Version, WindowSnapshot
-from nordiq_watch.spec import ModelSpec
+from nordiq_watch.quantiles import make_bands
+from nordiq_watch.records.forecasts import Forecast
+from nordiq_watch.records.models import ModelIdentity, Version
+from nordiq_watch.records.samples import WindowSnapshot
+from nordiq_watch.spec import ModelSpec, TrainingInfo
 
 
 @dataclass(frozen=True, eq=False)
 class Servable:
-    """A version in memory. Freed when the last answer or request that holds it is done."""
+    """A version in memory, freed when the last answer or request that holds it is done.
+
+    training: what its directory tells of how it was made.
+    """
 
     version: Version
     identity: ModelIdentity
@@ -19,23 +25,26 @@ class Servable:
     spec: ModelSpec
     known_servers: frozenset[str]
     predictor: Predictor
+    training: TrainingInfo | None = None
 
     @property
     def name(self) -> str:
         return self.version.name
 
     def on(self, device: str) -> Servable:
-        """The same version on another device; this one is left as it is. MemoryError if there is no room."""
+        """The same version on another device; this one is unchanged. Raises MemoryError."""
         return replace(self, predictor=self.predictor.on(device))
 
     def forecast(self, snapshot: WindowSnapshot) -> Forecast:
-        """The quantiles of every warm server of the snapshot. Pure; from any thread."""
+        """Quantiles of every warm server of the snapshot. Pure and thread-safe."""
         prediction = self.predictor.predict(snapshot)
         return Forecast(
             servers=tuple(snapshot.servers[row] for row in prediction.rows),
+            rows=prediction.rows,
             targets=self.spec.targets,
             quantiles=self.spec.quantiles,
             values=prediction.values,
+            bands=make_bands(prediction.values, self.spec.quantiles, self.spec.targets),
             origin_slot=snapshot.last_slot,
             interval_seconds=self.spec.interval_seconds,
             model=self.identity,

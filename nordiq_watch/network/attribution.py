@@ -1,9 +1,9 @@
-"""Integrated gradients: which inputs moved one forecast away from what it would be without them.
+"""Integrated gradients: how much each input moved a forecast away from the forecast for a baseline.
 
-Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", ICML 2017: along the straight line from a
-baseline to the input, the gradient of the output, integrated and multiplied with the difference. What comes out adds up
-to f(input) - f(baseline) (completeness). The integral is taken by Gauss-Legendre quadrature, as captum's
-`method="gausslegendre"` does; the tests compare the two. captum itself is not imported: it brings matplotlib along.
+Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", ICML 2017: the gradient of the output is
+integrated along the straight line from baseline to input and multiplied by their difference. The attributions add up to
+f(input) - f(baseline) (completeness). The integral uses Gauss-Legendre quadrature, as captum's `method="gausslegendre"`
+does; the tests compare the two. captum itself is not imported, because it depends on matplotlib.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 COMPLETENESS = 0.01
-"""How far the attributions' sum may be from the difference that they explain, as a share of it."""
+"""Largest accepted gap between the sum of the attributions and the difference they explain, as a share of it."""
 
 _FIRST_NODES, _MOST_NODES = 16, 256
 _CHUNK = 16  # points of the line in one pass: a large network's gradients take memory
@@ -28,9 +28,9 @@ Function = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attribution:
-    """values (inputs,): float64, in the output's unit. output, baseline_output: what the function gives for both ends.
+    """values (inputs,): float64, in the output's unit. output, baseline_output: the function's value at either end.
 
-    error: how far the sum of the values is from their difference, as a share of it. nodes: points of the quadrature.
+    error: gap between the sum of the values and the difference, as a share of it. nodes: quadrature points used.
     """
 
     values: Tensor
@@ -41,9 +41,9 @@ class Attribution:
 
 
 def attribute(function: Function, point: Tensor, baseline: Tensor) -> Attribution:
-    """Doubles the points of the quadrature until the attributions are complete, or there are 256 of them.
+    """Doubles the number of quadrature points until the attributions are complete or there are 256 points.
 
-    point and baseline (inputs,): float32. ValueError if the function is not finite on the way.
+    point and baseline (inputs,): float32. Raises ValueError if the function is not finite along the line.
     """
     with torch.no_grad():
         output, baseline_output = function(torch.stack([point, baseline])).double().tolist()
@@ -60,7 +60,7 @@ def attribute(function: Function, point: Tensor, baseline: Tensor) -> Attributio
 
 
 def integrate(function: Function, point: Tensor, baseline: Tensor, *, nodes: int) -> Tensor:
-    """(inputs,): the integrated gradients with so many points on the line, float64."""
+    """Integrated gradients (inputs,) with `nodes` points on the line, float64."""
     places, weights = np.polynomial.legendre.leggauss(nodes)
     shares = torch.from_numpy((places + 1) / 2).to(point.dtype)[:, None]  # from [-1, 1] to [0, 1]
     halves = torch.from_numpy(weights / 2)[:, None]

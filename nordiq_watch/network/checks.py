@@ -1,5 +1,7 @@
-"""Whether a config.json describes a network that can be built, fed and read. It is a stranger's file: every fact that
-the other modules of this folder rely on is checked here, before memory is spent on it.
+"""Checks that a config.json describes a network that can be built, fed and read.
+
+The file is untrusted input: every fact that the other modules of this folder rely on is checked here, before any memory
+is allocated for the network.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ import numpy as np
 from torch import nn
 
 from nordiq_watch.network.calendar import CALENDAR
-from nordiq_watch.spec import CategoricalEncoder, CenterScale, ModelSpec, TargetNormalizer
+from nordiq_watch.network.derived_inputs import lag_inputs, split_name, summary_inputs
+from nordiq_watch.spec import CategoricalEncoder, CenterScale, FleetCalendar, ModelSpec, TargetNormalizer
+from nordiq_watch.zones import UnknownZone, find_zone
 
 SERVER_LABELS = ("server_name", "profile")
 STATUS = "status"
@@ -31,22 +35,22 @@ _LIMITS = {
 
 
 class UnusableSpec(ValueError):
-    """A config.json that no network can be built from; the text names the key and what is wrong with it."""
+    """A config.json that no network can be built from; the message names the key and the problem."""
 
 
 def check_spec(spec: ModelSpec) -> None:
-    """Raises UnusableSpec for the first thing that is wrong."""
+    """Raises UnusableSpec for the first problem found."""
     for problem in _problems(spec):
         raise UnusableSpec(f"config.json: {problem}")
 
 
 def required_samples(spec: ModelSpec) -> int:
-    """How many slots of the encoder must hold a sample before a server is forecast: half, unless the model says so."""
+    """Minimum number of encoder slots with a sample before a server is forecast: half, unless the model sets it."""
     return spec.min_encoder_length or max(1, spec.max_encoder_length // 2)
 
 
 def scale_inputs(targets: Iterable[str]) -> list[str]:
-    """Names of the inputs that tell the network how a target was scaled: TARGET_center and TARGET_scale."""
+    """Names of the inputs that carry a target's scaling to the network: TARGET_center and TARGET_scale."""
     return [f"{target}{suffix}" for target in targets for suffix in SCALE_SUFFIXES]
 
 
@@ -57,6 +61,7 @@ def _problems(spec: ModelSpec) -> Iterator[str]:
     yield from _wrong_names(spec)
     yield from _wrong_categoricals(spec)
     yield from _wrong_reals(spec)
+    yield from _wrong_calendar(spec.calendar)
     for target in spec.targets:
         yield from _wrong_normalizer(target, spec)
 
@@ -106,6 +111,9 @@ def _wrong_names(spec: ModelSpec) -> Iterator[str]:
     for key, names in lists.items():
         if len(set(names)) < len(names):
             yield f"{key} names an input twice: {list(names)}"
+    for metric in spec.metrics:
+        if derived := split_name(metric, spec.targets):
+            yield f"metrics names {metric}, but that is an input derived from {derived[0]}"
     attributes = nn.ModuleDict()
     for name in (*spec.metrics, *spec.network.x_reals):
         if not name or "." in name or hasattr(attributes, name):
@@ -144,8 +152,8 @@ def _wrong_encoder(name: str, encoder: CategoricalEncoder | None, embedded: int)
 
 def _wrong_reals(spec: ModelSpec) -> Iterator[str]:
     network = spec.network
-    ahead = (*CALENDAR, RELATIVE_TIME)
-    static = (ENCODER_LENGTH, *scale_inputs(spec.targets))
+    ahead = (*CALENDAR, RELATIVE_TIME, *lag_inputs(spec.targets))
+    static = (ENCODER_LENGTH, *scale_inputs(spec.targets), *summary_inputs(spec.targets))
     allowed = {
         "x_reals": (*spec.metrics, *ahead, *static),
         "static_reals": static,
@@ -163,6 +171,13 @@ def _wrong_reals(spec: ModelSpec) -> Iterator[str]:
     for name, value in spec.fill_values.items():
         if not isfinite(value):
             yield f"fill_values.{name} is {value}"
+
+
+def _wrong_calendar(calendar: FleetCalendar) -> Iterator[str]:
+    try:
+        find_zone(calendar.zone)
+    except UnknownZone as error:
+        yield f"calendar.zone is {error}"
 
 
 def _not_among(key: str, names: Sequence[str], allowed: Sequence[str]) -> Iterator[str]:
@@ -199,7 +214,7 @@ def _unusable_scales(target: str, normalizer: TargetNormalizer) -> Iterator[str]
 
 
 def _can_scale(center: float, scale: float) -> bool:
-    """Whether both are numbers in float32 too, and one can divide by the scale."""
+    """True if both are finite in float32 and the scale can be divided by."""
     with np.errstate(over="ignore"):
         narrow = np.array([center, scale], dtype=np.float32)
     return bool(np.isfinite(narrow).all() and narrow[1] != 0)

@@ -1,8 +1,8 @@
-"""What one model reads of the window, kept on its device: of a snapshot, only the cells that changed are copied there.
+"""A model's part of the window, mirrored on its device: only cells that changed since the last snapshot are copied.
 
-A ring of the encoder's length: cell (row, slot % length), with the rows of the daemon's window. A snapshot's `places`
-say when each cell was written or cleared last, and this remembers up to when each row was copied. So a new sample, a
-late one, a new slot, a server that is heard again and a row that has got another server are all the same to it.
+A ring of the slots that the model reads: cell (row, slot % length), with the rows of the daemon's window. A snapshot's
+`cell_map` holds a write stamp per cell; this class remembers the last stamp copied per row. New samples, late samples,
+new slots, servers that return and rows that are reused are therefore all handled the same way.
 """
 
 from __future__ import annotations
@@ -14,18 +14,25 @@ import torch
 from torch import Tensor
 
 from nordiq_watch.metrics import UNKNOWN_STATUS
-from nordiq_watch.records import BoolArray, CodeArray, FloatArray, IntArray, WindowSnapshot
+from nordiq_watch.records.arrays import BoolArray, CodeArray, FloatArray, IntArray
+from nordiq_watch.records.samples import WindowSnapshot
 
 _CELLS_AT_ONCE = 32_768
-"""A slot of a large fleet; of 14 metrics 2 MB."""
+"""One slot of a large fleet; 2 MB with 14 metrics."""
 
 
 class DeviceWindow:
-    """One thread at a time. First `take`, then what is read is as that snapshot is."""
+    """For one thread at a time. Call `take` first; `read` then returns that snapshot."""
 
-    def __init__(self, *, length: int, metrics: int, device: str, cells_at_once: int = _CELLS_AT_ONCE) -> None:
-        """length: of the encoder. metrics: how many the model reads. cells_at_once: how many one copy takes along."""
+    def __init__(
+        self, *, length: int, encoder: int, metrics: int, device: str, cells_at_once: int = _CELLS_AT_ONCE
+    ) -> None:
+        """length: slots that the model reads, its encoder's among them. metrics: number of metrics that it reads.
+
+        cells_at_once: cells per copy.
+        """
         self._length = length
+        self._encoder = encoder
         self._device = torch.device(device)
         self._values = torch.empty(0, length, metrics, device=self._device)
         self._statuses = torch.empty(0, length, dtype=torch.uint8, device=self._device)
@@ -42,48 +49,50 @@ class DeviceWindow:
         return self._values.nbytes + self._statuses.nbytes
 
     def can_take(self, snapshot: WindowSnapshot) -> bool:
-        """Whether it says what changed and is no older than the last one."""
-        places = snapshot.places
-        if places is None or snapshot.values.shape[1] < self._length:
+        """True if the snapshot carries write stamps and is not older than the last one taken."""
+        cells = snapshot.cell_map
+        if cells is None or cells.values is not snapshot.values or snapshot.values.shape[1] < self._length:
             return False
-        return places.window is not self._window or places.count >= self._count
+        return cells.window is not self._window or cells.count >= self._count
 
     def take(self, snapshot: WindowSnapshot, columns: Sequence[int]) -> int:
-        """Copies what changed; returns how many cells that were. columns: of the model's metrics in the snapshot."""
-        places = snapshot.places
-        assert places is not None  # can_take
-        if places.window is not self._window:
-            self._window = places.window
+        """Copies the changed cells and returns their number. columns: the model's metrics within the snapshot."""
+        cells = snapshot.cell_map
+        assert cells is not None  # can_take
+        if cells.window is not self._window:
+            self._window = cells.window
             self._copied[:] = -1  # not even empty cells are known to be empty
-        self._make_room(int(places.rows.max(initial=-1)) + 1)
-        changed = places.changed[:, -self._length :] > self._copied[places.rows, None]
+        self._make_room(int(cells.rows.max(initial=-1)) + 1)
+        changed = cells.changed[:, -self._length :] > self._copied[cells.rows, None]
         servers, steps = np.nonzero(changed)
         steps += snapshot.values.shape[1] - self._length
-        self._copied[places.rows] = -1  # should it break off, all is copied again
+        self._copied[cells.rows] = -1  # should it break off, all is copied again
         for begin in range(0, len(servers), self._cells_at_once):
             part = slice(begin, begin + self._cells_at_once)
-            self._copy(snapshot, places.rows, servers[part], steps[part], columns=columns)
-        self._copied[places.rows] = places.count
-        self._count, self._rows, self._oldest = places.count, places.rows, (snapshot.last_slot + 1) % self._length
+            self._copy(snapshot, cells.rows, servers[part], steps[part], columns=columns)
+        self._copied[cells.rows] = cells.count
+        self._count, self._rows, self._oldest = cells.count, cells.rows, (snapshot.last_slot + 1) % self._length
         return len(servers)
 
     def count_samples(self) -> tuple[IntArray, BoolArray]:
-        """(servers,) each: how many slots have a sample, and whether the oldest one has. In host memory."""
-        sampled = ~self._values.isnan().all(dim=2)  # (rows, length)
-        samples, oldest = sampled.sum(dim=1).cpu().numpy(), sampled[:, self._oldest].cpu().numpy()
+        """Two arrays (servers,) in host memory: slots of the encoder with a sample, and whether its oldest has one."""
+        first = self._oldest + self._length - self._encoder
+        columns = (torch.arange(self._encoder, device=self._device) + first) % self._length
+        sampled = ~self._values.isnan().all(dim=2)[:, columns]  # (rows, encoder), oldest slot first
+        samples, oldest = sampled.sum(dim=1).cpu().numpy(), sampled[:, 0].cpu().numpy()
         return samples[self._rows], oldest[self._rows]
 
     def read(self, servers: IntArray) -> tuple[Tensor, Tensor]:
-        """values (servers, length, metrics) and statuses (servers, length) on the device, the oldest slot first.
+        """values (servers, length, metrics) and statuses (servers, length) on the device, oldest slot first.
 
-        servers: rows of the snapshot.
+        servers: row indices into the snapshot.
         """
         rows = torch.from_numpy(self._rows[servers]).to(self._device)[:, None]
         steps = (torch.arange(self._length, device=self._device) + self._oldest) % self._length
         return self._values[rows, steps], self._statuses[rows, steps]
 
     def _make_room(self, rows: int) -> None:
-        """Grows by a sixteenth at least."""
+        """Grows the ring by at least a sixteenth."""
         before = len(self._copied)
         if rows <= before:
             return
@@ -97,7 +106,7 @@ class DeviceWindow:
     def _copy(
         self, snapshot: WindowSnapshot, rows: IntArray, servers: IntArray, steps: IntArray, *, columns: Sequence[int]
     ) -> None:
-        """Some cells of the snapshot, (servers, steps), to the ring. rows: of all its servers."""
+        """Copies cells (servers, steps) of the snapshot into the ring. rows: window rows of all its servers."""
         slots = snapshot.last_slot + 1 - snapshot.values.shape[1] + steps
         cells, values, statuses = self._staging.send(
             rows[servers] * self._length + slots % self._length,
@@ -112,7 +121,7 @@ class DeviceWindow:
 
 
 class _Staging:
-    """Host memory that a GPU copies from by itself: page-locked."""
+    """Page-locked host memory, from which a GPU copies on its own."""
 
     def __init__(self, cells: int, *, metrics: int, pinned: bool) -> None:
         self._cells = torch.empty(cells, dtype=torch.int64, pin_memory=pinned)
@@ -122,7 +131,7 @@ class _Staging:
     def send(
         self, cells: IntArray, values: FloatArray, statuses: CodeArray, *, device: torch.device
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The same on the device, once its stream is there. Until then nobody may call this again."""
+        """The values on the device, once its stream gets there. Must not be called again before that."""
         pairs = ((self._cells, cells), (self._values, values), (self._statuses, statuses))
         sent = []
         for staged, array in pairs:

@@ -1,9 +1,9 @@
-"""Which way a forward pass is computed: all ways give the same quantiles, up to float32's last digits.
+"""Chooses how a forward pass is computed. All ways give the same quantiles up to float32 rounding.
 
-static   the folded network in torch with static shapes, which a GPU replays as CUDA graphs;
-native   the folded network in C++, on the CPU, where the package was installed with a compiler at hand;
-folded   the folded network in torch, on any device;
-plain    the network as it was trained, where folding it would cost more memory and time than a reload may.
+static   the fused network in torch with static shapes, replayed as CUDA graphs on a GPU
+native   the fused network in C++ on the CPU, if a compiler was available at installation
+folded   the fused network in torch, on any device
+plain    the network as trained, where fusing would take more memory and time than a reload may
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from nordiq_watch.network.features import Inputs
-from nordiq_watch.network.folded import FoldedForward
+from nordiq_watch.network.fused import FoldedForward
 from nordiq_watch.network.graphs import StaticForward
 from nordiq_watch.network.native import NativeForward
 from nordiq_watch.network.native_library import load_library
@@ -22,15 +22,15 @@ from nordiq_watch.network.tft import TemporalFusionTransformer
 from nordiq_watch.network.weights import count_bytes
 
 FOLDED_UP_TO_BYTES = 32_000_000
-"""A hidden size of 256 has 23 MB of weights. While it is folded, in float64, a network takes three times its size once
-more; beyond this, the matrices are so large that there is little left to save.
+"""A hidden size of 256 has 23 MB of weights. Fusing in float64 temporarily takes three times the network's size; beyond
+this limit the matrices are so large that fusing saves little.
 """
 
 Way = Literal["static", "native", "folded", "plain"]
 
 
 class Forward(Protocol):
-    """Inputs in, scaled quantiles out. From any thread, also from several at once."""
+    """Maps inputs to scaled quantiles. Thread-safe."""
 
     @property
     def name(self) -> str:
@@ -38,14 +38,14 @@ class Forward(Protocol):
 
     @property
     def servers_at_once(self) -> int:
-        """How many servers to give it in one call."""
+        """Number of servers to pass per call."""
 
     def run(self, inputs: Inputs) -> Tensor:
         """(servers, targets, horizon, quantiles), in host memory."""
 
 
 class PlainForward:
-    """The network itself, on the device where it is."""
+    """The network itself, on its own device."""
 
     name = "plain"
     servers_at_once = 32
@@ -68,9 +68,9 @@ class PlainForward:
 
 
 def choose_forward(network: TemporalFusionTransformer, *, device: str, prefer: Way, encoder: int) -> Forward:
-    """The quickest way, from `prefer` on, to compute this network on the device where it is.
+    """The fastest way, from `prefer` on, to compute this network on its device.
 
-    encoder: how long a whole one is. On the CPU `static` is only taken where it is asked for by name.
+    encoder: slots of a whole encoder. On the CPU `static` is only taken if asked for by name.
     """
     if device != "cpu":
         torch.backends.cudnn.allow_tf32 = False  # the default for LSTMs: ten bits of each number's fraction

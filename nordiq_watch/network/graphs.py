@@ -1,17 +1,16 @@
-"""The folded forward pass with static shapes: on a GPU one CUDA graph for each size of a portion, replayed every sweep.
+"""The fused forward pass with static shapes: on a GPU, one CUDA graph per batch size, replayed for every forecast.
 
-A graph is some hundred kernels at fixed addresses, launched as one. What PyTorch asks of it, and where that is met
+A graph is a few hundred kernels at fixed addresses, launched as one. PyTorch's requirements and where they are met
 (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs):
 
 - inputs and outputs stay where they are: `_Buffers`, outside of the graphs' own memory, so that nothing in there
   outlives a replay: all sizes share one pool and may be replayed in any order;
-- static shapes: a portion is filled up to a power of two, so that a fleet that grows needs no new graph: there are six
-  at most;
-- nothing depends on the data, comes from the host or waits for the device: `FoldedForward.run_whole`;
-- what is initialised on first use (cuBLAS, cuDNN) is so before: warm-ups, in the thread and on the stream that capture;
-- no other work on the GPU while a graph is captured, from whatever thread: `ONE_AT_A_TIME`.
+- static shapes: a batch is padded to a power of two, so that a growing fleet needs no new graph; there are six at most;
+- nothing depends on the data, reads host memory or waits for the device: `FoldedForward.run_whole`;
+- lazy initialisation (cuBLAS, cuDNN) happens before: warm-up runs in the thread and on the stream that capture;
+- no other work on the GPU during a capture, from any thread: `ONE_AT_A_TIME`.
 
-Without a GPU, and where a graph cannot be captured, the same is computed on the same buffers kernel by kernel.
+Without a GPU, and if a graph cannot be captured, the same is computed on the same buffers kernel by kernel.
 """
 
 from __future__ import annotations
@@ -26,28 +25,28 @@ import torch
 from torch import Tensor
 
 from nordiq_watch.network.features import Inputs
-from nordiq_watch.network.folded import FoldedForward
+from nordiq_watch.network.fused import FoldedForward
 from nordiq_watch.network.tft import TemporalFusionTransformer
 
 log = logging.getLogger(__name__)
 
 ONE_AT_A_TIME = threading.RLock()
-"""Held by whoever works on a GPU."""
+"""Held while working on a GPU."""
 
 _WARM_UPS = 3
 _FEWEST, _MOST = 32, 1024
 _NUMBERS_AT_ONCE = 32_768
-"""Servers times hidden size. With an encoder of 288 and a horizon of 96, the output of one layer is 50 MB."""
+"""Servers times hidden size. With an encoder of 288 and a horizon of 96, one layer's output is 50 MB."""
 
 
 class StaticForward:
-    """From any thread; one computes, the others wait. A `forward.Forward`."""
+    """Thread-safe: one thread computes while others wait. Implements `forward.Forward`."""
 
     def __init__(self, network: TemporalFusionTransformer, *, encoder: int, captures: bool | None = None) -> None:
-        """`network` in host memory or on a GPU: the forward runs where it is.
+        """The forward pass runs on the device of `network`.
 
-        encoder: how long a whole one is; portions in which any is shorter are computed by `FoldedForward`.
-        captures: whether to try CUDA graphs; None stands for: on a GPU.
+        encoder: slots of a whole encoder; batches with a shorter one are computed by `FoldedForward`. captures: whether
+        to try CUDA graphs; None means on a GPU only.
         """
         self._folded = FoldedForward(network)
         self._outputs = (len(network.spec.output_size), network.spec.output_size[0])
@@ -64,17 +63,17 @@ class StaticForward:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Of the graphs that were captured."""
+        """Batch sizes with a captured graph."""
         return self._graphs.sizes if self._graphs else ()
 
     @property
     def buffer_bytes(self) -> int:
-        """Memory that the buffers take on the device; the graphs' own is not known."""
+        """Device memory of the buffers; that of the graphs is not known."""
         return sum(part.nbytes for part in (*self._buffers.inputs, self._buffers.output)) if self._buffers else 0
 
     @torch.inference_mode()
     def run(self, inputs: Inputs) -> Tensor:
-        """The scaled quantiles, (servers, targets, horizon, quantiles), in host memory."""
+        """Scaled quantiles (servers, targets, horizon, quantiles), in host memory."""
         servers = len(inputs.encoder_lengths)
         with ONE_AT_A_TIME, _current(self._device):
             if servers > self.servers_at_once or bool((inputs.encoder_lengths < self._encoder).any()):
@@ -97,11 +96,11 @@ class StaticForward:
             return buffers.fetch(len(inputs.encoder_lengths))
 
     def _compute(self, buffers: _Buffers, size: int) -> None:
-        """From the first `size` rows of the inputs to those of the output."""
+        """Computes the first `size` rows of the output from those of the inputs."""
         buffers.output[:size].copy_(self._folded.run_whole(*(part[:size] for part in buffers.inputs)))
 
     def _capture(self, buffers: _Buffers, size: int) -> None:
-        """Makes sure that there is a graph of this size, or that none is tried again."""
+        """Captures a graph of this size, or records that it failed so that it is not tried again."""
         try:
             if self._graphs is None:
                 self._graphs = _Graphs(self._device)
@@ -115,12 +114,12 @@ class StaticForward:
 
 
 def padded(servers: int) -> int:
-    """The size of the graph for so many servers, at least one."""
+    """The graph's batch size for this many servers, at least one."""
     return max(_FEWEST, 1 << (servers - 1).bit_length())
 
 
 def largest_portion(hidden_size: int) -> int:
-    """A power of two, so that whole portions fill a graph."""
+    """A power of two, so that full batches fill a graph."""
     return 1 << (max(_FEWEST, min(_MOST, _NUMBERS_AT_ONCE // hidden_size)).bit_length() - 1)
 
 
@@ -130,7 +129,7 @@ def _current(device: torch.device) -> AbstractContextManager[object]:
 
 @dataclass(frozen=True, slots=True)
 class _Buffers:
-    """What a graph reads and writes. Rows behind those of a portion keep what was there: rows do not know each other.
+    """Input and output memory of a graph. Rows beyond the batch keep old content; rows do not affect each other.
 
     inputs: encoder_cat, encoder_cont, decoder_cat and decoder_cont. fetched: the output in host memory, page-locked if
     it comes from a GPU.
@@ -159,7 +158,7 @@ class _Buffers:
             buffer[: len(part)].copy_(part)
 
     def fetch(self, servers: int) -> Tensor:
-        """A copy of the first rows of the output, once they are computed."""
+        """A copy of the first rows of the output, once computed."""
         fetched = self.fetched[:servers]
         fetched.copy_(self.output[:servers], non_blocking=True)
         if self.output.is_cuda:
@@ -172,7 +171,7 @@ def _parts(inputs: Inputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 class _Graphs:
-    """One graph for each size. The device is the current one."""
+    """One graph per batch size, on the current device."""
 
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -185,13 +184,13 @@ class _Graphs:
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        """On the graphs' stream, behind all that was begun before."""
+        """Runs on the graphs' stream, after everything queued before."""
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             yield
 
     def capture(self, size: int, compute: Callable[[], None]) -> None:
-        """RuntimeError of whatever kind if that cannot be done."""
+        """Raises some RuntimeError if it fails."""
         if size in self._of_size:
             return
         with self.current():  # which leaves the stream again even if a capture that fails does not

@@ -1,13 +1,13 @@
-"""The folded forward pass in C++, where the package was installed with a compiler at hand: the sources in `kernel/`.
+"""The fused forward pass in C++, if the package was installed with a compiler available: the sources in `kernel/`.
 
-This is the border: weights are packed, structs filled in, and sizes, lengths, codes and columns checked, because the
-kernel takes them as indices. A call releases Python's lock while it computes.
+This module is the border: it packs weights, fills structs and checks sizes, lengths, codes and columns, because the
+kernel uses them as indices. A call releases the GIL while it computes.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,11 @@ from torch import Tensor
 
 from nordiq_watch.network import native_library as kernel
 from nordiq_watch.network.features import Inputs
-from nordiq_watch.network.folded import by_target, read_static, vectors_of_shared
-from nordiq_watch.network.folds import Dense, Folds, Gate, Norm, Residual, Selection, fold
-from nordiq_watch.network.native_library import LANES, PACK
+from nordiq_watch.network.fused import by_target, read_static, vectors_of_shared
+from nordiq_watch.network.fused_layers import Dense, Gate, Norm, Residual
+from nordiq_watch.network.fused_selection import Selection
+from nordiq_watch.network.fused_weights import FusedWeights, fuse
+from nordiq_watch.network.packing import Kept, pack
 from nordiq_watch.network.tft import TemporalFusionTransformer
 from nordiq_watch.spec import NetworkSpec
 
@@ -27,36 +29,35 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 class NativeForward:
-    """Immutable. Calls from several threads at once are safe. A `forward.Forward`."""
+    """Immutable and thread-safe. Implements `forward.Forward`."""
 
     servers_at_once = 512
-    """The inputs of so many are some ten megabytes, and so many blocks keep every thread busy."""
+    """Inputs of this batch take about ten megabytes, and its blocks keep every thread busy."""
 
     def __init__(
         self,
         network: TemporalFusionTransformer,
         library: ctypes.CDLL,
         *,
-        folds: Folds | None = None,
+        fused: FusedWeights | None = None,
         lanes: int | None = None,
     ) -> None:
-        """`network` in host memory. lanes: fewer than this processor has, to compute as another one does."""
+        """`network` in host memory. lanes: fewer than this processor has, to compute as another one would."""
         self._network = network
         self._library = library
-        self._folds = folds or fold(network)
+        self._fused = fused or fuse(network)
         self._lanes = lanes or 0
-        self._kept: list[Any] = []  # what the structs point to
-        self._native = self._describe(network, self._folds)
+        self._kept = Kept()
+        self._native = self._describe(network, self._fused)
 
     @property
     def name(self) -> str:
-        best = int(self._library.nordiq_lanes())
-        return f"native-{LANES[min(self._lanes or best, best)]}"
+        return kernel.kernel_name(self._library, self._lanes)
 
     @torch.inference_mode()
     def run(self, inputs: Inputs) -> Tensor:
-        """The scaled quantiles, (servers, targets, horizon, quantiles). MemoryError; ValueError for inputs that the
-        network cannot read.
+        """Scaled quantiles (servers, targets, horizon, quantiles). Raises MemoryError, and ValueError for inputs that
+        the network cannot read.
         """
         arrays = self._arrays(inputs)
         servers, encoder, reals = arrays["past"].shape
@@ -79,7 +80,7 @@ class NativeForward:
         return by_target(torch.from_numpy(out), len(sizes))
 
     def _arrays(self, inputs: Inputs) -> Arrays:
-        """The arrays of a kernel.Call, by field. The inputs are checked before anything is made of them."""
+        """The arrays of a kernel.Call by field, built from checked inputs."""
         given = {
             "lengths": inputs.encoder_lengths.numpy(),
             "past": inputs.encoder_cont.numpy(),
@@ -88,12 +89,12 @@ class NativeForward:
             "future_categoricals": inputs.decoder_cat.numpy(),
         }
         given = {name: np.ascontiguousarray(array) for name, array in given.items()}
-        _check_inputs(given, self._network.spec)
-        folds, longest = self._folds, int(inputs.encoder_lengths.argmax())
-        contexts = read_static(self._network, folds, inputs.encoder_cat[:, 0], inputs.encoder_cont[:, 0])
+        check_inputs(given, self._network.spec)
+        fused, longest = self._fused, int(inputs.encoder_lengths.argmax())
+        contexts = read_static(self._network, fused, inputs.encoder_cat[:, 0], inputs.encoder_cont[:, 0])
         made = {
-            "past_shared": vectors_of_shared(folds.encoder, inputs.encoder_cont[longest]).numpy(),
-            "future_shared": vectors_of_shared(folds.decoder, inputs.decoder_cont[longest]).numpy(),
+            "past_shared": vectors_of_shared(fused.encoder, inputs.encoder_cont[longest]).numpy(),
+            "future_shared": vectors_of_shared(fused.decoder, inputs.decoder_cont[longest]).numpy(),
             "past_context": contexts.encoder.numpy(),
             "future_context": contexts.decoder.numpy(),
             "begin_hidden": contexts.hidden.numpy(),
@@ -104,7 +105,7 @@ class NativeForward:
 
     # --- what the kernel reads of the network ---
 
-    def _describe(self, network: TemporalFusionTransformer, folds: Folds) -> kernel.Network:
+    def _describe(self, network: TemporalFusionTransformer, fused: FusedWeights) -> kernel.Network:
         spec = network.spec
         head = spec.hidden_size // spec.attention_head_size
         return kernel.Network(
@@ -113,36 +114,26 @@ class NativeForward:
             heads=spec.attention_head_size,
             head=head,
             causal=spec.causal_attention,
-            encoder=self._vsn(folds.encoder),
-            decoder=self._vsn(folds.decoder),
+            encoder=self._vsn(fused.encoder),
+            decoder=self._vsn(fused.decoder),
             **self._lstm("encoder", network.lstm_encoder),
             **self._lstm("decoder", network.lstm_decoder),
-            post_lstm=self._gate(folds.post_lstm),
-            enrichment=self._grn(folds.enrichment),
-            queries=self._dense(folds.queries),
-            keys=self._dense(folds.keys),
-            values=self._dense(folds.values),
-            post_attention=self._gate(folds.post_attention),
-            feed_forward=self._grn(folds.feed_forward),
-            pre_output=self._gate(folds.pre_output),
-            output=self._dense(folds.output),
+            post_lstm=self._gate(fused.post_lstm),
+            enrichment=self._grn(fused.enrichment),
+            queries=self._dense(fused.queries),
+            keys=self._dense(fused.keys),
+            values=self._dense(fused.values),
+            post_attention=self._gate(fused.post_attention),
+            feed_forward=self._grn(fused.feed_forward),
+            pre_output=self._gate(fused.pre_output),
+            output=self._dense(fused.output),
         )
 
-    def _keep(self, array: NDArray[Any]) -> int:
-        """The address of these numbers, which live as long as this object."""
-        kept = np.ascontiguousarray(array)
-        self._kept.append(kept)
-        return int(kept.ctypes.data)
-
-    def _floats(self, tensor: Tensor) -> int:
-        return self._keep(tensor.detach().numpy().astype(np.float32, copy=False))
-
     def _dense(self, dense: Dense) -> kernel.Dense:
-        outputs, inputs = dense.weight.shape
-        return kernel.Dense(self._keep(_pack(dense.weight)), self._floats(dense.bias), outputs, inputs)
+        return self._kept.dense(dense.weight, dense.bias)
 
     def _norm(self, norm: Norm) -> kernel.LayerNorm:
-        return kernel.LayerNorm(self._floats(norm.gain), self._floats(norm.offset))
+        return kernel.LayerNorm(self._kept.floats(norm.gain), self._kept.floats(norm.offset))
 
     def _gate(self, gate: Gate) -> kernel.GateAddNorm:
         return kernel.GateAddNorm(self._dense(gate.dense), self._norm(gate.norm))
@@ -154,54 +145,49 @@ class NativeForward:
         return {f"{name}_input": self._layers(lstm, "ih"), f"{name}_state": self._layers(lstm, "hh")}
 
     def _layers(self, lstm: torch.nn.LSTM, part: str) -> int:
-        """One matrix of every layer; `part` is torch's name for those of the input and of the state."""
-        return self._structs(
+        """One matrix per layer; `part` is torch's name for the input or the state matrices."""
+        return self._kept.structs(
             [
                 self._dense(Dense(getattr(lstm, f"weight_{part}_l{layer}"), getattr(lstm, f"bias_{part}_l{layer}")))
                 for layer in range(lstm.num_layers)
             ]
         )
 
-    def _structs(self, structs: Sequence[kernel.Dense]) -> int:
-        array = (kernel.Dense * len(structs))(*structs)
-        self._kept.append(array)
-        return ctypes.addressof(array)
-
     def _vsn(self, selection: Selection) -> kernel.VSN:
-        own, weighing = selection.own, selection.weighing
+        own, scores = selection.own, selection.scores
         filled = kernel.VSN(
             own=len(own),
             shared=len(selection.shared),
             categoricals=len(selection.tables),
             variables=selection.variables,
             width=own.a.shape[1],
-            flat=len(weighing.first.bias) if weighing else 0,
-            real_columns=self._keep(np.array(selection.columns, dtype=np.int32)),
-            categorical_columns=self._keep(np.array(selection.label_columns, dtype=np.int32)),
-            classes=self._keep(np.array([len(table) for table in selection.tables], dtype=np.int64)),
-            a=self._floats(own.a),
-            c=self._floats(own.c),
-            u=self._floats(own.u),
-            d=self._floats(own.d),
-            bend=self._floats(own.bend),
-            middle=self._floats(own.middle),
-            least=self._floats(own.least),
-            residual_offset=self._floats(own.offset),
-            gain=self._floats(own.norm.gain),
-            offset=self._floats(own.norm.offset),
-            matrix=self._keep(np.array([_pack(matrix) for matrix in own.matrix], dtype=np.float32)),
-            bias=self._floats(own.bias),
-            tables=self._keep(np.array([self._floats(table) for table in selection.tables], dtype=np.uintp)),
+            flat=len(scores.first.bias) if scores else 0,
+            real_columns=self._kept.array(np.array(selection.columns, dtype=np.int32)),
+            categorical_columns=self._kept.array(np.array(selection.label_columns, dtype=np.int32)),
+            classes=self._kept.array(np.array([len(table) for table in selection.tables], dtype=np.int64)),
+            a=self._kept.floats(own.a),
+            c=self._kept.floats(own.c),
+            u=self._kept.floats(own.u),
+            d=self._kept.floats(own.d),
+            bend=self._kept.floats(own.bend),
+            middle=self._kept.floats(own.middle),
+            least=self._kept.floats(own.least),
+            residual_offset=self._kept.floats(own.offset),
+            gain=self._kept.floats(own.norm.gain),
+            offset=self._kept.floats(own.norm.offset),
+            matrix=self._kept.array(np.array([pack(matrix) for matrix in own.matrix], dtype=np.float32)),
+            bias=self._kept.floats(own.bias),
+            tables=self._kept.array(np.array([self._kept.floats(table) for table in selection.tables], dtype=np.uintp)),
         )
-        if weighing:
-            filled.first, filled.skip = self._dense(weighing.first), self._dense(weighing.skip)
-            filled.skip_resampled = weighing.resampled
-            filled.skip_norm, filled.gate = self._norm(weighing.residual_norm), self._gate(weighing.gate)
+        if scores:
+            filled.first, filled.skip = self._dense(scores.first), self._dense(scores.skip)
+            filled.skip_resampled = scores.resampled
+            filled.skip_norm, filled.gate = self._norm(scores.residual_norm), self._gate(scores.gate)
         return filled
 
 
-def _check_inputs(arrays: Arrays, spec: NetworkSpec) -> None:
-    """ValueError if the kernel would read outside of these arrays, or outside of the network's tables, by them."""
+def check_inputs(arrays: Arrays, spec: NetworkSpec) -> None:
+    """Raises ValueError if these arrays would make the kernel read outside of them or of the network's tables."""
     servers, encoder = arrays["past"].shape[:2]
     horizon, reals, categoricals = arrays["future"].shape[1], len(spec.x_reals), len(spec.x_categoricals)
     expected = {
@@ -224,7 +210,7 @@ def _check_inputs(arrays: Arrays, spec: NetworkSpec) -> None:
 
 
 def _check_codes(codes: NDArray[np.int64], spec: NetworkSpec) -> None:
-    """codes (servers, steps, categoricals), contiguous. The largest over servers first: the quickest order by far."""
+    """codes (servers, steps, categoricals), contiguous. Reducing over servers first is by far the fastest order."""
     servers, steps, categoricals = codes.shape
     unsigned = codes.view(np.uint64).reshape(servers, -1)  # a negative code is a huge one
     largest = unsigned.max(axis=0).reshape(steps, categoricals).max(axis=0).astype(np.int64)
@@ -232,11 +218,3 @@ def _check_codes(codes: NDArray[np.int64], spec: NetworkSpec) -> None:
         classes = spec.embedding_sizes[name][0]
         if not 0 <= code < classes:
             raise ValueError(f"the network knows {classes} classes of {name}, code {code} is none of them")
-
-
-def _pack(weight: Tensor) -> NDArray[np.float32]:
-    """(outputs, inputs) → (outputs / PACK, inputs, PACK), the last pack padded with zeros."""
-    outputs, inputs = weight.shape
-    packed = np.zeros((-(-outputs // PACK) * PACK, inputs), dtype=np.float32)
-    packed[:outputs] = weight.detach().numpy()
-    return np.ascontiguousarray(packed.reshape(-1, PACK, inputs).swapaxes(1, 2))

@@ -1,17 +1,17 @@
-"""The compiled kernel: the structs through which it is called, and whether it is the one that they describe.
+"""Loads the compiled kernel and declares the structs through which it is called.
 
-The structs mirror `kernel/structs.h`. The library lists the sizes and offsets that it was compiled with, and a
-difference is found when it is loaded.
+The structs mirror `kernel/structs.h`. The library exports the sizes and offsets it was compiled with; any difference is
+detected at load.
 """
 
 from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ LANES = {16: "avx512", 8: "avx2", 4: "baseline"}
 """Floats per vector register, and the instructions that have such registers."""
 
 PACK = 8
-"""Outputs that stand together in a packed weight."""
+"""Outputs stored side by side in a packed weight matrix."""
 
 DIRECTORY = Path(__file__).parent
 """Where an installation puts the kernel."""
@@ -28,11 +28,11 @@ _VERSION = 4  # kernel/structs.h says when it is raised
 _POINTER = ctypes.c_void_p
 
 
-class _Struct(ctypes.Structure):
-    """One of the structs of kernel/structs.h; the fields stand in its order."""
+class Struct(ctypes.Structure):
+    """One of the structs of kernel/structs.h, with its fields in the same order."""
 
 
-class Dense(_Struct):
+class Dense(Struct):
     _fields_: ClassVar = [
         ("weight", _POINTER),
         ("bias", _POINTER),
@@ -41,19 +41,19 @@ class Dense(_Struct):
     ]
 
 
-class LayerNorm(_Struct):
+class LayerNorm(Struct):
     _fields_: ClassVar = [("gain", _POINTER), ("offset", _POINTER)]
 
 
-class GateAddNorm(_Struct):
+class GateAddNorm(Struct):
     _fields_: ClassVar = [("dense", Dense), ("norm", LayerNorm)]
 
 
-class GRN(_Struct):
+class GRN(Struct):
     _fields_: ClassVar = [("first", Dense), ("gate", GateAddNorm)]
 
 
-class VSN(_Struct):
+class VSN(Struct):
     _fields_: ClassVar = [
         *((name, ctypes.c_int64) for name in ("own", "shared", "categoricals", "variables", "width", "flat")),
         *((name, _POINTER) for name in ("real_columns", "categorical_columns", "classes")),
@@ -67,7 +67,7 @@ class VSN(_Struct):
     ]
 
 
-class Network(_Struct):
+class Network(Struct):
     _fields_: ClassVar = [
         *((name, ctypes.c_int64) for name in ("hidden", "layers", "heads", "head", "causal")),
         ("encoder", VSN),
@@ -85,7 +85,7 @@ class Network(_Struct):
     ]
 
 
-class Call(_Struct):
+class Call(Struct):
     _fields_: ClassVar = [
         *((name, ctypes.c_int64) for name in ("servers", "encoder", "horizon", "reals", "categoricals")),
         *((name, _POINTER) for name in ("lengths", "past", "future", "past_categoricals", "future_categoricals")),
@@ -95,11 +95,11 @@ class Call(_Struct):
     ]
 
 
-STRUCTS: tuple[type[_Struct], ...] = (Dense, LayerNorm, GateAddNorm, GRN, VSN, Network, Call)
+STRUCTS: tuple[type[Struct], ...] = (Dense, LayerNorm, GateAddNorm, GRN, VSN, Network, Call)
 
 
-class _Field(_Struct):
-    """An entry of the library's own list, which kernel/layout.h makes."""
+class _Field(Struct):
+    """An entry of the library's own list, whose struct is in kernel/fields.h."""
 
     _fields_: ClassVar = [
         ("structure", ctypes.c_char_p),
@@ -115,7 +115,7 @@ Layout = Mapping[str, tuple[int, int]]
 
 @cache
 def load_library(directory: Path | None = None) -> ctypes.CDLL | None:
-    """The compiled kernel; None, and a line in the log, where there is none. directory: else DIRECTORY."""
+    """The compiled kernel; None, with a log line, if there is none. directory: where to look instead of DIRECTORY."""
     found = sorted((directory or DIRECTORY).glob("_native*.so"))
     if not found:
         log.info(
@@ -134,36 +134,63 @@ def load_library(directory: Path | None = None) -> ctypes.CDLL | None:
     return library
 
 
+def kernel_name(library: ctypes.CDLL, lanes: int) -> str:
+    """The kernel and the instructions that it uses. lanes: at most that many floats per register; 0 = all."""
+    best = int(library.nordiq_lanes())
+    return f"native-{LANES[min(lanes or best, best)]}"
+
+
 def _check(library: ctypes.CDLL) -> None:
-    """OSError if the library was built from other sources than these, as far as its version and layout show."""
+    """Raises OSError if the library's version or layout shows that it was built from other sources."""
     names = ("nordiq_version", "nordiq_pack", "nordiq_layout")
     if not all(hasattr(library, name) for name in names) or library.nordiq_version() != _VERSION:
         raise OSError("it was built from another version of network/kernel")
     if (pack := library.nordiq_pack()) != PACK:
         raise OSError(f"it packs weights by {pack}, not by {PACK}")
-    theirs, ours = dict(_read_layout(library)), dict(_describe_layout())
+    check_layout(library.nordiq_layout, describe_layout(STRUCTS), where=Path(__file__).name)
+
+
+def check_part(
+    library: ctypes.CDLL, part: str, *, entry: str, version: int, structs: Iterable[type[Struct]], where: str
+) -> None:
+    """Raises OSError if this part's version or layout shows that it was built from other sources.
+
+    part: the folder below `kernel`, after which its functions are named. entry: the function that does its work.
+    where: the file that declares `structs`.
+    """
+    prefix = f"nordiq_{part}"
+    names = (f"{prefix}_version", f"{prefix}_layout", entry)
+    if not all(hasattr(library, name) for name in names) or getattr(library, names[0])() != version:
+        raise OSError(f"it was built from another version of network/kernel/{part}")
+    check_layout(getattr(library, names[1]), describe_layout(structs), where=where)
+
+
+def check_layout(exported: Any, ours: Layout, *, where: str) -> None:
+    """Raises OSError unless the library's function `exported` lists exactly the layout `ours`, declared in `where`."""
+    theirs = dict(_read_layout(exported))
     for name in {**theirs, **ours}:
         if theirs.get(name) != ours.get(name):
-            raise OSError(
-                f"its {name} is {_tell(theirs.get(name))}, in native_library.py it is {_tell(ours.get(name))}"
-            )
+            raise OSError(f"its {name} is {_tell(theirs.get(name))}, in {where} it is {_tell(ours.get(name))}")
 
 
-def _read_layout(library: ctypes.CDLL) -> Iterator[tuple[str, tuple[int, int]]]:
-    library.nordiq_layout.restype = ctypes.POINTER(_Field)
-    for field in library.nordiq_layout():
+def _read_layout(exported: Any) -> Iterator[tuple[str, tuple[int, int]]]:
+    exported.restype = ctypes.POINTER(_Field)
+    for field in exported():
         if field.structure is None:
             return
         name = field.structure if field.name is None else field.structure + b"." + field.name
         yield name.decode(), (field.offset, field.size)
 
 
-def _describe_layout() -> Iterator[tuple[str, tuple[int, int]]]:
-    for struct in STRUCTS:
-        yield struct.__name__, (0, ctypes.sizeof(struct))
+def describe_layout(structs: Iterable[type[Struct]]) -> Layout:
+    """The layout of these structs as ctypes has it."""
+    layout = {}
+    for struct in structs:
+        layout[struct.__name__] = (0, ctypes.sizeof(struct))
         for name, *_ in struct._fields_:
             field = getattr(struct, name)
-            yield f"{struct.__name__}.{name}", (field.offset, field.size)
+            layout[f"{struct.__name__}.{name}"] = (field.offset, field.size)
+    return layout
 
 
 def _tell(place: tuple[int, int] | None) -> str:

@@ -1,5 +1,5 @@
-"""The scaling of targets, in and out, as pytorch-forecasting does it, in its own precision: bit for bit where its
-normalizers are fitted tables, within rounding where they are measured on each encoder.
+"""Scales targets as pytorch-forecasting does, in its own precision: bit for bit for normalizers that are fitted tables,
+within rounding for those computed on each encoder.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from nordiq_watch.spec import CenterScale, TargetNormalizer, Transformation
 
 @dataclass(frozen=True, slots=True)
 class Normalized:
-    """One target of some servers, scaled.
+    """One scaled target of some servers.
 
-    values (servers, slots): float32. input_scale (servers, 2): the center and scale that they were scaled with.
-    output_scale (servers, 2): those that the network's output is to be unscaled with, float32.
+    values (servers, slots): float32. input_scale (servers, 2): the center and scale applied. output_scale (servers, 2):
+    those to undo on the network's output, float32.
     """
 
     values: Tensor
@@ -31,20 +31,20 @@ def normalize(spec: TargetNormalizer, history: Tensor, *, lengths: Tensor, serve
     """Scales one target's history.
 
     history (servers, slots): float32, in the metric's unit; row r is measured in its first lengths[r] slots only. If
-    all are as long it may be on a GPU, and what comes out is there too; `lengths` never is.
+    all lengths are equal, it may be on a GPU, and the result is there too; `lengths` is always in host memory.
     """
     if spec.kind == "encoder":
-        y = _transform(spec, history)
+        y = transform(spec, history)
         scale = _measure_each(spec, y, lengths)
         return Normalized(_apply(y, scale), scale, scale)
-    y = _transform(spec, history.double())
+    y = transform(spec, history.double())
     scale = _look_up(spec, spec.groups, servers).to(y.device)
     output_scale = scale if spec.output_groups is None else _look_up(spec, spec.output_groups, servers).to(y.device)
     return Normalized(_apply(y, scale).float(), scale, output_scale.float())
 
 
 def restore(spec: TargetNormalizer, output: Tensor, *, output_scale: Tensor) -> Tensor:
-    """Back in the metric's unit. output (servers, steps, quantiles), output_scale (servers, 2)."""
+    """Undoes the scaling. output (servers, steps, quantiles), output_scale (servers, 2)."""
     center, scale = output_scale[:, 0, None, None], output_scale[:, 1, None, None]
     y = output * scale + center
     return y if spec.transformation is None else _INVERSE[spec.transformation](y)
@@ -54,7 +54,8 @@ def _apply(y: Tensor, scale: Tensor) -> Tensor:
     return (y - scale[:, :1]) / scale[:, 1:]
 
 
-def _transform(spec: TargetNormalizer, y: Tensor) -> Tensor:
+def transform(spec: TargetNormalizer, y: Tensor) -> Tensor:
+    """The transformation before centering and scaling, if there is one."""
     return y if spec.transformation is None else _FORWARD[spec.transformation](y)
 
 
@@ -65,7 +66,7 @@ def _look_up(spec: TargetNormalizer, groups: Mapping[str, CenterScale], servers:
 
 
 def _measure_each(spec: TargetNormalizer, y: Tensor, lengths: Tensor) -> Tensor:
-    """(servers, 2): center and scale of each row. Rows of one length are measured together; there are few lengths."""
+    """Center and scale (servers, 2) of each row. Rows of equal length are computed together; there are few lengths."""
     found: list[int] = torch.unique(lengths).tolist()
     if len(found) == 1:
         return _measure(spec, y[:, : found[0]])

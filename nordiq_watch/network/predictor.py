@@ -13,27 +13,40 @@ from nordiq_watch.errors import ConfigError
 from nordiq_watch.network.checks import check_spec
 from nordiq_watch.network.explainer import Explainer, Explanation
 from nordiq_watch.network.features import Features, Inputs
+from nordiq_watch.network.fleet_forward import DeviceSweep, HostSweep, Sweep
 from nordiq_watch.network.forward import Way, choose_forward
 from nordiq_watch.network.graphs import ONE_AT_A_TIME, StaticForward
-from nordiq_watch.network.normalizers import restore
-from nordiq_watch.network.sweep import DeviceSweep, HostSweep, Sweep
-from nordiq_watch.network.weights import build_network, count_bytes, move_network
-from nordiq_watch.records import FloatArray, Prediction, RawTensor, WindowSnapshot
+from nordiq_watch.network.outputs import make_quantiles
+from nordiq_watch.network.prediction import Prediction
+from nordiq_watch.network.terms.blend import Terms, members_of
+from nordiq_watch.network.terms.member import Blend
+from nordiq_watch.network.terms.native_terms import choose_blend
+from nordiq_watch.network.weights import build_network, count_bytes, move_network, to_tensors
+from nordiq_watch.records.arrays import FloatArray
+from nordiq_watch.records.models import RawTensor
+from nordiq_watch.records.samples import WindowSnapshot
 from nordiq_watch.spec import ModelSpec
 
 _OUT_OF_MEMORY = ("can't allocate memory", "std::bad_alloc", "out of memory", "_STATUS_ALLOC_FAILED")
 
 
 class Predictor:
-    """`predict` may be called from any thread and gives the same for the same window."""
+    """`predict` is thread-safe and deterministic."""
 
     def __init__(
-        self, spec: ModelSpec, tensors: Mapping[str, RawTensor], *, device: str, prefer: Way = "native"
+        self,
+        spec: ModelSpec,
+        tensors: Mapping[str, RawTensor],
+        *,
+        device: str,
+        extras: Mapping[str, RawTensor] | None = None,
+        prefer: Way = "native",
     ) -> None:
-        """Raises checks.UnusableSpec or weights.WeightsMismatch, both ValueErrors, and MemoryError. On the CPU the
-        tensors' buffers are used as they are: nobody may write to them any more.
+        """Raises checks.UnusableSpec, weights.WeightsMismatch or member.UnusableExtras, all ValueErrors, and
+        MemoryError. On the CPU the tensors' buffers are used in place and must not be written to any more.
 
-        prefer: the best way to compute that may be taken, to compute as a machine without the better ones does.
+        extras: the tensors of extras.safetensors, of a spec that names extras. prefer: the best way of computing that
+        may be chosen, to reproduce a machine without the better ones.
         """
         check_spec(spec)
         self._spec = spec
@@ -41,6 +54,7 @@ class Predictor:
         self._prefer: Way = prefer
         self._features = Features(spec)
         with _turn(device), _memory_errors():
+            self._terms = Terms(spec, to_tensors(extras or {})).on(device) if spec.extras else None
             self._network = build_network(spec.network, tensors, device=device)
             self._prepare()
 
@@ -49,6 +63,7 @@ class Predictor:
         self._forward = choose_forward(
             network, device=self._device, prefer=self._prefer, encoder=spec.max_encoder_length
         )
+        self._blend: Blend | None = choose_blend(self._terms, prefer=self._prefer, device=self._device)
         portion = self._forward.servers_at_once
         self._sweep: Sweep = HostSweep(self._features, servers_at_once=portion)
         if isinstance(self._forward, StaticForward):
@@ -64,34 +79,42 @@ class Predictor:
         return self._device
 
     @property
+    def members(self) -> tuple[str, ...]:
+        """Names of what the forecast is made of: the network, and what the extras add to it."""
+        return members_of(self._spec)
+
+    @property
     def weight_bytes(self) -> int:
-        """Memory that the weights take on the device."""
-        return count_bytes(self._network)
+        """Device memory of the weights, the extras' too."""
+        return count_bytes(self._network) + (self._terms.nbytes if self._terms else 0)
 
     @property
     def working_bytes(self) -> int:
-        """Memory that is kept on a GPU beside the weights so far; another model of the same fleet will want as much."""
+        """Device memory held besides the weights so far; another model of the same fleet will need as much."""
         if isinstance(self._sweep, DeviceSweep) and isinstance(self._forward, StaticForward):
             return self._sweep.window_bytes + self._forward.buffer_bytes
         return 0
 
     def on(self, device: str) -> Predictor:
-        """The same network on another device; this one is left as it is. MemoryError if there is no room."""
+        """The same network on another device; this one is unchanged. Raises MemoryError."""
         moved = copy.copy(self)
         moved._device = device
         with ONE_AT_A_TIME, _memory_errors():
+            moved._terms = self._terms.on(device) if self._terms else None
             moved._network = move_network(self._network, device)
             moved._prepare()
         return moved
 
     def explain(self, snapshot: WindowSnapshot, row: int, *, target: str, step: int) -> Explanation:
-        """Why the p50 of one target of one warm server is what it is at one step; see network.explainer."""
-        explainer = Explainer(self._spec, self._features, self._network, device=self._device)
+        """Explains the p50 of one target of one warm server at one step; see network.explainer."""
+        explainer = Explainer(self._spec, self._features, self._network, terms=self._terms, device=self._device)
         with _turn(self._device), _memory_errors():
             return explainer.explain(snapshot, row, target=target, step=step)
 
     def predict(self, snapshot: WindowSnapshot) -> Prediction:
-        """The quantiles of every warm server. ValueError for a window that lacks what the model reads; MemoryError."""
+        """Quantiles of every warm server. Raises ValueError for a window that lacks an input of the model, and
+        MemoryError.
+        """
         horizon, quantiles = self._spec.max_prediction_length, len(self._spec.quantiles)
         alone = ONE_AT_A_TIME if isinstance(self._sweep, DeviceSweep) else _turn(self._device)
         with alone, _memory_errors():
@@ -105,12 +128,7 @@ class Predictor:
     def _forecast(self, inputs: Inputs) -> FloatArray:
         """(servers, targets, horizon, quantiles), NaN where a target was never measured."""
         scaled = self._forward.run(inputs)
-        targets = zip(self._spec.targets, scaled.unbind(dim=1), inputs.output_scales, strict=True)
-        restored = [
-            restore(self._spec.target_normalizers[target], output, output_scale=scale.cpu())
-            for target, output, scale in targets
-        ]
-        values: FloatArray = torch.stack(restored, dim=1).numpy()
+        values: FloatArray = make_quantiles(self._spec, scaled, inputs, blend=self._blend).numpy()
         return np.where(inputs.measured[:, :, None, None], values, np.float32("nan"))
 
 
@@ -120,9 +138,7 @@ def _turn(device: str) -> AbstractContextManager[object]:
 
 @contextmanager
 def _memory_errors() -> Iterator[None]:
-    """Out of memory is a MemoryError, on whatever device: torch raises its own for a GPU's, for the host's, page-locked
-    or not, a bare RuntimeError, and what cuBLAS and cuDNN say.
-    """
+    """Turns every out-of-memory error of torch (GPU, host, page-locked, cuBLAS, cuDNN) into MemoryError."""
     try:
         yield
     except RuntimeError as error:
@@ -132,17 +148,17 @@ def _memory_errors() -> Iterator[None]:
 
 
 def limit_threads(count: int) -> None:
-    """How many cores one forward pass may take, in the whole process."""
+    """Sets how many cores one forward pass may use, for the whole process."""
     torch.set_num_threads(count)
 
 
 def free_device_bytes(device: str) -> int:
-    """Memory that is free on a GPU."""
+    """Free memory of a GPU."""
     return torch.cuda.mem_get_info(device)[0]
 
 
 def resolve_device(setting: str) -> str:
-    """The torch device that the setting `device` means here. ConfigError for a GPU that is not there."""
+    """The torch device that the setting `device` selects. Raises ConfigError if that GPU does not exist."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if setting == "auto":
         return "cuda" if gpus else "cpu"

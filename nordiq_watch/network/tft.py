@@ -9,15 +9,23 @@ Sizes in comments: servers, steps (encoder, horizon or both), hidden = hidden_si
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from nordiq_watch.network.tft_layers import (
+    AddNorm,
+    GateAddNorm,
+    GatedLinearUnit,
+    GatedResidualNetwork,
+    InterpretableAttention,
+    VariableSelection,
+    single_variable_grn,
+)
 from nordiq_watch.spec import NetworkSpec
 
 
@@ -35,164 +43,6 @@ class Insight:
     decoder_weights: Tensor
 
 
-class GatedLinearUnit(nn.Module):
-    """Half of the outputs, each let through as far as a sigmoid of its other half opens."""
-
-    def __init__(self, input_size: int, output_size: int) -> None:
-        super().__init__()
-        self.fc = nn.Linear(input_size, 2 * output_size)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.glu(self.fc(x), dim=-1)
-
-
-class AddNorm(nn.Module):
-    """Residual connection, then layer normalisation."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(size)
-
-    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        return cast(Tensor, self.norm(x + skip))
-
-
-class GateAddNorm(nn.Module):
-    def __init__(self, input_size: int, output_size: int) -> None:
-        super().__init__()
-        self.glu = GatedLinearUnit(input_size, output_size)
-        self.add_norm = AddNorm(output_size)
-
-    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        return cast(Tensor, self.add_norm(self.glu(x), skip))
-
-
-class ResampleNorm(nn.Module):
-    """Stretches vectors to another size by linear interpolation, weights and normalises them."""
-
-    def __init__(self, input_size: int, output_size: int) -> None:
-        super().__init__()
-        self.input_size, self.output_size = input_size, output_size
-        self.mask = nn.Parameter(torch.zeros(output_size))
-        self.norm = nn.LayerNorm(output_size)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.input_size != self.output_size:
-            x = self.interpolate(x)
-        return cast(Tensor, self.norm(x * torch.sigmoid(self.mask) * 2))
-
-    def interpolate(self, x: Tensor) -> Tensor:
-        signals = x.reshape(-1, 1, self.input_size)
-        stretched = F.interpolate(signals, self.output_size, mode="linear", align_corners=True)
-        return stretched.reshape(*x.shape[:-1], self.output_size)
-
-
-class GatedResidualNetwork(nn.Module):
-    """Two dense layers behind a gate, so that the network can also pass its input on as it is."""
-
-    def __init__(self, input_size: int, hidden_size: int, output_size: int, *, context_size: int | None = None) -> None:
-        super().__init__()
-        self.resample_norm = ResampleNorm(input_size, output_size) if input_size != output_size else None
-        self.fc1 = nn.Linear(input_size, hidden_size)
-        self.context = nn.Linear(context_size, hidden_size, bias=False) if context_size is not None else None
-        self.fc2 = nn.Linear(hidden_size, hidden_size)
-        self.gate_norm = GateAddNorm(hidden_size, output_size)
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        skip = x if self.resample_norm is None else self.resample_norm(x)
-        hidden = self.fc1(x)
-        if self.context is not None:
-            hidden = hidden + self.context(context)
-        return cast(Tensor, self.gate_norm(self.fc2(F.elu(hidden)), skip))
-
-
-class VariableSelection(nn.Module):
-    """Turns each variable into a vector of the hidden size and adds them up with weights that depend on all of them.
-
-    sizes: variable → size of its embedding (a label) or of its prescaler's output (a real number).
-    prescalers: of the real ones. shared_grns: networks that encoder and decoder have in common; empty = own ones.
-    """
-
-    def __init__(
-        self,
-        sizes: Mapping[str, int],
-        hidden_size: int,
-        *,
-        prescalers: nn.ModuleDict,
-        shared_grns: nn.ModuleDict,
-        context_size: int | None = None,
-    ) -> None:
-        super().__init__()
-        self.names = tuple(sizes)
-        if len(sizes) > 1:
-            self.flattened_grn = GatedResidualNetwork(
-                sum(sizes.values()), min(hidden_size, len(sizes)), len(sizes), context_size=context_size
-            )
-        self.prescalers = nn.ModuleDict({name: prescalers[name] for name in sizes if name in prescalers})
-        self.single_variable_grns = nn.ModuleDict()
-        for name, size in sizes.items():
-            if name in shared_grns:
-                network = shared_grns[name]
-            elif name in prescalers:
-                network = single_variable_grn(size, hidden_size)
-            else:
-                network = ResampleNorm(size, hidden_size)
-            self.single_variable_grns[name] = network
-
-    def forward(self, variables: Mapping[str, Tensor], context: Tensor) -> tuple[Tensor, Tensor]:
-        """variables: name → (…, 1) or (…, embedding). context (…, hidden); the static ones take only its shape.
-
-        Returns what was selected, (…, hidden), and the weights of the variables, (…, inputs).
-        """
-        if not self.names:
-            return torch.zeros_like(context), context.new_zeros(*context.shape[:-1], 0)
-        embedded = {name: self._embed(name, variables[name]) for name in self.names}
-        if len(embedded) == 1:
-            return self._vector(embedded, self.names[0]), context.new_ones(*context.shape[:-1], 1)
-        scores = self.flattened_grn(torch.cat(list(embedded.values()), dim=-1), context)
-        weights = F.softmax(scores, dim=-1)
-        selected = torch.zeros_like(context)
-        for name, weight in zip(self.names, weights.unsqueeze(-1).unbind(dim=-2), strict=True):
-            selected = torch.addcmul(selected, weight, self._vector(embedded, name))
-        return selected, weights
-
-    def _embed(self, name: str, variable: Tensor) -> Tensor:
-        return cast(Tensor, self.prescalers[name](variable)) if name in self.prescalers else variable
-
-    def _vector(self, embedded: Mapping[str, Tensor], name: str) -> Tensor:
-        return cast(Tensor, self.single_variable_grns[name](embedded[name]))
-
-
-def single_variable_grn(size: int, hidden_size: int) -> GatedResidualNetwork:
-    return GatedResidualNetwork(size, min(size, hidden_size), hidden_size)
-
-
-class InterpretableAttention(nn.Module):
-    """Multi-head attention whose heads share the values, so that the mean of their attention can be looked at."""
-
-    def __init__(self, hidden_size: int, heads: int) -> None:
-        super().__init__()
-        head_size = hidden_size // heads
-        self.scale = head_size**-0.5
-        self.v_layer = nn.Linear(hidden_size, head_size)
-        self.q_layers = nn.ModuleList(nn.Linear(hidden_size, head_size) for _ in range(heads))
-        self.k_layers = nn.ModuleList(nn.Linear(hidden_size, head_size) for _ in range(heads))
-        self.w_h = nn.Linear(head_size, hidden_size, bias=False)
-
-    def forward(self, queries: Tensor, keys: Tensor, forbidden: Tensor) -> tuple[Tensor, Tensor]:
-        """queries (servers, horizon, hidden), keys (servers, steps, hidden) → (servers, horizon, hidden).
-
-        forbidden (servers, horizon, steps): True where a query must not look. Returns the heads' mean attention too,
-        of the same shape.
-        """
-        attention = torch.zeros(forbidden.shape, dtype=queries.dtype, device=queries.device)
-        for q_layer, k_layer in zip(self.q_layers, self.k_layers, strict=True):
-            scores = q_layer(queries) @ k_layer(keys).mT * self.scale  # (servers, horizon, steps)
-            attention += F.softmax(scores.masked_fill(forbidden, -torch.inf), dim=-1)
-        attention = attention / len(self.q_layers)
-        return self.w_h(attention @ self.v_layer(keys)), attention
-
-
 class TemporalFusionTransformer(nn.Module):
     """Labels and scaled numbers of past and future in, scaled quantiles out."""
 
@@ -202,7 +52,28 @@ class TemporalFusionTransformer(nn.Module):
         size = spec.hidden_size
         self.input_embeddings = nn.ModuleDict({"embeddings": _embeddings(spec)})
         self.prescalers = _prescalers(spec)
+        self._add_selections()
+        self.static_context_variable_selection = GatedResidualNetwork(size, size, size)
+        self.static_context_initial_hidden_lstm = GatedResidualNetwork(size, size, size)
+        self.static_context_initial_cell_lstm = GatedResidualNetwork(size, size, size)
+        self.static_context_enrichment = GatedResidualNetwork(size, size, size)
 
+        self.lstm_encoder = nn.LSTM(size, size, spec.lstm_layers, batch_first=True)
+        self.lstm_decoder = nn.LSTM(size, size, spec.lstm_layers, batch_first=True)
+        self.post_lstm_gate_encoder = self.post_lstm_gate_decoder = GatedLinearUnit(size, size)
+        self.post_lstm_add_norm_encoder = self.post_lstm_add_norm_decoder = AddNorm(size)
+
+        self.static_enrichment = GatedResidualNetwork(size, size, size, context_size=size)
+        self.multihead_attn = InterpretableAttention(size, spec.attention_head_size)
+        self.post_attn_gate_norm = GateAddNorm(size, size)
+        self.pos_wise_ff = GatedResidualNetwork(size, size, size)
+        self.pre_output_gate_norm = GateAddNorm(size, size)
+        layers = [nn.Linear(size, output_size) for output_size in spec.output_size]
+        self.output_layer = nn.ModuleList(layers) if len(layers) > 1 else layers[0]
+
+    def _add_selections(self) -> None:
+        """Variable selection of static, past and future inputs."""
+        spec, size = self.spec, self.spec.hidden_size
         past = (*spec.time_varying_categoricals_encoder, *spec.time_varying_reals_encoder)
         future = (*spec.time_varying_categoricals_decoder, *spec.time_varying_reals_decoder)
         shared_grns = nn.ModuleDict()
@@ -222,24 +93,6 @@ class TemporalFusionTransformer(nn.Module):
         self.decoder_variable_selection = VariableSelection(
             _input_sizes(spec, future), size, prescalers=self.prescalers, shared_grns=shared_grns, context_size=size
         )
-
-        self.static_context_variable_selection = GatedResidualNetwork(size, size, size)
-        self.static_context_initial_hidden_lstm = GatedResidualNetwork(size, size, size)
-        self.static_context_initial_cell_lstm = GatedResidualNetwork(size, size, size)
-        self.static_context_enrichment = GatedResidualNetwork(size, size, size)
-
-        self.lstm_encoder = nn.LSTM(size, size, spec.lstm_layers, batch_first=True)
-        self.lstm_decoder = nn.LSTM(size, size, spec.lstm_layers, batch_first=True)
-        self.post_lstm_gate_encoder = self.post_lstm_gate_decoder = GatedLinearUnit(size, size)
-        self.post_lstm_add_norm_encoder = self.post_lstm_add_norm_decoder = AddNorm(size)
-
-        self.static_enrichment = GatedResidualNetwork(size, size, size, context_size=size)
-        self.multihead_attn = InterpretableAttention(size, spec.attention_head_size)
-        self.post_attn_gate_norm = GateAddNorm(size, size)
-        self.pos_wise_ff = GatedResidualNetwork(size, size, size)
-        self.pre_output_gate_norm = GateAddNorm(size, size)
-        layers = [nn.Linear(size, output_size) for output_size in spec.output_size]
-        self.output_layer = nn.ModuleList(layers) if len(layers) > 1 else layers[0]
 
     def forward(
         self,
@@ -270,33 +123,42 @@ class TemporalFusionTransformer(nn.Module):
         past = self.variables(encoder_cat, encoder_cont)
         future = self.variables(decoder_cat, decoder_cont)
         encoder, horizon = encoder_cont.shape[1], decoder_cont.shape[1]
-
-        static_inputs = {name: past[name][:, 0] for name in self.static_variable_selection.names}
         no_context = encoder_cont.new_zeros(len(encoder_cont), self.spec.hidden_size)
+        static_inputs = {name: past[name][:, 0] for name in self.static_variable_selection.names}
         static, _ = self.static_variable_selection(static_inputs, no_context)  # (servers, hidden)
         context = self.static_context_variable_selection(static).unsqueeze(1)
         selected_past, past_weights = self.encoder_variable_selection(past, context.expand(-1, encoder, -1))
         selected_future, future_weights = self.decoder_variable_selection(future, context.expand(-1, horizon, -1))
-        selected = torch.cat([selected_past, selected_future], dim=1)  # (servers, encoder + horizon, hidden)
+        temporal = self._remember_from(static, selected_past, selected_future, encoder_lengths)
+        attended, attention = self._attend(temporal, static, encoder_lengths, horizon=horizon)
+        output = self.pre_output_gate_norm(self.pos_wise_ff(attended), temporal[:, encoder:])
+        return self._quantiles(output), Insight(attention, past_weights, future_weights)
 
+    def _remember_from(self, static: Tensor, past: Tensor, future: Tensor, encoder_lengths: Tensor) -> Tensor:
+        """The LSTM over past and future, with gate and norm, (servers, encoder + horizon, hidden)."""
         hidden = self.static_context_initial_hidden_lstm(static)
         cell = self.static_context_initial_cell_lstm(static)
-        remembered = self.remember(selected_past, selected_future, hidden, cell, encoder_lengths)
-        temporal = self.post_lstm_add_norm_encoder(self.post_lstm_gate_encoder(remembered), selected)
+        remembered = self.remember(past, future, hidden, cell, encoder_lengths)
+        selected = torch.cat([past, future], dim=1)
+        return cast(Tensor, self.post_lstm_add_norm_encoder(self.post_lstm_gate_encoder(remembered), selected))
 
-        enrichment = self.static_context_enrichment(static).unsqueeze(1)
-        enriched = self.static_enrichment(temporal, enrichment)
-        queries = enriched[:, encoder:]  # only the horizon asks
+    def _attend(
+        self, temporal: Tensor, static: Tensor, encoder_lengths: Tensor, *, horizon: int
+    ) -> tuple[Tensor, Tensor]:
+        """temporal (servers, encoder + horizon, hidden) → (servers, horizon, hidden), and the attention of Insight."""
+        encoder = temporal.shape[1] - horizon
+        enriched = self.static_enrichment(temporal, self.static_context_enrichment(static).unsqueeze(1))
+        queries = enriched[:, encoder:]  # only the steps of the horizon are queries
         forbidden = self.forbidden(encoder_lengths, encoder, horizon).to(enriched.device)
         attended, attention = self.multihead_attn(queries, enriched, forbidden)
-        attended = self.post_attn_gate_norm(attended, queries)
+        return self.post_attn_gate_norm(attended, queries), attention
 
-        output = self.pre_output_gate_norm(self.pos_wise_ff(attended), temporal[:, encoder:])
+    def _quantiles(self, output: Tensor) -> Tensor:
+        """output (servers, horizon, hidden) → (servers, targets, horizon, quantiles)."""
         layers: Iterable[nn.Module] = (
             self.output_layer if isinstance(self.output_layer, nn.ModuleList) else [self.output_layer]
         )
-        quantiles = torch.stack([layer(output) for layer in layers], dim=1)
-        return quantiles, Insight(attention, past_weights, future_weights)
+        return torch.stack([layer(output) for layer in layers], dim=1)
 
     def variables(self, cat: Tensor, cont: Tensor) -> dict[str, Tensor]:
         """Name → (servers, steps, embedding) for labels, (servers, steps, 1) for numbers."""

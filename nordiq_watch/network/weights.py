@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nordiq_watch.network.tft import TemporalFusionTransformer
-from nordiq_watch.records import RawTensor
+from nordiq_watch.records.models import RawTensor
 from nordiq_watch.spec import NetworkSpec
 
 _DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
@@ -19,7 +19,7 @@ Shape = tuple[int, ...]
 
 
 class WeightsMismatch(ValueError):
-    """The tensors are not those of the network that config.json describes; the text names the first differences."""
+    """The tensors do not belong to the network that config.json describes; the message names the first differences."""
 
 
 def build_network(
@@ -27,21 +27,21 @@ def build_network(
 ) -> TemporalFusionTransformer:
     """The network with these weights. Raises WeightsMismatch.
 
-    On the CPU, float32 weights stay where `tensors` has them: its buffers belong to the network from here on.
+    On the CPU, float32 weights are used in place: the buffers of `tensors` belong to the network from then on.
     """
     with torch.device("meta"):
         network = TemporalFusionTransformer(spec)
     aliases = _aliases(network)
     tensors = _with_all_names(tensors, aliases)
     check_shapes(network, {name: tensor.shape for name, tensor in tensors.items()})
-    state = {name: _to_torch(name, tensor) for name, tensor in tensors.items()}
+    state = to_tensors(tensors)
     _check_aliases_agree(state, aliases)
     network.load_state_dict(state, strict=True, assign=True)
     return network.requires_grad_(False).eval().to(device)
 
 
 def move_network(network: TemporalFusionTransformer, device: str) -> TemporalFusionTransformer:
-    """The same network on another device. Nothing is copied on the way, and `network` stays where it is."""
+    """The same network on another device, without an intermediate copy; `network` is unchanged."""
     with torch.device("meta"):
         moved = TemporalFusionTransformer(network.spec)
     state = {name: tensor.to(device) for name, tensor in network.state_dict().items()}
@@ -52,13 +52,20 @@ def move_network(network: TemporalFusionTransformer, device: str) -> TemporalFus
 
 
 def count_bytes(network: TemporalFusionTransformer) -> int:
-    """Memory that the network's weights take where they are."""
+    """Memory of the network's weights on their device."""
     return sum(parameter.nbytes for parameter in network.parameters())
 
 
 def check_shapes(network: TemporalFusionTransformer, found: Mapping[str, Shape]) -> None:
     """Raises WeightsMismatch unless names and shapes are exactly the network's."""
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    problems = describe_differences(expected, found)
+    if problems:
+        raise WeightsMismatch(f"the weights do not fit config.json: {problems}")
+
+
+def describe_differences(expected: Mapping[str, Shape], found: Mapping[str, Shape]) -> str:
+    """Which names are missing, unexpected or of another shape; empty if all fit."""
     missing = [name for name in expected if name not in found]
     unexpected = [name for name in found if name not in expected]
     reshaped = [
@@ -71,8 +78,12 @@ def check_shapes(network: TemporalFusionTransformer, found: Mapping[str, Shape])
         for names, problem in ((missing, "missing"), (unexpected, "unexpected"), (reshaped, "of another shape"))
         if names
     ]
-    if problems:
-        raise WeightsMismatch(f"the weights do not fit config.json: {'; '.join(problems)}")
+    return "; ".join(problems)
+
+
+def to_tensors(raw: Mapping[str, RawTensor]) -> dict[str, Tensor]:
+    """Float32 tensors in host memory, in place where they are float32 already. WeightsMismatch for another type."""
+    return {name: _to_torch(name, tensor) for name, tensor in raw.items()}
 
 
 def _count(names: Iterable[str], problem: str) -> str:
@@ -82,7 +93,7 @@ def _count(names: Iterable[str], problem: str) -> str:
 
 
 def _aliases(network: TemporalFusionTransformer) -> list[list[str]]:
-    """Names that belong to one parameter, for each parameter that has several."""
+    """All names of each parameter that has several."""
     names: dict[int, list[str]] = {}
     for name, parameter in network.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)

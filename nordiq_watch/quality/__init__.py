@@ -1,1 +1,1 @@
-"""Was it right? Forecasts beside what came, and how far the fleet has moved from what was trained on."""
+"""How good the forecasts were: accuracy against measurements, residuals, drift and cascades."""

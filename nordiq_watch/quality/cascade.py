@@ -1,9 +1,10 @@
-"""Is the fleet in trouble together? Servers that leave their forecast band in the same slot, and how alike they move.
+"""Detects trouble shared by the fleet: servers that leave their forecast band in the same slot, and how alike they
+move.
 
-One metric, one slot, n servers of which the newest point is known (quality.surprise):
+One metric, one slot, n servers with a known newest residual (quality.residuals):
 
-    share up, down   servers above p90, below p10; one in ten each is what the quantiles promise
-    correlation      the mean correlation of all pairs of servers over the last hour of surprises, without making pairs:
+    share up, down   servers above p90, below p10; the quantiles promise one in ten each
+    correlation      the mean correlation of all pairs of servers over the last hour of residuals, without making pairs:
                      for series z_i of mean 0 and variance 1, the variance of their mean is (1 + (n - 1) r) / n, so that
                      r = (n var(mean z) - 1) / (n - 1)   (Kish, "Survey Sampling", 1965, 5.4: the design effect)
     cascade          more servers than `quality.cascade.share` left their band to the same side, and at least
@@ -11,8 +12,8 @@ One metric, one slot, n servers of which the newest point is known (quality.surp
 
     health       100 - 60 b - 40 c sqrt(b), b = the share beyond the promised tenth (0 to 1), c = the correlation
 
-The fleet's health is that of its worst metric; 100 is a fleet that does what was forecast. Moving alike takes health
-only where servers leave their band: a fleet that follows one daily rhythm, as forecast, is well. The weights are ours.
+The fleet's health is that of its worst metric; 100 is a fleet that behaves as forecast. Correlation lowers health only
+where servers leave their band: a fleet that follows one daily rhythm, as forecast, is healthy. The weights are ours.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nordiq_watch.api.enums import Direction
-from nordiq_watch.config import Cascade
-from nordiq_watch.quality.surprise import Surprise
-from nordiq_watch.records import DoubleArray, Forecasting, ModelIdentity
+from nordiq_watch.config.schema import CascadeSettings
+from nordiq_watch.quality.residuals import Residuals
+from nordiq_watch.records.arrays import DoubleArray
+from nordiq_watch.records.forecasts import Forecasting
+from nordiq_watch.records.models import ModelIdentity
 
 _HOUR_SECONDS = 3600
 _SHOWN_SERVERS = 50
@@ -38,10 +41,10 @@ _FEWEST_SLOTS = 4  # for a correlation
 
 @dataclass(frozen=True, slots=True)
 class MetricCascade:
-    """One metric in the newest slot that is over. correlation: None with fewer than two servers or four slots.
+    """One metric in the newest completed slot. correlation: None with fewer than two servers or four slots.
 
-    direction: up or down if it is a cascade, else None; affected: at most 50 of the servers outside on that side, the
-    most surprising first; affected_count: all of them.
+    direction: up or down if it is a cascade, else None; affected: at most 50 of the servers outside on that side,
+    largest residual first; affected_count: all of them.
     """
 
     servers: int
@@ -56,7 +59,7 @@ class MetricCascade:
 
 @dataclass(frozen=True, slots=True)
 class CascadeReport:
-    """at: Unix seconds of the end of the slot, None while none is over. health: of the worst metric, None likewise."""
+    """at: Unix seconds of the end of the slot, None before the first. health: of the worst metric, None likewise."""
 
     at: float | None = None
     model: str | None = None
@@ -65,34 +68,36 @@ class CascadeReport:
 
     @property
     def active(self) -> dict[str, MetricCascade]:
-        """The metrics in which servers leave their band together."""
+        """Metrics in which servers leave their band together."""
         return {metric: found for metric, found in self.metrics.items() if found.direction is not None}
 
 
 class CascadeWatch:
     """Follows the live model. `report` may be read from any thread."""
 
-    def __init__(self, limits: Cascade, *, interval_seconds: int) -> None:
+    def __init__(self, limits: CascadeSettings, *, interval_seconds: int) -> None:
         self._limits = limits
         self._interval_seconds = interval_seconds
-        self._recent: deque[Surprise] = deque(maxlen=max(_FEWEST_SLOTS, _HOUR_SECONDS // interval_seconds))
+        self._recent: deque[Residuals] = deque(maxlen=max(_FEWEST_SLOTS, _HOUR_SECONDS // interval_seconds))
         self._model: ModelIdentity | None = None
         self.report = CascadeReport()
 
-    def take(self, made: Forecasting, surprises: Sequence[Surprise]) -> None:
-        """A forecast, and the slots that were over with it. One thread; begins anew with another model."""
+    def take(self, made: Forecasting, all_residuals: Sequence[Residuals]) -> None:
+        """Takes a forecast and the slots completed with it, in one thread; starts over with another model."""
         if made.forecast.model != self._model:
             self._model = made.forecast.model
             self._recent.clear()
             self.report = CascadeReport(model=self._model.name)
-        for surprise in surprises:
-            self._recent.append(surprise)
-        if surprises:
+        for residuals in all_residuals:
+            self._recent.append(residuals)
+        if all_residuals:
             self.report = self._judge()
 
     def _judge(self) -> CascadeReport:
         newest = self._recent[-1]
-        sizes = np.stack([sizes_of(surprise, newest.servers) for surprise in self._recent])  # (slots, servers, targets)
+        sizes = np.stack(
+            [sizes_of(residuals, newest.servers) for residuals in self._recent]
+        )  # (slots, servers, targets)
         metrics = {
             target: judge_metric(
                 newest.outside[:, column], sizes[:, :, column], servers=newest.servers, limits=self._limits
@@ -108,8 +113,10 @@ class CascadeWatch:
         )
 
 
-def judge_metric(outside: DoubleArray, sizes: DoubleArray, *, servers: Sequence[str], limits: Cascade) -> MetricCascade:
-    """outside (servers,): of the newest slot; sizes (slots, servers): of the last hour, the newest last."""
+def judge_metric(
+    outside: DoubleArray, sizes: DoubleArray, *, servers: Sequence[str], limits: CascadeSettings
+) -> MetricCascade:
+    """outside (servers,): of the newest slot; sizes (slots, servers): residuals of the last hour, newest last."""
     known = ~np.isnan(outside)
     count = int(known.sum())
     up, down = outside == 1, outside == -1
@@ -132,9 +139,9 @@ def judge_metric(outside: DoubleArray, sizes: DoubleArray, *, servers: Sequence[
 
 
 def mean_correlation(sizes: DoubleArray) -> float | None:
-    """The mean correlation of all pairs of columns of (slots, servers), without making a pair.
+    """The mean correlation of all pairs of columns of (slots, servers), without making pairs.
 
-    Columns with a gap, or that never move, are left out. None with fewer than two columns or four slots.
+    Columns with gaps, or that never move, are left out. None with fewer than two columns or four slots.
     """
     if sizes.shape[0] < _FEWEST_SLOTS:
         return None
@@ -148,18 +155,18 @@ def mean_correlation(sizes: DoubleArray) -> float | None:
 
 
 def score_health(share: float, correlation: float | None) -> float:
-    """100 less up to 60 for the share beyond the promised tenth, and up to 40 for correlation in proportion to it."""
+    """100 minus up to 60 for the share beyond the promised tenth, and up to 40 for correlation in proportion to it."""
     beyond = float(np.clip((share - _PROMISED) / (1 - _PROMISED), 0.0, 1.0))
     together = float(np.clip(correlation or 0.0, 0.0, 1.0))
     return 100.0 - _SHARE_POINTS * beyond - _CORRELATION_POINTS * together * math.sqrt(beyond)
 
 
-def sizes_of(surprise: Surprise, servers: tuple[str, ...]) -> DoubleArray:
-    """(servers, targets): the sizes of these servers, NaN for those that were not there: names come and go."""
-    if surprise.servers == servers:
-        return surprise.sizes
-    row_by_name = {name: row for row, name in enumerate(surprise.servers)}
+def sizes_of(residuals: Residuals, servers: tuple[str, ...]) -> DoubleArray:
+    """(servers, targets): the residuals of these servers, NaN for absent ones: names come and go."""
+    if residuals.servers == servers:
+        return residuals.sizes
+    row_by_name = {name: row for row, name in enumerate(residuals.servers)}
     rows = np.array([row_by_name.get(name, -1) for name in servers], dtype=np.int64)
-    sizes = np.full((len(servers), surprise.sizes.shape[1]), np.nan)
-    sizes[rows >= 0] = surprise.sizes[rows[rows >= 0]]
+    sizes = np.full((len(servers), residuals.sizes.shape[1]), np.nan)
+    sizes[rows >= 0] = residuals.sizes[rows[rows >= 0]]
     return sizes

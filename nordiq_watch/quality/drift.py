@@ -1,8 +1,8 @@
-"""Has the fleet moved away from what the live model was trained on? Four figures, and one word.
+"""Measures how far the fleet has drifted from the live model's training data: four figures and one verdict.
 
-prediction_error_rate  share of points of the last day that came outside p10 to p90; 0.2 is what the quantiles promise
-anomaly_rate           share of points of the last day more than three deviations from p50 (quality.surprise); 0.003 for
-                       a normal distribution
+prediction_error_rate  share of points of the last day outside p10 to p90; the quantiles promise 0.2
+anomaly_rate           share of points of the last day more than three deviations from p50 (quality.residuals); 0.003
+                       for a normal distribution
 feature_drift          the population stability index of each metric in the window against the training data,
                        and the largest of them
 distribution_shift     the mean of these indices
@@ -10,8 +10,8 @@ distribution_shift     the mean of these indices
     PSI = sum over bins of (a - e) ln(a / e)
 
 with the shares e of the training data and a of the window in the training data's deciles (Siddiqi, "Credit Risk
-Scorecards", 2006: below 0.1 no change, above 0.25 a large one). Deciles rounded for the disk, and empty bins taken as
-one in ten thousand, cost less than that.
+Scorecards", 2006: below 0.1 no change, above 0.25 a large one). Rounding of the stored deciles, and counting empty bins
+as one in ten thousand, change the index by less than that.
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ from typing import Any
 import numpy as np
 
 from nordiq_watch.api.enums import DriftState
-from nordiq_watch.config import Drift
-from nordiq_watch.quality.surprise import Surprise
-from nordiq_watch.records import DoubleArray, FloatArray, Forecasting, ModelIdentity, WindowSnapshot
+from nordiq_watch.config.schema import DriftSettings
+from nordiq_watch.quality.residuals import Residuals
+from nordiq_watch.records.arrays import DoubleArray, FloatArray
+from nordiq_watch.records.forecasts import Forecasting
+from nordiq_watch.records.models import ModelIdentity
+from nordiq_watch.records.samples import WindowSnapshot
 
 ANOMALOUS = 3.0
 _EMPTY_SHARE = 1e-4
@@ -37,7 +40,9 @@ _MOST_VALUES = 200_000  # of one metric of the window, for its index
 
 @dataclass(frozen=True, slots=True)
 class MetricDrift:
-    """One metric: its index, None where the model says nothing of its training data, and the window's mean beside."""
+    """One metric: its index, None if the model has no training statistics, and the window's mean beside the training
+    mean.
+    """
 
     psi: float | None
     mean: float | None
@@ -46,9 +51,10 @@ class MetricDrift:
 
 @dataclass(frozen=True, slots=True)
 class DriftReport:
-    """status: stable, moderate, significant, or no_model. Figures are None while nothing is known.
+    """status: stable, moderate, significant, or no_model. Figures are None while unknown.
 
-    reasons: which figure is above which threshold. points: that the two rates are of. at: Unix seconds of the window.
+    reasons: which figure exceeds which threshold. points: number of points behind the two rates. at: Unix seconds of
+    the window.
     """
 
     status: DriftState
@@ -64,9 +70,11 @@ class DriftReport:
 
 
 class DriftWatch:
-    """Follows the live model. `statistics` gives what it says of its training data; `report` is for any thread."""
+    """Follows the live model. `statistics` returns its training statistics; `report` is for any thread."""
 
-    def __init__(self, limits: Drift, *, statistics: Callable[[], Mapping[str, Any]], interval_seconds: int) -> None:
+    def __init__(
+        self, limits: DriftSettings, *, statistics: Callable[[], Mapping[str, Any]], interval_seconds: int
+    ) -> None:
         self._limits = limits
         self._statistics = statistics
         self._index_every_slots = max(1, _INDEX_EVERY_SECONDS // interval_seconds)
@@ -76,12 +84,12 @@ class DriftWatch:
         self._metrics: dict[str, MetricDrift] = {}
         self.report = DriftReport(DriftState.NO_MODEL)
 
-    def take(self, made: Forecasting, surprises: Sequence[Surprise]) -> None:
-        """A forecast, and the slots that were over with it. One thread; begins anew with another model."""
+    def take(self, made: Forecasting, all_residuals: Sequence[Residuals]) -> None:
+        """Takes a forecast and the slots completed with it, in one thread; starts over with another model."""
         if made.forecast.model != self._model:
             self._model, self._indexed_slot = made.forecast.model, None
             self._slots.clear()
-        self._slots.extend(map(_count, surprises))
+        self._slots.extend(map(_count, all_residuals))
         newest = made.snapshot.last_slot
         if self._indexed_slot is None or newest - self._indexed_slot >= self._index_every_slots:
             self._indexed_slot = newest
@@ -109,22 +117,26 @@ class DriftWatch:
         )
 
 
-def _count(surprise: Surprise) -> tuple[int, int, int]:
-    """Points, those outside of their band, those far outside."""
-    known = ~np.isnan(surprise.sizes)
-    outside, far = surprise.outside[known], np.abs(surprise.sizes[known]) > ANOMALOUS
+def _count(residuals: Residuals) -> tuple[int, int, int]:
+    """Counts of points, of those outside of their band, and of those far outside."""
+    known = ~np.isnan(residuals.sizes)
+    outside, far = residuals.outside[known], np.abs(residuals.sizes[known]) > ANOMALOUS
     return int(known.sum()), int(np.count_nonzero(outside)), int(np.count_nonzero(far))
 
 
-def judge(figures: Mapping[str, float | None], limits: Drift) -> tuple[DriftState, tuple[str, ...]]:
-    """Significant if any figure is above its limit; moderate if a feature's index is above the lower one."""
-    bounds = {
+def limits_by_figure(limits: DriftSettings) -> dict[str, float]:
+    """Figure → the value above which drift is significant."""
+    return {
         "prediction_error_rate": limits.error_rate,
         "anomaly_rate": limits.anomaly_rate,
         "distribution_shift": limits.psi,
         "feature_drift": limits.psi,
     }
-    above = {name: limit for name, limit in bounds.items() if (figures.get(name) or 0.0) > limit}
+
+
+def judge(figures: Mapping[str, float | None], limits: DriftSettings) -> tuple[DriftState, tuple[str, ...]]:
+    """Significant if any figure is above its limit; moderate if a feature's index is above the lower one."""
+    above = {name: limit for name, limit in limits_by_figure(limits).items() if (figures.get(name) or 0.0) > limit}
     if above:
         reasons = tuple(f"{name} is {figures[name]:.3g}, above {limit:g}" for name, limit in above.items())
         return DriftState.SIGNIFICANT, reasons
@@ -135,7 +147,7 @@ def judge(figures: Mapping[str, float | None], limits: Drift) -> tuple[DriftStat
 
 
 def measure_metrics(snapshot: WindowSnapshot, statistics: Mapping[str, Any]) -> dict[str, MetricDrift]:
-    """Each metric that was measured in the window, beside the model's training data."""
+    """Each metric measured in the window, beside the model's training data."""
     measured = {}
     for column, metric in enumerate(snapshot.metrics):
         values = _sample(snapshot.values[..., column])
@@ -159,7 +171,7 @@ def psi(values: DoubleArray, edges: list[float], shares: list[float]) -> float:
 
 
 def _sample(values: FloatArray) -> DoubleArray:
-    """The measured values of (servers, slots), of every so many servers in a large fleet."""
+    """The measured values of (servers, slots); large fleets are subsampled."""
     every = max(1, values.size // _MOST_VALUES)
     chosen = values[::every].reshape(-1)
     return chosen[~np.isnan(chosen)].astype(np.float64)

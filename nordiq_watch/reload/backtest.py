@@ -1,6 +1,7 @@
-"""What a model would have said in the middle of the window, held against what was measured since.
+"""Backtest of a candidate: its forecast from the middle of the window, compared with what was measured since.
 
-Unlike the live model's forecast, measurements know no bad model: a good one gets past a bad one that is live.
+Unlike the live model's forecast, measurements cannot be wrong because of a bad model: a good candidate passes even if a
+bad one is live.
 """
 
 from __future__ import annotations
@@ -13,23 +14,25 @@ import numpy as np
 from nordiq_watch.live.servable import Servable
 from nordiq_watch.metrics import UNKNOWN_STATUS, describe
 from nordiq_watch.network.checks import required_samples
-from nordiq_watch.quantiles import LEVELS, clip_to_possible
-from nordiq_watch.records import DoubleArray, Forecast, WindowSnapshot
-from nordiq_watch.reload.judged import typical_peak
+from nordiq_watch.quantiles import MEDIAN
+from nordiq_watch.records.arrays import DoubleArray
+from nordiq_watch.records.forecasts import Forecast
+from nordiq_watch.records.samples import WindowSnapshot
+from nordiq_watch.reload.target_forecasts import typical_peak
 from nordiq_watch.spec import ModelSpec
 
 SLACK = 0.02
-"""Share of the metric's width by which a forecast may always be wrong: where nothing moves, last value is never."""
+"""Error that is always accepted, as a share of the metric's width: for a constant metric, last value's error is zero.
+"""
 _FEWEST_STEPS = 3
 """With fewer measurements after the origin, or the whole horizon of a model that has fewer, nothing is judged."""
-_MEDIAN = LEVELS[1]
 
 
 @dataclass(frozen=True, slots=True)
 class Backtest:
     """Mean absolute errors of one target over the measured steps after the origin, (servers,): p50's and last value's.
 
-    scale: the metric's width. broken: servers with a forecast that is not finite; they are not in the errors.
+    scale: the metric's width. broken: servers with a forecast that is not finite; excluded from the errors.
     """
 
     target: str
@@ -43,7 +46,7 @@ class Backtest:
         return float(self.errors.mean()) if len(self.errors) else np.inf
 
     def find_problem(self, max_error: float) -> Iterator[str]:
-        """The server where the model is worst beside last value is left out, if there are others."""
+        """Leaves out the server where the model is worst relative to last value, if there are others."""
         if self.broken > (len(self.errors) > 0):
             yield f"{self.target} is not finite for {self.broken} servers in the middle of the window"
             return
@@ -62,9 +65,9 @@ class Backtest:
 
 
 def choose_origin(snapshot: WindowSnapshot, spec: ModelSpec) -> int | None:
-    """The earliest column at which half of the servers have `min_encoder_length` samples in the encoder before it.
+    """The earliest column before which half of the servers have `min_encoder_length` samples in the encoder.
 
-    None where the window is too short: too few columns are left after it.
+    None if the window is too short, with too few columns left after it.
     """
     columns = [snapshot.metrics.index(metric) for metric in spec.metrics]
     sampled = np.isfinite(snapshot.values[..., columns]).any(axis=2).cumsum(axis=1)  # (servers, slots)
@@ -80,17 +83,17 @@ def choose_origin(snapshot: WindowSnapshot, spec: ModelSpec) -> int | None:
 
 
 def cut_at(snapshot: WindowSnapshot, origin: int) -> WindowSnapshot:
-    """The window as it was when column `origin` was the newest one; what was older than the window is not known."""
+    """The window as it was when column `origin` was the newest; values older than the window are unknown."""
     later = snapshot.values.shape[1] - 1 - origin
     values = np.full_like(snapshot.values, np.nan)
     statuses = np.full_like(snapshot.statuses, UNKNOWN_STATUS)
     values[:, later:] = snapshot.values[:, : origin + 1]
     statuses[:, later:] = snapshot.statuses[:, : origin + 1]
-    return replace(snapshot, values=values, statuses=statuses, last_slot=snapshot.last_slot - later)
+    return replace(snapshot, values=values, statuses=statuses, last_slot=snapshot.last_slot - later, cell_map=None)
 
 
 def run_backtest(model: Servable, snapshot: WindowSnapshot) -> dict[str, Backtest] | None:
-    """By target; None where the window is too short. A target that was not measured afterwards is not in it."""
+    """Backtests by target; None if the window is too short. Targets not measured afterwards are left out."""
     origin = choose_origin(snapshot, model.spec)
     if origin is None:
         return None
@@ -102,9 +105,9 @@ def run_backtest(model: Servable, snapshot: WindowSnapshot) -> dict[str, Backtes
 
 
 def _test_target(forecast: Forecast, snapshot: WindowSnapshot, index: int, *, origin: int) -> Backtest | None:
+    """snapshot: the whole window, whose servers are those of the cut one that was forecast. index: of the target."""
     target = forecast.targets[index]
-    row_of = {name: row for row, name in enumerate(snapshot.servers)}
-    series = snapshot.values[[row_of[name] for name in forecast.servers], :, snapshot.metrics.index(target)]
+    series = snapshot.values[forecast.rows, :, snapshot.metrics.index(target)]  # (servers, slots)
     past, truth = series[:, : origin + 1], series[:, origin + 1 :][:, : forecast.values.shape[2]]
     known = np.isfinite(past).any(axis=1) & np.isfinite(truth).any(axis=1)
     if not known.any():
@@ -112,8 +115,7 @@ def _test_target(forecast: Forecast, snapshot: WindowSnapshot, index: int, *, or
     past, truth = past[known], truth[known]
     newest = past.shape[1] - 1 - np.argmax(np.isfinite(past[:, ::-1]), axis=1)
     last = past[np.arange(len(past)), newest]
-    p50 = forecast.values[known, index][:, : truth.shape[1], forecast.quantiles.index(_MEDIAN)]
-    p50 = clip_to_possible(p50[:, None], (target,))[:, 0]
+    p50 = forecast.bands[known, index, : truth.shape[1], MEDIAN]
     whole = np.isfinite(p50).all(axis=1)
     metric = describe(target)
     return Backtest(

@@ -1,7 +1,7 @@
-"""The last proof before a model goes live: it forecasts the live window, and the forecast must make sense.
+"""The last check before a model goes live: it forecasts the live window, and the forecast must make sense.
 
-A flipped bit or a block of zeros in the weights loads without complaint; only what comes out of the network shows it.
-docs/decisions/0016 says what is held against which version, and why measurements have the last word.
+A flipped bit or a block of zeros in the weights loads without complaint; only the network's output reveals it.
+docs/decisions/0016 explains what is compared with what, and why measurements have the last word.
 """
 
 from __future__ import annotations
@@ -11,12 +11,20 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from nordiq_watch.config import CanaryLimits
+from nordiq_watch.api.enums import Check
+from nordiq_watch.config.schema import CanarySettings
 from nordiq_watch.errors import ModelRejected
 from nordiq_watch.live.servable import Servable
-from nordiq_watch.records import Forecast, Forecasting, WindowSnapshot
+from nordiq_watch.records.forecasts import Forecasting
+from nordiq_watch.records.samples import WindowSnapshot
 from nordiq_watch.reload.backtest import Backtest, run_backtest
-from nordiq_watch.reload.judged import Judged, split_targets
+from nordiq_watch.reload.exclusions import (
+    find_absurd,
+    find_unforecast,
+    select_forecasting,
+    select_servers,
+    without_servers,
+)
 from nordiq_watch.reload.losses import find_losses
 from nordiq_watch.reload.plausibility import (
     find_broken_servers,
@@ -26,14 +34,8 @@ from nordiq_watch.reload.plausibility import (
     find_nonsense,
     match_servers,
 )
-from nordiq_watch.reload.probe import probe_snapshot
-from nordiq_watch.reload.set_aside import (
-    drop_servers,
-    find_absurd,
-    find_unforecast,
-    select_servers,
-    without_servers,
-)
+from nordiq_watch.reload.synthetic_window import synthetic_window
+from nordiq_watch.reload.target_forecasts import TargetForecast, split_targets
 
 SAMPLED_SERVERS = 64
 _NAMED = 3
@@ -42,7 +44,7 @@ OnLoss = Literal["warn", "refuse"]
 
 
 class Remarks(Protocol):
-    """Where the canary says what it left out, and what is lost: the reload's record."""
+    """Receives skipped checks and lost capabilities: the reload's record."""
 
     def remark(self, text: str) -> None: ...
 
@@ -50,7 +52,7 @@ class Remarks(Protocol):
 
 
 class Unheard:
-    """Remarks that are not kept."""
+    """Discards remarks."""
 
     def remark(self, text: str) -> None: ...
 
@@ -60,13 +62,13 @@ class Unheard:
 class Canary:
     """Runs a candidate on a sample of the live window.
 
-    `snapshot` gives the window as it is now; `latest` the newest forecast that was published and what it was made from,
-    so that the live model need not be asked again while it has requests to answer.
+    `snapshot` returns the present window; `latest` the newest served forecast with its snapshot, so that the live model
+    need not compute another one while it serves requests.
     """
 
     def __init__(
         self,
-        limits: CanaryLimits,
+        limits: CanarySettings,
         *,
         snapshot: Callable[[], WindowSnapshot],
         latest: Callable[[], Forecasting | None],
@@ -82,9 +84,9 @@ class Canary:
     ) -> Forecasting | None:
         """Raises ModelRejected unless the candidate's forecast makes sense.
 
-        named: a person named the version, or it was live before: what it says need only be finite, in order and
-        possible. Returns the forecast that passed: of a small fleet it is the candidate's first answer already. None if
-        the window has no warm server; then a made-up fleet stands in, and there is nothing to compare with.
+        named: an operator named the version, or it was live before: its forecast need only be finite, in order and
+        possible. Returns the accepted forecast: for a small fleet it is already the candidate's first answer. None if
+        the window has no warm server; a synthetic fleet is used then, and nothing is compared.
         """
         remarks = remarks or Unheard()
         published = self._latest()
@@ -93,24 +95,29 @@ class Canary:
         window = published.snapshot if published else self._snapshot()
         if against is not None:
             self._weigh_losses(candidate, against, window, named=named, remarks=remarks)
-        snapshot = sample_servers(window, SAMPLED_SERVERS)
-        forecast = candidate.forecast(snapshot)
-        trial = _Trial(candidate, against, snapshot, forecast, published=published, limits=self._limits)
-        kept = trial.set_aside(remarks)
-        if not kept.servers:
+        rows = choose_sample(len(window.servers), SAMPLED_SERVERS)
+        snapshot = window if rows is None else select_servers(window, rows)
+        made = Forecasting(snapshot, candidate.forecast(snapshot), whole=rows is None)
+        live_made = None
+        if published is not None:
+            live_made = published if rows is None else select_forecasting(published, rows)
+        elif against is not None:
+            live_made = Forecasting(snapshot, against.forecast(snapshot))
+        trial = _Trial(candidate, against, made, live_made, limits=self._limits)
+        trial.set_aside(remarks)
+        if not trial.made.forecast.servers:
             self._try_on_made_up_fleet(candidate, remarks)
         else:
-            problem = next(trial.find_problems(kept, named=named, remarks=remarks), None)
+            problem = next(trial.find_problems(named=named, remarks=remarks), None)
             if problem:
                 raise _refuse(candidate, problem, snapshot, against=against if trial.blames_live else None)
-        return Forecasting(snapshot, forecast, whole=snapshot is window) if forecast.servers else None
+        return made if made.forecast.servers else None
 
     def _try_on_made_up_fleet(self, candidate: Servable, remarks: Remarks) -> None:
         remarks.remark("no server could be judged: it was tried on a made-up fleet, and held against no measurement")
-        probe = probe_snapshot(candidate.spec)
-        problem = next(
-            find_problems(candidate.forecast(probe), probe, live=None, limits=self._limits, named=True), None
-        )
+        probe = synthetic_window(candidate.spec)
+        made = Forecasting(probe, candidate.forecast(probe))
+        problem = next(find_problems(made, limits=self._limits, named=True), None)
         if problem:
             raise _refuse(candidate, problem, None, against=None)
 
@@ -121,7 +128,7 @@ class Canary:
         if losses and self._on_loss == "refuse" and not named:
             error = ModelRejected(
                 candidate.name,
-                check="loss",
+                check=Check.LOSS,
                 found=f"{'; '.join(losses)} (reload.on_loss is refuse)",
                 remedy="Train with what is missing, or name it in `nordiq-watch reload NAME` to load it all the same.",
             )
@@ -133,78 +140,72 @@ class Canary:
 
 
 class _Trial:
-    """One candidate on one window. blames_live: its last problem was found by comparing it with the live model."""
+    """One candidate on one window, beside the live model on the same window, if there is one.
+
+    made: the candidate's forecast of the servers that count. blames_live: the last problem was found by comparing with
+    the live model.
+    """
 
     def __init__(
         self,
         candidate: Servable,
         live: Servable | None,
-        snapshot: WindowSnapshot,
-        forecast: Forecast,
+        made: Forecasting,
+        live_made: Forecasting | None,
         *,
-        published: Forecasting | None,
-        limits: CanaryLimits,
+        limits: CanarySettings,
     ) -> None:
+        self.made = made
         self._candidate = candidate
         self._live = live
-        self._snapshot = snapshot
-        self._forecast = forecast
+        self._live_made = live_made
         self._limits = limits
-        self._live_forecast = published.forecast if published else live.forecast(snapshot) if live else None
         self.blames_live = False
 
-    def set_aside(self, remarks: Remarks) -> Forecast:
-        """The forecast without the servers that count for no model."""
-        absurd = find_absurd(self._snapshot, self._candidate.spec.metrics)
+    def set_aside(self, remarks: Remarks) -> None:
+        """Excludes the servers that count for no model."""
+        snapshot = self.made.snapshot
+        absurd = find_absurd(snapshot, self._candidate.spec.metrics)
         unforecast: frozenset[str] = frozenset()
-        if self._live is not None and self._live_forecast is not None:
-            encoder = self._live.spec.max_encoder_length
-            unforecast = find_unforecast(self._live_forecast, self._snapshot, encoder=encoder) - absurd
+        if self._live is not None and self._live_made is not None:
+            unforecast = find_unforecast(self._live_made, encoder=self._live.spec.max_encoder_length) - absurd
         for servers, why in (
             (absurd, "their samples are absurd"),
             (unforecast, "the live model gives no numbers either"),
         ):
             if servers:
                 names = ", ".join(sorted(servers)[:_NAMED]) + (", …" if len(servers) > _NAMED else "")
-                remarks.remark(f"{len(servers)} of {len(self._snapshot.servers)} servers do not count ({names}): {why}")
-        self._snapshot = drop_servers(self._snapshot, absurd | unforecast)
-        return without_servers(self._forecast, absurd | unforecast)
+                remarks.remark(f"{len(servers)} of {len(snapshot.servers)} servers do not count ({names}): {why}")
+        self.made = without_servers(self.made, absurd | unforecast)
+        if self._live_made is not None:
+            self._live_made = without_servers(self._live_made, absurd | unforecast)
 
-    def find_problems(self, forecast: Forecast, *, named: bool, remarks: Remarks) -> Iterator[str]:
-        spec = self._candidate.spec
-        yield from find_problems(
-            forecast,
-            self._snapshot,
-            live=None,
-            limits=self._limits,
-            named=named,
-            encoder=spec.max_encoder_length,
-        )
+    def find_problems(self, *, named: bool, remarks: Remarks) -> Iterator[str]:
+        encoder = self._candidate.spec.max_encoder_length
+        yield from find_problems(self.made, limits=self._limits, named=named, encoder=encoder)
         if named:
             return
-        backtest = run_backtest(self._candidate, self._snapshot)
+        backtest = run_backtest(self._candidate, self.made.snapshot)
         if not backtest:
             remarks.remark("p50 was not held against what was measured: the window is too short for it")
         for test in (backtest or {}).values():
             yield from test.find_problem(self._limits.max_error)
-        yield from self._find_distances(forecast, backtest or {})
+        yield from self._find_distances(backtest or {})
 
-    def _find_distances(self, forecast: Forecast, backtest: dict[str, Backtest]) -> Iterator[str]:
-        """Only where the live model is nearer to what was measured than the candidate: a bad one has no say."""
-        if self._live is None or self._live_forecast is None:
+    def _find_distances(self, backtest: dict[str, Backtest]) -> Iterator[str]:
+        """Only where the live model is closer to the measurements than the candidate: a bad one has no say."""
+        if self._live is None or self._live_made is None:
             return
         encoder = self._live.spec.max_encoder_length
-        before = {
-            judged.target: judged for judged in split_targets(self._live_forecast, self._snapshot, encoder=encoder)
-        }
+        before = {judged.target: judged for judged in split_targets(self._live_made, encoder=encoder)}
         live_backtest: dict[str, Backtest] | None = None
-        for judged in split_targets(forecast, self._snapshot, encoder=self._candidate.spec.max_encoder_length):
+        for judged in split_targets(self.made, encoder=self._candidate.spec.max_encoder_length):
             live = before.get(judged.target)
             problem = live and next(find_distance(judged, live, self._limits), None)
             if not live or not problem:
                 continue
             if live_backtest is None:
-                live_backtest = run_backtest(self._live, self._snapshot) or {} if backtest else {}
+                live_backtest = run_backtest(self._live, self.made.snapshot) or {} if backtest else {}
             ours, theirs = backtest.get(judged.target), live_backtest.get(judged.target)
             if _is_nearer(ours, theirs) if ours and theirs else _is_nearer_to_levels(judged, live):
                 continue
@@ -216,8 +217,8 @@ def _is_nearer(ours: Backtest, theirs: Backtest) -> bool:
     return ours.error <= theirs.error
 
 
-def _is_nearer_to_levels(ours: Judged, theirs: Judged) -> bool:
-    """Where nothing was measured after an origin: whose forecast is nearer to what is measured now."""
+def _is_nearer_to_levels(ours: TargetForecast, theirs: TargetForecast) -> bool:
+    """Without measurements after an origin: whose forecast is closer to the present measurements."""
     rows, places = match_servers(ours.servers, theirs.servers)
     levels = ours.levels[rows, None]
     return bool(
@@ -228,44 +229,40 @@ def _is_nearer_to_levels(ours: Judged, theirs: Judged) -> bool:
 def _refuse(
     candidate: Servable, problem: str, snapshot: WindowSnapshot | None, *, against: Servable | None
 ) -> ModelRejected:
-    """snapshot: the window that it was judged on; None for a made-up one, which will say the same again."""
-    error = ModelRejected(candidate.name, check="canary", found=problem, remedy="Look at its training and its weights.")
+    """snapshot: the window it was judged on; None for a synthetic one, which will give the same result again."""
+    error = ModelRejected(
+        candidate.name, check=Check.CANARY, found=problem, remedy="Look at its training and its weights."
+    )
     error.judged_in = _judged_in(snapshot) if snapshot else None
     error.judged_against = against.content_sha256 if against else None
     return error
 
 
 def _judged_in(snapshot: WindowSnapshot) -> tuple[int, int]:
-    """The newest slot of the window, and how many it has."""
+    """The newest slot of the window, and its number of slots."""
     return snapshot.last_slot, snapshot.values.shape[1]
 
 
-def sample_servers(snapshot: WindowSnapshot, count: int) -> WindowSnapshot:
-    """At most `count` servers, evenly spread, so that the canary costs the same for every fleet."""
-    total = len(snapshot.servers)
-    if total <= count:
-        return snapshot
-    return select_servers(snapshot, np.linspace(0, total - 1, count).astype(np.int64).tolist())
+def choose_sample(servers: int, count: int) -> list[int] | None:
+    """Rows of `count` servers, evenly spread, so that the canary costs the same for every fleet; None for all."""
+    if servers <= count:
+        return None
+    rows: list[int] = np.linspace(0, servers - 1, count).astype(np.int64).tolist()
+    return rows
 
 
 def find_problems(
-    forecast: Forecast,
-    snapshot: WindowSnapshot,
-    *,
-    live: Forecast | None,
-    limits: CanaryLimits,
-    named: bool = False,
-    encoder: int | None = None,
+    made: Forecasting, *, limits: CanarySettings, named: bool = False, encoder: int | None = None
 ) -> Iterator[str]:
-    """Every reason not to trust the forecast by itself, and beside the live model's; in plain words."""
+    """Every reason not to trust the forecast by itself, in plain words."""
+    forecast = made.forecast
     if forecast.values.shape[:2] != (len(forecast.servers), len(forecast.targets)):
         yield f"its output has the shape {forecast.values.shape}"
         return
     if not forecast.servers:
         yield "it forecasts no server, not even of a made-up fleet"
         return
-    before = {judged.target: judged for judged in split_targets(live, snapshot)} if live else {}
-    by_target = {judged.target: judged for judged in split_targets(forecast, snapshot, encoder=encoder)}
+    by_target = {judged.target: judged for judged in split_targets(made, encoder=encoder)}
     for judged in by_target.values():
         broken = int(find_broken_servers(judged).sum())
         if broken:
@@ -274,7 +271,5 @@ def find_problems(
         yield from find_nonsense(judged, limits)
         if not named:
             yield from find_deafness(judged)
-        if judged.target in before:
-            yield from find_distance(judged, before[judged.target], limits)
     if not named:
         yield from find_exchanged(by_target)

@@ -1,4 +1,4 @@
-"""Which versions there are. A scan looks at names and sizes only; no path from outside is ever opened."""
+"""Lists the versions. A scan reads names and sizes only; no path from outside is ever opened."""
 
 from __future__ import annotations
 
@@ -10,48 +10,59 @@ import stat
 import threading
 from pathlib import Path
 
-from nordiq_watch.artifact.completeness import judge
-from nordiq_watch.artifact.layout import INFO_FILE, REQUIRED_FILES, SIGNATURE_FILE, age_key, is_candidate, timestamp_of
+from nordiq_watch.artifact.completeness import Completeness, judge
+from nordiq_watch.artifact.layout import (
+    EXTRAS_FILE,
+    INFO_FILE,
+    REQUIRED_FILES,
+    SIGNATURE_FILE,
+    age_key,
+    is_candidate,
+    is_left_alone,
+    looks_like_version,
+    timestamp_of,
+)
 from nordiq_watch.errors import RequestError, StorageError
-from nordiq_watch.records import Verdict, Version
+from nordiq_watch.records.models import IgnoredEntry, Version
 
 log = logging.getLogger(__name__)
 
-_MODEL_FILES = (*REQUIRED_FILES, INFO_FILE, SIGNATURE_FILE)
+_MODEL_FILES = (*REQUIRED_FILES, EXTRAS_FILE, INFO_FILE, SIGNATURE_FILE)
+NAME_RULE = "tft_model_YYYYMMDD_HHMMSS (in UTC), or tft_model_ and letters, digits, `_`, `.`, `-`"
+
 _UNREADABLE = "unreadable"
-"""The fingerprint of a directory that is there, but that the file system says nothing about at the moment."""
+"""Fingerprint of a directory that exists but cannot be read at the moment."""
 
 
 class Catalogue:
-    """The versions under one models directory. Safe from any thread; remembers only which are whole."""
+    """The versions under one models directory. Thread-safe; remembers only which are complete."""
 
     def __init__(self, models_dir: Path) -> None:
         self.models_dir = models_dir
-        self._whole: dict[str, tuple[str, Verdict]] = {}
+        self._whole: dict[str, tuple[str, Completeness]] = {}
         self._lock = threading.Lock()
 
     def scan(self) -> tuple[Version, ...]:
-        """All versions, newest first. A models directory that is missing holds none: that is not an error here.
+        """All versions, newest first. A missing models directory holds none: that is not an error here.
 
-        StorageError if it is there and cannot be listed: then nobody knows what it holds.
+        Raises StorageError if the directory exists but cannot be listed.
         """
-        try:
-            names = [path.name for path in self.models_dir.iterdir()]
-        except (FileNotFoundError, NotADirectoryError):
-            return ()
-        except OSError as error:
-            raise StorageError(f"{self.models_dir.name}/ cannot be listed ({error.strerror})") from None
-        versions = [version for name in names if is_candidate(name) and (version := self._look_at(name))]
+        versions = [version for name in self._names() if is_candidate(name) and (version := self._look_at(name))]
         return tuple(sorted(versions, key=lambda version: age_key(version.name), reverse=True))
 
+    def ignored(self) -> tuple[IgnoredEntry, ...]:
+        """What is no version and may have been meant as one, by name. Raises StorageError like `scan`."""
+        found = ((name, self._why_ignored(name)) for name in sorted(self._names()))
+        return tuple(IgnoredEntry(name, reason) for name, reason in found if reason is not None)
+
     def find(self, name: str) -> Version | None:
-        """The version of this name, if there is one now. StorageError as for `scan`."""
+        """The version of this name, if it exists now. Raises StorageError like `scan`."""
         return next((version for version in self.scan() if version.name == name), None)
 
-    def judge(self, version: Version) -> Verdict:
-        """Whether the version is complete; a machine that fails is a reason, not an error."""
+    def judge(self, version: Version) -> Completeness:
+        """Whether the version is complete; a failure of the machine becomes a reason, not an error."""
         if version.fingerprint == _UNREADABLE:
-            return Verdict(complete=False, unreadable=True, reason="cannot be looked at now")
+            return Completeness(complete=False, unreadable=True, reason="cannot be looked at now")
         with self._lock:
             fingerprint, verdict = self._whole.get(version.name, ("", None))
         if verdict is not None and fingerprint == version.fingerprint:
@@ -60,14 +71,14 @@ class Catalogue:
             verdict = judge(version.path)
         except (OSError, MemoryError) as error:
             why = getattr(error, "strerror", None) or "not enough memory"
-            return Verdict(complete=False, unreadable=True, reason=f"cannot be read now ({why})")
+            return Completeness(complete=False, unreadable=True, reason=f"cannot be read now ({why})")
         if verdict.complete:
             with self._lock:
                 self._whole[version.name] = (version.fingerprint, verdict)
         return verdict
 
     def resolve(self, text: str) -> str:
-        """The version name in what a client sent: NAME or models/NAME. RequestError for all else; opens nothing."""
+        """The version name in a client's input: NAME or models/NAME. RequestError for anything else; opens nothing."""
         name = text.removeprefix(f"{self.models_dir.name}/").removesuffix("/")
         if not re.fullmatch(r"[A-Za-z0-9_.-]{1,255}", name) or not is_candidate(name):
             raise RequestError(
@@ -79,8 +90,30 @@ class Catalogue:
         return name
 
     def shown(self, name: str) -> str:
-        """How users see a version: models/NAME, never the path on this host."""
+        """The version as shown to users: models/NAME, never the path on this host."""
         return f"{self.models_dir.name}/{name}"
+
+    def _names(self) -> list[str]:
+        try:
+            return [path.name for path in self.models_dir.iterdir()]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise StorageError(f"{self.models_dir.name}/ cannot be listed ({error.strerror})") from None
+
+    def _why_ignored(self, name: str) -> str | None:
+        """None for a version, and for what is left alone on purpose."""
+        if is_left_alone(name):
+            return None
+        try:
+            mode = (self.models_dir / name).lstat().st_mode
+        except OSError:
+            return None
+        if stat.S_ISLNK(mode):
+            return "it is a link, and only real directories are loaded: copy or move the directory itself here"
+        if not stat.S_ISDIR(mode):
+            return "it is a file, and a version is a directory: unpack it" if looks_like_version(name) else None
+        return None if is_candidate(name) else f"its name is no version's: call it {NAME_RULE}"
 
     def _look_at(self, name: str) -> Version | None:
         path = self.models_dir / name
@@ -93,6 +126,7 @@ class Catalogue:
             return None  # it went away between the listing and here
         except OSError:
             return Version(name, path, timestamp_of(name), fingerprint=_UNREADABLE, size_bytes=0, modified=0.0)
+        statuses = [own, *(status for _, status in files)]
         seen = [(file, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for file, s in files]
         return Version(
             name=name,
@@ -100,6 +134,8 @@ class Catalogue:
             timestamp=timestamp_of(name),
             fingerprint=hashlib.sha256(repr(seen).encode()).hexdigest()[:32],
             size_bytes=sum(status.st_size for _, status in files),
+            extras_bytes=sum(status.st_size for file, status in files if file == EXTRAS_FILE),
+            arrived=max(status.st_ctime for status in statuses),
             modified=max([status.st_mtime for _, status in files], default=own.st_mtime),
         )
 

@@ -1,4 +1,4 @@
-"""What became of every reload: JSON lines on disk, the newest in memory. Written by the reload worker alone."""
+"""The record of every reload: JSON lines on disk, the newest in memory. Written only by the reload worker."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from nordiq_watch.atomic_file import append_line, make_directories, replace_file
+from nordiq_watch.atomic_file import append_line, make_directories, open_regular, replace_file
 from nordiq_watch.parts import Part, Parts
-from nordiq_watch.records import ReloadRecord
+from nordiq_watch.records.reloads import ReloadRecord
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ _decoder = msgspec.json.Decoder(ReloadRecord)
 class ReloadHistory:
     """Finished reloads, oldest first on disk; durable when `add` returns.
 
-    A damaged line is skipped; what a disk refuses is written by a later `add` or `retry`.
+    A damaged line is skipped; records that the disk refuses are written by a later `add` or `retry`.
     """
 
     def __init__(self, path: Path, *, part: Part | None = None) -> None:
@@ -46,7 +46,7 @@ class ReloadHistory:
 
     @property
     def is_settled(self) -> bool:
-        """Whether the file works, and has every record."""
+        """True if the file works and holds every record."""
         return self._part.works
 
     def retry(self) -> None:
@@ -58,14 +58,14 @@ class ReloadHistory:
             if self._lines >= 2 * _KEPT:
                 self._compact()
             if not self._part.works:
-                self._path.open("ab").close()
+                open(self._path, "ab", opener=open_regular).close()
         except OSError as error:
             self._part.fail(f"{self._path} cannot be written ({error.strerror})")
         else:
             self._part.recover()
 
     def recent(self) -> tuple[ReloadRecord, ...]:
-        """Newest first."""
+        """Finished reloads, newest first."""
         return tuple(reversed(self._records.copy()))
 
     def _load(self) -> None:
@@ -84,8 +84,8 @@ class ReloadHistory:
                 log.warning("%s: skipped a line that is not a reload", self._path)
 
     def _read_end(self) -> bytes:
-        """Never more than it ought to hold: a file without end, a link to a device, must not fill the memory."""
-        with self._path.open("rb") as file:
+        """Reads a bounded amount: an endless file, such as a link to a device, must not fill the memory."""
+        with open(self._path, "rb", opener=open_regular) as file:
             size = os.fstat(file.fileno()).st_size
             file.seek(max(0, size - _MAX_BYTES))
             return file.read(min(size, _MAX_BYTES))

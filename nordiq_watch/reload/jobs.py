@@ -1,22 +1,26 @@
-"""What can be asked of the reload worker. Jobs are values: two equal waiting jobs are one job."""
+"""Requests to the reload worker. Jobs are values: two equal waiting jobs are one job."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nordiq_watch.api.enums import ReloadTrigger
+
 
 @dataclass(frozen=True, slots=True)
 class LookAgain:
-    """Something may have changed under models/: load what ought to be live now. trigger: watcher, startup or signal."""
+    """Something may have changed under models/: load the version that should be live. trigger: watcher, startup or
+    signal.
+    """
 
-    trigger: str = "watcher"
+    trigger: ReloadTrigger = ReloadTrigger.WATCHER
 
 
 @dataclass(frozen=True, slots=True)
 class LoadLatest:
-    """Load the latest version, and end a pin."""
+    """Load the latest version and end a pin."""
 
-    trigger: str = "api"
+    trigger: ReloadTrigger = ReloadTrigger.API
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,21 +28,21 @@ class LoadVersion:
     """Load the version called `name` and pin it."""
 
     name: str
-    trigger: str = "api"
+    trigger: ReloadTrigger = ReloadTrigger.API
 
 
 @dataclass(frozen=True, slots=True)
 class RollBack:
-    """Go back to the version that was live before, and quarantine the one that is left."""
+    """Return to the previously live version and quarantine the present one."""
 
-    trigger: str = "rollback"
+    trigger: ReloadTrigger = ReloadTrigger.ROLLBACK
 
 
 @dataclass(frozen=True, slots=True)
 class Unpin:
     """Let the watcher choose again."""
 
-    trigger: str = "api"
+    trigger: ReloadTrigger = ReloadTrigger.API
 
 
 Job = LookAgain | LoadLatest | LoadVersion | RollBack | Unpin

@@ -1,4 +1,4 @@
-"""What a candidate would no longer do that the live model does: `reload.on_loss` says whether that is refused."""
+"""Capabilities that a candidate lacks and the live model has: `reload.on_loss` decides whether that refuses it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _NAMED_SERVERS = 5
 
 
 def find_losses(candidate: Servable, live: Servable, *, sending: Collection[str]) -> Iterator[str]:
-    """In plain words, one line per kind. sending: the servers that are heard now; others are no loss."""
+    """One line in plain words per kind of loss. sending: the servers that send now; others are no loss."""
     ours, theirs = candidate.spec, live.spec
     targets = [target for target in theirs.targets if target not in ours.targets]
     if targets:

@@ -1,8 +1,8 @@
-"""Whether a forecast makes sense beside the samples that it was made from.
+"""Checks whether a forecast is plausible for the samples it was made from.
 
-Two degrees. A version that a person named, and one that was live before, must give numbers that are finite, in order
-and possible. One that would go live by itself must also answer to what it reads: bands that fit series which move, a
-p50 that differs where servers differ, each target's own values, and no absurd distance from the live model.
+There are two degrees. A version named by an operator, and one that was live before, must be finite, in order and
+possible. One that would go live by itself must also respond to its inputs: bands for moving series, a p50 that differs
+where servers differ, each target's own values, and no absurd distance from the live model.
 """
 
 from __future__ import annotations
@@ -11,48 +11,48 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from nordiq_watch.config import CanaryLimits
+from nordiq_watch.config.schema import CanarySettings
 from nordiq_watch.metrics import describe
-from nordiq_watch.records import BoolArray, DoubleArray, FloatArray
-from nordiq_watch.reload.judged import Judged, without_worst
+from nordiq_watch.records.arrays import BoolArray, DoubleArray, FloatArray
+from nordiq_watch.reload.target_forecasts import TargetForecast, without_worst
 
 NEGLIGIBLE = 0.01
-"""Quantiles that cross by less than this share of the metric's scale are as good as equal."""
+"""Quantiles that cross by less than this share of the metric's scale count as equal."""
 UNBOUNDED_GROWTH = 10.0
-"""A metric without an upper end may be forecast up to this many times what is much for it, or for the server."""
+"""A metric without an upper end may be forecast up to this many times its high values, or the server's."""
 
 _MOVING = 0.001
-"""A series moves if half of its steps are larger than this share of the metric's scale."""
+"""A series moves if half of its steps exceed this share of the metric's scale."""
 _NO_BAND = 0.01
-"""A band narrower than this share of a moving series' typical step is no band."""
+"""A band narrower than this share of a moving series' typical step counts as no band."""
 _NORMAL_BAND = 2.56
 """Standard deviations from p10 to p90 of a normal distribution."""
 _WIDE = 5.0
 _WIDE_SHARE = 0.1
-"""A band may be so many times as wide as the series' own spread, and this share of the metric's scale wider."""
+"""A band may be this many times as wide as the series' own spread, plus this share of the metric's scale."""
 _DIFFERING = 0.02
-"""Servers differ if their levels lie on average further than this share of the metric's scale from the fleet's."""
+"""Servers differ if their levels are on average further than this share of the metric's scale from the fleet's."""
 _SAME = 0.02
-"""Forecasts of servers that differ are the same if they spread by less than this share of what the levels do."""
+"""Forecasts of differing servers are the same if they spread by less than this share of the levels' spread."""
 _NEARER = 0.5
-"""A target is taken for another one if its p50 is less than this share of its own distance away from that one."""
+"""A target is taken for another one if its p50 is closer to that one by this share of its own distance."""
 
 
-def find_nonsense(judged: Judged, limits: CanaryLimits) -> Iterator[str]:
-    """What no model may say, whoever named it: numbers out of order, or impossible."""
+def find_nonsense(judged: TargetForecast, limits: CanarySettings) -> Iterator[str]:
+    """Problems that no model may have, even if an operator named it: quantiles out of order, or impossible values."""
     yield from _find_disorder(judged, limits)
     yield from _find_impossible(judged, limits)
 
 
-def find_deafness(judged: Judged) -> Iterator[str]:
-    """What shows that a model does not answer to what it reads."""
+def find_deafness(judged: TargetForecast) -> Iterator[str]:
+    """Signs that a model does not respond to its inputs."""
     yield from _find_missing_bands(judged)
     yield from _find_absurd_bands(judged)
     yield from _find_sameness(judged)
 
 
-def find_broken_servers(judged: Judged) -> BoolArray:
-    """(servers,) bool: which have a value that is NaN or infinite, in any quantile: answers sort them all."""
+def find_broken_servers(judged: TargetForecast) -> BoolArray:
+    """(servers,): True where any quantile has a NaN or an infinite value: answers sort all of them."""
     whole: BoolArray = np.logical_and.reduce(np.isfinite(judged.values), axis=(1, 2))
     return ~whole
 
@@ -60,7 +60,7 @@ def find_broken_servers(judged: Judged) -> BoolArray:
 # --- possible -----------------------------------------------------------------------------------------------------
 
 
-def _find_disorder(judged: Judged, limits: CanaryLimits) -> Iterator[str]:
+def _find_disorder(judged: TargetForecast, limits: CanarySettings) -> Iterator[str]:
     depth = (judged.values[..., :-1] - judged.values[..., 1:]).max(axis=-1, initial=-np.inf)  # (servers, horizon)
     crossed = (depth > NEGLIGIBLE * judged.scale).mean(axis=1)
     share = float(without_worst(crossed).mean())
@@ -71,8 +71,8 @@ def _find_disorder(judged: Judged, limits: CanaryLimits) -> Iterator[str]:
         )
 
 
-def _find_impossible(judged: Judged, limits: CanaryLimits) -> Iterator[str]:
-    """Each server against what is much for the metric, or for itself. One server alone refuses no model."""
+def _find_impossible(judged: TargetForecast, limits: CanarySettings) -> Iterator[str]:
+    """Compares each server with high values of the metric, or of itself. A single server refuses no model."""
     metric = describe(judged.target)
     own = np.full(len(judged.servers), judged.scale)
     if metric.is_open_ended:
@@ -93,19 +93,19 @@ def _find_impossible(judged: Judged, limits: CanaryLimits) -> Iterator[str]:
 # --- answering to what is read ------------------------------------------------------------------------------------
 
 
-def _movements(judged: Judged) -> DoubleArray:
-    """(servers,): the median change from one measurement to the next; 0 where there are fewer than two."""
+def _movements(judged: TargetForecast) -> DoubleArray:
+    """(servers,): the median change between measurements; 0 with fewer than two."""
     series = [row[np.isfinite(row)] for row in judged.measured]
     return np.array([float(np.median(np.abs(np.diff(row)))) if len(row) > 1 else 0.0 for row in series])
 
 
-def _widths(judged: Judged) -> FloatArray:
-    """(servers,): p10 to p90, the median over the horizon."""
+def _widths(judged: TargetForecast) -> FloatArray:
+    """(servers,): the median width from p10 to p90 over the horizon."""
     widths: FloatArray = np.median(judged.p90 - judged.p10, axis=1)
     return widths
 
 
-def _find_missing_bands(judged: Judged) -> Iterator[str]:
+def _find_missing_bands(judged: TargetForecast) -> Iterator[str]:
     movements = _movements(judged)
     moving = movements > _MOVING * judged.scale
     if moving.sum() < min(2, len(moving)):
@@ -115,7 +115,7 @@ def _find_missing_bands(judged: Judged) -> Iterator[str]:
         yield f"{judged.target} has no width from p10 to p90, although {moving.sum()} of {len(moving)} servers move"
 
 
-def _find_absurd_bands(judged: Judged) -> Iterator[str]:
+def _find_absurd_bands(judged: TargetForecast) -> Iterator[str]:
     moving = _movements(judged) > _MOVING * judged.scale
     if moving.sum() < min(2, len(moving)):
         return
@@ -128,7 +128,7 @@ def _find_absurd_bands(judged: Judged) -> Iterator[str]:
         )
 
 
-def _find_sameness(judged: Judged) -> Iterator[str]:
+def _find_sameness(judged: TargetForecast) -> Iterator[str]:
     levels = judged.levels
     apart = float(np.abs(levels - levels.mean()).mean())
     if apart <= _DIFFERING * judged.scale:
@@ -141,8 +141,8 @@ def _find_sameness(judged: Judged) -> Iterator[str]:
         )
 
 
-def find_exchanged(by_target: Mapping[str, Judged]) -> Iterator[str]:
-    """Targets whose p50 are each other's values: a ring of targets, each much nearer to the next than to itself."""
+def find_exchanged(by_target: Mapping[str, TargetForecast]) -> Iterator[str]:
+    """Targets with each other's values: a cycle of targets, each p50 much closer to the next target than to its own."""
     nearest = {name: other for name, judged in by_target.items() if (other := _taken_for(judged, by_target))}
     for name in nearest:
         ring = [name]
@@ -153,8 +153,8 @@ def find_exchanged(by_target: Mapping[str, Judged]) -> Iterator[str]:
             return
 
 
-def _taken_for(judged: Judged, by_target: Mapping[str, Judged]) -> str | None:
-    """The other target whose values this one's p50 has; None if it is near enough to its own."""
+def _taken_for(judged: TargetForecast, by_target: Mapping[str, TargetForecast]) -> str | None:
+    """The other target whose values this p50 has; None if it is close enough to its own."""
     own = _distance_to(judged, judged)
     wobble = float(np.nanmean(np.abs(judged.measured - judged.levels[:, None])))
     if own <= wobble + 2 * NEGLIGIBLE * judged.scale:
@@ -164,8 +164,8 @@ def _taken_for(judged: Judged, by_target: Mapping[str, Judged]) -> str | None:
     return name if name is not None and others[name] < _NEARER * own else None
 
 
-def _distance_to(judged: Judged, other: Judged) -> float:
-    """How far one target's p50 is on average from another one's level, over the servers that have both."""
+def _distance_to(judged: TargetForecast, other: TargetForecast) -> float:
+    """Mean distance of one target's p50 from another's level, over the servers that have both."""
     rows, places = match_servers(judged.servers, other.servers)
     if not rows:
         return np.inf
@@ -176,8 +176,8 @@ def _distance_to(judged: Judged, other: Judged) -> float:
 # --- beside the live model ----------------------------------------------------------------------------------------
 
 
-def find_distance(judged: Judged, live: Judged, limits: CanaryLimits) -> Iterator[str]:
-    """Median distance of the two p50 in units of the wider of both bands: robust against servers that really differ."""
+def find_distance(judged: TargetForecast, live: TargetForecast, limits: CanarySettings) -> Iterator[str]:
+    """Median distance of the two p50 in units of the wider of both bands: robust if single servers really differ."""
     rows, places = match_servers(judged.servers, live.servers)
     if not rows:
         return
@@ -197,7 +197,7 @@ def find_distance(judged: Judged, live: Judged, limits: CanaryLimits) -> Iterato
 
 
 def match_servers(ours: Sequence[str], theirs: Sequence[str]) -> tuple[list[int], list[int]]:
-    """Rows in both of the servers that both have."""
+    """Row indices in both forecasts of the servers they have in common."""
     place_of = {server: place for place, server in enumerate(theirs)}
     rows = [row for row, server in enumerate(ours) if server in place_of]
     return rows, [place_of[ours[row]] for row in rows]

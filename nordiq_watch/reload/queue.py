@@ -1,6 +1,6 @@
-"""The one queue: watcher, API, signals and startup put jobs in, the worker takes them out.
+"""The queue of reload jobs: watcher, API, signals and startup add jobs, the worker takes them.
 
-A manual job goes before automatic ones. Equal waiting jobs are one job, and all who asked share its ticket.
+Manual jobs precede automatic ones. Equal waiting jobs are one job and share its ticket.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from nordiq_watch.records import ReloadRecord
+from nordiq_watch.api.enums import ReloadOutcome, ReloadState
+from nordiq_watch.records.reloads import ReloadRecord
 from nordiq_watch.reload.jobs import Job, LoadVersion, LookAgain
 
 
 class Ticket:
-    """Stands for one job. `wait` returns its record: finished, or as it is when the time is over."""
+    """Represents one job. `wait` returns its record: finished, or as it is at the timeout."""
 
     def __init__(self, record: ReloadRecord) -> None:
         self._record = record
@@ -34,9 +35,9 @@ class Ticket:
         return self._record
 
     def update(self, record: ReloadRecord) -> None:
-        """For the worker: replaces the record, and wakes those who wait once it is finished."""
+        """For the worker: replaces the record, and wakes waiting threads once it is finished."""
         self._record = record
-        if record.state == "finished":
+        if record.state == ReloadState.FINISHED:
             self._finished.set()
 
 
@@ -57,7 +58,7 @@ class ReloadQueue:
         self._closed = False
 
     def submit(self, job: Job) -> Ticket:
-        """Queues a job; returns the ticket of an equal one that is waiting already, if there is one."""
+        """Queues a job; returns the ticket of an equal waiting one, if there is one."""
         with self._changed:
             for waiting in self._waiting:
                 if waiting.job == job:
@@ -71,7 +72,7 @@ class ReloadQueue:
             return ticket
 
     def take(self, timeout: float | None) -> tuple[Job, Ticket] | None:
-        """The next job, manual ones first; None when the time is over or the queue was closed."""
+        """The next job, manual ones first; None after the timeout or if the queue was closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed, timeout)
             if self._closed or not self._waiting:
@@ -86,7 +87,7 @@ class ReloadQueue:
         return self._closed
 
     def close(self) -> None:
-        """No job is handed out any more; those who wait for one are told so."""
+        """Hands out no more jobs and tells the threads that wait for one."""
         with self._changed:
             self._closed = True
             for waiting in self._waiting:
@@ -95,7 +96,7 @@ class ReloadQueue:
             self._changed.notify_all()
 
     def waiting(self) -> tuple[ReloadRecord, ...]:
-        """Records of the requested reloads that nobody has begun."""
+        """Records of requested reloads that have not begun."""
         with self._changed:
             return tuple(item.ticket.record for item in self._waiting if not isinstance(item.job, LookAgain))
 
@@ -111,10 +112,14 @@ class ReloadQueue:
             id=number,
             trigger=job.trigger,
             requested=job.name if isinstance(job, LoadVersion) else None,
-            state="waiting",
+            state=ReloadState.WAITING,
             created_at=self._wall_clock(),
         )
 
 
 def _dismiss(ticket: Ticket) -> None:
-    ticket.update(replace(ticket.record, state="finished", outcome="rejected", reason="the daemon is stopping"))
+    ticket.update(
+        replace(
+            ticket.record, state=ReloadState.FINISHED, outcome=ReloadOutcome.REJECTED, reason="the daemon is stopping"
+        )
+    )

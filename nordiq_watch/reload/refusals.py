@@ -1,14 +1,22 @@
-"""Which versions are refused, for what, and when that is over. Belongs to the reload worker's thread."""
+"""Which versions are refused, why, and until when. Belongs to the reload worker's thread."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from hashlib import sha256
 
 from msgspec.structs import replace
 
 from nordiq_watch.errors import ModelRejected
-from nordiq_watch.records import Version
-from nordiq_watch.storage.decisions import DecisionStore, Refusal
+from nordiq_watch.records.models import Version
+from nordiq_watch.storage.decisions import DecisionStore, Refusal, RefusalState
+
+_DIGEST_DIGITS = 16
+
+
+def digest_criteria(*criteria: object) -> str:
+    """Changes with any of the criteria that versions are judged by, so that refusals by others can be told apart."""
+    return sha256(repr(criteria).encode()).hexdigest()[:_DIGEST_DIGITS]
 
 
 class Refusals:
@@ -19,10 +27,10 @@ class Refusals:
         self._wall_clock = wall_clock
 
     def note(self, version: Version, error: ModelRejected) -> None:
-        """The same bytes stay refused for what they were refused for; a quarantine stays until its version is live."""
+        """The same bytes stay refused for their first reason; a quarantine lasts until its version is live again."""
         known = self._store.current.refusals.get(version.name)
         refusal = Refusal(
-            state="rejected",
+            state=RefusalState.REJECTED,
             fingerprint=version.fingerprint,
             reason=error.reason,
             at=self._wall_clock(),
@@ -38,14 +46,14 @@ class Refusals:
                 judged_in=error.judged_in or known.judged_in,
                 judged_against=error.judged_against or known.judged_against,
             )
-        elif known is not None and known.state == "quarantined":
-            refusal = replace(refusal, state="quarantined", content_sha256=known.content_sha256)
+        elif known is not None and known.state is RefusalState.QUARANTINED:
+            refusal = replace(refusal, state=RefusalState.QUARANTINED, content_sha256=known.content_sha256)
         self._store.save(self._store.current.with_refusal(version.name, refusal))
 
     def quarantine(self, version: Version, reason: str, *, content_sha256: str) -> Refusal:
-        """What a rollback says of the version that it leaves; saved together with the rollback."""
+        """The refusal for a version left by a rollback; saved together with the rollback."""
         return Refusal(
-            state="quarantined",
+            state=RefusalState.QUARANTINED,
             fingerprint=version.fingerprint,
             reason=reason,
             at=self._wall_clock(),
@@ -54,31 +62,35 @@ class Refusals:
 
 
 def find_gone(refusals: Mapping[str, Refusal], there: Collection[str]) -> set[str]:
-    """Rejected versions that are not in the models directory any more; what the operator left stays away.
+    """Rejected versions no longer in the models directory; quarantined ones stay on record.
 
-    A directory that lists nothing at all may be one that is not mounted: nothing is gone then.
+    A directory without any version may be unmounted: nothing counts as gone then.
     """
-    return {name for name, refusal in refusals.items() if refusal.state == "rejected" and there and name not in there}
+    return {
+        name
+        for name, refusal in refusals.items()
+        if refusal.state is RefusalState.REJECTED and there and name not in there
+    }
 
 
 def find_outdated(
     refusals: Mapping[str, Refusal], there: Collection[str], *, newest_slot: int | None, live_sha256: str | None
 ) -> set[str]:
-    """Versions that were refused for samples that have left the window, or beside a model that is not live any more.
+    """Versions refused because of samples that have left the window, or beside a model that is no longer live.
 
-    newest_slot: of the window now, None while it is empty. live_sha256: the content of the live model.
+    newest_slot: of the window now, None while it is empty. live_sha256: content of the live model.
     """
     return {
         name
         for name, refusal in refusals.items()
         if name in there
-        and refusal.state == "rejected"
+        and refusal.state is RefusalState.REJECTED
         and (_is_beside_another(refusal, live_sha256) or _is_of_other_samples(refusal, newest_slot))
     }
 
 
 def _is_beside_another(refusal: Refusal, live_sha256: str | None) -> bool:
-    """At a start no model is live yet: then it is not known."""
+    """At a start no model is live yet, so the answer is unknown."""
     return None not in (live_sha256, refusal.judged_against) and refusal.judged_against != live_sha256
 
 

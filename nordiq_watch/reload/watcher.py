@@ -1,8 +1,8 @@
-"""Notices that something changed under models/. Events are hints, the worker's look is the truth.
+"""Notices changes under models/. Events are hints, the worker's look is the truth.
 
-An observer (inotify or polling) turns any event into one job, "look again". A slow rescan looks anyway, as inotify
-loses events when its queue overflows and is silent on network file systems. The directory itself is checked too: one
-that is deleted and made again, or a link that points elsewhere, would leave the observer alive and deaf.
+An observer (inotify or polling) turns any event into one job, "look again". A slow rescan looks anyway, because inotify
+loses events when its queue overflows and is silent on network file systems. The directory itself is checked too: if it
+is deleted and recreated, or a link changes its target, the observer would stay alive but deaf.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ _CHANGES: list[type[FileSystemEvent]] = [
     DirMovedEvent,
     DirDeletedEvent,
 ]
-"""Not among them: opened and closed without writing, which our own reading causes."""
+"""Events of opening and closing without writing are left out: our own reading causes them."""
 
 _ROOT_CHECK_SECONDS = 1.0
 _STOP_SECONDS = 5.0
 
 
 class QueueLook(FileSystemEventHandler):
-    """Any event means one thing: something changed under models/. Runs under the observer's lock, so it only queues."""
+    """Any event means that something changed under models/. Runs under the observer's lock, so it only queues."""
 
     def __init__(self, queue: ReloadQueue) -> None:
         self._queue = queue
@@ -66,9 +66,9 @@ class QueueLook(FileSystemEventHandler):
 
 
 class Watcher(Worker):
-    """Keeps an observer on the models directory, wherever that is, and looks anyway every `rescan_seconds`.
+    """Keeps an observer on the models directory, and looks anyway every `rescan_seconds`.
 
-    `run` is the loop of its own thread, `step` its body. `observers` maps a mode to what makes an observer.
+    `run` is the loop of its thread, `step` its body. `observers` maps a mode to a factory of observers.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Watcher(Worker):
         self._drop_observer()
 
     def step(self) -> None:
-        """Makes sure that the right directory is watched by a living observer; asks for a look when it is time."""
+        """Makes sure that a living observer watches the right directory; requests a look when one is due."""
         identity = self._identify()
         if identity != self._watched or not self._is_listening():
             self._watch(identity)
@@ -114,14 +114,14 @@ class Watcher(Worker):
             self._queue.submit(LookAgain())
 
     def _is_listening(self) -> bool:
-        """An observer's emitter ends when its directory is deleted; a new one may have the same inode."""
+        """An observer's emitter ends when its directory is deleted; a new directory may have the same inode."""
         observer = self._observer
         if observer is None:
             return True  # there is nothing to watch, or no way to until the next rescan
         return observer.is_alive() and all(emitter.is_alive() for emitter in observer.emitters)
 
     def _identify(self) -> tuple[str, int, int] | None:
-        """Which directory models_dir is right now: its real path, device and inode. None if there is none."""
+        """Identity of models_dir: real path, device and inode. None if it does not exist."""
         try:
             real = self._models_dir.resolve()
             status = real.stat()

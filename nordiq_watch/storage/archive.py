@@ -1,7 +1,7 @@
-"""The archive: every slot of the fleet as the window saw it last, one file a day, for restarts and for training.
+"""The archive: every slot of the fleet as the window last saw it, one file per day, for restarts and for training.
 
-`state/archive/2025-01-15.sqlite3` holds the slots that begin on that day (UTC), one row a slot. A file a day makes
-retention one unlink, which takes no time and frees the disk at once, and keeps damage to its day.
+`state/archive/2025-01-15.sqlite3` holds the slots that begin on that day (UTC), one row per slot. With a file per day,
+retention is one unlink, which takes no time and frees the disk at once, and damage is confined to one day.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import groupby
 from math import ceil
 from pathlib import Path
 
-from nordiq_watch.records import Batch
+from nordiq_watch.records.samples import Batch
 from nordiq_watch.storage.database import CorruptDatabase, move_aside, storage_errors
 from nordiq_watch.storage.sample_file import SampleFile
 
@@ -26,7 +26,7 @@ _SUFFIX = ".sqlite3"
 
 
 class Archive:
-    """Slots on disk, by day. Methods raise StorageError where the disk fails. One thread at a time may write."""
+    """Slots on disk, by day. Methods raise StorageError if the disk fails. Only one thread at a time may write."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Archive:
         self._clock = clock
 
     def write(self, slices: Sequence[Batch]) -> None:
-        """Keeps batches of one slot each, in the place of what was known of these slots. Durable when it returns."""
+        """Stores batches of one slot each, replacing earlier content of these slots. Durable on return."""
         for path, of_day in groupby(slices, key=lambda batch: self._path_of(int(batch.slots[0]))):
             with storage_errors(path):
                 fresh = not path.exists()
@@ -53,7 +53,7 @@ class Archive:
                 self._forget_old_days()
 
     def replay(self, oldest_slot: int, newest_slot: int) -> Iterator[Batch]:
-        """One batch a slot, from the oldest on. A damaged day is moved aside, said so, and left out."""
+        """One batch per slot, oldest first. A damaged day is logged, moved aside and left out."""
         for path in self._days_between(oldest_slot, newest_slot):
             try:
                 with closing(self._open(path)) as file:
@@ -62,12 +62,12 @@ class Archive:
                 self._set_aside(path, error)
 
     def newest_slot(self, no_later_than: int) -> int | None:
-        """The newest slot that it has, of those up to this one; None without one."""
+        """The newest archived slot up to this one; None if there is none."""
         days = reversed(self._days_between(0, no_later_than))
         return self._first(days, lambda file: file.newest_slot(no_later_than))
 
     def oldest_slot(self, after: int) -> int | None:
-        """The oldest slot that it has, of those after this one; None without one."""
+        """The oldest archived slot after this one; None if there is none."""
         return self._first(self._days_between(after, None), lambda file: file.oldest_slot(after))
 
     def _first(self, days: Iterable[Path], ask: Callable[[SampleFile], int | None]) -> int | None:
@@ -103,9 +103,9 @@ class Archive:
         return SampleFile(path, metrics=self._metrics, interval_seconds=self._interval_seconds, in_log=False)
 
     def _forget_old_days(self) -> None:
-        """Keeps the newest days that have data, however the clock jumped in between; never fewer than a window has.
+        """Keeps the newest days that have data, however the clock jumped in between; never fewer than a window spans.
 
-        Days from ahead of the clock are counted by themselves: one of them must not take the place of one of today's.
+        Days ahead of the clock are counted separately, so that they never displace a present one.
         """
         today = time.strftime(_DAY, time.gmtime(self._clock()))
         files = self.files()
@@ -133,5 +133,5 @@ class Archive:
 
 
 def days_of_window(length: int, interval_seconds: int) -> int:
-    """How many days of a calendar a window can touch."""
+    """The largest number of calendar days that a window can span."""
     return ceil(length * interval_seconds / SECONDS_A_DAY) + 1

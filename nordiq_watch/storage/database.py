@@ -11,6 +11,7 @@ FULL a power cut could bring the journal back, and the next start would take bac
 from __future__ import annotations
 
 import sqlite3
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,6 +44,7 @@ def open_database(path: Path, *, in_log: bool = True) -> sqlite3.Connection:
     """
     with storage_errors(path):
         make_directories(path.parent)
+        check_kind(path)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             if in_log:
@@ -59,7 +61,24 @@ def open_database(path: Path, *, in_log: bool = True) -> sqlite3.Connection:
 def open_read_only(path: Path) -> sqlite3.Connection:
     """A connection that never writes, not even to make the file. CorruptDatabase, or StorageError if it cannot be."""
     with storage_errors(path):
+        check_kind(path)
         return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
+
+
+def has_tables(connection: sqlite3.Connection) -> bool:
+    """False for a file that was made, but whose tables are not committed yet."""
+    (count,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return bool(count)
+
+
+def check_kind(path: Path) -> None:
+    """StorageError for a pipe, a device or a socket: SQLite would wait for a pipe's other end."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # SQLite makes the file, or says what is wrong with it, as with a directory
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise StorageError(f"{path}: is not a regular file. Move it away.")
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:

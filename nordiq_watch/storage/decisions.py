@@ -1,35 +1,42 @@
-"""What was decided about models, and what must stay true after a restart: one small JSON file that people can read.
+"""Decisions about models that must survive a restart: pin, rollback, refusals, generation, in one small readable JSON
+file.
 
-Written by the reload worker alone, whole and atomically, after every change.
+Written only by the reload worker, atomically, after every change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from enum import StrEnum
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 from msgspec import Struct
 
-from nordiq_watch.atomic_file import make_directories, replace_file
+from nordiq_watch.atomic_file import make_directories, open_regular, replace_file
 from nordiq_watch.errors import StorageError
 from nordiq_watch.parts import Part, Parts
 
 _LINEAGE_LENGTH = 20
 
 
-class Refusal(Struct, frozen=True, kw_only=True):
-    """A version that is not to go live by itself.
+class RefusalState(StrEnum):
+    """rejected: it failed a check. quarantined: the operator rolled it back."""
 
-    rejected: it failed a check. quarantined: the operator rolled it back. It holds for as long as the directory's
-    fingerprint is the one seen then, and beyond that while the bytes are (`content_sha256`, None if never read whole).
-    judged_in: the newest slot of the window that it was judged on, and how many slots that has: the refusal is over
-    when they have all left the window. judged_against: the content of the live model beside which it was refused: it is
-    over when another one is live. None where its bytes alone decided.
+    REJECTED = "rejected"
+    QUARANTINED = "quarantined"
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """A version that must not go live by itself.
+
+    The refusal holds while the directory's fingerprint is the one seen then, and beyond that while the content is the
+    same (`content_sha256`, None if never fully read). judged_in: newest slot and slot count of the window it was judged
+    on; the refusal ends when all of these have left the window. judged_against: content of the live model it was
+    compared with; the refusal ends when another model is live. None if its own bytes alone decided.
     """
 
-    state: Literal["rejected", "quarantined"]
+    state: RefusalState
     fingerprint: str
     reason: str
     at: float
@@ -39,11 +46,11 @@ class Refusal(Struct, frozen=True, kw_only=True):
 
 
 class Decisions(Struct, frozen=True, kw_only=True):
-    """pinned: the version that the operator named. lineage: versions that were live, the last is the live one;
-    live_sha256: that one's content.
+    """pinned: the version chosen by the operator. lineage: versions that were live, the last one is live now;
+    live_sha256: its content.
 
-    generation: the number of the last swap; it never goes back, not even over a restart. judge: the mark of the program
-    and of the settings that the versions were held against.
+    generation: number of the last swap; it never decreases, not even over a restart. judge: identifies the program
+    version and settings that versions were held against.
     """
 
     pinned: str | None = None
@@ -63,10 +70,10 @@ class Decisions(Struct, frozen=True, kw_only=True):
 
     @property
     def quarantined(self) -> frozenset[str]:
-        return frozenset(name for name, refusal in self.refusals.items() if refusal.state == "quarantined")
+        return frozenset(name for name, refusal in self.refusals.items() if refusal.state is RefusalState.QUARANTINED)
 
     def with_live(self, version: str, generation: int, *, content_sha256: str | None = None) -> Decisions:
-        """`version` went live: its refusal, if any, is over."""
+        """`version` went live; a refusal of it is over."""
         past = tuple(name for name in self.lineage if name != version)
         refusals = {name: refusal for name, refusal in self.refusals.items() if name != version}
         return msgspec.structs.replace(
@@ -81,21 +88,21 @@ class Decisions(Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, refusals={**self.refusals, version: refusal})
 
     def without_refusals(self, versions: Collection[str]) -> Decisions:
-        """The refusals of these versions are over."""
+        """These versions are no longer refused."""
         kept = {name: refusal for name, refusal in self.refusals.items() if name not in versions}
         return msgspec.structs.replace(self, refusals=kept)
 
     def with_judge(self, mark: str) -> Decisions:
-        """Another program, or other settings, may take what was rejected; what the operator left stays away."""
+        """Another program version or other settings may accept rejected versions; quarantined ones stay refused."""
         if mark == self.judge:
             return self
-        kept = {name: refusal for name, refusal in self.refusals.items() if refusal.state != "rejected"}
+        kept = {name: refusal for name, refusal in self.refusals.items() if refusal.state is not RefusalState.REJECTED}
         return msgspec.structs.replace(self, judge=mark, refusals=kept)
 
     def with_rollback(
         self, left: str, *, to: str, generation: int, refusal: Refusal, content_sha256: str | None = None
     ) -> Decisions:
-        """`to` is live again, `left` stays away and a pin on it ends. Both may be one name with different bytes."""
+        """`to` is live again, `left` is quarantined and unpinned. Both may be one name, with different bytes."""
         past = tuple(name for name in self.lineage if name not in (left, to))
         refusals = {name: known for name, known in self.refusals.items() if name != to} | {left: refusal}
         return msgspec.structs.replace(
@@ -115,10 +122,10 @@ _decoder = msgspec.json.Decoder(Decisions)
 
 
 class DecisionStore:
-    """Keeps Decisions in a file. `current` may be read from any thread, `save` and `retry` are the reload worker's.
+    """Keeps Decisions in a file. `current` may be read from any thread; `save` and `retry` belong to the reload worker.
 
-    StorageError for a damaged file: what the operator decided must not be forgotten in silence. A file that this user
-    may not read is waited for: until then `is_known` is False, and nothing may go live.
+    Raises StorageError for a damaged file, because decisions of the operator must not be forgotten silently. If the
+    file is not readable by this user, `is_known` is False until it is, and nothing may go live.
     """
 
     def __init__(self, path: Path, *, part: Part | None = None) -> None:
@@ -132,24 +139,24 @@ class DecisionStore:
 
     @property
     def is_settled(self) -> bool:
-        """Whether the file was read and has the current decisions: there is nothing for `retry`."""
+        """True if the file was read and holds the current decisions, so that `retry` has nothing to do."""
         return self.is_known and not self._unsaved
 
     def hold_against(self, mark: str) -> None:
-        """See `Decisions.with_judge`. Where the file is not known yet this is done as soon as it is."""
+        """See `Decisions.with_judge`. Applied as soon as the file is known."""
         self._judge = mark
         if self.is_known:
             self.save(self.current.with_judge(mark))
 
     def save(self, decisions: Decisions) -> None:
-        """Makes the decisions current and durable. If the disk refuses, they are current all the same."""
+        """Makes the decisions current and durable. If the disk fails, they are current nevertheless."""
         if decisions == self.current:
             return
         self.current = decisions
         self._write()
 
     def retry(self) -> None:
-        """Reads or writes again what the disk refused."""
+        """Repeats the read or write that the disk refused."""
         if self._unsaved:
             self._write()
         elif not self.is_known:
@@ -183,9 +190,10 @@ class DecisionStore:
 
 
 def _load(path: Path) -> Decisions:
-    """PermissionError: this user may not read it."""
+    """Raises PermissionError if this user may not read the file."""
     try:
-        return _decoder.decode(path.read_bytes())
+        with open(path, "rb", opener=open_regular) as file:
+            return _decoder.decode(file.read())
     except FileNotFoundError:
         return Decisions()
     except PermissionError:

@@ -1,8 +1,8 @@
-"""What was: every alert with its changes, the state of the fleet, and each server's risk, slot by slot.
+"""The history: every alert with its changes, the state of the fleet, and each server's risk, slot by slot.
 
 One row per slot for the fleet: the last answer of that slot, with the risks in the order of the servers' numbers
-(`server_numbers`), so that a fleet whose names come and go takes no more room than one that stays. One thread writes;
-readers have connections of their own.
+(`server_numbers`), so that a fleet with changing names takes no more space than a constant one. One thread writes;
+readers have their own connections.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from typing import Any
 
 import msgspec
 
+from nordiq_watch.api.enums import Change, Level
+from nordiq_watch.errors import StorageError
 from nordiq_watch.parts import Part, Parts
-from nordiq_watch.records import Alert, AlertChange, DoubleArray
+from nordiq_watch.records.alerts import Alert, AlertChange
+from nordiq_watch.records.arrays import DoubleArray
 from nordiq_watch.storage.history_tables import SCHEMA, SCHEMA_VERSION, upgrade
 from nordiq_watch.storage.packed_risks import pack_risks, read_risk
 from nordiq_watch.storage.schema import open_store
@@ -32,16 +35,16 @@ _alert_decoder = msgspec.json.Decoder(Alert)
 @dataclass(frozen=True, slots=True)
 class PastChange:
     at: float
-    change: str
-    previous_level: str
-    level: str
+    change: Change
+    previous_level: Level
+    level: Level
     risk_score: float | None
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class PastAlert:
-    """An alert as it was left, or as it is, and what happened to it, oldest first."""
+    """An alert in its last or present state, and its changes, oldest first."""
 
     alert: Alert
     changes: tuple[PastChange, ...]
@@ -59,7 +62,7 @@ class Moment:
 class HistoryStore:
     """Every method raises StorageError while the file does not work, and may work again later.
 
-    slot_seconds: one moment is kept per slot of this length. part: where it says whether it works.
+    slot_seconds: one moment is kept per slot of this length. part: reports whether the store works.
     """
 
     _numbers: ServerNumbers
@@ -87,15 +90,15 @@ class HistoryStore:
     # --- writing: one thread only ---
 
     def check(self) -> None:
-        """Opens the file if need be. StorageError if that is not possible."""
+        """Opens the file if necessary. Raises StorageError if that fails."""
         self._store.check()
 
     def confirm(self) -> None:
-        """All that waited is written."""
+        """Reports to the part that everything queued was written."""
         self._store.confirm()
 
     def add_changes(self, changes: Sequence[AlertChange]) -> None:
-        """All of them or none."""
+        """Stores all of them or none."""
         with self._store.writing() as connection:
             for change in changes:
                 _add_change(connection, change)
@@ -104,7 +107,9 @@ class HistoryStore:
         self, at: float, environment: Mapping[str, Any], summary: Mapping[str, Any], *,
         servers: Sequence[str], scores: DoubleArray,
     ) -> None:  # fmt: skip
-        """Keeps the state of the fleet; a later one of the same slot replaces it. scores (servers,): NaN for none."""
+        """Stores the state of the fleet, replacing an earlier one of the same slot. scores (servers,): NaN if not
+        scored.
+        """
         counts = {name: value for name, value in summary.items() if not name.startswith("top_")}
         slot = at // self._slot_seconds
         with self._numbering() as connection:
@@ -119,7 +124,7 @@ class HistoryStore:
             )
 
     def prune(self, before: float) -> None:
-        """Deletes what is older; alerts that are still open stay."""
+        """Deletes older entries; open alerts are kept."""
         with self._numbering() as connection:
             old = "SELECT id FROM alerts WHERE ended_at < ?"
             connection.execute(f"DELETE FROM changes WHERE alert IN ({old})", (before,))
@@ -130,7 +135,7 @@ class HistoryStore:
             )
 
     def forget(self, server: str) -> bool:
-        """Deletes the alerts and risks of a server; whether there were any."""
+        """Deletes a server's alerts and risks; returns whether there were any."""
         with self._numbering() as connection:
             ids = "SELECT id FROM alerts WHERE server = ?"
             connection.execute(f"DELETE FROM changes WHERE alert IN ({ids})", (server,))
@@ -144,7 +149,7 @@ class HistoryStore:
 
     @contextmanager
     def _numbering(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that gives or takes numbers: what is remembered of them is what the file has."""
+        """A transaction that changes numbers; the numbers in memory follow the file."""
         self._store.check()
         try:
             with self._store.writing() as connection:
@@ -156,26 +161,26 @@ class HistoryStore:
     # --- reading: from any thread ---
 
     def unfinished(self) -> tuple[Alert, ...]:
-        """The alerts that were active when the last change was written."""
+        """Alerts that were active at the last recorded change."""
         with self._store.reading() as connection:
             rows = connection.execute("SELECT state FROM alerts WHERE ended_at IS NULL ORDER BY id").fetchall()
-        return tuple(_alert_decoder.decode(state) for (state,) in rows)
+            return tuple(self._read_alert(state) for (state,) in rows)
 
     def newest(self, until: float = float("inf")) -> float | None:
-        """When the newest moment or change up to `until` was; None without one."""
+        """Time of the newest moment or change up to `until`; None if there is none."""
         with self._store.reading() as connection:
             (moment,) = connection.execute("SELECT max(at) FROM moments WHERE at <= ?", (until,)).fetchone()
             (change,) = connection.execute("SELECT max(at) FROM changes WHERE at <= ?", (until,)).fetchone()
         return max((at for at in (moment, change) if at is not None), default=None)
 
     def oldest(self) -> float | None:
-        """When the oldest moment was; None without one."""
+        """Time of the oldest moment; None if there is none."""
         with self._store.reading() as connection:
             (moment,) = connection.execute("SELECT min(at) FROM moments").fetchone()
         return None if moment is None else float(moment)
 
     def alerts(self, since: float, *, server: str | None = None) -> tuple[PastAlert, ...]:
-        """The alerts that were active at `since` or were raised later, newest first."""
+        """Alerts active at `since` or raised later, newest first."""
         where, values = "(ended_at IS NULL OR ended_at >= ?)", [since, *([server] if server is not None else [])]
         if server is not None:
             where += " AND server = ?"
@@ -189,11 +194,28 @@ class HistoryStore:
                 f"(SELECT id FROM alerts WHERE {where}) ORDER BY id",
                 values,
             ):
-                changes.setdefault(number, []).append(PastChange(*fields))
-        return tuple(PastAlert(_alert_decoder.decode(state), tuple(changes[number])) for number, state in rows)
+                changes.setdefault(number, []).append(self._read_change(*fields))
+            return tuple(PastAlert(self._read_alert(state), tuple(changes[number])) for number, state in rows)
+
+    def _read_alert(self, state: bytes) -> Alert:
+        try:
+            return _alert_decoder.decode(state)
+        except msgspec.DecodeError as error:
+            raise self._not_ours(error) from error
+
+    def _read_change(
+        self, at: float, change: str, previous: str, level: str, risk_score: float | None, message: str
+    ) -> PastChange:
+        try:
+            return PastChange(at, Change(change), Level(previous), Level(level), risk_score, message)
+        except ValueError as error:
+            raise self._not_ours(error) from error
+
+    def _not_ours(self, error: Exception) -> StorageError:
+        return StorageError(f"{self._path.name}: an alert in it cannot be read: {error}")
 
     def moments(self, since: float) -> tuple[Moment, ...]:
-        """The state of the fleet from `since` on, oldest first."""
+        """States of the fleet from `since` on, oldest first."""
         with self._store.reading() as connection:
             rows = connection.execute(
                 "SELECT at, environment, summary FROM moments WHERE at >= ? ORDER BY at", (since,)

@@ -1,4 +1,4 @@
-"""The tables of the history, and what becomes of a file that an older version of them is in."""
+"""The tables of the history, and the upgrade of files from older versions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ _OLD_RISK, _OLD_UNSCORED, _OLD_PER_POINT = np.dtype("<u2"), 65535, 100
 
 
 def upgrade(connection: sqlite3.Connection) -> None:
-    """From schema 1, which had each slot's list of names, inside a transaction. CorruptDatabase if it is not sound."""
+    """Upgrades from schema 1, which stored a list of names per slot, within a transaction. CorruptDatabase if it is
+    damaged.
+    """
     connection.execute("ALTER TABLE moments RENAME TO old_moments")
     for statement in (_MOMENTS + LEASES_SCHEMA).split(";"):
         connection.execute(statement)

@@ -1,9 +1,9 @@
-"""The journal: what `accepted` promised is here before the answer leaves, until the archive has it.
+"""The journal: keeps what `accepted` promised, before the answer is sent and until the archive has it.
 
-It opens its file when it is first needed, and again after every trouble: a disk that was full, read-only or away needs
-no restart of the daemon. A file that is damaged, or that is not the journal's, is moved aside under another name.
+The file is opened when first needed and again after every failure, so that a full, read-only or missing disk requires
+no restart of the daemon. A damaged or foreign file is moved aside.
 
-One thread at a time may use a Journal: the ingest thread, or, before that one starts, whoever restores the window.
+One thread at a time may use a Journal: the ingest thread or, before it starts, the one that restores the window.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from nordiq_watch.errors import StorageError
-from nordiq_watch.records import Batch
+from nordiq_watch.records.samples import Batch
 from nordiq_watch.storage.database import CorruptDatabase, find_inodes, move_aside
 from nordiq_watch.storage.journal_count import Amount, JournalCount
 from nordiq_watch.storage.journal_file import Ended, JournalFile
@@ -26,11 +26,10 @@ T_ = TypeVar("T_")
 
 
 class Journal:
-    """Batches in the order of arrival. Every method raises StorageError where the disk fails, and may work again later.
+    """Batches in order of arrival. Every method raises StorageError if the disk fails, and may work again later.
 
-    lost: what was accepted before the start and was not there then. batches and bytes: what was appended since the last
-    `clear`, as far as this process knows. is_short: since then its file was damaged or taken away, so that it is not
-    all there.
+    lost: accepted before the start but missing then. batches and bytes: appended since the last `clear`, as far as this
+    process knows. is_short: the file was damaged or removed since then, so that it is incomplete.
     """
 
     def __init__(
@@ -55,10 +54,10 @@ class Journal:
         return self._path.parent
 
     def append(self, batches: Sequence[Batch], *, ended: Mapping[str, int] | None = None) -> None:
-        """Stores all batches in one transaction. When it returns they survive a crash and a power cut.
+        """Stores all batches in one transaction. On return they survive a crash and a power cut.
 
-        ended: servers that end before these batches, with the slot of their newest sample; see `journal_file`.
-        StorageError: none of it was stored; the same call may succeed later.
+        ended: servers that end before these batches, with the slot of their newest sample; see `journal_file`. Raises
+        StorageError if nothing was stored; the same call may succeed later.
         """
         self._run(lambda file: file.take(batches, ended or {}))
         self._count_more(Amount(len(batches), sum(len(batch.rows) for batch in batches)))
@@ -66,24 +65,24 @@ class Journal:
         self.bytes += sum(batch.values.nbytes for batch in batches)
 
     def replay(self, oldest_slot: int) -> Iterator[Batch]:
-        """The batches with a sample in `oldest_slot` or later, in the order of arrival, in today's metrics.
+        """Batches with a sample in `oldest_slot` or later, in order of arrival, converted to today's metrics.
 
-        Damaged batches are skipped and counted in the log; a damaged file ends it, and is moved aside.
+        Damaged batches are skipped and counted in the log; a damaged file ends the replay and is moved aside.
         """
         return self._read(lambda file: file.replay(oldest_slot))
 
     def replay_after_ends(self) -> Iterator[tuple[Batch, Batch | None]]:
-        """As `replay`, all batches, each with what is left of it without the servers that ended later."""
+        """As `replay`, but all batches, each without the servers that ended later."""
         return self._read(lambda file: file.replay_after_ends())
 
     def ended(self, names: Iterable[str] | None = None) -> Mapping[str, Ended]:
-        """Those of the names that ended while the archive has samples of theirs that the window reached; None: all."""
+        """Those of the names that ended while the archive holds samples of theirs within the window; None: all."""
         found: dict[str, Ended] = {}
         self._run(lambda file: found.update(file.ended(names)))
         return found
 
     def clear(self, *, back: Mapping[str, Collection[int]] | None = None, before_slot: int = 0) -> None:
-        """Deletes all batches on this interval: they are in the archive. back and before_slot: see `JournalFile`."""
+        """Deletes all batches on this interval once they are archived. back and before_slot: see `JournalFile`."""
         self._count.write(Amount(0, 0), durable=True)
         self._run(lambda file: file.empty(back=back or {}, before_slot=before_slot))
         self._held = None
@@ -91,11 +90,11 @@ class Journal:
         self.is_short = False
 
     def was_taken_away(self) -> bool:
-        """Whether its file or the file's log was deleted or replaced while it is open."""
+        """True if the file or its log was deleted or replaced while open."""
         return self._file is not None and find_inodes(self._path) != self._inodes
 
     def touch(self) -> None:
-        """Opens the file if need be, and proves that it can be written."""
+        """Opens the file if necessary and proves that it is writable."""
         self._run(lambda file: file.touch())
 
     def close(self) -> None:
@@ -113,7 +112,9 @@ class Journal:
             raise
 
     def _run(self, use: Callable[[JournalFile], None]) -> None:
-        """On a fresh file if this one turns out to be damaged. After any other failure it is opened anew next time."""
+        """Runs on a fresh file if this one proves to be damaged. After any other failure the file is reopened next
+        time.
+        """
         try:
             use(self._open())
         except CorruptDatabase as error:
@@ -150,7 +151,7 @@ class Journal:
         self._count.write(held)
 
     def _compare_with_count(self, file: JournalFile) -> None:
-        """At the first opening: what was accepted before the start, and is not there any more, is told."""
+        """At the first opening, reports what was accepted before the start but is missing now."""
         expected, self._is_counted = (Amount(0, 0) if self._is_counted else self._count.read()), True
         self._held = file.amount()
         lost = Amount(expected.batches - self._held.batches, expected.samples - self._held.samples)

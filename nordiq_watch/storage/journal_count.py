@@ -1,8 +1,8 @@
-"""How many batches the journal holds, in a small file beside it, so that a start can tell what a damaged log lost.
+"""Counts the journal's batches in a small file beside it, so that a start can tell what a damaged log lost.
 
-SQLite takes a damaged frame for the end of its log, and a log that is gone for one that was empty: without this count
-the samples in it would be gone without a line. The count is written after each batch and not synced: after a power cut
-it may be too low, and is never too high, because it is lowered, and synced, before the journal is emptied.
+SQLite treats a damaged frame as the end of its log, and a missing log as an empty one: without this count, the samples
+in it would vanish silently. The count is written after each batch and not synced: after a power cut it may be too low,
+never too high, because it is lowered, and synced, before the journal is emptied.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from nordiq_watch.atomic_file import open_regular
 
 _MOST_BYTES = 64
 
@@ -21,24 +23,24 @@ class Amount(NamedTuple):
 
 
 class JournalCount:
-    """One thread writes. A disk that refuses costs the count, never a batch."""
+    """For one writing thread. A failing disk costs the count, never a batch."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def read(self) -> Amount:
-        """What the journal should have; zeros where that is not known."""
+        """What the journal should hold; zeros if unknown."""
         try:
-            with self._path.open("rb") as file:
+            with open(self._path, "rb", opener=open_regular) as file:
                 batches, samples = file.read(_MOST_BYTES).split()
             return Amount(int(batches), int(samples))
         except (OSError, ValueError):
             return Amount(0, 0)
 
     def write(self, amount: Amount, *, durable: bool = False) -> None:
-        """durable: it is on the disk when this returns."""
+        """durable: synced to disk on return."""
         try:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = open_regular(self._path, os.O_WRONLY | os.O_CREAT)
             try:
                 os.pwrite(descriptor, b"%020d %020d\n" % amount, 0)
                 if durable:

@@ -1,8 +1,8 @@
-"""The journal's file: batches, and the servers that ended while samples of theirs are still in journal or archive.
+"""The journal's file: batches, and servers that ended while journal or archive still hold samples of theirs.
 
-A server that made room for another one, or that was deleted by an order, must not be back after a restart; its samples
-stay for training. So each has a row in `ended`: what came before that row is not read into the window again. What the
-name sends afterwards is, and makes it a new server.
+A server that was evicted or deleted must not return after a restart, but its samples are kept for training. Each such
+server has a row in `ended`: its batches before that row are not restored into the window. Later samples under the name
+are restored, and make it a new server.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nordiq_watch.batches import leave_out
-from nordiq_watch.records import Batch
+from nordiq_watch.records.samples import Batch
 from nordiq_watch.storage.database import storage_errors, transaction
 from nordiq_watch.storage.journal_count import Amount
 from nordiq_watch.storage.sample_file import SampleFile
@@ -27,20 +27,20 @@ _ASKED_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A server that ended. until: the slot of its newest sample then. back: slots up to that one in which the archive
-    has samples that it sent later.
+    """A server that ended. until: slot of its newest sample then. back: slots up to that one whose archived samples
+    were sent later.
     """
 
     until: int
     back: frozenset[int] = frozenset()
 
     def hides(self, slot: int) -> bool:
-        """Whether the archive's sample of this slot is from before the end."""
+        """True if the archive's sample of this slot dates from before the end."""
         return slot <= self.until and slot not in self.back
 
 
 class JournalFile(SampleFile):
-    """after: the last batch before the end, by the number of its row; 0 once the journal was emptied."""
+    """after: row number of the last batch before the end; 0 once the journal was emptied."""
 
     def __init__(self, path: Path, *, metrics: Sequence[str], interval_seconds: int) -> None:
         super().__init__(path, metrics=metrics, interval_seconds=interval_seconds)
@@ -52,9 +52,9 @@ class JournalFile(SampleFile):
             raise
 
     def take(self, batches: Sequence[Batch], ended: Mapping[str, int]) -> None:
-        """Stores batches behind the others, and in the same transaction which servers end before them.
+        """Appends batches and, in the same transaction, the servers that end before them.
 
-        ended: name → the slot of its newest sample. When it returns all of it survives a power cut.
+        ended: name → slot of its newest sample. On return all of it survives a power cut.
         """
         with storage_errors(self._path), transaction(self._connection):
             self._end(ended)
@@ -62,7 +62,7 @@ class JournalFile(SampleFile):
         self._servers |= changed
 
     def ended(self, names: Iterable[str] | None = None) -> dict[str, Ended]:
-        """Those of the names that ended; None stands for all."""
+        """Those of the names that ended; None means all."""
         statement = "SELECT name, until, back FROM ended"
         with storage_errors(self._path):
             if names is None:
@@ -72,7 +72,7 @@ class JournalFile(SampleFile):
         return {name: Ended(until, frozenset(json.loads(back))) for name, until, back in rows}
 
     def replay_after_ends(self) -> Iterator[tuple[Batch, Batch | None]]:
-        """The batches in order, each with what is left of it without the servers that ended later; None for nothing."""
+        """Batches in order, each without the servers that ended later; None if nothing is left of one."""
         with storage_errors(self._path):
             ends = dict(self._connection.execute("SELECT name, after FROM ended WHERE after > 0").fetchall())
         for number, batch in self._replay_rows(0):
@@ -80,8 +80,8 @@ class JournalFile(SampleFile):
             yield batch, leave_out(batch, hidden)
 
     def empty(self, *, back: Mapping[str, Collection[int]], before_slot: int) -> None:
-        """Deletes all batches: they are in the archive. So are samples of ended servers that are back: `back` has the
-        slots of each. What ended before a slot, the oldest of the window, is not needed any more.
+        """Deletes all batches once archived, including those of ended servers that are back: `back` has the slots of
+        each. Ends older than `before_slot`, the window's oldest, are deleted as well.
         """
         with storage_errors(self._path), transaction(self._connection):
             emptied = self._clear()
@@ -95,7 +95,7 @@ class JournalFile(SampleFile):
             self._servers = {}
 
     def amount(self) -> Amount:
-        """What it holds, batches on other intervals included."""
+        """The file's content, including batches on other intervals."""
         with storage_errors(self._path):
             row = self._connection.execute("SELECT count(*), coalesce(sum(samples), 0) FROM batches").fetchone()
         return Amount(*row)

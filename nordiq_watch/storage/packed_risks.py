@@ -1,7 +1,7 @@
-"""The risks of one slot as one BLOB: uint16 little-endian by the servers' numbers, compressed.
+"""The risks of one slot as one BLOB: uint16 little-endian by server number, compressed.
 
-Hundredths of a point; 65535 for a server that was there and not scored, 65534 for a number whose server was not there.
-Most servers are calm, so that ten thousand of them take a few kilobytes.
+Hundredths of a point; 65535 for a server that was present but not scored, 65534 for a number without a server. Most
+servers are healthy, so ten thousand of them take a few kilobytes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import zlib
 
 import numpy as np
 
-from nordiq_watch.records import DoubleArray, IntArray
+from nordiq_watch.records.arrays import DoubleArray, IntArray
 
 _RISK, _UNSCORED, _ABSENT, _PER_POINT = np.dtype("<u2"), 65535, 65534, 100
 
@@ -23,7 +23,7 @@ def pack_risks(numbers: IntArray, scores: DoubleArray) -> bytes:
 
 
 def read_risk(packed: bytes, number: int) -> tuple[float | None] | None:
-    """The risk under this number, (None,) where it was not scored; None where its server was not there."""
+    """The risk under this number, (None,) if it was not scored; None if its server was absent."""
     risks = np.frombuffer(zlib.decompress(packed), _RISK)
     stored = int(risks[number]) if number < len(risks) else _ABSENT
     if stored == _ABSENT:

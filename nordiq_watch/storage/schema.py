@@ -1,4 +1,7 @@
-"""Opening a database of known tables: made when new, moved aside when damaged, left alone when a newer program's."""
+"""Opening a database of known tables: made when new, upgraded when older, left alone when a newer program's.
+
+A file with other content is never written to. `open_store` moves it aside and begins a fresh one.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nordiq_watch.errors import StorageError
-from nordiq_watch.storage.database import CorruptDatabase, move_aside, open_database, storage_errors, transaction
+from nordiq_watch.storage.database import (
+    CorruptDatabase,
+    has_tables,
+    move_aside,
+    open_database,
+    storage_errors,
+    transaction,
+)
 
 log = logging.getLogger(__name__)
 
@@ -21,20 +31,24 @@ Upgrade = Callable[[sqlite3.Connection], None]
 def open_store(
     path: Path, *, schema: str, version: int, clock: Callable[[], float] = time.time, upgrade: Upgrade | None = None
 ) -> sqlite3.Connection:
-    """A connection to a database with these tables. schema: statements, each ended by a semicolon.
-
-    A damaged file is kept beside and a fresh one begun. StorageError if it cannot be opened, or is of a newer version.
-    """
+    """As `open_prepared`, but a damaged or foreign file is kept under another name and a fresh one is begun."""
     try:
-        return _open(path, schema=schema, version=version, upgrade=upgrade)
+        return open_prepared(path, schema=schema, version=version, upgrade=upgrade)
     except CorruptDatabase as error:
         aside = move_aside(path, clock=clock)
         log.error("%s; it is kept as %s, and a fresh one was begun", error, aside.name)
-        return _open(path, schema=schema, version=version, upgrade=upgrade)
+        return open_prepared(path, schema=schema, version=version, upgrade=upgrade)
 
 
-def _open(path: Path, *, schema: str, version: int, upgrade: Upgrade | None) -> sqlite3.Connection:
-    connection = open_database(path)
+def open_prepared(
+    path: Path, *, schema: str, version: int, upgrade: Upgrade | None = None, in_log: bool = True
+) -> sqlite3.Connection:
+    """A connection to a database with the tables of this version. schema: statements, each ended by a semicolon.
+
+    Raises CorruptDatabase if the file is damaged or has tables that this program cannot read, StorageError if it cannot
+    be opened or is of a newer version. in_log: see `open_database`.
+    """
+    connection = open_database(path, in_log=in_log)
     try:
         with storage_errors(path):
             _prepare(connection, path, schema=schema, version=version, upgrade=upgrade)
@@ -56,6 +70,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, schema: str, version
     if found and upgrade is not None:
         _upgrade(connection, path, version=version, upgrade=upgrade)
         return
+    if has_tables(connection):
+        raise CorruptDatabase(f"{path}: has the schema {found}, which this nordiq_watch cannot read")
     with transaction(connection):
         for statement in schema.split(";"):
             connection.execute(statement)

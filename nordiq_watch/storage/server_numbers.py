@@ -1,9 +1,8 @@
-"""Which number each server has in the history, so that a slot's risks need no list of names.
+"""Numbers for servers in the history, so that a slot's risks need no list of names.
 
-A server holds a number on a lease of a day, which is extended while the server is in the fleet. A number whose lease
-has ended goes to the next new server: numbers stay about as small as the fleet is large, however many names come and
-go, and a server that is away for a moment keeps its own. An old lease stays on record for as long as there are risks
-from its time.
+A server holds a number on a lease of a day, extended while the server is in the fleet. A number with an expired lease
+goes to the next new server: numbers stay about as small as the fleet, however many names come and go, and a server that
+is away briefly keeps its own. Old leases are kept as long as there are risks from their time.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nordiq_watch.records import IntArray
+from nordiq_watch.records.arrays import IntArray
 
 LEASES_SCHEMA = """
 CREATE TABLE leases (id INTEGER PRIMARY KEY, server TEXT NOT NULL, number INTEGER NOT NULL,
@@ -36,7 +35,7 @@ class _Lease(NamedTuple):
 
 
 class ServerNumbers:
-    """Gives numbers to servers, inside the transactions of one writer; `forget_cache` after one that failed."""
+    """Assigns numbers within the transactions of one writer; call `forget_cache` after one that failed."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -58,7 +57,7 @@ class ServerNumbers:
         self._read_at = None
 
     def _read_leases(self, at: float) -> None:
-        """Brings the leases that hold at `at` into memory: all from the file at first and where time went backwards."""
+        """Loads the leases in force at `at`: all of them at first and after time went backwards."""
         if self._read_at is None or at < self._read_at:
             rows = self._connection.execute(
                 "SELECT server, id, number, ends_at FROM leases WHERE begins_at <= ? AND ends_at >= ? ORDER BY id",
@@ -82,7 +81,7 @@ class ServerNumbers:
             self._leases[server] = _Lease(row_id, number, ends_at)
 
     def _free_numbers(self, begins_at: float, ends_at: float) -> Iterator[int]:
-        """Numbers without a lease in this time, the smallest first."""
+        """Numbers without a lease at this time, smallest first."""
         rows = self._connection.execute(
             "SELECT number FROM leases WHERE ends_at >= ? AND begins_at <= ?", (begins_at, ends_at)
         )
@@ -90,7 +89,7 @@ class ServerNumbers:
         return (number for number in count() if number not in taken)
 
     def _extend(self, servers: Sequence[str], ends_at: float) -> None:
-        """A lease is left to end where the number has another one later: a clock was ahead when that one began."""
+        """Does not extend a lease whose number has a later one, which a clock that was ahead had started."""
         for server in servers:
             lease = self._leases[server]
             (later,) = self._connection.execute(

@@ -1,8 +1,8 @@
-"""A database of the state directory that may fail and come back: it is opened when it is first needed, and again after
-every failure, so that a disk that was full, read-only or away needs no restart of the daemon.
+"""A database of the state directory that may fail and recover. It is opened when first needed and again after every
+failure, so that a full, read-only or missing disk requires no restart of the daemon.
 
-One thread writes. It calls `check` in each round of its loop, which notices a file that was deleted or replaced, and
-`confirm` once everything that waited is written. Readers in other threads have connections of their own.
+One thread writes. It calls `check` in each round of its loop, which notices a deleted or replaced file, and `confirm`
+once everything queued is written. Readers in other threads have their own connections.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from pathlib import Path
 
 from nordiq_watch.errors import StorageError
 from nordiq_watch.parts import Part
-from nordiq_watch.storage.database import find_inodes, storage_errors, transaction
+from nordiq_watch.storage.database import check_kind, find_inodes, storage_errors, transaction
 
 RETRY_SECONDS = 5.0
-"""How long a file that could not be opened is left alone."""
+"""Pause before reopening a file that could not be opened."""
 
 _TIMEOUT_SECONDS = 10.0
 
 
 class Store:
-    """connect: opens the file, makes its tables, raises StorageError. part: where it says whether the store works.
+    """connect: opens the file, creates its tables, raises StorageError. part: reports whether the store works.
 
-    Making one tries to open it; a failure is said by the part and raised by the next use.
+    The constructor tries to open it; a failure is reported by the part and raised by the next use.
     """
 
     def __init__(
@@ -52,15 +52,16 @@ class Store:
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """The writer's. StorageError while the store does not work; the same call may succeed later."""
+        """The writer's connection. Raises StorageError while the store does not work; a later call may succeed."""
         self.check()
         assert self._connection is not None  # or check had raised
         return self._connection
 
     def check(self) -> None:
-        """Opens the file if it is not open, anew if it was deleted or replaced, and proves that it can be written.
+        """Opens the file if it is closed, deleted or replaced, and proves that it is writable.
 
-        StorageError if that fails, and, without another attempt, if opening it failed less than RETRY_SECONDS ago.
+        Raises StorageError if that fails, and, without another attempt, if opening it failed less than RETRY_SECONDS
+        ago.
         """
         if self._connection is not None and find_inodes(self._path) != self._inodes:
             self._part.fail(f"{self._path.name} was deleted or replaced while it was open: it is opened anew")
@@ -75,13 +76,13 @@ class Store:
                 self._open()
 
     def confirm(self) -> None:
-        """All that waited is written: the store works."""
+        """Reports that the store works: everything queued was written."""
         if self._connection is not None:
             self._part.recover()
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: all or nothing. StorageError where the disk refuses; the file is opened anew after that."""
+        """A transaction. Raises StorageError if the disk fails; the file is then reopened."""
         connection = self.connection
         with self._watching(), storage_errors(self._path), transaction(connection):
             yield connection
@@ -100,7 +101,7 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection of its own that cannot write. StorageError where the file cannot be read."""
+        """A separate read-only connection. Raises StorageError if the file cannot be read."""
         try:
             with storage_errors(self._path), self._connect_reader() as connection:
                 yield connection
@@ -125,6 +126,7 @@ class Store:
 
     @contextmanager
     def _connect_reader(self) -> Iterator[sqlite3.Connection]:
+        check_kind(self._path)
         name = f"{self._path.absolute().as_uri()}?mode=ro"
         with closing(sqlite3.connect(name, uri=True, timeout=_TIMEOUT_SECONDS)) as connection:
             yield connection

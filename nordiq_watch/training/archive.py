@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,25 +11,35 @@ import pandas as pd
 from nordiq_watch.errors import DatasetError, StorageError
 from nordiq_watch.metrics import STATUSES, UNKNOWN_STATUS
 from nordiq_watch.names import tidy_name
-from nordiq_watch.records import Batch
-from nordiq_watch.storage.sample_file import read_samples
+from nordiq_watch.records.samples import Batch
+from nordiq_watch.storage.sample_reader import read_samples
+
+CHUNK_ROWS = 65_536
 
 _MICROSECONDS = 1_000_000
 _LABELS = np.array(["" if code == UNKNOWN_STATUS else label for code, label in enumerate(STATUSES)], dtype=object)
 
 
-def read_archive(path: Path, metrics: Sequence[str]) -> pd.DataFrame:
-    """One row a sample, with the columns of `tables.read_table`. DatasetError if the file cannot be read.
+def read_archive(path: Path, metrics: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """One row per sample, with the columns of `tables.read_chunks`. Raises DatasetError if the file cannot be read.
 
-    A metric that was never measured on that day is left out; a day of other metrics, from before the config changed,
-    has no rows.
+    A metric never measured in a chunk is left out; a day recorded with other metrics, before the config changed, has
+    no rows.
     """
+    pieces: list[pd.DataFrame] = []
     try:
-        pieces = [_table_of(batch, interval, metrics) for interval, batch in read_samples(path, metrics=metrics)]
+        for interval_seconds, batch in read_samples(path, metrics=metrics):
+            pieces.append(_table_of(batch, interval_seconds, metrics))
+            if sum(map(len, pieces)) >= CHUNK_ROWS:
+                yield _join(pieces, metrics)
+                pieces.clear()
     except StorageError as error:
         raise DatasetError(f"{path}: cannot be read as a day of the archive: {error}") from None
-    if not pieces:
-        return pd.DataFrame({"time": np.empty(0, dtype=np.int64), "server_name": np.empty(0, dtype=object)})
+    if pieces:
+        yield _join(pieces, metrics)
+
+
+def _join(pieces: Sequence[pd.DataFrame], metrics: Sequence[str]) -> pd.DataFrame:
     table = pd.concat(pieces, ignore_index=True)
     return table.drop(columns=[metric for metric in metrics if table[metric].isna().all()])
 

@@ -1,162 +1,87 @@
-"""Batches of windows, cut from the tensors of a TimeSeriesDataSet for many windows at once.
-
-The library builds each window by itself in Python, which takes as long as the network's own forward and backward pass.
-These batches hold the same numbers, except zeros where the network never reads: the future of what is not known ahead.
-"""
+"""Batches of windows: random ones to train on, the same ones in every epoch to validate on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from pytorch_forecasting import TimeSeriesDataSet
-from torch import Tensor
 
-from nordiq_watch.network.normalizers import Normalized, normalize
-from nordiq_watch.records import IntArray
-from nordiq_watch.spec import TargetNormalizer
+from nordiq_watch.records.arrays import IntArray
+from nordiq_watch.training.library_inputs import Batch, Windows
+from nordiq_watch.training.windows import Places
 
 UNKNOWN_SHARE = 0.1
-"""How often a label is hidden in training, so that an unknown server, profile or status is something learnt."""
+"""Probability that a label is hidden in training, so that the network learns unknown servers, profiles and statuses."""
 
-Batch = tuple[dict[str, Any], tuple[Any, None]]
-"""x and (y, no weights), as pytorch-forecasting's models take them; y is a list where there are several targets."""
+SHORTENED_SHARE = 0.1
+"""Probability that a training window's encoder is cut to a random length, so that the network learns young servers."""
 
+FORECASTS_PER_SLOT = 16
+"""How often a slot is forecast per epoch, on average."""
 
-class Windows:
-    """The windows of a dataset made by `timeseries`; window r is row r of the dataset's index."""
-
-    def __init__(self, dataset: TimeSeriesDataSet) -> None:
-        self._horizon = int(dataset.max_prediction_length)
-        self._longest = int(dataset.max_encoder_length)
-        index = dataset.index
-        self._first = torch.tensor(index["index_start"].to_numpy(), dtype=torch.int64)
-        self._lengths = torch.tensor(index["sequence_length"].to_numpy(), dtype=torch.int64) - self._horizon
-        self._data: dict[str, Any] = dataset.data
-        self._several_targets = bool(dataset.multi_target)
-        self._reals: list[str] = list(dataset.reals)
-        self._targets: list[str] = list(dataset.target_names)
-        self._scalers = dataset._scalers
-        self._normalizer = TargetNormalizer(
-            kind="encoder", transformation="relu", center_length=1, scale_length=self._longest
-        )
-
-    def __len__(self) -> int:
-        return len(self._first)
-
-    def batch(self, rows: IntArray) -> Batch:
-        """The windows `rows`. Shorter encoders stand on the left, zeros behind them, as the library pads them."""
-        first, lengths = self._first[rows], self._lengths[rows]
-        steps = torch.arange(int(lengths.max()))
-        behind = steps >= lengths[:, None]  # (windows, encoder)
-        past = first[:, None] + steps.where(~behind, lengths[:, None] - 1)
-        future = (first + lengths)[:, None] + torch.arange(self._horizon)
-        history = [values[past].masked_fill(behind, 0.0) for values in self._data["target"]]
-        truth = [values[future] for values in self._data["target"]]
-        scaled = [self._normalize(values, lengths) for values in history]
-        x = {
-            "encoder_cat": self._data["categoricals"][past].masked_fill(behind[..., None], 0),
-            "encoder_cont": self._encoder_reals(past, lengths, scaled).masked_fill(behind[..., None], 0.0),
-            "encoder_target": self._like_targets(history),
-            "encoder_lengths": lengths,
-            "decoder_cat": self._data["categoricals"][future],
-            "decoder_cont": self._decoder_reals(future, lengths, scaled),
-            "decoder_target": self._like_targets(truth),
-            "decoder_lengths": torch.full_like(lengths, self._horizon),
-            "decoder_time_idx": self._data["time"][future],
-            "groups": self._data["groups"][first],
-            "target_scale": self._like_targets([target.output_scale for target in scaled]),
-        }
-        return x, (self._like_targets(truth), None)
-
-    def _like_targets(self, tensors: list[Tensor]) -> list[Tensor] | Tensor:
-        return tensors if self._several_targets else tensors[0]
-
-    def _normalize(self, history: Tensor, lengths: Tensor) -> Normalized:
-        return normalize(self._normalizer, history, lengths=lengths, servers=())
-
-    def _encoder_reals(self, past: Tensor, lengths: Tensor, scaled: Sequence[Normalized]) -> Tensor:
-        reals: Tensor = self._data["reals"][past]
-        self._set_static_reals(reals, lengths, scaled)
-        for name, target in zip(self._targets, scaled, strict=True):
-            reals[..., self._reals.index(name)] = target.values
-        steps = torch.arange(past.shape[1])
-        reals[..., self._reals.index("relative_time_idx")] = (steps - lengths[:, None]) / self._longest
-        return reals
-
-    def _decoder_reals(self, future: Tensor, lengths: Tensor, scaled: Sequence[Normalized]) -> Tensor:
-        reals: Tensor = self._data["reals"][future]
-        self._set_static_reals(reals, lengths, scaled)
-        for name in self._targets:
-            reals[..., self._reals.index(name)] = 0.0
-        reals[..., self._reals.index("relative_time_idx")] = torch.arange(self._horizon) / self._longest
-        return reals
-
-    def _set_static_reals(self, reals: Tensor, lengths: Tensor, scaled: Sequence[Normalized]) -> None:
-        """Encoder length and each target's own center and scale, the same in all steps of a window."""
-        length = (lengths.double() - 0.5 * self._longest) / self._longest * 2
-        reals[..., self._reals.index("encoder_length")] = length.float()[:, None]
-        for name, target in zip(self._targets, scaled, strict=True):
-            for column, part in enumerate(("center", "scale")):
-                scaler = self._scalers[f"{name}_{part}"]
-                value = (target.input_scale[:, column].double() - scaler.mean_[0]) / scaler.scale_[0]
-                reals[..., self._reals.index(f"{name}_{part}")] = value.float()[:, None]
+MOST_BATCHES = 2000
+"""Of an epoch without training.max_batches_per_epoch: on a large fleet, too, validation is minutes apart, not hours."""
 
 
 class TrainingBatches:
-    """Shuffled anew each time it is iterated, with labels hidden at random; all chance comes from `seed`.
+    """Random windows, with labels hidden and encoders shortened at random.
 
-    A last batch that would not be full is left out.
+    A batch is determined by `seed` and its number alone, so that an interrupted training goes on with the batches that
+    it would have had. An epoch is a number of batches, not a pass over all windows: these overlap, and neighbours say
+    nearly the same.
     """
 
     def __init__(self, windows: Windows, *, batch_size: int, max_batches: int | None, seed: int) -> None:
         self._windows = windows
-        self._batch_size = min(batch_size, len(windows))
-        batches = len(windows) // self._batch_size
-        self._batches = min(batches, max_batches or batches)
-        self._random = np.random.default_rng(seed)
+        self._batch_size = batch_size
+        wanted = len(windows) * FORECASTS_PER_SLOT / windows.source.horizon / batch_size
+        self._batches = min(max(1, round(wanted)), MOST_BATCHES if max_batches is None else max_batches)
+        self._seed = seed
 
-    def __len__(self) -> int:
+    @property
+    def per_epoch(self) -> int:
+        """How many batches an epoch has."""
         return self._batches
 
-    def __iter__(self) -> Iterator[Batch]:
-        rows = self._random.permutation(len(self._windows))[: self._batches * self._batch_size]
-        for chosen in rows.reshape(self._batches, self._batch_size):
-            x, y = self._windows.batch(chosen)
-            self._hide_labels(x)
-            yield x, y
+    def batch(self, number: int) -> Batch:
+        """Batch `number` of the whole training, from 0."""
+        random = np.random.default_rng((self._seed, number))
+        places = self._windows.source.sample(random, self._batch_size)
+        x, y = self._windows.batch(places, self._draw_lengths(random, places))
+        _hide_labels(random, x)
+        return x, y
 
-    def _hide_labels(self, x: dict[str, Any]) -> None:
-        """Class 0 is the unknown one. A label is hidden in a window's whole length."""
-        windows, _, labels = x["encoder_cat"].shape
-        hidden = torch.from_numpy(self._random.random((windows, 1, labels)) < UNKNOWN_SHARE)
-        for part in ("encoder_cat", "decoder_cat"):
-            x[part] = x[part].masked_fill(hidden, 0)
+    def _draw_lengths(self, random: np.random.Generator, places: Places) -> IntArray:
+        """(n,): encoder lengths, as long as possible but for a share of windows that have one shorter length.
+
+        One per batch: windows of equal length are scaled together.
+        """
+        longest = np.minimum(places.origins, self._windows.longest)
+        shorter = random.integers(self._windows.shortest, self._windows.longest, endpoint=True)
+        shortened = random.random(len(longest)) < SHORTENED_SHARE
+        return np.where(shortened, np.minimum(shorter, longest), longest)
+
+
+def _hide_labels(random: np.random.Generator, x: dict[str, Any]) -> None:
+    """Class 0 is the unknown one. A label is hidden over a window's whole length."""
+    windows, _, labels = x["encoder_cat"].shape
+    hidden = torch.from_numpy(random.random((windows, 1, labels)) < UNKNOWN_SHARE)
+    for part in ("encoder_cat", "decoder_cat"):
+        x[part] = x[part].masked_fill(hidden, 0)
 
 
 class ValidationBatches:
-    """The same windows in the same order each time."""
+    """The same windows, with the longest possible encoders, in the same order in every epoch."""
 
-    def __init__(self, windows: Windows, rows: IntArray, *, batch_size: int) -> None:
+    def __init__(self, windows: Windows, places: Places, *, batch_size: int) -> None:
         self._windows = windows
-        self._parts = [rows[begin : begin + batch_size] for begin in range(0, len(rows), batch_size)]
+        count = len(places.origins)
+        self._parts = [places.part(begin, begin + batch_size) for begin in range(0, count, batch_size)]
 
     def __len__(self) -> int:
         return len(self._parts)
 
     def __iter__(self) -> Iterator[Batch]:
         return (self._windows.batch(part) for part in self._parts)
-
-
-def spread_evenly(dataset: TimeSeriesDataSet, *, limit: int) -> IntArray:
-    """At most `limit` rows of the dataset's index, evenly spaced; of windows with one forecast, that with most history.
-
-    Rows are ordered by series and time.
-    """
-    index = dataset.index.sort_values(["index_end", "sequence_length"]).drop_duplicates("index_end", keep="last")
-    rows: IntArray = index.index.to_numpy(dtype=np.int64)
-    if len(rows) > limit:
-        rows = rows[np.linspace(0, len(rows) - 1, limit).round().astype(np.int64)]
-    return rows

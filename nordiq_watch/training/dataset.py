@@ -1,41 +1,36 @@
-"""A directory of samples → the fleet on the time grid: unbroken series of slots, one or more a server.
+"""Turns a directory of samples into the fleet on the time grid: unbroken series of slots, one or more per server.
 
-What cannot be right stops with a DatasetError; what can be put right is, by a stated rule, and `FleetData.repairs` says
-so in one line each. The rules are those by which the daemon takes samples, so that a model is trained on what it will
-be shown.
+Impossible input raises DatasetError; what can be repaired is repaired by a stated rule and listed in
+`FleetData.repairs`. The rules are those of the daemon's feed, so that a model is trained on the kind of data it will be
+served. Files are read in chunks, and the numbers lie on disk, mapped into memory: a fleet may be larger than it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from nordiq_watch.errors import DatasetError
-from nordiq_watch.metrics import SENSOR_OVERSHOOT_PCT, STATUSES, UNKNOWN_STATUS, describe, profile_of, status_code
-from nordiq_watch.network.gaps import fill_gaps
-from nordiq_watch.records import BoolArray, CodeArray, FloatArray, IntArray
-from nordiq_watch.training.tables import list_files, read_table
-
-MAX_GAP_SLOTS = 12
-"""Gaps of up to so many slots are filled; a longer one ends a series, for there is too little to fill it from."""
-
-_MICROSECONDS = 1_000_000
+from nordiq_watch.metrics import UNKNOWN_STATUS, profile_of
+from nordiq_watch.records.arrays import BoolArray, CodeArray, FloatArray
+from nordiq_watch.training.dataset_files import find_files
+from nordiq_watch.training.grid import cut_into_pieces, last_profiles, put_on_grid, sort_by_time
+from nordiq_watch.training.intake import Intake, row_type
+from nordiq_watch.training.repairs import Repairs
+from nordiq_watch.training.spill import MappedRows, PartitionedRows
+from nordiq_watch.training.tables import find_metrics, read_chunks
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
     """A server's samples over consecutive slots.
 
-    values: (slots, metrics) float32. A metric is either there in all slots or, where the server did not measure it, NaN
-    in all of them.
-    statuses: (slots,) uint8, codes of `metrics.STATUSES`; None if the dataset has no status.
+    values: (slots, metrics) float32, not to be written to: a metric is present in all slots or, if the server did not
+    measure it, NaN in all of them. statuses: (slots,) uint8, codes of `metrics.STATUSES`; None if the dataset has no
+    status.
     """
 
     server: str
@@ -46,7 +41,7 @@ class Series:
 
     @property
     def measured(self) -> BoolArray:
-        """(metrics,): which metrics this series has."""
+        """(metrics,): True for metrics that this series has."""
         there: BoolArray = ~np.isnan(self.values[0])
         return there
 
@@ -62,15 +57,42 @@ class Series:
         return replace(self, first_slot=self.first_slot + begin, values=self.values[begin:end], statuses=statuses)
 
 
+def lay_values(rows: Sequence[Sequence[Series]], begin_slot: int, end_slot: int, *, metrics: int) -> FloatArray:
+    """(rows, slots, metrics) of [begin_slot, end_slot), NaN where nothing is known. rows: the series of each server."""
+    laid = np.full((len(rows), end_slot - begin_slot, metrics), np.nan, dtype=np.float32)
+    for row, pieces in enumerate(rows):
+        for series in pieces:
+            part = series.between(begin_slot, end_slot)
+            at = part.first_slot - begin_slot
+            laid[row, at : at + len(part.values)] = part.values
+    return laid
+
+
+def lay_statuses(rows: Sequence[Sequence[Series]], begin_slot: int, end_slot: int) -> CodeArray:
+    """(rows, slots): as `lay_values`, with the unknown status where none is known."""
+    laid = np.full((len(rows), end_slot - begin_slot), UNKNOWN_STATUS, dtype=np.uint8)
+    for row, pieces in enumerate(rows):
+        for series in pieces:
+            part = series.between(begin_slot, end_slot)
+            if part.statuses is not None:
+                at = part.first_slot - begin_slot
+                laid[row, at : at + len(part.statuses)] = part.statuses
+    return laid
+
+
 @dataclass(frozen=True, slots=True)
 class FleetData:
-    """A whole dataset. `metrics` are those that the dataset and the config share, in the config's order."""
+    """A whole dataset. `metrics` are those that dataset and config have in common, in the config's order.
+
+    filled_share: the share of slots that had no sample and repeat the one before.
+    """
 
     directory: Path
     metrics: tuple[str, ...]
     interval_seconds: int
     series: tuple[Series, ...]
     repairs: tuple[str, ...]
+    filled_share: float = 0.0
 
     @property
     def servers(self) -> list[str]:
@@ -82,155 +104,58 @@ class FleetData:
 
 
 def load_dataset(directory: Path, *, metrics: Sequence[str], interval_seconds: int) -> FleetData:
-    """Reads every *.parquet and *.csv of `directory`. Raises DatasetError, naming file and row where there are any."""
-    repairs: list[str] = []
-    tables = [table for path in list_files(directory) if not (table := read_table(path, metrics)).empty]
-    if not tables:
+    """Reads every data file of `directory` and its sub-folders. Raises DatasetError, with file and row where possible,
+    and OSError if the disk for temporary files is full.
+    """
+    found_files = find_files(directory)
+    files = found_files.paths
+    found = {metric for path in files for metric in find_metrics(path, metrics)}
+    columns = [metric for metric in metrics if metric in found]
+    repairs = Repairs(left_out=found_files.left_out)
+    with PartitionedRows(row_type(len(columns))) as rows:
+        intake = Intake(columns, rows, repairs)
+        for path in files:
+            for chunk in read_chunks(path, columns):
+                intake.take(chunk)
+        _check_measured(directory, columns, intake, repairs)
+        series = _arrange(intake, interval_seconds, repairs)
+    names = tuple(np.array(columns)[intake.measured].tolist())
+    return FleetData(directory, names, interval_seconds, series, tuple(repairs.describe(columns)), repairs.filled_share)
+
+
+def _check_measured(directory: Path, columns: Sequence[str], intake: Intake, repairs: Repairs) -> None:
+    if not len(intake.servers):
         raise DatasetError(f"{directory}: its files have no rows with a metric of the config")
-    table = pd.concat(tables, ignore_index=True)
-    names = [metric for metric in metrics if metric in table.columns]
-    for name in names:
-        table[name] = _check_range(table[name], repairs)
-    names = _drop_unmeasured(directory, table, names, repairs)
-    table = _sort(table, repairs)
-    profiles = _profiles(table, repairs)
-    table = _put_on_grid(table, interval_seconds, repairs)
-    _encode_statuses(table, repairs)
-    pieces = list(_cut_into_series(table, names, profiles))
-    _report_splits(pieces, table["server_name"].nunique(), repairs)
-    return FleetData(directory, tuple(names), interval_seconds, tuple(pieces), tuple(repairs))
+    present = np.array(columns)[intake.present].tolist()
+    if not intake.measured.any():
+        raise DatasetError(f"{directory}: no metric of the config has a value (looked at {', '.join(present)})")
+    repairs.unmeasured = np.array(columns)[intake.present & ~intake.measured].tolist()
 
 
-def some(count: int, noun: str, plural: str | None = None) -> str:
-    """`1 row`, `2,500 rows`."""
-    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
-
-
-def _check_range(column: pd.Series, repairs: list[str]) -> pd.Series:
-    """Values that cannot be true become "not measured"; percentages of up to 110 are a sensor's overshoot."""
-    metric = describe(str(column.name))
-    overshoot = (column > metric.high) & (column <= metric.accepted_high)
-    if overshoot.any():
-        repairs.append(
-            f"{metric.name}: {some(overshoot.sum(), 'value')} of 100 to {SENSOR_OVERSHOOT_PCT:.0f} % kept as 100"
+def _arrange(intake: Intake, interval_seconds: int, repairs: Repairs) -> tuple[Series, ...]:
+    """All series, by server and time. Their values lie in one array, mapped from a file without a name."""
+    values, statuses = MappedRows(np.float32, int(intake.measured.sum())), MappedRows(np.uint8)
+    profiles: dict[int, int] = {}
+    places: list[tuple[int, int, slice]] = []  # server, first slot, rows of the arrays
+    for unsorted in intake.rows.read():
+        rows = sort_by_time(unsorted)
+        profiles |= last_profiles(rows, repairs)
+        grid = put_on_grid(rows, intake.measured, interval_seconds, repairs)
+        repairs.sampled += len(grid.slots)
+        for piece in cut_into_pieces(grid):
+            repairs.slots += len(piece.values)
+            places.append((piece.server, piece.first_slot, values.append(piece.values)))
+            statuses.append(piece.statuses)
+    servers, labels = list(intake.servers), list(intake.profiles)
+    repairs.servers, repairs.pieces = len(servers), len(places)
+    all_values, all_statuses = values.map(), statuses.map()
+    return tuple(
+        Series(
+            server=servers[server],
+            profile=labels[profiles[server]] if server in profiles else profile_of(servers[server]),
+            first_slot=first_slot,
+            values=all_values[rows],
+            statuses=all_statuses[rows] if intake.has_status else None,
         )
-    column = column.mask(overshoot, metric.high)
-    impossible = column.notna() & ~(np.isfinite(column) & column.between(metric.low, metric.high))
-    if impossible.any():
-        allowed = f"{metric.low:g} to {metric.high:g}"
-        repairs.append(f"{metric.name}: {some(impossible.sum(), 'value')} outside {allowed} taken as not measured")
-    return column.mask(impossible)
-
-
-def _drop_unmeasured(directory: Path, table: pd.DataFrame, names: list[str], repairs: list[str]) -> list[str]:
-    empty = [name for name in names if table[name].isna().all()]
-    if empty:
-        repairs.append(f"{', '.join(empty)}: no values at all, left out")
-    measured = [name for name in names if name not in empty]
-    if not measured:
-        raise DatasetError(f"{directory}: no metric of the config has a value (looked at {', '.join(names)})")
-    return measured
-
-
-def _sort(table: pd.DataFrame, repairs: list[str]) -> pd.DataFrame:
-    """By server and time; rows of one time keep their order."""
-    steps = table.groupby("server_name", sort=False)["time"].diff()
-    backwards = int((steps < 0).sum())
-    if backwards:
-        repairs.append(f"{some(backwards, 'row')} before an older row of the same server: sorted by time")
-    return table.sort_values(["server_name", "time"], kind="stable", ignore_index=True)
-
-
-def _profiles(table: pd.DataFrame, repairs: list[str]) -> dict[str, str]:
-    """Server → profile: the last one given, else what the name implies."""
-    profiles = {name: profile_of(name) for name in table["server_name"].unique()}
-    if "profile" in table.columns:
-        given = table[table["profile"].fillna("") != ""].groupby("server_name")["profile"]
-        changing = int((given.nunique() > 1).sum())
-        if changing:
-            repairs.append(f"{some(changing, 'server')} with several profiles: the last one counts")
-        profiles |= given.last().to_dict()
-    return profiles
-
-
-def _put_on_grid(table: pd.DataFrame, interval_seconds: int, repairs: list[str]) -> pd.DataFrame:
-    """One row a server and slot = floor(time / interval): the last measured value of each column."""
-    table = table.assign(slot=table["time"] // (interval_seconds * _MICROSECONDS)).drop(columns="time")
-    key = ["server_name", "slot"]
-    doubled = int(table.duplicated(key).sum())
-    if not doubled:
-        return table
-    repairs.append(f"{some(doubled, 'row')} for a time slot that the server has already: the last value counts")
-    if "status" in table.columns:
-        table["status"] = table["status"].where(table["status"] != "")
-    return table.groupby(key, sort=False, as_index=False).last()
-
-
-def _encode_statuses(table: pd.DataFrame, repairs: list[str]) -> None:
-    """Replaces `status` by its code; a column without any status is dropped."""
-    if "status" not in table.columns:
-        return
-    statuses = table.pop("status").fillna("").astype(object)
-    if (statuses == "").all():
-        return
-    labels = {label: status_code(label) for label in statuses.unique()}
-    strange = sorted(set(labels) - {"", *STATUSES})
-    if strange:
-        repairs.append(f"status: {', '.join(map(repr, strange[:5]))} not in the list, taken as unknown")
-    table["status"] = statuses.map(labels).astype(np.uint8)
-
-
-def _cut_into_series(table: pd.DataFrame, names: list[str], profiles: dict[str, str]) -> Iterator[Series]:
-    """Fills gaps of up to MAX_GAP_SLOTS, cuts at longer ones and wherever a metric begins or ends."""
-    servers, slots = table["server_name"].to_numpy(dtype=object), table["slot"].to_numpy()
-    values = table[names].to_numpy(dtype=np.float32)
-    statuses = table["status"].to_numpy() if "status" in table.columns else None
-    starts = (servers[1:] != servers[:-1]) | (np.diff(slots) > MAX_GAP_SLOTS + 1)
-    edges = [0, *(np.flatnonzero(starts) + 1).tolist(), len(table)]
-    for begin, end in pairwise(edges):
-        rows, first_slot = slice(begin, end), int(slots[begin])
-        offsets = slots[rows] - first_slot
-        grid = _fill_short_gaps(_spread(values[rows], offsets, missing=np.nan))
-        codes = None if statuses is None else _spread(statuses[rows], offsets, missing=UNKNOWN_STATUS)
-        for piece in _unbroken(grid):
-            yield Series(
-                server=str(servers[begin]),
-                profile=profiles[servers[begin]],
-                first_slot=first_slot + piece.start,
-                values=grid[piece],
-                statuses=None if codes is None else codes[piece],
-            )
-
-
-def _spread(rows: NDArray[Any], offsets: IntArray, *, missing: float) -> NDArray[Any]:
-    """The rows at their offsets on the grid, `missing` between them."""
-    grid = np.full((offsets[-1] + 1, *rows.shape[1:]), missing, dtype=rows.dtype)
-    grid[offsets] = rows
-    return grid
-
-
-def _fill_short_gaps(grid: FloatArray) -> FloatArray:
-    """(slots, metrics): gaps of up to MAX_GAP_SLOTS filled by the rule of network.gaps, longer ones left NaN."""
-    missing = np.isnan(grid)
-    slots = np.arange(len(grid))[:, None]
-    before = np.maximum.accumulate(np.where(missing, -1, slots), axis=0)
-    after = np.minimum.accumulate(np.where(missing, len(grid), slots)[::-1], axis=0)[::-1]
-    long = missing & (after - before - 1 > MAX_GAP_SLOTS)
-    filled, _ = fill_gaps(grid[None], [np.nan] * grid.shape[1])
-    return np.where(long, np.float32(np.nan), filled[0])
-
-
-def _unbroken(grid: FloatArray) -> Iterator[slice]:
-    """The runs of slots in which the same metrics, and at least one of them, are there."""
-    there = ~np.isnan(grid)
-    changes = np.flatnonzero((there[1:] != there[:-1]).any(axis=1)) + 1
-    for begin, end in pairwise([0, *changes.tolist(), len(grid)]):
-        if there[begin].any():
-            yield slice(begin, end)
-
-
-def _report_splits(pieces: Sequence[Series], servers: int, repairs: list[str]) -> None:
-    if len(pieces) > servers:
-        repairs.append(
-            f"gaps of more than {MAX_GAP_SLOTS} slots: {some(servers, 'server')} in {some(len(pieces), 'piece')}"
-        )
+        for server, first_slot, rows in sorted(places, key=lambda place: (servers[place[0]], place[1]))
+    )

@@ -1,20 +1,20 @@
-"""How good the network is on the validation windows, beside forecasts that cost nothing."""
+"""Scores of a forecast of the validation windows, compared with naive forecasts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from nordiq_watch.records import DoubleArray, FloatArray, IntArray
+from nordiq_watch.network.calendar import DAY_SECONDS, slots_of
+from nordiq_watch.records.arrays import DoubleArray, FloatArray
 from nordiq_watch.training.baselines import (
-    DAY_SECONDS,
     day_before,
     last_value,
     mean_absolute_error,
@@ -22,9 +22,7 @@ from nordiq_watch.training.baselines import (
     share_inside,
     true_values,
 )
-from nordiq_watch.training.batches import Batch, ValidationBatches, Windows, spread_evenly
-from nordiq_watch.training.forecaster import Forecaster, as_list
-from nordiq_watch.training.timeseries import Split
+from nordiq_watch.training.replay import Replay
 
 MAX_WINDOWS = 2000
 _LOWER, _MEDIAN, _UPPER = 0.1, 0.5, 0.9
@@ -32,9 +30,9 @@ _LOWER, _MEDIAN, _UPPER = 0.1, 0.5, 0.9
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One forecaster's errors in the metric's unit, the mean over windows and horizon; None if nothing was known.
+    """One forecaster's errors in the metric's unit, averaged over windows and horizon; None if there was no true value.
 
-    coverage: the share of true values from p10 to p90, 0.8 is right; None for a forecast that has no quantiles.
+    coverage: share of true values between p10 and p90, ideally 0.8; None for a forecast without quantiles.
     """
 
     mae: float | None
@@ -50,95 +48,60 @@ class Score:
 class Evaluation:
     """scores: metric → "model", "last_value" and "seasonal" → its score, all on the same `windows` windows.
 
-    The seasonal forecast exists only for the windows that have a day of history before them.
+    The seasonal forecast exists only for windows with a day of history before them.
     """
 
     windows: int
     scores: dict[str, dict[str, Score]]
 
     def to_json(self) -> dict[str, Any]:
-        """As training_info.json has it."""
+        """The form stored in training_info.json."""
         metrics = {
             metric: {who: score.to_json() for who, score in scores.items()} for metric, scores in self.scores.items()
         }
         return {"windows": self.windows, "metrics": metrics}
 
 
-def evaluate(forecaster: Forecaster, split: Split, *, interval_seconds: int, batch_size: int) -> Evaluation:
-    """Scores on at most MAX_WINDOWS validation windows, evenly spaced. The forecaster must be on the CPU."""
-    rows = spread_evenly(split.validation, limit=MAX_WINDOWS)
-    quantiles = quantiles_of(forecaster)
-    batches = ValidationBatches(Windows(split.validation), rows, batch_size=batch_size)
-    model = forecast(forecaster, batches)
-    truth, last, seasonal = _look_up(split, rows, interval_seconds)
-    point = model[..., quantiles.index(_MEDIAN)]
-    covered = share_inside(model[..., quantiles.index(_LOWER)], model[..., quantiles.index(_UPPER)], truth)
+def score(model: FloatArray, replay: Replay, *, levels: Sequence[float]) -> Evaluation:
+    """The scores of a forecast of these windows, beside those of the naive ones.
+
+    model (windows, steps, metrics, quantiles): in the metrics' units, quantiles in the order of `levels`.
+    """
+    truth, last, seasonal = _look_up(replay, steps=model.shape[1])
+    point = model[..., levels.index(_MEDIAN)]
+    covered = share_inside(model[..., levels.index(_LOWER)], model[..., levels.index(_UPPER)], truth)
     losses = {
-        "model": (mean_absolute_error(point, truth), mean_pinball_loss(model, truth, quantiles=quantiles)),
-        "last_value": (mean_absolute_error(last, truth), mean_pinball_loss(last, truth, quantiles=quantiles)),
-        "seasonal": (mean_absolute_error(seasonal, truth), mean_pinball_loss(seasonal, truth, quantiles=quantiles)),
+        "model": (mean_absolute_error(point, truth), mean_pinball_loss(model, truth, quantiles=levels)),
+        "last_value": (mean_absolute_error(last, truth), mean_pinball_loss(last, truth, quantiles=levels)),
+        "seasonal": (mean_absolute_error(seasonal, truth), mean_pinball_loss(seasonal, truth, quantiles=levels)),
     }
-    metrics = list(split.fill_values)
     scores = {
         metric: {who: Score(_mean(mae[:, k]), _mean(pinball[:, k])) for who, (mae, pinball) in losses.items()}
-        for k, metric in enumerate(metrics)
+        for k, metric in enumerate(replay.metrics)
     }
-    for k, metric in enumerate(metrics):
+    for k, metric in enumerate(replay.metrics):
         scores[metric]["model"] = replace(scores[metric]["model"], coverage=_mean(covered[:, k]))
-    return Evaluation(windows=len(rows), scores=scores)
+    return Evaluation(windows=len(replay.origins), scores=scores)
 
 
-def quantiles_of(forecaster: Forecaster) -> list[float]:
-    """The levels of the network's outputs, the same for each target."""
-    losses = getattr(forecaster.loss, "metrics", [forecaster.loss])
-    return [float(level) for level in losses[0].quantiles]
-
-
-def forecast(forecaster: Forecaster, batches: Iterable[Batch]) -> FloatArray:
-    """(windows, steps, targets, quantiles) in the metrics' units, the quantiles of each point in order."""
-    forecaster.eval()
-    with torch.inference_mode():
-        parts = [torch.stack(as_list(forecaster(x)["prediction"]), dim=2) for x, _ in batches]
-    return np.sort(torch.cat(parts).numpy(), axis=-1)
-
-
-def _look_up(split: Split, rows: IntArray, interval_seconds: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Truth, last value and the day before of these validation windows, (windows, steps, metrics) each."""
-    series_numbers, origin_slots = _locate(split, rows)
-    steps = int(split.validation.max_prediction_length)
-    shape = (len(rows), steps, len(split.changes))
-    truth, last, seasonal = (np.empty(shape, dtype=np.float32) for _ in range(3))
-    for number in np.unique(series_numbers):
-        mine = series_numbers == number
-        series = split.validation_series[number]
-        origins = origin_slots[mine] - series.first_slot
-        truth[mine] = true_values(series.values, origins, steps=steps)
-        last[mine] = last_value(series.values, origins, steps=steps)
-        seasonal[mine] = day_before(
-            series.values, origins, steps=steps, day_slots=max(1, round(DAY_SECONDS / interval_seconds))
-        )
-    return truth, last, seasonal
-
-
-def _locate(split: Split, rows: IntArray) -> tuple[IntArray, IntArray]:
-    """(windows,) each: the number of its series, and the first slot that it forecasts."""
-    dataset = split.validation
-    index = dataset.index.iloc[rows]
-    groups = dataset.data["groups"][index["index_start"].to_numpy(dtype=np.int64), 0]
-    labels = dataset.transform_values(dataset.group_ids[0], groups.numpy(), inverse=True, group_id=True)
-    last_times = dataset.data["time"][index["index_end"].to_numpy(dtype=np.int64)].numpy()
-    origins: IntArray = last_times - dataset.max_prediction_length + 1 + split.origin_slot
-    return np.array([int(label) for label in labels], dtype=np.int64), origins
+def _look_up(replay: Replay, *, steps: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Truth, last value and seasonal forecast of these windows, (windows, steps, metrics) each."""
+    day_slots = slots_of(DAY_SECONDS, replay.interval_seconds)
+    return (
+        replay.pick(partial(true_values, steps=steps), steps=steps),
+        replay.pick(partial(last_value, steps=steps), steps=steps),
+        replay.pick(partial(day_before, steps=steps, day_slots=day_slots), steps=steps),
+    )
 
 
 def _mean(by_step: DoubleArray) -> float | None:
-    """Over the horizon; None if no step is known."""
+    """Mean over the horizon; None if no step has a true value."""
     known = by_step[~np.isnan(by_step)]
     return float(known.mean()) if known.size else None
 
 
 def to_table(evaluation: Evaluation) -> Table:
-    """For people: the errors side by side, in each metric's unit."""
+    """A table of the errors side by side, in each metric's unit."""
     title = Text(f"Mean absolute error / pinball loss on {evaluation.windows:,} validation windows, share in p10–p90")
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("metric", no_wrap=True)

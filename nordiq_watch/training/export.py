@@ -1,4 +1,4 @@
-"""From a trained pytorch-forecasting network to what a model directory holds: plain JSON and plain tensors."""
+"""Exports a trained pytorch-forecasting network to the content of a model directory: plain JSON and plain tensors."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from nordiq_watch.spec import (
     MODEL_TYPE,
     CategoricalEncoder,
     CenterScale,
+    FleetCalendar,
     ModelSpec,
     NetworkSpec,
     RealScaler,
@@ -30,6 +31,7 @@ from nordiq_watch.spec import (
 )
 
 GROUP = "server_name"
+_UTC = FleetCalendar()
 _FRAMEWORK = ("torch", "pytorch-forecasting", "lightning")
 _NEVER_SCALED = (ENCODER_LENGTH, RELATIVE_TIME)  # the dataset writes them into each sample after scaling
 
@@ -43,11 +45,12 @@ def export_model(
     fill_values: Mapping[str, float],
     created_at: str,
     training_config: Mapping[str, Any],
+    calendar: FleetCalendar = _UTC,
 ) -> tuple[ModelSpec, dict[str, torch.Tensor]]:
-    """The model's config.json and its weights, float32 on the CPU, one copy for each name of the `state_dict`.
+    """The model's config.json and its weights, float32 on the CPU, one copy per name of the `state_dict`.
 
-    dataset: the one it was trained on. metrics: what it reads, in any order. DatasetError for a model or a dataset
-    that uses what config.json has no words for, or that the daemon could not feed.
+    dataset: the training dataset. metrics: those the model reads, in any order. calendar: that of the dataset's inputs.
+    Raises DatasetError for a model or dataset with features that config.json cannot express or the daemon cannot feed.
     """
     _refuse(dataset, model)
     targets = tuple(dataset.target_names)
@@ -63,25 +66,37 @@ def export_model(
         quantiles=_quantiles(model),
         metrics=(*targets, *(metric for metric in metrics if metric not in targets)),
         targets=targets,
-        network=_network(model),
-        categorical_encoders={
-            name: _categorical_encoder(name, dataset.get_transformer(name)) for name in dataset.flat_categoricals
-        },
+        network=network_spec(model),
+        categorical_encoders=_categorical_encoders(dataset),
         real_scalers=_real_scalers(dataset),
-        target_normalizers={
-            target: _target_normalizer(target, normalizer, dataset)
-            for target, normalizer in zip(targets, dataset.target_normalizers, strict=True)
-        },
+        target_normalizers=_target_normalizers(dataset),
         fill_values=dict(fill_values),
+        calendar=calendar,
         training_config=dict(training_config),
     )
-    tensors = {name: tensor.detach().float().cpu().clone() for name, tensor in model.state_dict().items()}
-    _check(spec, tensors)
-    return spec, {name: tensor.contiguous() for name, tensor in tensors.items()}
+    return spec, _tensors(model, spec)
+
+
+def _tensors(model: TemporalFusionTransformer, spec: ModelSpec) -> dict[str, torch.Tensor]:
+    """Copies of the weights. Raises DatasetError unless the daemon can build and feed a network of `spec` with them."""
+    copies = {name: tensor.detach().float().cpu().clone() for name, tensor in model.state_dict().items()}
+    _check(spec, copies)
+    return {name: tensor.contiguous() for name, tensor in copies.items()}
+
+
+def _categorical_encoders(dataset: TimeSeriesDataSet) -> dict[str, CategoricalEncoder]:
+    return {name: _categorical_encoder(name, dataset.get_transformer(name)) for name in dataset.flat_categoricals}
+
+
+def _target_normalizers(dataset: TimeSeriesDataSet) -> dict[str, TargetNormalizer]:
+    return {
+        target: _target_normalizer(target, normalizer, dataset)
+        for target, normalizer in zip(dataset.target_names, dataset.target_normalizers, strict=True)
+    }
 
 
 def _refuse(dataset: TimeSeriesDataSet, model: TemporalFusionTransformer) -> None:
-    """What pytorch-forecasting can do and config.json has no words for."""
+    """Raises for features of pytorch-forecasting that config.json cannot express."""
     unsupported = {
         "lags": bool(dataset._lags),
         "variable_groups": bool(dataset._variable_groups),
@@ -104,7 +119,8 @@ def _quantiles(model: TemporalFusionTransformer) -> tuple[float, ...]:
     return quantiles.pop()
 
 
-def _network(model: TemporalFusionTransformer) -> NetworkSpec:
+def network_spec(model: TemporalFusionTransformer) -> NetworkSpec:
+    """The sizes and inputs of a network of the library."""
     hparams = model.hparams
     output_size = hparams.output_size
     return NetworkSpec(
@@ -133,7 +149,7 @@ def _network(model: TemporalFusionTransformer) -> NetworkSpec:
 
 
 def _categorical_encoder(name: str, encoder: NaNLabelEncoder) -> CategoricalEncoder:
-    """Codes must be 0, 1, 2 … in the order of the classes, as NaNLabelEncoder gives them."""
+    """Codes must be 0, 1, 2 … in the order of the classes, as assigned by NaNLabelEncoder."""
     if list(encoder.classes_.values()) != list(range(len(encoder.classes_))):
         raise DatasetError(f"the codes of {name} are not 0, 1, 2 …, but {dict(encoder.classes_)}")
     return CategoricalEncoder(
@@ -187,11 +203,11 @@ def _encoder_normalizer(normalizer: EncoderNormalizer) -> TargetNormalizer:
 
 
 def _group_normalizer(target: str, normalizer: GroupNormalizer, dataset: TimeSeriesDataSet) -> TargetNormalizer:
-    """The table of each server's center and scale, by name.
+    """Center and scale per server, by name.
 
     The dataset scales a server's input with the row of its code as a variable, and unscales its output with the row of
-    its code as a group. The two codes differ where the variable's encoder has a class for the unknown: then both
-    tables are exported, for the network has learnt with both.
+    its code as a group. The two codes differ if the variable's encoder has a class for unknown labels: both tables are
+    then exported, because the network was trained with both.
     """
     if dataset.group_ids != [GROUP] or normalizer._groups != [GROUP]:
         raise DatasetError(f"the normalizer of {target} groups by {normalizer._groups}. Group by server_name alone.")
@@ -215,7 +231,7 @@ def _known_codes(encoder: NaNLabelEncoder) -> dict[str, int]:
 
 
 def _lookup(normalizer: GroupNormalizer) -> Callable[[int | None], CenterScale]:
-    """Code → center and scale; None, or a code without a row of its own, gives those of unknown servers."""
+    """Code → center and scale; None, or a code without a row of its own, maps to those of unknown servers."""
     by_group = normalizer.scale_by_group
     norm = normalizer.norm_[GROUP] if by_group else normalizer.norm_
     missing = normalizer.missing_[GROUP] if by_group else normalizer.missing_
@@ -228,7 +244,7 @@ def _lookup(normalizer: GroupNormalizer) -> Callable[[int | None], CenterScale]:
 
 
 def _check(spec: ModelSpec, tensors: Mapping[str, torch.Tensor]) -> None:
-    """What is written must be what the daemon can build and feed."""
+    """Raises unless the daemon can build and feed what is about to be written."""
     try:
         check_spec(spec)
         with torch.device("meta"):

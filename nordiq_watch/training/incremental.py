@@ -1,4 +1,6 @@
-"""Going on from a model: which one, whether it fits, and how its weights get into a network with more labels."""
+"""Continues training from an existing model: which one, whether it fits, and how its weights are extended to new
+labels.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +12,13 @@ import torch
 from msgspec import Struct
 from torch import Tensor
 
-from nordiq_watch.artifact.completeness import judge
-from nordiq_watch.artifact.layout import age_key, is_candidate
-from nordiq_watch.artifact.manifest import BrokenManifest
-from nordiq_watch.artifact.reader import HashMismatch, read_model
-from nordiq_watch.artifact.weights_file import BrokenWeights
+from nordiq_watch.artifact.reader import read_model
 from nordiq_watch.errors import DatasetError
-from nordiq_watch.network.checks import UnusableSpec, check_spec
-from nordiq_watch.network.weights import WeightsMismatch, build_network
+from nordiq_watch.network.checks import check_spec
+from nordiq_watch.network.weights import build_network
 from nordiq_watch.spec import ModelSpec, ServerMapping
 from nordiq_watch.training.forecaster import Forecaster
+from nordiq_watch.training.newest import read_newest
 
 _UNKNOWN_CODE = 0
 _MUST_AGREE = (
@@ -38,7 +37,7 @@ _MAY_GROW = {"embedding_sizes"}
 
 @dataclass(frozen=True, slots=True)
 class Predecessor:
-    """A model to go on from. weights: by the names of pytorch-forecasting's `state_dict`."""
+    """A model to continue from. weights: by the names of pytorch-forecasting's `state_dict`."""
 
     name: str
     spec: ModelSpec
@@ -47,43 +46,40 @@ class Predecessor:
 
     @property
     def embedding_lengths(self) -> dict[str, int]:
-        """Label input → length of the vector that stands for a label."""
+        """Label input → embedding size."""
         return {name: length for name, (_, length) in self.spec.network.embedding_sizes.items()}
 
 
 def find_newest(models_dir: Path, report: Callable[[str], None]) -> Predecessor | None:
-    """The newest model of `models_dir` that is whole and can be built; None if there is none.
+    """The newest model of `models_dir` that is complete and can be built; None if there is none.
 
-    Newer ones that are not are named to `report`, each with its reason. OSError for what the file system does.
+    Newer ones that cannot be used are passed to `report`, each with its reason. Raises OSError for failures of the file
+    system.
     """
-    if not models_dir.is_dir():
-        return None
-    places = [path for path in models_dir.iterdir() if path.is_dir() and not path.is_symlink()]
-    names = [path.name for path in places if is_candidate(path.name)]
-    for name in sorted(names, key=age_key, reverse=True):
-        try:
-            return _read(models_dir / name)
-        except (BrokenManifest, BrokenWeights, HashMismatch, UnusableSpec, WeightsMismatch, _Incomplete) as error:
-            report(f"{name}: not a model to go on from: {error}")
-    return None
-
-
-class _Incomplete(ValueError):
-    pass
+    return read_newest(models_dir, _read, report=report)
 
 
 def _read(directory: Path) -> Predecessor:
-    verdict = judge(directory)
-    if not verdict.complete:
-        raise _Incomplete(verdict.reason or "incomplete")
     files = read_model(directory)
     check_spec(files.spec)
     weights = build_network(files.spec.network, files.weights.tensors).state_dict()
     return Predecessor(directory.name, files.spec, files.mapping, weights)
 
 
+def find_predecessor(models_dir: Path, report: Callable[[str], None]) -> Predecessor | None:
+    """As `find_newest`, and reports which it is."""
+    predecessor = find_newest(models_dir, report)
+    if predecessor is None:
+        report(f"no model in {models_dir} to go on from: starting afresh")
+    else:
+        report(f"going on from {predecessor.name}")
+    return predecessor
+
+
 def check_fit(predecessor: Predecessor, spec: ModelSpec) -> None:
-    """DatasetError, naming each difference, unless `spec`, the new network's, is the old one but for new labels."""
+    """Raises DatasetError, naming each difference, unless the new network's `spec` equals the old one but for new
+    labels.
+    """
     found = list(_differences(predecessor.spec, spec)) or list(_network_differences(predecessor.spec, spec))
     if found:
         raise DatasetError(
@@ -94,6 +90,8 @@ def check_fit(predecessor: Predecessor, spec: ModelSpec) -> None:
 
 def _differences(old: ModelSpec, new: ModelSpec) -> Iterator[str]:
     yield from _between(old, new, _MUST_AGREE)
+    if old.calendar.zone != new.calendar.zone:
+        yield f"calendar.zone is {old.calendar.zone} there and {new.calendar.zone} here"
     for name in sorted(new.categorical_encoders.keys() & old.categorical_encoders.keys()):
         codes = old.categorical_encoders[name].unknown_code, new.categorical_encoders[name].unknown_code
         if codes[0] != codes[1]:
@@ -120,7 +118,7 @@ def _plain(value: object) -> str:
 
 
 def take_weights(forecaster: Forecaster, predecessor: Predecessor) -> None:
-    """Loads the old weights. A label that the old model did not know starts as its unknown one."""
+    """Loads the old weights. A label unknown to the old model starts with the weights of its unknown class."""
     sizes = {name: embedding.num_embeddings for name, embedding in forecaster.input_embeddings.items()}
     weights = dict(predecessor.weights)
     for name, classes in sizes.items():

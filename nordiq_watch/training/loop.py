@@ -1,156 +1,139 @@
-"""The training loop: Lightning runs it; the callbacks decide the learning rate, the end and which weights stay."""
+"""The fit of the network, run by Lightning; callbacks set the learning rate, average, validate and end it."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import cos, inf, pi
+from itertools import count
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
+from lightning.pytorch import Callback, Trainer
 
 from nordiq_watch.network.predictor import resolve_device
+from nordiq_watch.training.averaging import WeightAverage
+from nordiq_watch.training.batches import TrainingBatches
+from nordiq_watch.training.budget import Phase
 from nordiq_watch.training.forecaster import Forecaster
+from nordiq_watch.training.library_inputs import Batch
+from nordiq_watch.training.optimizer_state import OptimizerState
 from nordiq_watch.training.quiet import quiet_libraries
+from nordiq_watch.training.schedule import Plan, Schedule
+from nordiq_watch.training.state import State
+from nordiq_watch.training.validation import Validation
 
-WARM_UP_BATCHES = 20
-PATIENCE_EPOCHS = 5
 _MAX_GRADIENT_NORM = 0.5
-
-Clock = Callable[[], float]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How long to train: `epochs`, or `max_seconds` if they come first."""
-
-    epochs: int
-    batches_per_epoch: int
-    learning_rate: float
-    max_seconds: float | None = None
-
-    def progress(self, batches: int, seconds: float) -> float:
-        """How much of the training is done, from 0 to 1, whichever limit is nearer."""
-        by_batches = batches / (self.epochs * self.batches_per_epoch)
-        by_time = seconds / self.max_seconds if self.max_seconds else 0.0
-        return min(1.0, max(by_batches, by_time))
-
-    def learning_rate_at(self, batches: int, seconds: float) -> float:
-        """Warm-up, then half a cosine down to 0 (Loshchilov & Hutter 2017, SGDR, without restarts)."""
-        warm_up = min(1.0, (batches + 1) / WARM_UP_BATCHES)
-        return self.learning_rate * warm_up * (1.0 + cos(pi * self.progress(batches, seconds))) / 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What was really done. The last epoch counts even if time ran out within it."""
+    """What was actually done. The last epoch counts even if time ran out during it.
+
+    averaged: whether the best weights are an average over batches rather than those after one.
+    """
 
     epochs: int
     batches: int
     seconds: float
     best_loss: float
+    averaged: bool
 
 
-class Schedule(Callback):
-    """Sets the learning rate before each batch and ends the training when its time is over."""
+class Fit:
+    """One fit of a forecaster, in place. passes_after: see Validation."""
 
-    def __init__(self, plan: Plan, clock: Clock) -> None:
-        self._plan = plan
-        self._clock = clock
-        self._started = 0.0
-        self.batches = 0
-
-    @property
-    def seconds(self) -> float:
-        return self._clock() - self._started
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._started = self._clock()
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        for optimizer in trainer.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = self._plan.learning_rate_at(self.batches, self.seconds)
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    def __init__(
+        self,
+        forecaster: Forecaster,
+        training: TrainingBatches,
+        validation: Iterable[Batch],
+        *,
+        plan: Plan,
+        phase: Phase,
+        passes_after: float = 0.0,
     ) -> None:
-        self.batches += 1
-        if self._plan.max_seconds is not None and self.seconds >= self._plan.max_seconds:
-            trainer.should_stop = True
-
-
-class KeepBest(Callback):
-    """Remembers the weights of the lowest validation loss and stops when it has not fallen for some epochs."""
-
-    def __init__(self, patience: int = PATIENCE_EPOCHS) -> None:
-        self.loss = inf
-        self._weights: dict[str, Tensor] = {}
-        self._patience = patience
-        self._epochs_without = 0
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        loss = float(trainer.callback_metrics["val_loss"])
-        if loss < self.loss:
-            self.loss, self._epochs_without = loss, 0
-            self._weights = {name: tensor.detach().clone() for name, tensor in pl_module.state_dict().items()}
-            return
-        self._epochs_without += 1
-        if self._epochs_without >= self._patience:
-            trainer.should_stop = True
-
-    def restore(self, forecaster: Forecaster) -> None:
-        """Puts them back; there are some as soon as one epoch was validated."""
-        forecaster.load_state_dict(self._weights)
-
-
-def fit(
-    forecaster: Forecaster,
-    training: Iterable[Any],
-    validation: Iterable[Any],
-    *,
-    plan: Plan,
-    device: str,
-    clock: Clock,
-    watchers: Sequence[Callback] = (),
-) -> Fitted:
-    """Trains in place; afterwards the forecaster has the best weights and is on the CPU.
-
-    Nothing is written to disk. KeyboardInterrupt on Ctrl-C, ConfigError for a device that is not there, NordiqError if
-    the training diverges.
-    """
-    schedule, best = Schedule(plan, clock), KeepBest()
-    with quiet_libraries():
-        trainer = Trainer(
-            max_epochs=plan.epochs,
-            gradient_clip_val=_MAX_GRADIENT_NORM,
-            callbacks=[schedule, best, *watchers],
-            num_sanity_val_steps=0,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            **_choose_device(device),
+        self.schedule = Schedule(plan, phase)
+        self.average = WeightAverage()
+        self.validation = Validation(
+            validation, schedule=self.schedule, average=self.average, passes_after=passes_after
         )
-        _run(trainer, forecaster, training, validation)
-    best.restore(forecaster.cpu())
-    return Fitted(trainer.current_epoch, schedule.batches, schedule.seconds, best.loss)
+        self._forecaster = forecaster
+        self._rounds = _Rounds(training, self.schedule)
+        self._optimizer = OptimizerState()
+
+    def run(self, *, device: str, watchers: Sequence[Callback] = ()) -> Fitted:
+        """Trains until the plan or the phase ends; afterwards the forecaster has the best weights and is on the CPU.
+
+        Writes nothing to disk. Raises KeyboardInterrupt on Ctrl-C, ConfigError for a device that does not exist,
+        NordiqError if the training diverges.
+        """
+        with quiet_libraries():
+            trainer = Trainer(
+                max_epochs=-1,
+                gradient_clip_val=_MAX_GRADIENT_NORM,
+                callbacks=[self._optimizer, self.schedule, self.average, self.validation, *watchers],
+                limit_val_batches=0,
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                **_choose_device(device),
+            )
+            _run(trainer, self._forecaster, self._rounds)
+        self.validation.restore_best(self._forecaster.cpu())
+        return Fitted(
+            epochs=self.schedule.epochs,
+            batches=self.schedule.batches,
+            seconds=self.schedule.phase.elapsed,
+            best_loss=self.validation.loss,
+            averaged=self.validation.averaged,
+        )
+
+    def states(self) -> dict[str, State]:
+        """All that `restore` needs to continue as if there had been no interruption; by part, between two batches."""
+        return {
+            "network": State(self._forecaster.state_dict()),
+            "average": self.average.state(),
+            "best": self.validation.state(),
+            "optimizer": self._optimizer.state(),
+            "schedule": self.schedule.state(),
+        }
+
+    def restore(self, states: Mapping[str, State]) -> None:
+        """Continues an interrupted fit with the same batches, settings and phase; call it before `run`."""
+        self._forecaster.load_state_dict(dict(states["network"].tensors))
+        self.average.restore(states["average"])
+        self.validation.restore(states["best"])
+        self._optimizer.restore(states["optimizer"])
+        self.schedule.restore(states["schedule"])
 
 
-def _run(trainer: Trainer, forecaster: Forecaster, training: Iterable[Any], validation: Iterable[Any]) -> None:
+class _Rounds:
+    """The batches between two validations; Lightning takes each iteration for an epoch."""
+
+    def __init__(self, batches: TrainingBatches, schedule: Schedule) -> None:
+        self._batches = batches
+        self._schedule = schedule
+
+    def __iter__(self) -> Iterator[Batch]:
+        for number in count(self._schedule.batches):
+            yield self._batches.batch(number)
+            if self._schedule.is_validation_due(number + 1):
+                return
+
+
+def _run(trainer: Trainer, forecaster: Forecaster, rounds: _Rounds) -> None:
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(forecaster, train_dataloaders=training, val_dataloaders=validation)
+        trainer.fit(forecaster, train_dataloaders=rounds)
     except SystemExit as ended:  # Lightning's answer to Ctrl-C, after which it ignores the next one
         if not isinstance(ended.__context__, KeyboardInterrupt):
             raise
         signal.signal(signal.SIGINT, on_interrupt)
-        raise KeyboardInterrupt from None
+        raise ended.__context__ from None
 
 
 def _choose_device(setting: str) -> dict[str, Any]:
-    """Lightning's words for the setting `device`."""
+    """Lightning's name for the setting `device`."""
     kind, _, number = resolve_device(setting).partition(":")
     return {"accelerator": "cpu"} if kind == "cpu" else {"accelerator": "gpu", "devices": [int(number or 0)]}

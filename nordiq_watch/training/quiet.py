@@ -1,4 +1,4 @@
-"""Silence for libraries that talk: what they warn of is done here on purpose, what they announce is said elsewhere."""
+"""Silences chatty libraries: their warnings concern deliberate choices, their announcements are reported elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TALKATIVE = ("lightning.pytorch", "lightning.fabric", "pytorch_lightning", "lig
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """No Python warnings, and of Lightning's log only errors."""
+    """Suppresses Python warnings, and Lightning's log below errors."""
     loggers = [logging.getLogger(name) for name in _TALKATIVE]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

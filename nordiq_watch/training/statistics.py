@@ -1,4 +1,4 @@
-"""What the data looked like that a model was trained on, so that the daemon can tell when the fleet has moved away."""
+"""Statistics of a model's training data, by which the daemon can tell when the fleet has drifted from it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _MOST_VALUES = 1_000_000  # of one metric; more would not move a decile
 
 
 def describe_values(data: FleetData) -> dict[str, Any]:
-    """Metric → the deciles of its values, the share of values from each to the next, their mean and their number.
+    """Metric → deciles of its values, the share of values between neighbouring deciles, their mean and their count.
 
-    Equal deciles are one: a metric that mostly stands still has fewer. Metrics without a value are left out.
+    Equal deciles are merged: a mostly constant metric has fewer. Metrics without values are left out.
     """
     described = {}
     for column, metric in enumerate(data.metrics):
         values = np.concatenate([series.values[:, column] for series in data.series])
-        values = values[~np.isnan(values)].astype(np.float64)
+        values = values[~np.isnan(values)]
         if not len(values):
             continue
-        sample = values[:: max(1, len(values) // _MOST_VALUES)]
+        sample = values[:: max(1, len(values) // _MOST_VALUES)].astype(np.float64)
         edges = np.unique(np.quantile(sample, _DECILES))
         counts = np.bincount(np.searchsorted(edges, sample, side="right"), minlength=len(edges) + 1)
         described[metric] = {

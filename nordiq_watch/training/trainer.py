@@ -1,13 +1,11 @@
-"""Dataset in, model directory out: load, split, train, evaluate, write. Runs as its own process."""
+"""Trains a model: load a dataset, split, train, evaluate, write a model directory. Runs as its own process."""
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,42 +15,64 @@ from rich.console import Console
 from safetensors.torch import save
 from torch import Tensor
 
-from nordiq_watch.artifact.layout import name_at
-from nordiq_watch.artifact.writer import write_model_directory
-from nordiq_watch.config import Settings
-from nordiq_watch.errors import ConfigError
-from nordiq_watch.spec import ModelSpec, ServerMapping, TrainingInfo
-from nordiq_watch.training.batches import TrainingBatches, ValidationBatches, Windows, spread_evenly
-from nordiq_watch.training.dataset import FleetData, load_dataset, some
-from nordiq_watch.training.evaluation import Evaluation, evaluate, to_table
+from nordiq_watch.config.settings import Settings
+from nordiq_watch.errors import NotDropped, StorageError
+from nordiq_watch.spec import ModelSpec, TrainingInfo
+from nordiq_watch.training.assembly import Assembly
+from nordiq_watch.training.batches import TrainingBatches, ValidationBatches
+from nordiq_watch.training.budget import Budget, Clock
+from nordiq_watch.training.checkpoint import CheckpointFile
+from nordiq_watch.training.checkpoint_writer import CheckpointWriter
+from nordiq_watch.training.dataset import FleetData, load_dataset
+from nordiq_watch.training.derived_windows import choose_lags
+from nordiq_watch.training.drop import Product, check_place, drop
+from nordiq_watch.training.evaluation import MAX_WINDOWS
 from nordiq_watch.training.export import export_model
 from nordiq_watch.training.forecaster import Forecaster, build_forecaster, start_at_last_value
-from nordiq_watch.training.incremental import Predecessor, check_fit, find_newest, take_weights
-from nordiq_watch.training.loop import Clock, Fitted, Plan, fit
+from nordiq_watch.training.gate import explain_refusal
+from nordiq_watch.training.incremental import Predecessor, check_fit, find_predecessor, take_weights
+from nordiq_watch.training.interruption import StopRequest
+from nordiq_watch.training.judgement import judge_version
+from nordiq_watch.training.loop import Fit, Fitted
+from nordiq_watch.training.origin import describe_origin
 from nordiq_watch.training.progress import ProgressReport
+from nordiq_watch.training.repairs import some
+from nordiq_watch.training.replay import Replay, replay_validation
+from nordiq_watch.training.resumption import begin_of, explain_failure, find_limits, open_checkpoint, restore_fit
+from nordiq_watch.training.schedule import Plan
+from nordiq_watch.training.skeleton import fleet_calendar
 from nordiq_watch.training.statistics import describe_values
 from nordiq_watch.training.timeseries import Split, split_by_time
+from nordiq_watch.training.windows import Places
 
 EPOCH_WINDOWS = 500
-"""Validation windows looked at after each epoch: enough to see a trend, few enough to cost little."""
+"""Windows validated on while training: enough to see a trend, few enough to be cheap."""
+
+PASSES_AFTER = 2 + MAX_WINDOWS / EPOCH_WINDOWS
+"""The last validation, of the weights and their average, and the evaluation, in passes over EPOCH_WINDOWS windows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """What to train. per_server: the server's name is an input, so that one model covers each server separately.
 
-    incremental: begin with the weights of the newest model in models_dir, if there is one.
+    incremental: start from the weights of the newest model in models_dir, if there is one. drop_anyway: even if it is
+    worse than last value. epochs, max_seconds and the setting training.max_seconds each limit the training; without
+    any, it takes DEFAULT_SECONDS. resume: go on from the checkpoint in models_dir.
     """
 
     dataset: Path
     models_dir: Path
-    epochs: int
+    epochs: int | None = None
+    max_seconds: float | None = None
     per_server: bool = False
     incremental: bool = False
+    drop_anyway: bool = False
+    resume: bool = False
 
 
 class TrainingRun:
-    """One order, carried out once."""
+    """Carries out one order, once."""
 
     def __init__(
         self,
@@ -61,31 +81,57 @@ class TrainingRun:
         *,
         console: Console,
         clock: Clock = time.monotonic,
+        started: float | None = None,
+        stop: StopRequest | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """started: the clock's reading from which the time counts, by default now. stop: ends it early."""
         self._order = order
         self._config = settings.config
         self._console = console
-        self._clock = clock
         self._now = now
+        self._clock = clock
+        self._started = clock() if started is None else started
+        self._stop = stop or StopRequest()
+        self._file = CheckpointFile(order.models_dir)
+
+    @property
+    def kept(self) -> Path | None:
+        """Where the checkpoint of this training lies; None if there is none."""
+        return self._file.directory if self._file.is_own else None
 
     def execute(self) -> Path:
-        """Trains, and returns the new model's directory, which appears whole or not at all.
+        """Trains and returns the new model's directory, which appears whole or not at all.
 
-        On the CPU, the same data, settings and seed give the same weights, unless training.max_seconds cut them short.
-        Raises DatasetError, ConfigError, NordiqError, OSError for the disk, KeyboardInterrupt.
+        On the CPU, the same data, settings and seed give the same weights, unless time ended it. Raises NotDropped for
+        a model that is worse than last value, DatasetError, ConfigError, NordiqError, OSError and KeyboardInterrupt.
         """
-        _check_place(self._order.models_dir)
+        check_place(self._order.models_dir)
+        try:
+            return self._execute()
+        finally:
+            self._file.release()
+
+    def _execute(self) -> Path:
+        self._begin()
         data = self._load()
-        predecessor = self._find_predecessor()
+        predecessor = find_predecessor(self._order.models_dir, self._report) if self._order.incremental else None
         split = self._split(data, predecessor)
         forecaster = self._build(split, predecessor)
-        fitted = self._fit(forecaster, split)
-        evaluation = self._evaluate(forecaster, split)
-        return self._write(split, forecaster, fitted, evaluation, predecessor, statistics=describe_values(data))
+        origin = describe_origin(data, self._config.training, self._order.per_server, predecessor)
+        assembly = self._fit_members(forecaster, split)
+        fitted = self._fit(forecaster, split, origin, share=assembly.network_share)
+        return self._drop(self._produce(data, split, assembly, forecaster, fitted, predecessor))
 
     def _report(self, line: str) -> None:
         self._console.print(line, soft_wrap=True)
+
+    def _begin(self) -> None:
+        order, setting = self._order, self._config.training.max_seconds
+        self._checkpoint = open_checkpoint(self._file, resume=order.resume, report=self._report)
+        self._limits = find_limits(self._checkpoint, order.epochs, max_seconds=order.max_seconds, setting=setting)
+        spent = self._checkpoint.spent if self._checkpoint else 0.0
+        self._budget = Budget(self._limits.seconds, self._clock, started=self._started, spent_before=spent)
 
     def _load(self) -> FleetData:
         data = load_dataset(
@@ -100,22 +146,17 @@ class TrainingRun:
             self._report(f"  {repair}")
         return data
 
-    def _find_predecessor(self) -> Predecessor | None:
-        if not self._order.incremental:
-            return None
-        predecessor = find_newest(self._order.models_dir, self._report)
-        if predecessor is None:
-            self._report(f"no model in {self._order.models_dir} to go on from: starting afresh")
-        else:
-            self._report(f"going on from {predecessor.name}")
-        return predecessor
-
     def _split(self, data: FleetData, predecessor: Predecessor | None) -> Split:
         split = split_by_time(
             data,
             config=self._config.training,
             per_server=self._order.per_server,
             previous=predecessor.spec if predecessor else None,
+            lags=choose_lags(
+                window_length=self._config.window.length,
+                encoder=self._config.training.max_encoder_length,
+                interval_seconds=data.interval_seconds,
+            ),
         )
         left_out = len(data.servers) - len(split.servers)
         if left_out:
@@ -128,113 +169,127 @@ class TrainingRun:
         lengths = predecessor.embedding_lengths if predecessor else {}
         forecaster = build_forecaster(split, self._config.training, embedding_lengths=lengths)
         if predecessor is None:
-            start_at_last_value(forecaster, Windows(split.training))
+            start_at_last_value(forecaster, split.training)
         else:
             spec, _ = self._export(split, forecaster, {})
             check_fit(predecessor, spec)
             take_weights(forecaster, predecessor)
         return forecaster
 
-    def _fit(self, forecaster: Forecaster, split: Split) -> Fitted:
+    def _fit_members(self, forecaster: Forecaster, split: Split) -> Assembly:
+        training = self._config.training
+        spec, _ = self._export(split, forecaster, {})
+        assembly = Assembly(split, spec, members=training.members, seed=training.seed, budget=self._budget)
+        if training.members:
+            self._report(f"fitting {' and '.join(training.members)} beside the network")
+            assembly.fit()
+        return assembly
+
+    def _fit(self, forecaster: Forecaster, split: Split, origin: Mapping[str, Any], *, share: float) -> Fitted:
         training = self._config.training
         batches = TrainingBatches(
-            Windows(split.training),
+            split.training,
             batch_size=training.batch_size,
             max_batches=training.max_batches_per_epoch,
             seed=training.seed,
         )
-        rows = spread_evenly(split.validation, limit=EPOCH_WINDOWS)
-        plan = Plan(self._order.epochs, len(batches), training.learning_rate, training.max_seconds)
-        fitted = fit(
+        places = split.validation.source.spread(EPOCH_WINDOWS)
+        fit = Fit(
             forecaster,
             batches,
-            ValidationBatches(Windows(split.validation), rows, batch_size=training.batch_size),
-            plan=plan,
-            device=self._config.device,
-            clock=self._clock,
-            watchers=[ProgressReport(self._console, plan, self._clock)],
+            ValidationBatches(split.validation, places, batch_size=training.batch_size),
+            plan=Plan(batches.per_epoch, training.learning_rate, self._limits.epochs),
+            phase=self._budget.phase(share, begin=begin_of(self._checkpoint)),
+            passes_after=PASSES_AFTER,
         )
+        self._report(f"training for {self._limits} at most; losses are shares of the last value's, below 1 is better")
+        if self._checkpoint:
+            restore_fit(fit, self._checkpoint, origin)
+            self._report(f"going on after {some(fit.schedule.batches, 'batch', 'batches')}")
+        writer = CheckpointWriter(
+            self._file, fit, origin=origin, limits=self._limits, stop=self._stop, report=self._report
+        )
+        with self._stop.deferred():
+            fitted = fit.run(device=self._config.device, watchers=[writer, ProgressReport(self._console, fit)])
+        self._stop.raise_pending()
         done = f"{some(fitted.epochs, 'epoch')}, {some(fitted.batches, 'batch', 'batches')}"
         self._report(f"trained {done}, in {fitted.seconds:.0f} s")
         return fitted
-
-    def _evaluate(self, forecaster: Forecaster, split: Split) -> Evaluation:
-        evaluation = evaluate(
-            forecaster,
-            split,
-            interval_seconds=self._config.window.interval_seconds,
-            batch_size=self._config.training.batch_size,
-        )
-        self._console.print(to_table(evaluation))
-        return evaluation
 
     def _export(
         self, split: Split, forecaster: Forecaster, training_config: dict[str, Any]
     ) -> tuple[ModelSpec, dict[str, Tensor]]:
         return export_model(
             forecaster,
-            split.training,
+            split.skeleton,
             interval_seconds=self._config.window.interval_seconds,
             metrics=list(split.fill_values),
             fill_values=split.fill_values,
             created_at=self._now().isoformat(timespec="seconds"),
             training_config=training_config,
+            calendar=fleet_calendar(self._config.training),
         )
 
-    def _write(
+    def _produce(
         self,
+        data: FleetData,
         split: Split,
+        assembly: Assembly,
         forecaster: Forecaster,
         fitted: Fitted,
-        evaluation: Evaluation,
         predecessor: Predecessor | None,
-        *,
-        statistics: dict[str, Any],
-    ) -> Path:
-        described = self._describe(fitted, predecessor) | {"statistics": statistics}
+    ) -> Product:
+        described = self._describe(fitted, predecessor) | {"statistics": describe_values(data)}
         spec, tensors = self._export(split, forecaster, described)
+        places = split.validation.source.spread(MAX_WINDOWS)
+        replay = self._replay(split, places)
+        assembled = assembly.assemble(spec, tensors, replay, places)
+        judgement = judge_version(assembled, replay, models_dir=self._order.models_dir, console=self._console)
         info = TrainingInfo(
             epochs=fitted.epochs,
             training_time=round(fitted.seconds, 1),
             servers_trained=len(split.servers),
-            validation=evaluation.to_json(),
+            validation=judgement.evaluation.to_json(),
+            comparison=judgement.comparison,
         )
+        extras = assembly.renew(assembled, data)
         known = predecessor.mapping.name_to_id if predecessor else {}
-        drop = partial(write_model_directory, self._order.models_dir, weights=save(tensors), spec=spec, info=info)
-        moment = self._now()
-        while True:
-            name = name_at(moment)
+        spec = assembled.contender.spec
+        return Product(save(tensors), spec, info, split.servers, known, extras=save(extras) if extras else None)
+
+    def _replay(self, split: Split, places: Places) -> Replay:
+        window = self._config.window
+        length = max(window.length, self._config.training.max_encoder_length)
+        return replay_validation(split, places, interval_seconds=window.interval_seconds, length=length)
+
+    def _drop(self, product: Product) -> Path:
+        """Raises NotDropped, with the directory kept under a hidden name, if the gate refuses it, and StorageError if
+        it cannot be written. A signal waits until the directory is whole and the checkpoint gone.
+        """
+        comparison, models_dir = product.info.comparison, self._order.models_dir
+        passed = comparison is None or comparison.passed or self._order.drop_anyway
+        with self._stop.deferred():
             try:
-                return drop(name=name, mapping=map_servers(split.servers, known=known, version=name))
-            except FileExistsError:
-                moment += timedelta(seconds=1)
+                directory = drop(models_dir, product, at=self._now(), refused=not passed)
+            except OSError as error:
+                raise StorageError(explain_failure(models_dir, error, kept=self.kept)) from error
+            self._file.delete()
+        if comparison is None or passed:
+            return directory
+        raise NotDropped(
+            f"{explain_refusal(comparison)}. It stays in {directory}, not dropped: train longer or on more data, or "
+            "drop it all the same with --drop-anyway."
+        )
 
     def _describe(self, fitted: Fitted, predecessor: Predecessor | None) -> dict[str, Any]:
-        """For config.json: the settings, the order, and what came of it."""
+        """The settings, the order and the outcome, for config.json."""
         settings: dict[str, Any] = msgspec.to_builtins(self._config.training)
         return settings | {
-            "epochs": self._order.epochs,
+            "epochs": self._limits.epochs,
+            "max_seconds": self._limits.seconds,
             "batches": fitted.batches,
+            "averaged": fitted.averaged,
             "per_server": self._order.per_server,
             "incremental_from": predecessor.name if predecessor else None,
             "dataset": self._order.dataset.resolve().name,
         }
-
-
-def map_servers(servers: Sequence[str], *, known: Mapping[str, int], version: str) -> ServerMapping:
-    """Numbers for all servers that the weights have seen: those known keep theirs, new ones follow by name."""
-    ids = dict(known)
-    for server in sorted(set(servers) - ids.keys()):
-        ids[server] = max(ids.values(), default=-1) + 1
-    return ServerMapping(
-        name_to_id=ids, id_to_name={str(i): name for name, i in ids.items()}, version=version, total_servers=len(ids)
-    )
-
-
-def _check_place(models_dir: Path) -> None:
-    """ConfigError now rather than after hours of training."""
-    place = next(path for path in (models_dir, *models_dir.parents) if path.exists())
-    if not place.is_dir():
-        raise ConfigError(f"{place} is a file, models need a directory. Name another with --models-dir or models.dir.")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise ConfigError(f"{place}: no permission to write models there. Change that, or name another --models-dir.")

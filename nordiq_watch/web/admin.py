@@ -4,117 +4,108 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from http import HTTPStatus
 
 import msgspec
-from flask import Blueprint, request
+from flask import Blueprint, Response, request
 
-from nordiq_watch.api.queries import MOST_RELOADS, ReloadQuery, ReloadsQuery, WaitQuery
+from nordiq_watch.api.enums import ReloadState
+from nordiq_watch.api.queries import ReloadQuery, ReloadsQuery, WaitQuery
+from nordiq_watch.api.reloads import Reloads
 from nordiq_watch.api.requests import ReloadRequest
-from nordiq_watch.errors import NotFound, RequestError, StorageError
-from nordiq_watch.live.servable import Servable
-from nordiq_watch.records import ReloadRecord, VersionStatus
+from nordiq_watch.errors import NotFound, RequestError
+from nordiq_watch.records.reloads import ReloadRecord
 from nordiq_watch.reload.jobs import Job, LoadLatest, LoadVersion, RollBack, Unpin
-from nordiq_watch.web.answers import Body, Reply
+from nordiq_watch.reload.queue import Ticket
 from nordiq_watch.web.bodies import read_body
-from nordiq_watch.web.quality import describe_version
-from nordiq_watch.web.reload_answers import answer_accepted, answer_finished, describe_reload
-from nordiq_watch.web.routing import query_of
-from nordiq_watch.web.seats import seats
-from nordiq_watch.web.services import Ticket, services
+from nordiq_watch.web.model_answers import describe_live, describe_models
+from nordiq_watch.web.reload_answers import describe_accepted, describe_end, describe_reload
+from nordiq_watch.web.request_slots import request_slots
+from nordiq_watch.web.routing import answer, query_of
+from nordiq_watch.web.services import services
 
 log = logging.getLogger(__name__)
 
 routes = Blueprint("admin", __name__, url_prefix="/admin")
 
 LONGEST_WAIT_SECONDS = 120.0
-"""A reload that takes longer is answered with 202; it goes on."""
-
-_MEGABYTE = 1_000_000
+"""A reload that takes longer is answered with 202 and continues."""
 
 _reload_decoder = msgspec.json.Decoder(ReloadRequest)
 
 
 @routes.get("/models")
-def list_models() -> Body:
-    catalogue, live = services().catalogue, services().live.peek()
-    statuses = catalogue.statuses()
-    models = [_describe_version(status) for status in statuses]
-    return {
-        "models": models,
-        "count": len(models),
-        "models_dir": catalogue.shown("").rstrip("/"),
-        "current_model": live and catalogue.shown(live.name),
-        **describe_pin(statuses),
-    }
+def list_models() -> Response:
+    """The versions on disk, newest first."""
+    return answer(describe_models())
 
 
 @routes.get("/model-info")
-def show_model() -> Body:
-    live, pinned = services().live.peek(), services().reloads.pinned
-    pin = {"pinned": pinned is not None, **describe_pin(_statuses_for(pinned))}
-    if live is None:
-        return {"loaded": False, "mode": "none", **pin}
-    return {"loaded": True, "mode": "tft", **_describe_live(live), "warnings": _losses_of(live), **pin}
+def show_model() -> Response:
+    """The live model, and whether it is pinned."""
+    return answer(describe_live())
 
 
 @routes.post("/reload-model")
-def reload_model() -> Reply:
+def reload_model() -> Response:
     """Loads the latest version, which ends a pin, or the one that is named, which pins it."""
     text = _requested_model()
     if text is None:
         return _order(LoadLatest())
-    return _order(LoadVersion(services().catalogue.resolve(text)))
+    return _order(LoadVersion(services().reloads.resolve(text)))
 
 
 @routes.post("/rollback")
-def roll_back() -> Reply:
+def roll_back() -> Response:
     return _order(RollBack())
 
 
 @routes.post("/unpin")
-def unpin() -> Reply:
+def unpin() -> Response:
     return _order(Unpin())
 
 
 @routes.get("/reloads")
-def list_reloads() -> Body:
+def list_reloads() -> Response:
     """Newest first."""
-    reloads = [_describe_reload(record) for record in services().reloads.recent(query_of(ReloadsQuery).limit)]
-    return {"reloads": reloads, "count": len(reloads)}
+    shown = services().reloads.shown
+    reloads = [describe_reload(record, shown) for record in services().reloads.recent(query_of(ReloadsQuery).limit)]
+    return answer(Reloads(reloads=reloads, count=len(reloads)))
 
 
 @routes.get("/reloads/<reload_id>")
-def show_reload(reload_id: str) -> Body:
+def show_reload(reload_id: str) -> Response:
+    """One reload with its stages."""
     number = _read_number(reload_id)
     record = None if number is None else services().reloads.find(number)
     if record is None:
         raise NotFound(f"no reload has the id {reload_id!r:.40}, or it is too long ago; GET /admin/reloads lists them")
-    return _describe_reload(record)
+    return answer(describe_reload(record, services().reloads.shown))
 
 
 # --- orders -------------------------------------------------------------------------------------------------------
 
 
-def _order(job: Job) -> Reply:
-    """Queues the job, and waits for its end unless the client, the clock or too many others say no."""
+def _order(job: Job) -> Response:
+    """Queues the job and waits for its end, unless the client did not ask to, the time is over or too many wait."""
     wait = query_of(WaitQuery).wait
     ticket = services().reloads.submit(job)
     log.info("%s from %s: reload %d", job, request.remote_addr, ticket.id, extra={"reload": ticket.id})
     record = _await(ticket) if wait else ticket.wait(0)
-    if record.state != "finished" or not wait:
-        return answer_accepted(record)
-    return answer_finished(record, services().catalogue.shown)
+    if record.state != ReloadState.FINISHED or not wait:
+        accepted = describe_accepted(record)
+        return answer(accepted, status=HTTPStatus.ACCEPTED, headers={"Location": request.script_root + accepted.url})
+    end, status = describe_end(record, services().reloads.shown)
+    return answer(end, status=status)
 
 
 def _await(ticket: Ticket) -> ReloadRecord:
-    with seats().hold("reload") as held:
+    with request_slots().hold("reload") as held:
         return ticket.wait(LONGEST_WAIT_SECONDS if held else 0)
 
 
 def _requested_model() -> str | None:
-    """What the client asked for, as it wrote it: in the query or in the body; None for the latest."""
+    """The client's text for the model, from query or body; None for the latest."""
     body = read_body()
     in_body = _parse_reload(body).model_path if body.strip() else None
     in_query = query_of(ReloadQuery).model_path
@@ -131,98 +122,5 @@ def _parse_reload(body: bytes) -> ReloadRequest:
 
 
 def _read_number(text: str) -> int | None:
-    """A whole number of at most nine digits; None for anything else, such as one that takes long to read."""
+    """A whole number of at most nine digits; None for anything else, as longer ones take long to parse."""
     return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
-
-
-# --- descriptions -------------------------------------------------------------------------------------------------
-
-
-def describe_pin(statuses: Sequence[VersionStatus] | None) -> Body:
-    """statuses: of all versions on disk, None where that is not known. A pin may outlive its version's directory."""
-    pinned, live = services().reloads.pinned, services().live.peek()
-    if pinned is None:
-        return {"pinned_model": None}
-    missing = statuses is not None and all(status.version.name != pinned for status in statuses)
-    described = {"pinned_model": services().catalogue.shown(pinned), "pinned_missing": missing}
-    if not missing:
-        return described
-    now = f"{live.name} is live" if live else "no model is live"
-    note = (
-        f"{pinned} is pinned, but its directory is gone: {now}, and newer drops wait until unpin, or until it is back"
-    )
-    return described | {"pinned_note": note}
-
-
-def _statuses_for(pinned: str | None) -> Sequence[VersionStatus] | None:
-    """Every version, where a pin makes that worth a look at the disk; None if it cannot be looked at."""
-    try:
-        return services().catalogue.statuses() if pinned else ()
-    except StorageError:
-        return None
-
-
-def _losses_of(live: Servable) -> Sequence[str]:
-    """What was said of the version when it replaced the one before; a restart has nothing to compare it with."""
-    for record in services().reloads.recent(MOST_RELOADS):
-        if (record.version, record.outcome) == (live.name, "loaded") and record.trigger != "startup":
-            return record.warnings
-    return ()
-
-
-def _describe_reload(record: ReloadRecord) -> Body:
-    return describe_reload(record, services().catalogue.shown)
-
-
-def _describe_version(status: VersionStatus) -> Body:
-    version, training = status.version, status.training
-    described = {
-        "path": services().catalogue.shown(version.name),
-        "name": version.name,
-        "timestamp": version.timestamp,
-        "is_current": status.state == "live",
-        "state": status.state,
-        "size_mb": round(version.size_bytes / _MEGABYTE, 1),
-        "modified": _write_plainly(version.modified),
-        "sha256": status.sha256,
-        "training": {
-            "epochs": training and training.epochs,
-            "training_time": training and training.training_time,
-            "servers_trained": training and training.servers_trained,
-            "validation": training and training.validation,
-        },
-        "accuracy": describe_version(version.name, status.sha256),
-    }
-    optional = {"reason": status.reason, "generation": status.generation}
-    return described | {name: value for name, value in optional.items() if value is not None}
-
-
-def _write_plainly(moment: float) -> str:
-    """Without a zone, as the contract fixes it for this one field; UTC like all times."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def _describe_live(live: Servable) -> Body:
-    spec = live.spec
-    window = services().window
-    return {
-        "model_path": services().catalogue.shown(live.name),
-        "model_name": live.name,
-        "model_timestamp": live.version.timestamp,
-        "generation": live.identity.generation,
-        "sha256": live.identity.sha256,
-        "compute": live.predictor.compute,
-        "config": {
-            "max_prediction_length": spec.max_prediction_length,
-            "max_encoder_length": spec.max_encoder_length,
-            "interval_seconds": spec.interval_seconds,
-            "quantiles": spec.quantiles,
-            "metrics": spec.metrics,
-            "targets": spec.targets,
-        },
-        "servers": {
-            "total": window.servers_tracked,
-            "known": sum(map(window.tracks, live.known_servers)),
-            "trained": len(live.known_servers),
-        },
-    }

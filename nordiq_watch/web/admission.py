@@ -1,7 +1,7 @@
-"""How much body a request may have, judged by its head alone, before a byte of the body is kept.
+"""Limits a request's body by its head alone, before a byte of the body is kept.
 
-The guard judges the request again, once it is whole, and it is the guard that answers, counts and audits. What is
-decided here is only whether there is a body for the app to read.
+The guard decides again once the request is complete; the guard answers, counts and audits. Here it is only decided
+whether the app gets a body to read.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Request
 
 from nordiq_watch.errors import BodyTooLarge
-from nordiq_watch.records import BODY_LEFT_OUT, Admission, KeyHolder
+from nordiq_watch.records.admission import BODY_LEFT_OUT, Admission
+from nordiq_watch.security.keys import KeyHolder
 from nordiq_watch.web.access import SAFE_METHODS, TAKES_DATA, body_limit, is_allowed, needed_role
-from nordiq_watch.web.auth import SESSION_COOKIE, presented_key
+from nordiq_watch.web.auth import presented_key
 from nordiq_watch.web.bodies import check_body_is_there
 from nordiq_watch.web.console.pages import OPEN_ROUTES
 from nordiq_watch.web.services import Services
 
 
 class Gate:
-    """Judges heads, from any thread."""
+    """Decides about heads, from any thread."""
 
     def __init__(self, app: Flask, services: Services) -> None:
         self._urls = app.url_map.bind("localhost")
+        self._prefix = services.config.server.url_prefix
         self._services = services
         self._max_body_bytes: int = app.config["MAX_CONTENT_LENGTH"]
         self._open: Collection[str] = {*services.config.auth.public, *OPEN_ROUTES}
@@ -46,21 +48,27 @@ class Gate:
 
     def _find_rule(self, sent: Request) -> str | None:
         try:
-            rule, _ = self._urls.match(sent.path, sent.method, return_rule=True)
+            rule, _ = self._urls.match(self._without_prefix(sent.path), sent.method, return_rule=True)
         except HTTPException:  # no such route, or not by this method
             return None
         return rule.rule
 
+    def _without_prefix(self, path: str) -> str:
+        """As waitress does it for the app: a proxy may have taken the prefix away already."""
+        prefix = self._prefix
+        return path.removeprefix(prefix) if prefix and path.startswith(f"{prefix}/") else path
+
     def _find_holder(self, sent: Request) -> KeyHolder | None:
         key = presented_key(sent)
         if key is None:
-            key = self._services.sessions.key_of(sent.cookies.get(SESSION_COOKIE))
-        return self._services.keys.identify(key) if key is not None else None
+            sessions = self._services.sessions
+            key = sessions.key_of(sent.cookies.get(sessions.cookie))
+        return self._services.security.keyring.identify(key) if key is not None else None
 
 
 def refuse_missing_bodies(app: Flask) -> None:
-    """No order is carried out without the body that it was sent with. Call it after the guard was put up: of a request
-    that must not be made at all, that is what its sender is told.
+    """Refuses requests whose body was left out. Register after the guard: the refusal of a request that is not allowed
+    at all takes precedence.
     """
 
     @app.before_request

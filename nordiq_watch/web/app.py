@@ -1,4 +1,4 @@
-"""The HTTP API, put together: routes, the guard in front of them, one shape for errors, and the requests' log."""
+"""Assembles the HTTP API: routes, the guard in front of them, one format for errors, and request metrics."""
 
 from __future__ import annotations
 
@@ -27,16 +27,18 @@ from nordiq_watch.web import (
     status,
 )
 from nordiq_watch.web.admission import refuse_missing_bodies
-from nordiq_watch.web.auth import guard_requests
+from nordiq_watch.web.audit_trail import audit_requests
+from nordiq_watch.web.auth import Guard
 from nordiq_watch.web.collectors import keep_translators
 from nordiq_watch.web.conditional import answer_conditionally
 from nordiq_watch.web.console import pages, views
 from nordiq_watch.web.errors import register_error_answers
+from nordiq_watch.web.forwarded_prefix import check_forwarded_prefix
 from nordiq_watch.web.prometheus import Instruments
+from nordiq_watch.web.quick_feed import QuickFeed
+from nordiq_watch.web.request_slots import keep_request_slots
 from nordiq_watch.web.routing import check_queries
-from nordiq_watch.web.seats import keep_seats
 from nordiq_watch.web.services import EXTENSION, Services
-from nordiq_watch.web.trail import keep_trail
 
 log = logging.getLogger(__name__)
 
@@ -57,54 +59,58 @@ _PARTS = (
     views,
 )
 _NO_ROUTE = "unmatched"
-"""The label of requests to what does not exist: their paths have no bound."""
+"""Label for requests to unknown routes, whose paths are unbounded."""
 
 
 def create_app(services: Services) -> Flask:
-    """The WSGI app of one daemon. ConfigError when `auth.public` names a path that the API does not have."""
+    """The WSGI app of one daemon. Raises ConfigError if `auth.public` names a path that the API does not have."""
     app = Flask("nordiq_watch", static_folder=None)
     app.url_map.merge_slashes = False  # one spelling for each route, no redirects
     app.url_map.converters = {**app.url_map.converters, "path": _TidyPath}
     app.config["MAX_CONTENT_LENGTH"] = int(services.config.server.max_body_mb * _MEGABYTE)
     app.json = _InOrder(app)
     app.extensions[EXTENSION] = services
-    keep_translators(app, services.config, services.registry)
-    keep_seats(app, threads=services.config.server.threads)
+    keep_translators(app, services.config, services.registry, max_servers=services.ingest.window.max_servers)
+    keep_request_slots(app, threads=services.config.server.threads)
     register_error_answers(app)
     for part in _PARTS:
         app.register_blueprint(part.routes)
-    _observe_requests(app, Instruments(services))
+    instruments = Instruments(services)
+    _observe_requests(app, instruments)
     app.after_request(_forbid_sniffing)
     views.keep_views(app, services)
-    keep_trail(app, services.audit)
+    audit_requests(app, services.security.audit)
     answer_conditionally(app)
-    guard_requests(
-        app,
-        services.keys,
+    guard = Guard(
+        services.security.keyring,
         public=services.config.auth.public,
         sessions=services.sessions,
-        throttle=services.throttle,
-        strangers=services.strangers,
+        rate_limits=services.security.rate_limits,
+        wrong_key_lines=services.wrong_key_lines,
         open_routes=pages.OPEN_ROUTES,
     )
+    check_forwarded_prefix(app, services.config.server)
+    app.before_request(guard.check_request)
     refuse_missing_bodies(app)
     check_queries(app)
+    most_bytes = app.config["MAX_CONTENT_LENGTH"]
+    app.wsgi_app = QuickFeed(app.wsgi_app, services, instruments, most_bytes=most_bytes)  # type: ignore[method-assign]
     return app
 
 
 class _TidyPath(PathConverter):
-    """The rest of a path names a server, as the feed keeps names."""
+    """The rest of a path as a server name, normalised like the feed's."""
 
     def to_python(self, value: str) -> str:
         return tidy_name(super().to_python(value))
 
 
 class _InOrder(DefaultJSONProvider):
-    """Fields in the order in which the code names them, without spaces between, as UTF-8."""
+    """Writes fields in the order of the code, without spaces, as UTF-8."""
 
     @staticmethod
     def default(value: Any) -> Any:
-        """Structs inside a dictionary."""
+        """Encodes Structs inside a dictionary."""
         return msgspec.to_builtins(value) if isinstance(value, msgspec.Struct) else DefaultJSONProvider.default(value)
 
     def dumps(self, obj: Any, **options: Any) -> str:
@@ -116,13 +122,13 @@ class _InOrder(DefaultJSONProvider):
 
 
 def _forbid_sniffing(response: Response) -> Response:
-    """Names in answers come from whoever feeds: no browser may take JSON or CSV with one in it for a page."""
+    """Names in answers come from feeders: no browser may take JSON or CSV with one in it for a page."""
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response
 
 
 def _observe_requests(app: Flask, instruments: Instruments) -> None:
-    """Times every request, refused ones too: this must be registered before the guard."""
+    """Times every request, refused ones included; register before the guard."""
 
     @app.before_request
     def begin() -> None:

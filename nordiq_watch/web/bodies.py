@@ -8,15 +8,15 @@ from flask import current_app, request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from nordiq_watch.errors import BodyTooLarge, Busy, RequestError
-from nordiq_watch.records import BODY_LEFT_OUT
+from nordiq_watch.records.admission import BODY_LEFT_OUT
 
 _GZIP = 16 + zlib.MAX_WBITS
 
 
 def read_packed() -> bytes:
-    """The request's body as it came. BodyTooLarge above the limit.
+    """The request's body as received. Raises BodyTooLarge above the limit.
 
-    In one read: the server has the whole body by now and says how long it is, also of one that was sent in chunks.
+    Read in one call: the server already has the whole body and states its length, even for chunked ones.
     `request.get_data` would gather it in pieces of 64 KB, which costs as much again as receiving it.
     """
     check_body_is_there()
@@ -28,7 +28,7 @@ def read_packed() -> bytes:
 
 
 def read_body() -> bytes:
-    """The request's body, unpacked if it came as gzip. BodyTooLarge above the limit, RequestError if gzip is broken."""
+    """The request's body, unpacked if gzipped. Raises BodyTooLarge, and RequestError if gzip is broken."""
     packed = read_packed()
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding == "identity":
@@ -39,7 +39,7 @@ def read_body() -> bytes:
 
 
 def _unpack(packed: bytes) -> bytes:
-    """Never holds more than one byte above the limit, whatever the body claims to be."""
+    """Never holds more than one byte above the limit, whatever the body claims."""
     limit = limit_bytes()
     unpacker = zlib.decompressobj(_GZIP)
     try:
@@ -54,7 +54,7 @@ def _unpack(packed: bytes) -> bytes:
 
 
 def check_body_is_there() -> None:
-    """BodyTooLarge or Busy when the server left the body out: it is not to be taken for an empty one."""
+    """Raises BodyTooLarge or Busy if the server left the body out: it must not count as an empty one."""
     left_out = request.environ.get(BODY_LEFT_OUT)
     if left_out == "too_large":
         raise _too_large()

@@ -1,4 +1,4 @@
-"""The translators of the app, one per kind of collector, and what /metrics says of the series that they hold."""
+"""The app's translators, one per kind of collector, and the metrics of the series they hold."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from nordiq_watch.config import Config, PrometheusFeeder, SeriesRule, TelegrafFeeder
-from nordiq_watch.feeders.budget import SeriesBudget
-from nordiq_watch.feeders.mappings import NODE_EXPORTER, TELEGRAF
-from nordiq_watch.feeders.translator import Translator
+from nordiq_watch.config.schema import Config, PrometheusSettings, SeriesRule, TelegrafSettings
+from nordiq_watch.ingest.formats.budget import SeriesBudget
+from nordiq_watch.ingest.formats.mappings import NODE_EXPORTER, TELEGRAF
+from nordiq_watch.ingest.formats.translator import Translator
 
 _EXTENSION = "nordiq_watch.translators"
 
 
 @dataclass(frozen=True, slots=True)
 class Translators:
-    """What the feeders' series mean. Together they hold `budget.most` series."""
+    """The mappings of all collectors. Together they hold at most `budget.most` series."""
 
     prometheus: Translator
     telegraf: Translator
     budget: SeriesBudget
 
     def forget_silent(self) -> None:
-        """Frees some of what was not heard for long, also of a collector that sends nothing any more."""
+        """Frees some of the long-silent series, even of collectors that have stopped sending."""
         for translator in (self.prometheus, self.telegraf):
             translator.forget_silent()
 
@@ -38,19 +38,23 @@ class Translators:
         return any(known)
 
 
-def build_translators(config: Config) -> Translators:
-    """ConfigError for a rule that cannot be read."""
+def build_translators(config: Config, *, max_servers: int) -> Translators:
+    """max_servers: of the window. Raises ConfigError for an invalid rule."""
     budget = SeriesBudget(config.feeders.max_series)
     return Translators(
-        prometheus=_build_translator(config, "prometheus", config.feeders.prometheus, NODE_EXPORTER, budget),
-        telegraf=_build_translator(config, "telegraf", config.feeders.telegraf, TELEGRAF, budget),
+        prometheus=_build_translator(
+            config, "prometheus", config.feeders.prometheus, NODE_EXPORTER, budget, max_servers=max_servers
+        ),
+        telegraf=_build_translator(
+            config, "telegraf", config.feeders.telegraf, TELEGRAF, budget, max_servers=max_servers
+        ),
         budget=budget,
     )
 
 
-def keep_translators(app: Flask, config: Config, registry: CollectorRegistry) -> None:
-    """Makes the app translate, and /metrics count."""
-    app.extensions[_EXTENSION] = made = build_translators(config)
+def keep_translators(app: Flask, config: Config, registry: CollectorRegistry, *, max_servers: int) -> None:
+    """Registers the translators with the app and with /metrics."""
+    app.extensions[_EXTENSION] = made = build_translators(config, max_servers=max_servers)
     registry.register(SeriesCounts(made.budget))
 
 
@@ -79,9 +83,11 @@ class SeriesCounts(Collector):
 def _build_translator(
     config: Config,
     name: str,
-    feeder: PrometheusFeeder | TelegrafFeeder,
+    feeder: PrometheusSettings | TelegrafSettings,
     mapping: Mapping[str, SeriesRule],
     budget: SeriesBudget,
+    *,
+    max_servers: int,
 ) -> Translator:
     return Translator(
         {**mapping, **feeder.metrics},
@@ -89,7 +95,7 @@ def _build_translator(
         server_label=feeder.server_label,
         metrics=config.metrics,
         interval_seconds=config.window.interval_seconds,
-        max_servers=2 * config.window.max_servers,  # those that the window has no room for are named in the answer
+        max_servers=2 * max_servers,  # those that the window has no room for are named in the answer
         forget_seconds=config.window.silent_seconds,
         budget=budget,
     )

@@ -1,4 +1,4 @@
-"""Whoever asks again and again gets an empty 304 as long as nothing has changed."""
+"""Conditional requests: an empty 304 as long as nothing has changed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from flask import Flask, Response, request
 
 
 def answer_conditionally(app: Flask) -> None:
-    """Gives JSON answers to a GET an ETag of their bytes, where they have none, and heeds If-None-Match."""
+    """Adds an ETag to JSON answers to GET that have none, and honours If-None-Match."""
 
     @app.after_request
     def tag(response: Response) -> Response:

@@ -1,16 +1,17 @@
-"""Every failure becomes `{"error": …, "detail": …}`: clear words for what a client can mend, the log for the rest."""
+"""Turns every failure into `{"error": …, "detail": …}`: clear words for what a client can fix, the log for the rest."""
 
 from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from typing import Any
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
+from nordiq_watch.api.endpoints import find_endpoint
+from nordiq_watch.api.failure import Failure
 from nordiq_watch.errors import ModelRejected, NordiqError, RequestError, StorageError, TooManyRequests, Unauthorized
-from nordiq_watch.web.answers import make_error
+from nordiq_watch.web.routing import answer
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ def _answer_own(error: NordiqError) -> Response:
     elif not isinstance(error, _TOLD_TO_CLIENTS):
         log.error("%s %s: %s", request.method, request.path, error)
         detail = _SEE_LOG  # the text names files of this host
-    response = make_error(error.title, detail, status=error.http_status, **_mark_of_reloads())
+    response = _answer_failure(error.title, detail, status=error.http_status)
     if isinstance(error, Unauthorized):
         response.headers["WWW-Authenticate"] = 'ApiKey header="X-API-Key"'
     if isinstance(error, TooManyRequests):
@@ -42,20 +43,21 @@ def _answer_own(error: NordiqError) -> Response:
 
 
 def _answer_http(error: HTTPException) -> Response:
-    """What the framework raises: no such route, wrong method … Its headers (Allow) are kept."""
+    """Answers errors of the framework: unknown route, wrong method … Their headers (Allow) are kept."""
     headers = [(name, value) for name, value in error.get_headers() if name not in ("Content-Type", "Content-Length")]
-    response = make_error(
-        error.name.capitalize(), error.description or "", status=error.code or 500, **_mark_of_reloads()
-    )
+    response = _answer_failure(error.name.capitalize(), error.description or "", status=error.code or 500)
     response.headers.extend(headers)
     return response
 
 
 def _answer_unexpected(error: Exception) -> Response:
     log.error("%s %s failed", request.method, request.path, exc_info=error)
-    return make_error("Internal error", _SEE_LOG, status=500, **_mark_of_reloads())
+    return _answer_failure("Internal error", _SEE_LOG, status=500)
 
 
-def _mark_of_reloads() -> dict[str, Any]:
-    """Whatever changes the live model answers with `success`, also when it is refused."""
-    return {"success": False} if request.method == "POST" and request.blueprint == "admin" else {}
+def _answer_failure(error: str, detail: str, *, status: int) -> Response:
+    """Answers in the form of the endpoint's failures."""
+    rule = request.url_rule
+    endpoint = None if rule is None else find_endpoint(request.method, rule.rule)
+    kind = Failure if endpoint is None else endpoint.failure
+    return answer(kind(error, detail), status=status)

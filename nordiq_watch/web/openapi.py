@@ -1,14 +1,16 @@
-"""`GET /openapi.json`: the API as a document that programs read, made from what answers and validates.
+"""`GET /openapi.json`: a machine-readable description of the API, derived from the code that validates and answers.
 
-Paths, methods, roles, queries, bodies and answers come from the table of endpoints, words from the docstrings of the
-views. What is for the console alone is not in it.
+Paths, methods, roles, queries, bodies and answers come from the table of endpoints, texts from the docstrings of the
+views. Routes for the console alone are left out.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -19,19 +21,21 @@ from nordiq_watch import __version__
 from nordiq_watch.api.endpoint import Body as RequestBody
 from nordiq_watch.api.endpoint import Endpoint
 from nordiq_watch.api.endpoints import ENDPOINTS
-from nordiq_watch.api.enums import Media
-from nordiq_watch.config import Config
+from nordiq_watch.api.enums import TABLES, Media
+from nordiq_watch.api.predictions import FleetForecast, FleetPart, answer_of, part_of
+from nordiq_watch.config.schema import Config
 from nordiq_watch.metrics import STATUSES
 from nordiq_watch.names import MAX_NAME_LENGTH
 from nordiq_watch.web.answers import Body
 from nordiq_watch.web.auth import KEY_HEADER
+from nordiq_watch.web.openapi_schemas import TEMPLATE, Schema, alternatives, describe_structs
 from nordiq_watch.web.routing import SWITCH
 from nordiq_watch.web.services import services
 
 routes = Blueprint("openapi", __name__)
 
-Schema = dict[str, Any]
-
+_TEXT: Schema = {"type": "string"}
+_BINARY: Schema = {"type": "string", "format": "binary"}
 _PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 
 _REASONS = {
@@ -43,6 +47,8 @@ _REASONS = {
     "401": "No key, or a wrong one.",
     "403": "The key's role is not enough.",
     "404": "There is nothing of this name.",
+    "406": "This installation cannot write that format.",
+    "410": "The answer that this page belongs to was replaced; start again without the cursor.",
     "413": "The body is too large.",
     "415": "The body's encoding or type is none that is read.",
     "422": "It could be read, and still not be done.",
@@ -55,8 +61,6 @@ _BY_METHOD = {
     "POST": ("200", "400", "413", "415", "422", "503"),
     "DELETE": ("200", "400", "404", "503"),
 }
-_TEMPLATE = "#/components/schemas/{name}"
-_ERROR = {"$ref": _TEMPLATE.format(name="Error")}
 
 
 @routes.get("/openapi.json")
@@ -67,9 +71,10 @@ def show_document() -> Body:
 
 
 def describe_api(app: Flask, config: Config, *, public: tuple[str, ...]) -> Body:
-    """An OpenAPI 3.1 document of the endpoints that are documented."""
-    endpoints = sorted((found for found in ENDPOINTS.values() if found.documented), key=lambda found: found.rule)
-    schemas, components = _components(endpoints)
+    """An OpenAPI 3.1 document of the documented endpoints."""
+    documented = (_with_metrics(found, config.metrics) for found in ENDPOINTS.values() if found.documented)
+    endpoints = sorted(documented, key=lambda found: found.rule)
+    schemas, components = describe_structs(endpoints)
     views = {f"{method} {rule.rule}": rule for rule in app.url_map.iter_rules() for method in rule.methods or ()}
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
@@ -86,12 +91,12 @@ def describe_api(app: Flask, config: Config, *, public: tuple[str, ...]) -> Body
     }
 
 
-def _components(endpoints: Sequence[Endpoint]) -> tuple[Mapping[Any, Schema], Mapping[str, Schema]]:
-    """Struct → its schema, for every body and answer; and the components that these refer to."""
-    kinds = [kind for found in endpoints for kind in (found.answer, found.body and found.body.kind) if kind is not None]
-    unique = list(dict.fromkeys(kinds))
-    schemas, components = msgspec.json.schema_components(unique, ref_template=_TEMPLATE)
-    return dict(zip(unique, schemas, strict=True)), components
+def _with_metrics(endpoint: Endpoint, metrics: tuple[str, ...]) -> Endpoint:
+    """The endpoint for a config with these metrics: a server's forecast has a field for each."""
+    kinds = {FleetForecast: answer_of(metrics), FleetPart: part_of(metrics)}
+    if not kinds.keys() & set(alternatives(endpoint.answer)):
+        return endpoint
+    return replace(endpoint, answer=tuple(kinds.get(kind, kind) for kind in alternatives(endpoint.answer)))
 
 
 def _describe(endpoint: Endpoint, rule: Rule, app: Flask, schemas: Mapping[Any, Schema]) -> Body:
@@ -119,9 +124,9 @@ def _path_parameters(endpoint: Endpoint) -> Iterator[Body]:
 
 
 def _query_parameters(endpoint: Endpoint) -> Iterator[Body]:
-    """The fields of the endpoint's query; a parameter is left out rather than null."""
+    """The fields of the endpoint's query; an absent parameter is left out rather than null."""
     for field in () if endpoint.query is None else msgspec.structs.fields(endpoint.query):
-        schema = msgspec.json.schema(field.type, ref_template=_TEMPLATE)
+        schema = msgspec.json.schema(field.type, ref_template=TEMPLATE)
         kinds = schema.pop("anyOf", [schema])
         (kind,) = (found for found in kinds if found != {"type": "null"})
         (definition,) = schema.pop("$defs", {"": kind}).values()
@@ -132,30 +137,40 @@ def _query_parameters(endpoint: Endpoint) -> Iterator[Body]:
 
 def _request_body(body: RequestBody, schemas: Mapping[Any, Schema]) -> Body:
     schema = body.schema if body.kind is None else schemas[body.kind]
-    return {"required": body.required, "content": {str(body.media): {"schema": dict(schema)}}}
+    content = {str(body.media): {"schema": dict(schema)}}
+    content |= {str(media): {"schema": {"type": "string", "format": "binary"}} for media in body.also}
+    return {"required": body.required, "content": content}
 
 
 def _statuses(endpoint: Endpoint) -> list[str]:
-    return sorted({*_ALWAYS, *_BY_METHOD[endpoint.method], *map(str, endpoint.statuses)})
+    return sorted({*_ALWAYS, *_BY_METHOD[endpoint.method], *map(str, (*endpoint.statuses, *endpoint.others))})
 
 
 def _answer(endpoint: Endpoint, status: str, schemas: Mapping[Any, Schema]) -> Body:
     if status in ("204", "304"):
         return {"description": _REASONS[status]}
-    if not status.startswith("2"):
-        return {"description": _REASONS[status], "content": {str(Media.JSON): {"schema": _ERROR}}}
-    whole: Schema = schemas[endpoint.answer] if status == "200" and endpoint.answer is not None else {"type": "object"}
-    content = {
-        str(media): {"schema": dict(whole) if media is Media.JSON else {"type": "string"}} for media in endpoint.media
-    }
+    structs = alternatives(_find_answer(endpoint, int(status)))
+    media = endpoint.media if status == "200" else (Media.JSON,)
+    others = {Media.JSON: _any_of(structs, schemas), **dict.fromkeys(TABLES, _BINARY)}
+    content = {str(one): {"schema": others.get(one, _TEXT)} for one in media}
     return {"description": _REASONS[status], "content": content}
 
 
+def _find_answer(endpoint: Endpoint, status: int) -> Any:
+    if status == HTTPStatus.OK:
+        return endpoint.answer
+    return endpoint.others.get(status, endpoint.failure if status >= HTTPStatus.BAD_REQUEST else None)
+
+
+def _any_of(structs: tuple[Any, ...], schemas: Mapping[Any, Schema]) -> Schema:
+    if len(structs) > 1:
+        return {"anyOf": [dict(schemas[struct]) for struct in structs]}
+    return dict(schemas[structs[0]]) if structs else {"type": "object"}
+
+
 def _schemas(config: Config) -> Body:
-    """Those of no Struct: errors, and what a feed may hold with this config."""
-    error = {"error": {"type": "string"}, "detail": {"type": "string"}}
+    """Schemas that come from no Struct: the feed's content with this config."""
     return {
-        "Error": {"type": "object", "properties": error, "required": list(error)},
         "Record": _record(config),
         "Feed": {
             "type": "object",

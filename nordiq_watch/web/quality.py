@@ -1,4 +1,4 @@
-"""`GET /admin/accuracy`, `/drift/…`, `/cascade/…`: what is known about the forecasts that came due."""
+"""`GET /admin/accuracy`, `/drift/…`, `/cascade/…`: results of comparing forecasts with measurements."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from flask import Blueprint, Response
 
 from nordiq_watch.api import quality as api
 from nordiq_watch.api.enums import DriftState
+from nordiq_watch.moments import write_moment
 from nordiq_watch.quality.accuracy import EXPECTED_COVERAGE
 from nordiq_watch.quality.cascade import MetricCascade
 from nordiq_watch.quality.drift import DriftReport, MetricDrift
-from nordiq_watch.records import Book
-from nordiq_watch.web.answers import write_moment, write_time
+from nordiq_watch.records.accuracy import AccuracyKey, AccuracyTotals
+from nordiq_watch.web.answers import write_time
 from nordiq_watch.web.routing import answer
 from nordiq_watch.web.services import services
 
@@ -26,15 +27,15 @@ _MINUTE, _HOUR = 60, 3600
 
 @routes.get("/admin/accuracy")
 def show_accuracy() -> Response:
-    """How right each version was, beside the last value on the same points; those that came due last are first."""
-    tracker = services().accuracy
-    by_version: dict[tuple[str, str], list[Book]] = {}
-    for book in tracker.books:
-        by_version.setdefault((book.key.model, book.key.sha256), []).append(book)
-    newest_first = sorted(by_version.values(), key=lambda books: -max(book.last_at for book in books))
+    """Accuracy of each version, beside the last value on the same points; versions scored last come first."""
+    tracker = services().quality.accuracy
+    by_version: dict[tuple[str, str], list[AccuracyTotals]] = {}
+    for totals in tracker.all_totals:
+        by_version.setdefault((totals.key.model, totals.key.sha256), []).append(totals)
+    newest_first = sorted(by_version.values(), key=lambda all_totals: -max(totals.last_at for totals in all_totals))
     return answer(
         api.Accuracy(
-            versions=[_describe_books_of(books) for books in newest_first],
+            versions=[_describe_totals_of(all_totals) for all_totals in newest_first],
             count=len(by_version),
             expected_coverage=round(EXPECTED_COVERAGE, _DECIMALS),
             pending=tracker.pending,
@@ -45,14 +46,14 @@ def show_accuracy() -> Response:
 
 @routes.get("/drift/status")
 def show_drift() -> Response:
-    """The four figures of drift and what follows from them."""
-    return answer(api.DriftStatus(**_describe_drift(services().drift.report)))
+    """The four figures of drift and their verdict."""
+    return answer(api.DriftStatus(**_describe_drift(services().quality.drift.report)))
 
 
 @routes.get("/drift/report")
 def show_drift_report() -> Response:
-    """The same, with each metric: those that moved most are first."""
-    report = services().drift.report
+    """As `show_drift`, with each metric, most drifted first."""
+    report = services().quality.drift.report
     ranked = sorted(report.metrics.items(), key=lambda item: -(item[1].psi or 0.0))
     metrics = {name: _describe_metric_drift(found) for name, found in ranked}
     return answer(api.DriftReport(**_describe_drift(report), points=report.points, metrics=metrics))
@@ -60,8 +61,8 @@ def show_drift_report() -> Response:
 
 @routes.get("/cascade/status")
 def show_cascades() -> Response:
-    """The metrics in which servers leave their forecast band together, and how many do in all."""
-    report = services().cascade.report
+    """The metrics in which servers leave their forecast band together, and the total of such servers."""
+    report = services().quality.cascade.report
     cascades = [_describe_cascade(metric, found) for metric, found in report.active.items()]
     return answer(
         api.CascadeStatus(
@@ -76,8 +77,8 @@ def show_cascades() -> Response:
 
 @routes.get("/cascade/health")
 def show_cascade_health() -> Response:
-    """100 is a fleet that does what was forecast; null until the first slot after a forecast is over."""
-    report = services().cascade.report
+    """100 is a fleet that behaves as forecast; null until the first slot after a forecast is over."""
+    report = services().quality.cascade.report
     return answer(
         api.CascadeHealth(
             health_score=report.health,
@@ -91,12 +92,12 @@ def show_cascade_health() -> Response:
 def describe_version(name: str, sha256: str | None) -> api.AccuracyByMetric | None:
     """The accuracy of one version; None if none of its forecasts came due yet.
 
-    Without `sha256` that of the bytes under this name that were compared last.
+    Without `sha256`, that of the content under this name that was scored last.
     """
-    books = [book for book in services().accuracy.books if book.key.model == name]
-    if books and sha256 is None:
-        sha256 = max(books, key=lambda book: book.last_at).key.sha256
-    return _by_metric(book for book in books if book.key.sha256 == sha256) or None
+    all_totals = [totals for totals in services().quality.accuracy.all_totals if totals.key.model == name]
+    if all_totals and sha256 is None:
+        sha256 = max(all_totals, key=lambda totals: totals.last_at).key.sha256
+    return _by_metric(totals for totals in all_totals if totals.key.sha256 == sha256) or None
 
 
 def name_horizon(seconds: int) -> str:
@@ -107,42 +108,48 @@ def name_horizon(seconds: int) -> str:
     return f"{seconds}s"
 
 
-def _describe_books_of(books: list[Book]) -> api.VersionAccuracy:
-    """`books`: all of one version."""
-    key, live = books[0].key, services().live.peek()
+def _describe_totals_of(all_totals: list[AccuracyTotals]) -> api.VersionAccuracy:
+    """all_totals: those of one version."""
+    key, live = all_totals[0].key, services().live.peek()
     return api.VersionAccuracy(
         name=key.model,
         sha256=key.sha256,
         is_current=live is not None and (live.name, live.identity.sha256) == (key.model, key.sha256),
-        first=write_moment(min(book.first_at for book in books)),
-        last=write_moment(max(book.last_at for book in books)),
-        metrics=_by_metric(books),
+        first=write_moment(min(totals.first_at for totals in all_totals)),
+        last=write_moment(max(totals.last_at for totals in all_totals)),
+        metrics=_by_metric(all_totals),
     )
 
 
-def _by_metric(books: Iterable[Book]) -> api.AccuracyByMetric:
+def _by_metric(all_totals: Iterable[AccuracyTotals]) -> api.AccuracyByMetric:
     described: api.AccuracyByMetric = {}
-    for book in sorted(books, key=lambda book: (book.key.metric, book.key.horizon_seconds)):
-        described.setdefault(book.key.metric, {})[name_horizon(book.key.horizon_seconds)] = _describe_book(book)
+    for totals in sorted(all_totals, key=lambda totals: (totals.key.metric, totals.key.horizon_seconds)):
+        described.setdefault(totals.key.metric, {})[name_horizon(totals.key.horizon_seconds)] = _describe_totals(totals)
     return described
 
 
-def _describe_book(book: Book) -> api.HorizonAccuracy:
-    tally = book.tally
+def _describe_totals(totals: AccuracyTotals) -> api.HorizonAccuracy:
+    sums = totals.sums
     return api.HorizonAccuracy(
-        points=tally.points,
-        mae=round(tally.absolute_error / tally.points, _DECIMALS),
-        pinball=round(tally.pinball / tally.points, _DECIMALS),
-        coverage=round(tally.covered / tally.points, _DECIMALS),
+        points=sums.points,
+        mae=round(sums.absolute_error / sums.points, _DECIMALS),
+        pinball=round(sums.pinball / sums.points, _DECIMALS),
+        coverage=round(sums.covered / sums.points, _DECIMALS),
         last_value=api.Baseline(
-            mae=round(tally.last_absolute_error / tally.points, _DECIMALS),
-            pinball=round(tally.last_pinball / tally.points, _DECIMALS),
+            mae=round(sums.last_absolute_error / sums.points, _DECIMALS),
+            pinball=round(sums.last_pinball / sums.points, _DECIMALS),
         ),
+        band=_describe_band(totals.key),
     )
 
 
+def _describe_band(key: AccuracyKey) -> api.AdaptiveBand | None:
+    state = services().quality.bands.states.get(key)
+    return None if state is None else api.AdaptiveBand(round(state.factor, _DECIMALS), _round(state.coverage))
+
+
 def _describe_drift(report: DriftReport) -> dict[str, Any]:
-    """The fields that status and report share."""
+    """Fields shared by status and report."""
     return {
         "status": report.status,
         "needs_retraining": report.status is DriftState.SIGNIFICANT,

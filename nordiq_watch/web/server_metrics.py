@@ -1,6 +1,6 @@
-"""What /metrics says of servers that come and go: how many were refused, how many ended and why, whether there is room.
+"""Metrics of servers that come and go: how many were refused, how many ended and why, and the room left.
 
-No series is about one server: names that come and go must not make series without end.
+No series is about one server: changing names must not create series without end.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _CAUSES = ("aged", "replaced", "deleted")
 
 
 class ServerCounts(Collector):
-    """Counts what is announced, and asks the window when it is scraped."""
+    """Counts announced events, and reads the window at each scrape."""
 
     def __init__(self, services: Services) -> None:
-        self._window = services.window
+        self._window = services.ingest.window
         self._refused = Counter(
             "nordiq_watch_servers_refused",
             "New names that found no room in the window, counted with each batch.",

@@ -11,12 +11,13 @@ import time
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotInTime
 
-from flask import Blueprint, request
+from flask import Blueprint, Response, request
 
+from nordiq_watch.api.servers import Forgotten
 from nordiq_watch.errors import Busy, NotFound
-from nordiq_watch.web.answers import Body
 from nordiq_watch.web.collectors import translators
-from nordiq_watch.web.seats import seats
+from nordiq_watch.web.request_slots import request_slots
+from nordiq_watch.web.routing import answer
 from nordiq_watch.web.services import services
 
 log = logging.getLogger(__name__)
@@ -24,38 +25,38 @@ log = logging.getLogger(__name__)
 routes = Blueprint("servers", __name__)
 
 PATIENCE_SECONDS = 10.0
-"""For the history and the accuracy, together; their disks may be slow or away."""
+"""Time for history and accuracy together, whose disks may be slow or away."""
 
 
 @routes.delete("/servers/<path:server>")
-def forget_server(server: str) -> Body:
+def forget_server(server: str) -> Response:
     """Forgets a server at once: window, collectors' series, alerts, history, claims of forecasts that are not due.
 
     A name that sends again is a new server. What it sent stays in the archive, for training. `pending` names the parts
     that could not do it in time; they do it as soon as they work, unless the daemon ends before.
     """
-    with seats().hold("reload") as held:
+    with request_slots().hold("reload") as held:
         if not held:
             raise Busy("too many other orders are being carried out; send this one again in a moment")
         found, pending = _forget(server)
     if not found and not pending:
         raise NotFound(f"no server {server!r:.300} is known; its name must be exactly as in the feed")
     log.info("the server %.100r was forgotten by an order from %s", server, request.remote_addr)
-    return {"success": not pending, "server_name": server, "forgotten": found, "pending": pending}
+    return answer(Forgotten(success=not pending, server_name=server, forgotten=found, pending=pending))
 
 
 def _forget(server: str) -> tuple[list[str], list[str]]:
     """The parts that knew the server, and those that have not answered."""
-    parts = services()
+    daemon = services()
     known = {
-        "window": parts.ingest.forget(server),
+        "window": daemon.ingest.worker.forget(server),
         "series": translators().forget(server),
-        "alerts": parts.judge.forget(server),
+        "alerts": daemon.alerting.evaluator.forget(server),
     }
-    orders = {"history": parts.historian.forget(server), "accuracy": parts.accuracy.forget(server)}
+    orders = {"history": daemon.history.writer.forget(server), "accuracy": daemon.quality.accuracy.forget(server)}
     deadline = time.monotonic() + PATIENCE_SECONDS
     answers = known | {part: _await(order, deadline) for part, order in orders.items()}
-    return [part for part, answer in answers.items() if answer], [part for part in answers if answers[part] is None]
+    return [part for part, knew in answers.items() if knew], [part for part in answers if answers[part] is None]
 
 
 def _await(order: Future[bool], deadline: float) -> bool | None:

@@ -1,24 +1,39 @@
-"""Who is signed in to the console: random tokens in a cookie, each standing for the API key that was shown for it.
+"""Console sessions: random tokens in a cookie, each standing for the API key shown at the sign-in.
 
-A session is worth what its key is worth: every request that carries one is checked as if it carried the key, so a key
-that is replaced ends its sessions at once. They live in memory; a restart of the daemon asks to sign in again.
+Every request with a session is checked as if it carried the key, so a replaced key ends its sessions at once. Sessions
+live in memory; after a restart of the daemon, users sign in again.
 """
 
 from __future__ import annotations
 
+import hashlib
 import secrets
+import socket
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 IDLE_SECONDS = 12 * 3600.0
-"""A session that was not used for so long is over."""
+"""A session unused for this long ends."""
 
 MOST_SESSIONS = 1000
-"""One more ends the one that was used longest ago."""
+"""One more ends the least recently used one."""
+
+SESSION_COOKIE = "nordiq_session"
 
 _TOKEN_BYTES = 32
+
+
+def name_cookie(state_dir: Path) -> str:
+    """A name for the cookie that only the daemon of this state directory uses.
+
+    Browsers send a cookie to every port of a host, and behind a proxy two machines may be one host: with one name for
+    all, signing in to one daemon would sign out of the other.
+    """
+    place = f"{socket.gethostname()}:{state_dir.absolute()}"
+    return f"{SESSION_COOKIE}_{hashlib.blake2s(place.encode(), digest_size=4).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +43,16 @@ class _Session:
 
 
 class Sessions:
-    """From any thread. `clock` is monotonic."""
+    """Thread-safe. `clock` is monotonic; cookie: name of the cookie that holds the token."""
 
-    def __init__(self, *, clock: Callable[[], float]) -> None:
+    def __init__(self, *, clock: Callable[[], float], cookie: str = SESSION_COOKIE) -> None:
+        self.cookie = cookie
         self._clock = clock
         self._lock = threading.Lock()
         self._by_token: OrderedDict[str, _Session] = OrderedDict()  # the one used longest ago first
 
     def open(self, key: str) -> str:
-        """The token of a new session for whoever showed this key."""
+        """The token of a new session for the holder of this key."""
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         with self._lock:
             self._by_token[token] = _Session(key, self._clock())
@@ -45,7 +61,7 @@ class Sessions:
         return token
 
     def key_of(self, token: str | None) -> str | None:
-        """The key behind a token, which counts as use; None when there is no such session, or not any more."""
+        """The key behind a token, which counts as use; None if there is no such session."""
         if token is None:
             return None
         with self._lock:
@@ -57,6 +73,6 @@ class Sessions:
             return session.key
 
     def close(self, token: str | None) -> None:
-        """Ends a session; one that is over already stays so."""
+        """Ends a session, if it exists."""
         with self._lock:
             self._by_token.pop(token or "", None)

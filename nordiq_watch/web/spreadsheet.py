@@ -1,4 +1,4 @@
-"""CSV that people open in a spreadsheet."""
+"""CSV that is safe to open in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NOT_SEEN = frozenset(("Cc", "Cf", "Zs", "Zl", "Zp"))
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """A line per row, under the columns' names. Names in it come from whatever feeds: no cell is a formula."""
+    """One line per row, under the columns' names. Names come from feeders, so cells must not become formulas."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(columns)
@@ -22,13 +22,13 @@ def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _defuse(value: Any) -> Any:
-    """Text that a spreadsheet might run as a formula gets an apostrophe in front."""
+    """Prefixes text that a spreadsheet might run as a formula with an apostrophe."""
     return f"'{value}" if isinstance(value, str) and _may_be_formula(value) else value
 
 
 def _may_be_formula(text: str) -> bool:
-    """Spreadsheets trim blanks, and some take the wide forms of the signs for the signs. A tab or line break in front
-    is enough to be suspect.
+    """Spreadsheets trim blanks, and some treat the wide forms of the signs as the signs. A tab or line break in front
+    is suspicious enough.
     """
     if text[:1] in ("\t", "\r", "\n"):
         return True

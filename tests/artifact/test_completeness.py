@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.specs import write_whole_directory
+from support.specs import write_whole_directory, write_whole_directory_with_extras
 
 from nordiq_watch.artifact.completeness import judge
-from nordiq_watch.artifact.layout import CONFIG_FILE, INFO_FILE, MAPPING_FILE, REQUIRED_FILES, WEIGHTS_FILE
+from nordiq_watch.artifact.layout import CONFIG_FILE, EXTRAS_FILE, INFO_FILE, MAPPING_FILE, REQUIRED_FILES, WEIGHTS_FILE
 
 
 @pytest.fixture
@@ -33,6 +33,11 @@ def test_hashes_of_some_files_prove_nothing(directory: Path) -> None:
     del info["sha256"][MAPPING_FILE]
     (directory / INFO_FILE).write_text(json.dumps(info))
     assert not judge(directory).proven
+
+
+@pytest.fixture
+def with_extras(tmp_path: Path) -> Path:
+    return write_whole_directory_with_extras(tmp_path / "with_extras")
 
 
 @pytest.mark.parametrize("name", REQUIRED_FILES)
@@ -83,6 +88,61 @@ def test_weights_that_were_preallocated_and_not_yet_filled_are_incomplete(direct
 
 def test_where_hashes_tell_a_sparse_file_is_as_good_as_any(directory: Path) -> None:
     preallocate(directory / WEIGHTS_FILE, written=0.5)
+    assert judge(directory).proven
+
+
+def test_with_its_extras_a_directory_is_complete_and_proven(with_extras: Path) -> None:
+    verdict = judge(with_extras)
+    assert (verdict.complete, verdict.proven, verdict.reason) == (True, True, None)
+
+
+@pytest.mark.parametrize("name", [*REQUIRED_FILES, EXTRAS_FILE])
+def test_a_directory_that_names_extras_is_incomplete_without_any_of_them(with_extras: Path, name: str) -> None:
+    (with_extras / name).unlink()
+    verdict = judge(with_extras)
+    assert (verdict.complete, verdict.reason) == (False, f"{name} missing")
+
+
+def test_hashes_without_that_of_the_extras_prove_nothing(with_extras: Path) -> None:
+    info = json.loads((with_extras / INFO_FILE).read_bytes())
+    del info["sha256"][EXTRAS_FILE]
+    (with_extras / INFO_FILE).write_text(json.dumps(info))
+    verdict = judge(with_extras)
+    assert (verdict.complete, verdict.proven) == (True, False)
+
+
+def test_no_prefix_of_the_extras_is_complete(with_extras: Path) -> None:
+    content = (with_extras / EXTRAS_FILE).read_bytes()
+    for length in range(0, len(content), 97):
+        (with_extras / EXTRAS_FILE).write_bytes(content[:length])
+        verdict = judge(with_extras)
+        assert not verdict.complete
+        assert str(verdict.reason).startswith(f"{EXTRAS_FILE} ")
+
+
+def test_extras_that_were_preallocated_and_not_yet_filled_are_incomplete(with_extras: Path) -> None:
+    (with_extras / INFO_FILE).unlink()
+    preallocate(with_extras / EXTRAS_FILE, written=0.1)
+    assert "extras.safetensors is not written from byte 4,096 on" in str(judge(with_extras).reason)
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
+def test_extras_that_are_no_regular_file_are_incomplete(with_extras: Path, tmp_path: Path, kind: str) -> None:
+    path = with_extras / EXTRAS_FILE
+    moved = path.rename(tmp_path / "elsewhere")
+    if kind == "link":
+        path.symlink_to(moved)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    verdict = judge(with_extras)
+    expected = "is a symbolic link" if kind == "link" else "is not a regular file"
+    assert (verdict.complete, verdict.reason) == (False, f"{EXTRAS_FILE} {expected}")
+
+
+def test_extras_that_are_not_named_do_not_matter(directory: Path) -> None:
+    (directory / EXTRAS_FILE).write_bytes(b"half")
     assert judge(directory).proven
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nordiq_watch.artifact.layout import age_key, is_candidate, name_at, timestamp_of
+from nordiq_watch.artifact.layout import age_key, is_candidate, is_refused, name_at, refused_name, timestamp_of
 
 
 @pytest.mark.parametrize("name", ["tft_model_20250130_143000", "tft_model_best", "tft_model_v1.2-rc"])
@@ -54,3 +54,12 @@ def test_names_without_a_timestamp_come_before_all_others() -> None:
 
 def test_name_at_is_a_version_of_that_moment() -> None:
     assert name_at(datetime(2025, 1, 30, 14, 30, tzinfo=UTC)) == "tft_model_20250130_143000"
+
+
+def test_a_refused_version_is_no_version_and_is_recognised() -> None:
+    name = refused_name("tft_model_20250130_143000")
+    assert name == ".refused_tft_model_20250130_143000"
+    assert is_refused(name)
+    assert not is_candidate(name)
+    assert not is_refused("tft_model_20250130_143000")
+    assert not is_refused(".refused_notes")

@@ -24,7 +24,7 @@ def write(tmp_path: Path, content: bytes) -> Path:
 
 
 def test_reads_what_the_library_wrote(tmp_path: Path) -> None:
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "a": np.arange(12, dtype=np.float32).reshape(3, 4),
         "b": np.ones((2,), dtype=np.float64),
         "empty": np.zeros((0, 3), dtype=np.float32),

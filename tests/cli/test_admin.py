@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from support.stub_daemon import StubDaemon
 
-from nordiq_watch.cli import admin
 from nordiq_watch.cli.main import main
+from nordiq_watch.client import client
 
 LIVE = {
     "path": "models/tft_model_20250130_143000",
@@ -17,13 +17,29 @@ LIVE = {
     "state": "live",
     "size_mb": 245.3,
     "modified": "2025-01-30T14:35:22",
-    "training": {"epochs": 20, "training_time": 7200, "servers_trained": 50},
+    "sha256": None,
+    "training": {
+        "epochs": 20,
+        "training_time": 7200,
+        "servers_trained": 50,
+        "validation": {"windows": 2000, "metrics": {}},
+        "comparison": {
+            "windows": 2000,
+            "beside_last_value": 0.86,
+            "passed": True,
+            "newest": "tft_model_20250123_000000",
+            "beside_newest": 1.0125,
+            "newest_skipped": None,
+            "targets": {},
+        },
+    },
+    "accuracy": None,
 }
 BROKEN = LIVE | {
     "name": "tft_model_20250131_143000",
     "state": "rejected",
     "is_current": False,
-    "training": {"epochs": None, "training_time": None, "servers_trained": None},
+    "training": {"epochs": None, "training_time": None, "servers_trained": None, "validation": None},
     "reason": "weights: [bold]model.safetensors[/bold] is 17 bytes, its header says 4096",
 }
 MODELS = {
@@ -31,6 +47,7 @@ MODELS = {
     "count": 2,
     "models_dir": "models",
     "current_model": "models/tft_model_20250130_143000",
+    "pinned_model": None,
 }
 LOADED: dict[str, Any] = {
     "id": 7,
@@ -38,8 +55,11 @@ LOADED: dict[str, Any] = {
     "state": "finished",
     "requested": None,
     "version": "tft_model_b",
+    "drop": "5f0c91d2",
     "outcome": "loaded",
     "reason": None,
+    "remarks": [],
+    "warnings": [],
     "previous_model": "models/tft_model_a",
     "current_model": "models/tft_model_b",
     "created_at": "2025-01-30T14:35:22",
@@ -67,10 +87,13 @@ def test_models_says_what_is_live_and_why_others_are_not(stub: StubDaemon, capsy
     assert title.strip() == "2 versions in models, live: models/tft_model_20250130_143000"
     assert headings.split()[:2] == ["name", "state"]
     assert broken.split() == [
-        *("tft_model_20250131_143000", "rejected", "245.3", "2025-01-30T14:35:22", "-", "-"),
+        *("tft_model_20250131_143000", "rejected", "245.3", "2025-01-30T14:35:22", "-", "-", "-", "-"),
         *["weights:", "[bold]model.safetensors[/bold]", "is", "17", "bytes,", "its", "header", "says", "4096"],
     ]
-    assert live.split() == ["tft_model_20250130_143000", "live", "245.3", "2025-01-30T14:35:22", "20", "50"]
+    assert live.split() == [
+        *("tft_model_20250130_143000", "live", "245.3", "2025-01-30T14:35:22", "20", "50"),
+        *("-14.0", "%", "+1.2", "%"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -120,11 +143,24 @@ def test_info_shows_sections_with_dots(stub: StubDaemon, capsys: pytest.CaptureF
     ]
 
 
+def test_info_shows_how_good_it_was_in_validation(stub: StubDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+    stub.answers["GET", "/admin/model-info"] = (200, {"loaded": True, "training": LIVE["training"]})
+    assert main(["info", "--url", stub.url]) == 0
+    assert lines(capsys.readouterr().out) == [
+        ["loaded", "yes"],
+        ["training.epochs", "20"],
+        ["training.training_time", "7200"],
+        ["training.servers_trained", "50"],
+        ["training.vs.", "last", "value", "-14.0", "%"],
+        ["training.vs.", "newest", "+1.2", "%"],
+    ]
+
+
 class TestReload:
     def test_the_stages_are_shown_as_they_pass(
         self, stub: StubDaemon, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(admin, "LOOK_AGAIN_SECONDS", 0)
+        monkeypatch.setattr(client, "LOOK_AGAIN_SECONDS", 0)
         running = LOADED | {"state": "running", "outcome": None, "stages": LOADED["stages"][:1]}
         waiting = running | {"state": "waiting", "stages": []}
         stub.answers["POST", "/admin/reload-model?wait=false"] = ACCEPTED
@@ -180,7 +216,7 @@ class TestReload:
         refusal = {"success": False, "error": "Bad request", "detail": "../x is not a version"}
         stub.answers["POST", "/admin/reload-model?model_path=..%2Fx&wait=false"] = (400, refusal)
         assert main(["reload", "../x", "--url", stub.url]) == 1
-        assert capsys.readouterr().err == "error: ../x is not a version\n"
+        assert capsys.readouterr().err == "error: Bad request: ../x is not a version (HTTP 400)\n"
 
 
 def test_rollback_tells_what_is_live_now(stub: StubDaemon, capsys: pytest.CaptureFixture[str]) -> None:

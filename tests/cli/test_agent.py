@@ -12,8 +12,10 @@ import pytest
 from support.stub_daemon import StubDaemon, serve
 
 from nordiq_watch.cli.agent import BUFFERED_SAMPLES, SAMPLES_PER_REQUEST, Agent, Sampler
-from nordiq_watch.cli.client import Client
+from nordiq_watch.client import Client
 from nordiq_watch.errors import DaemonRefused
+
+pytestmark = pytest.mark.slow
 
 ACCEPTED = (200, {"status": "accepted"})
 BUSY = (503, {"error": "Busy", "detail": "the queue is full"})
@@ -42,7 +44,7 @@ def agent(stub: StubDaemon, clock: Clock, said: list[str]) -> Agent:
     """Samples are numbered; the daemon takes all of them until a test says otherwise."""
     stub.answers["POST", "/feed/data"] = ACCEPTED
     numbers = itertools.count()
-    return Agent(Client(stub.url), lambda: {"n": next(numbers)}, clock=clock, say=said.append)
+    return Agent(Client(stub.url, retries=0), lambda: {"n": next(numbers)}, clock=clock, say=said.append)
 
 
 def received(stub: StubDaemon) -> Iterator[int]:
@@ -60,7 +62,7 @@ def test_each_step_sends_a_sample(agent: Agent, stub: StubDaemon) -> None:
 
 def test_samples_wait_while_the_daemon_is_away(clock: Clock, said: list[str]) -> None:
     url = "http://127.0.0.1:1"  # nobody listens on tcpmux
-    away = Agent(Client(url), lambda: {"n": 0}, clock=clock, say=said.append)
+    away = Agent(Client(url, retries=0), lambda: {"n": 0}, clock=clock, say=said.append)
     away.step()
     clock.seconds += 60
     away.step()
@@ -86,7 +88,7 @@ def test_a_real_outage_loses_nothing(clock: Clock, said: list[str]) -> None:
     numbers = itertools.count()
     with serve(stub):
         port = urlsplit(stub.url).port or 0
-        agent = Agent(Client(stub.url), lambda: {"n": next(numbers)}, clock=clock, say=said.append)
+        agent = Agent(Client(stub.url, retries=0), lambda: {"n": next(numbers)}, clock=clock, say=said.append)
         agent.step()
     clock.seconds += 60
     agent.step()

@@ -12,7 +12,7 @@ import msgspec.inspect
 import pytest
 import yaml
 
-from nordiq_watch.config import Config
+from nordiq_watch.config.schema import Config
 
 REPOSITORY = Path(__file__).parent.parent.parent
 PAGE = (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8")
@@ -22,39 +22,37 @@ ROWS = {match["key"]: match for match in ROW.finditer(PAGE)}
 
 def settings(section: type[msgspec.Struct], prefix: str = "") -> Iterator[tuple[str, Any, msgspec.inspect.Type]]:
     """Dotted key, default and type of every setting."""
-    for field in msgspec.inspect.type_info(section).fields:
+    description = msgspec.inspect.type_info(section)
+    assert isinstance(description, msgspec.inspect.StructType)
+    for field in description.fields:
         if isinstance(field.type, msgspec.inspect.StructType):
             yield from settings(field.type.cls, f"{prefix}{field.name}.")
         else:
-            yield prefix + field.name, field.default, field.type
+            default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+            yield prefix + field.name, default, field.type
 
-
-PATTERNS = {
-    None: "text",
-    "^/": "path from `/`",
-    "^[a-zA-Z][a-zA-Z0-9_]*$": "metric name",
-    r"^(auto|cpu|cuda(:\d+)?)$": "`auto`, `cpu`, `cuda`, `cuda:N`",
-    "^https?://": "text from `http://`, `https://`",
-    r"^[0-9a-fA-F.:]+$": "IP address",
-    "^[A-Za-z0-9+/]{43}=$": "ed25519 public key in base64",
-}
 
 SETTINGS = {key: (default, kind) for key, default, kind in settings(Config)}
 
 
 def allowed(kind: msgspec.inspect.Type) -> str:
     """The words that the page uses for a type."""
+    if isinstance(kind, msgspec.inspect.Metadata):
+        return str((kind.extra_json_schema or {})["description"])
     if isinstance(kind, msgspec.inspect.UnionType):
         return " or ".join(allowed(part) for part in kind.types)
     if isinstance(kind, msgspec.inspect.VarTupleType):
         return f"list of {allowed(kind.item_type)}"
     if isinstance(kind, msgspec.inspect.DictType):
+        if isinstance(kind.value_type, msgspec.inspect.StrType):
+            return "mapping of header to text"
         deep = isinstance(kind.value_type, msgspec.inspect.DictType)
         return "table by profile and metric" if deep else "table by metric"
     if isinstance(kind, msgspec.inspect.LiteralType):
         return ", ".join(f"`{value}`" for value in kind.values)
     if isinstance(kind, msgspec.inspect.StrType):
-        return PATTERNS[kind.pattern]
+        assert kind.pattern is None, "say in its description what it may be"
+        return "text"
     words = {
         msgspec.inspect.BoolType: "`true`, `false`",
         msgspec.inspect.NoneType: "`null`",

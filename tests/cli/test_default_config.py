@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from nordiq_watch.cli.main import main
-from nordiq_watch.config import Config, load_settings
+from nordiq_watch.config.load import load_settings
+from nordiq_watch.config.schema import Config
 
 
 def test_what_it_prints_is_a_config_of_defaults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,8 @@ from nordiq_watch.cli.demo_daemon import Daemon, wait_until
 from nordiq_watch.cli.demo_folder import Folder, own, prepare
 from nordiq_watch.errors import ClientError
 
+pytestmark = pytest.mark.slow
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -35,7 +37,7 @@ def folder(tmp_path: Path, port: int) -> Iterator[Folder]:
 def test_it_answers_inside_the_block_and_not_after_it(folder: Folder, port: int) -> None:
     with Daemon(folder, port=port) as daemon:
         daemon.await_answer()
-        assert daemon.connect().model_info().body["loaded"] is False
+        assert daemon.connect().model_info().loaded is False
     with pytest.raises(requests.ConnectionError):
         requests.get(f"{daemon.url}/health", timeout=5)
 

@@ -6,7 +6,7 @@ import pytest
 
 from nordiq_watch.cli.demo_folder import Folder, own, prepare
 from nordiq_watch.cli.synthetic import METRICS
-from nordiq_watch.config import load_settings
+from nordiq_watch.config.load import load_settings
 from nordiq_watch.errors import ClientError
 
 

@@ -96,6 +96,7 @@ def test_the_doctor_comes_to_an_end_whatever_it_cannot_look_at(
     assert out.splitlines()[-1] == "2 bad"
 
 
+@pytest.mark.slow
 def test_beside_a_running_daemon_its_port_is_no_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with DaemonProcess(tmp_path, metrics=METRICS) as daemon:
         port = daemon.url.rpartition(":")[2]

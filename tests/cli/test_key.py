@@ -8,7 +8,7 @@ import pytest
 
 from nordiq_watch.cli.key import ROLES
 from nordiq_watch.cli.main import main
-from nordiq_watch.host import key_file
+from nordiq_watch.security import key_file
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -13,15 +15,26 @@ from nordiq_watch.cli.main import build_parser, main
 from nordiq_watch.errors import ConfigError
 
 COMMANDS = [
-    *("serve", "train", "verify", "sign", "default-config", "check-config", "doctor", "install-service"),
+    *(
+        "serve",
+        "train",
+        "verify",
+        "sign",
+        "default-config",
+        "check-config",
+        "compare",
+        "doctor",
+        "evaluate",
+        "install-service",
+    ),
     *("models", "info", "reload", "rollback", "unpin", "reloads"),
     *("watch", "key", "agent", "demo", "completion"),
 ]
 
 
-def run_process(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+def run_process(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "nordiq_watch", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)  # type: ignore[call-overload,no-any-return]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
 
 
 def test_every_command_is_there() -> None:
@@ -77,9 +90,12 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"nordiq-watch {__version__}\n"
 
 
+FailWith = Callable[[BaseException], int]
+
+
 class TestFailures:
     @pytest.fixture
-    def fail_with(self, monkeypatch: pytest.MonkeyPatch) -> object:
+    def fail_with(self, monkeypatch: pytest.MonkeyPatch) -> FailWith:
         """Makes `models` raise."""
 
         def arrange(error: BaseException) -> int:
@@ -91,19 +107,21 @@ class TestFailures:
 
         return arrange
 
-    def test_an_own_error_is_one_line(self, fail_with, capsys: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]
+    def test_an_own_error_is_one_line(self, fail_with: FailWith, capsys: pytest.CaptureFixture[str]) -> None:
         assert fail_with(ConfigError("config.yaml: server.port\nis wrong")) == main_module.FAILED
         assert capsys.readouterr().err == "error: config.yaml: server.port is wrong\n"
 
-    def test_an_error_of_the_file_system_is_one_line(self, fail_with, capsys: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]
+    def test_an_error_of_the_file_system_is_one_line(
+        self, fail_with: FailWith, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         assert fail_with(PermissionError(13, "Permission denied", "/data/x")) == main_module.FAILED
         assert capsys.readouterr().err == "error: /data/x: Permission denied\n"
 
-    def test_an_interrupt_is_quiet(self, fail_with, capsys: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]
+    def test_an_interrupt_is_quiet(self, fail_with: FailWith, capsys: pytest.CaptureFixture[str]) -> None:
         assert fail_with(KeyboardInterrupt()) == main_module.INTERRUPTED
         assert capsys.readouterr().err == ""
 
-    def test_a_bug_is_not_hidden(self, fail_with) -> None:  # type: ignore[no-untyped-def]
+    def test_a_bug_is_not_hidden(self, fail_with: FailWith) -> None:
         with pytest.raises(ZeroDivisionError):
             fail_with(ZeroDivisionError())
 

@@ -31,7 +31,9 @@ def test_what_no_port_is(text: str) -> None:
 
 def test_a_commands_help_keeps_the_layout_of_its_examples() -> None:
     parser = Parser(prog="program")
-    command = add_command(parser.add_subparsers(), "go", "take a step", "examples:\n  program go\n    far")
+    command = add_command(
+        argparse.ArgumentParser.add_subparsers(parser), "go", "take a step", "examples:\n  program go\n    far"
+    )
     help_text = command.format_help()
     assert "\nTake a step.\n" in help_text
     assert help_text.endswith("examples:\n  program go\n    far\n")

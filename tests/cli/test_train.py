@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,10 @@ from support.small_fleet import write_dataset
 from nordiq_watch.artifact.completeness import judge
 from nordiq_watch.artifact.manifest import read_spec
 from nordiq_watch.cli.main import INTERRUPTED, main
+from nordiq_watch.training import gate
 from nordiq_watch.training.trainer import TrainingRun
+
+pytestmark = pytest.mark.slow
 
 CONFIG = """\
 metrics: [cpu_user_pct, mem_used_pct]
@@ -31,26 +36,59 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+GOOD_ENOUGH = ["--drop-anyway"]
+"""One batch teaches nothing."""
+
+
 def test_stdout_is_the_new_directory_alone(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "--dataset", "data", "--epochs", "1"]) == 0
+    assert main(["train", "--dataset", "data", "--epochs", "1", *GOOD_ENOUGH]) == 0
     out, err = capfd.readouterr()
     directory = Path(out.removesuffix("\n"))
     assert directory.parent == folder / "models"
     assert judge(directory).complete
-    assert "epoch 1/1" in err
+    assert re.search(r"cpu (native-\w+|torch) ", err)
+    assert "windows/s" in err
     assert "Warning" not in err
     assert "GPU" not in err
 
 
+def test_minutes_limit_the_whole_command(folder: Path) -> None:
+    minutes = 0.3
+    (folder / "config.yaml").write_text(CONFIG.replace("max_batches_per_epoch: 1", "seed: 1"))
+    began = time.monotonic()
+    command = [sys.executable, "-m", "nordiq_watch", "train", "--dataset", "data", "--max-minutes", str(minutes)]
+    command += GOOD_ENOUGH
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    seconds = time.monotonic() - began
+    assert "training for 0.3 min at most" in done.stderr
+    assert read_spec(Path(done.stdout.strip())).training_config["max_seconds"] == 60 * minutes
+    assert seconds < 60 * minutes + 15  # of a machine that may be busy; ending early is allowed
+
+
 def test_the_models_directory_can_be_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "--dataset", "data", "--epochs", "1", "--models-dir", "elsewhere"]) == 0
+    assert main(["train", "--dataset", "data", "--epochs", "1", "--models-dir", "elsewhere", *GOOD_ENOUGH]) == 0
     assert Path(capsys.readouterr().out.strip()).parent == Path("elsewhere")
     assert not (folder / "models").exists()
 
 
+def test_a_model_worse_than_last_value_is_one_line_and_no_drop(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gate, "MAX_RELATIVE_ERROR", 0.5)  # a whole training is hardly ever worse than it began
+    assert main(["train", "--dataset", "data", "--epochs", "1"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = [line for line in err.splitlines() if line.startswith("error:")]
+    assert "times last value's, at most 0.5 is allowed" in line
+    assert "--drop-anyway" in line
+    (kept,) = (folder / "models").iterdir()
+    assert kept.name.startswith(".refused_tft_model_")
+    assert judge(kept).complete
+
+
 def test_per_server_and_incremental_reach_the_trainer(capsys: pytest.CaptureFixture[str]) -> None:
     def train(*more: str) -> Path:
-        assert main(["train", "--dataset", "data", "--epochs", "1", "--per-server", "TRUE", *more]) == 0
+        assert main(["train", "--dataset", "data", "--epochs", "1", "--per-server", "TRUE", *more, *GOOD_ENOUGH]) == 0
         return Path(capsys.readouterr().out.strip())
 
     first = train()
@@ -75,7 +113,7 @@ def test_without_the_training_packages_it_says_how_to_get_them() -> None:
 def test_another_config_file_is_used(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "other").mkdir()
     (folder / "other" / "my.yaml").write_text(CONFIG.replace("mem_used_pct", "swap_used_pct"))
-    assert main(["train", "--dataset", "data", "--epochs", "1", "--config", "other/my.yaml"]) == 0
+    assert main(["train", "--dataset", "data", "--epochs", "1", "--config", "other/my.yaml", *GOOD_ENOUGH]) == 0
     directory = Path(capsys.readouterr().out.strip())
     assert directory.parent == folder / "other" / "models"
     assert read_spec(directory).targets == ("cpu_user_pct",)
@@ -88,7 +126,7 @@ def test_without_a_config_file_the_defaults_and_the_environment_count(
     sizes = {"HIDDEN_SIZE": 8, "MAX_ENCODER_LENGTH": 10, "MAX_PREDICTION_LENGTH": 4, "MAX_BATCHES_PER_EPOCH": 1}
     for name, value in sizes.items():
         monkeypatch.setenv(f"NORDIQ_TRAINING__{name}", str(value))
-    assert main(["train", "--dataset", "data", "--epochs", "1"]) == 0
+    assert main(["train", "--dataset", "data", "--epochs", "1", *GOOD_ENOUGH]) == 0
     directory = Path(capsys.readouterr().out.strip())
     assert directory.parent == folder / "models"
     assert read_spec(directory).max_encoder_length == 10
@@ -122,6 +160,9 @@ def test_a_users_mistake_is_one_line(arguments: list[str], line: str, capsys: py
         (["--dataset", "data", "--epochs", "two"], "two is not a whole number from 1"),
         (["--dataset", "data", "--epochs", "1", "--per-server", "maybe"], "maybe is neither true nor false"),
         (["--epochs", "1"], "--dataset"),
+        (["--dataset", "data", "--max-minutes", "0"], "0 is not a number of minutes above 0"),
+        (["--dataset", "data", "--max-minutes", "inf"], "inf is not a number of minutes above 0"),
+        (["--dataset", "data", "--max-minutes", "ten"], "ten is not a number of minutes above 0"),
     ],
 )
 def test_a_mistyped_command_is_one_line(arguments: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,7 +176,7 @@ def test_a_mistyped_command_is_one_line(arguments: list[str], problem: str, caps
 def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["train", "--help"])
-    assert "nordiq-watch train --dataset data/ --epochs 20" in capsys.readouterr().out
+    assert "nordiq-watch train --dataset data/\n" in capsys.readouterr().out
 
 
 def test_an_interruption_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -85,12 +85,12 @@ def test_a_look_for_scripts_is_one_line_without_quantiles(
 
 
 def test_the_forecast_is_fetched_when_there_is_a_newer_one(daemon: StubDaemon) -> None:
-    from nordiq_watch.cli.client import Client
+    from nordiq_watch.client import Client
 
     later = STATUS | {"last_prediction": "2025-01-30T14:40:22+00:00"}
     stale = later | {"stale": True}  # the same forecast, of which less is said
     daemon.answers["GET", "/status"] = [(200, STATUS), (200, STATUS), (200, later), (200, stale)]
-    viewer = Viewer(Client(daemon.url))
+    viewer = Viewer(Client(daemon.url, retries=0))
     for _ in range(4):
         viewer.look()
     assert paths(daemon).count("/predictions/current") == 3
@@ -124,9 +124,9 @@ def test_a_daemon_that_went_away_is_told_beside_what_was_seen(daemon: StubDaemon
 
     from rich.console import Console
 
-    from nordiq_watch.cli.client import Client
+    from nordiq_watch.client import Client
 
-    look = Viewer(Client(daemon.url)).look()
+    look = Viewer(Client(daemon.url, retries=0)).look()
     text = StringIO()
     Console(file=text, width=200).print(render(look, away=str(DaemonAway("no daemon answers"))))
     assert "no daemon answers; what follows is from before" in text.getvalue()

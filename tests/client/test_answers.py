@@ -9,13 +9,41 @@ import pytest
 from nordiq_watch.client.answers import Model, Reload, read, read_forecast
 from nordiq_watch.errors import ClientError
 
+MODEL = {
+    "path": "models/tft_model_1",
+    "name": "tft_model_1",
+    "timestamp": None,
+    "is_current": True,
+    "state": "live",
+    "size_mb": 1,
+    "modified": "2025-01-30T14:35:22",
+    "sha256": "ab" * 32,
+    "training": {"epochs": 3},
+    "accuracy": None,
+}
+RELOAD = {
+    "id": 1,
+    "trigger": "api",
+    "state": "finished",
+    "requested": None,
+    "version": None,
+    "drop": None,
+    "outcome": None,
+    "reason": None,
+    "remarks": [],
+    "warnings": [],
+    "previous_model": None,
+    "current_model": None,
+    "created_at": "2025-01-30T14:35:22+00:00",
+    "started_at": None,
+    "finished_at": None,
+    "seconds": None,
+    "stages": [],
+}
+
 
 def test_times_have_a_zone_and_unknown_fields_do_not_matter() -> None:
-    body = {
-        "name": "tft_model_1", "path": "models/tft_model_1", "state": "live", "is_current": True, "size_mb": 1,
-        "modified": "2025-01-30T14:35:22", "training": {"epochs": 3}, "something_new": [1],
-    }  # fmt: skip
-    model = read(body, Model)
+    model = read(MODEL | {"something_new": [1]}, Model)
     assert model.modified == datetime(2025, 1, 30, 14, 35, 22, tzinfo=UTC)
     assert (model.training.epochs, model.training.validation, model.reason) == (3, None, None)
 
@@ -37,14 +65,9 @@ def test_an_answer_of_somebody_else_is_one_clear_line() -> None:
     ],
 )
 def test_a_reload_knows_whether_it_did_what_was_asked(outcome: str | None, succeeded: bool) -> None:
-    body = {
-        "id": 1,
-        "trigger": "api",
-        "state": "finished",
-        "created_at": "2025-01-30T14:35:22+00:00",
-        "outcome": outcome,
-    }
-    assert read(body, Reload).succeeded is succeeded
+    reload = read(RELOAD | {"outcome": outcome}, Reload)
+    assert reload.created_at == datetime(2025, 1, 30, 14, 35, 22, tzinfo=UTC)
+    assert reload.succeeded is succeeded
 
 
 def test_metrics_are_told_from_what_else_a_server_has() -> None:

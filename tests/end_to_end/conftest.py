@@ -1,21 +1,23 @@
-"""Two small models, trained once by the real command on the real dataset, for all end-to-end tests."""
+"""Two small models, trained once per run by the real command on the real dataset, for all end-to-end tests."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 from support.daemon import clean_environment
 from support.fleet import GOOGLE_FLEET, METRICS
+from support.once import make_once
+from support.trained_models import TrainedModels
 
-from nordiq_watch.config import Settings, load_settings
+from nordiq_watch.config.load import load_settings
 
 ENCODER, HORIZON = 36, 12
+CONFIG, TRAINED = "config.yaml", "trained.json"
 TRAINING = {
     "hidden_size": 8,
     "attention_heads": 2,
@@ -26,29 +28,28 @@ TRAINING = {
 }
 
 
-@dataclass(frozen=True)
-class TrainedModels:
-    """directories: oldest first, in a directory that no daemon watches. reports: what `train` told of each."""
-
-    directories: Sequence[Path]
-    reports: Sequence[str]
-    settings: Settings
-
-
 @pytest.fixture(scope="session")
 def trained_models(tmp_path_factory: pytest.TempPathFactory) -> TrainedModels:
     if not GOOGLE_FLEET.is_dir():
         pytest.skip(f"the real dataset is not there: {GOOGLE_FLEET}")
-    root = tmp_path_factory.mktemp("training")
-    config_file = root / "config.yaml"
-    config_file.write_text(yaml.safe_dump({"metrics": list(METRICS), "training": TRAINING}))
+    root = make_once(tmp_path_factory, "trained-models", _train_two)
+    names, reports = json.loads((root / TRAINED).read_text())
+    return TrainedModels([root / name for name in names], reports, load_settings(root / CONFIG, {}))
+
+
+def _train_two(root: Path) -> None:
+    """The second one goes on from the first."""
+    config_file = root / CONFIG
+    sections = {"metrics": list(METRICS), "window": {"length": ENCODER}, "training": TRAINING}
+    config_file.write_text(yaml.safe_dump(sections))
     trained = [_train(config_file), _train(config_file, "--incremental")]
-    directories, reports = zip(*trained, strict=True)
-    return TrainedModels(directories, reports, load_settings(config_file, {}))
+    names = [str(directory.relative_to(root)) for directory, _ in trained]
+    (root / TRAINED).write_text(json.dumps([names, [report for _, report in trained]]))
 
 
 def _train(config_file: Path, *options: str) -> tuple[Path, str]:
     """The new directory, which is the last line on stdout, and the report beside it."""
+    options = ("--max-minutes", "0.5", "--drop-anyway", *options)  # enough to see that it works, not to teach much
     arguments = ["train", "--dataset", str(GOOGLE_FLEET), "--epochs", "1", "--config", str(config_file), *options]
     done = subprocess.run(
         [sys.executable, "-m", "nordiq_watch", *arguments],

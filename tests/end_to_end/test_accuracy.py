@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.daemon import DaemonProcess, wait_until
-from support.models import ENCODER, METRICS, drop_model
+from support.models import ENCODER, METRICS, drop_model, drop_model_with_extras
 
 pytestmark = pytest.mark.slow
 
@@ -126,3 +126,37 @@ def test_every_forecast_counts_once_whatever_happens(tmp_path: Path) -> None:
             'nordiq_watch_accuracy_points{horizon_seconds="300",metric="cpu_user_pct"'
             in daemon.request("GET", "/metrics").text
         )
+
+
+def factors(daemon: DaemonProcess) -> dict[str, float]:
+    """Of the memory's adaptive band, by horizon."""
+    (version,) = daemon.get("/admin/accuracy")["versions"]
+    return {horizon: book["band"]["factor"] for horizon, book in version["metrics"]["mem_used_pct"].items()}
+
+
+def width(daemon: DaemonProcess) -> float:
+    """Of the first server's served band, at the first step."""
+    served = daemon.predictions()["predictions"][SERVERS[0]]["mem_used_pct"]
+    return float(served["p90"][0] - served["p10"][0])
+
+
+def test_bands_adapt_and_keep_what_they_learned_over_a_kill(tmp_path: Path) -> None:
+    """A band of one deviation to each side is too narrow for the memory, which is rarely where it was."""
+    with DaemonProcess(tmp_path, metrics=METRICS, **SECTIONS) as daemon:
+        drop_model_with_extras(daemon.models, OLDER)
+        daemon.wait_for_live(OLDER)
+        daemon.feed(records(0, ENCODER))
+        wait_for_forecast(daemon, ENCODER - 1)
+        own, newest = width(daemon), ENCODER + 14  # where the memory is again what it was
+        for slot in range(ENCODER, newest + 1):
+            feed_slot(daemon, slot)
+        due = expected({OLDER: range(ENCODER - 1, newest + 1)}, newest)
+        wait_until(lambda: points(daemon) == due, what=f"{due} points")
+        learned = factors(daemon)
+        assert set(learned) == {"5m", "15m"}
+        assert learned["5m"] > 1.03
+        daemon.kill()
+        daemon.start()
+        wait_for_forecast(daemon, newest)
+        assert factors(daemon) == learned
+        assert width(daemon) == pytest.approx(learned["5m"] * own, rel=1e-3)

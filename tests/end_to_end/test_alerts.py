@@ -83,7 +83,8 @@ def test_an_alert_survives_a_kill_and_is_told_and_remembered(tmp_path: Path) -> 
             assert [change["change"] for change in past["changes"]] == ["raised", "resolved"]
             assert past["duration_seconds"] >= 900
             risks = [point["risk_score"] for point in daemon.get(f"/historical/server/{HOT}")["points"]]
-            assert max(risks) >= 60 and risks[-1] < 50
+            assert max(risks) >= 60
+            assert risks[-1] < 50
 
 
 def wait_for_forecast(daemon: DaemonProcess, slot: int) -> None:

@@ -6,20 +6,25 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from support.daemon import DaemonProcess, clean_environment
 from support.models import drop_model, tiny_spec
 
+from nordiq_watch.cli.main import main
 
-def serve(root: Path, config: str, **environ: str) -> str:
+pytestmark = pytest.mark.slow
+
+
+def serve(root: Path, config: str) -> str:
     (root / "config.yaml").write_text(config)
-    return run(root, "serve", "--config", "config.yaml", **environ)
+    return run(root, "serve", "--config", "config.yaml")
 
 
 def run(root: Path, *arguments: str, **environ: str) -> str:
-    """The one line that a failing command prints last."""
+    """The one line that a failing command prints last, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "nordiq_watch", *arguments],
         cwd=root,
@@ -29,10 +34,38 @@ def run(root: Path, *arguments: str, **environ: str) -> str:
         timeout=60,
         check=False,
     )
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    return error_line(done.returncode, done.stderr)
+
+
+def error_line(code: int, stderr: str) -> str:
+    assert code == 1, stderr
+    assert "Traceback" not in stderr
+    (error,) = [line for line in stderr.splitlines() if line.startswith("error: ")]
     return error
+
+
+@dataclass
+class Here:
+    """Commands that fail before they begin anything: run in this process, in the folder `root`."""
+
+    root: Path
+    capsys: pytest.CaptureFixture[str]
+
+    def run(self, *arguments: str) -> str:
+        self.capsys.readouterr()
+        return error_line(main(list(arguments)), self.capsys.readouterr().err)
+
+    def serve(self, config: str) -> str:
+        (self.root / "config.yaml").write_text(config)
+        return self.run("serve", "--config", "config.yaml")
+
+
+@pytest.fixture
+def here(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Here:
+    for name in os.environ.keys() - clean_environment().keys():
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return Here(tmp_path, capsys)
 
 
 def test_an_unknown_key(tmp_path: Path) -> None:
@@ -49,22 +82,24 @@ def test_an_unknown_key(tmp_path: Path) -> None:
         ("metrics: []", "metrics is [], but"),
         ("metrics: [cpu_user_pct, cpu_user_pct]", "metrics names cpu_user_pct twice"),
         ("metrics: [cpu_user_pct, status]", "metrics names status, which a record uses for something else"),
+        ("metrics: [cpu_user_pct, alert]", "metrics names alert, which an answer uses for something else"),
         ("window: {length: 100}", "training.max_encoder_length is 288, but window.length is 100"),
         ("- a list", "must hold sections"),
         ("server: {port: [", "is not YAML"),
     ],
 )
-def test_a_wrong_value(tmp_path: Path, config: str, says: str) -> None:
-    assert says in serve(tmp_path, config)
+def test_a_wrong_value(here: Here, config: str, says: str) -> None:
+    assert says in here.serve(config)
 
 
-def test_the_environment_is_named_when_it_is_to_blame(tmp_path: Path) -> None:
-    error = serve(tmp_path, "", NORDIQ_SERVER__THREADS="many")
+def test_the_environment_is_named_when_it_is_to_blame(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NORDIQ_SERVER__THREADS", "many")
+    error = here.serve("")
     assert "NORDIQ_SERVER__THREADS: server.threads is 'many'" in error
 
 
-def test_no_config_file(tmp_path: Path) -> None:
-    assert "nowhere.yaml: cannot be read" in run(tmp_path, "serve", "--config", "nowhere.yaml")
+def test_no_config_file(here: Here) -> None:
+    assert "nowhere.yaml: cannot be read" in here.run("serve", "--config", "nowhere.yaml")
 
 
 def test_the_models_directory_is_a_file(tmp_path: Path) -> None:
@@ -122,33 +157,33 @@ class TestVerify:
         )
         assert done.stdout.startswith("tft_model_20250101_000000: complete and loadable")
 
-    def test_truncated_weights(self, tmp_path: Path) -> None:
-        directory = drop_model(tmp_path, "tft_model_20250101_000000")
+    def test_truncated_weights(self, here: Here) -> None:
+        directory = drop_model(here.root, "tft_model_20250101_000000")
         weights = directory / "model.safetensors"
         weights.write_bytes(weights.read_bytes()[:-1])
-        assert "is not complete: model.safetensors has" in run(tmp_path, "verify", str(directory))
+        assert "is not complete: model.safetensors has" in here.run("verify", str(directory))
 
-    def test_a_missing_file(self, tmp_path: Path) -> None:
-        directory = drop_model(tmp_path, "tft_model_20250101_000000")
+    def test_a_missing_file(self, here: Here) -> None:
+        directory = drop_model(here.root, "tft_model_20250101_000000")
         (directory / "config.json").unlink()
-        assert "config.json missing" in run(tmp_path, "verify", str(directory))
+        assert "config.json missing" in here.run("verify", str(directory))
 
-    def test_a_flipped_bit(self, tmp_path: Path) -> None:
-        directory = drop_model(tmp_path, "tft_model_20250101_000000")
+    def test_a_flipped_bit(self, here: Here) -> None:
+        directory = drop_model(here.root, "tft_model_20250101_000000")
         content = bytearray((directory / "model.safetensors").read_bytes())
         content[-1] ^= 1
         (directory / "model.safetensors").write_bytes(content)
-        assert "check: sha256" in run(tmp_path, "verify", str(directory))
+        assert "check: sha256" in here.run("verify", str(directory))
 
-    def test_a_metric_that_the_daemon_does_not_have(self, tmp_path: Path) -> None:
+    def test_a_metric_that_the_daemon_does_not_have(self, here: Here) -> None:
         spec = tiny_spec(targets=("gpu_pct",))
-        directory = drop_model(tmp_path, "tft_model_20250101_000000", spec=spec)
-        (tmp_path / "config.yaml").write_text("")
-        error = run(tmp_path, "verify", str(directory), "--config", "config.yaml")
+        directory = drop_model(here.root, "tft_model_20250101_000000", spec=spec)
+        (here.root / "config.yaml").write_text("")
+        error = here.run("verify", str(directory), "--config", "config.yaml")
         assert "needs gpu_pct, which the daemon does not have" in error
 
-    def test_no_directory(self, tmp_path: Path) -> None:
-        assert "is not a directory" in run(tmp_path, "verify", "nowhere")
+    def test_no_directory(self, here: Here) -> None:
+        assert "is not a directory" in here.run("verify", "nowhere")
 
 
 def test_a_models_directory_that_everybody_may_write_to(tmp_path: Path) -> None:

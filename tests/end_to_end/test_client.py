@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from support.daemon import DaemonProcess, clean_environment, wait_until
 from support.models import ENCODER, HORIZON, METRICS, drop_model
 
-from nordiq_watch.client import Client, ClientError, DaemonRefused, Reload, ReloadFailed
+from nordiq_watch.client import Client, ClientError, DaemonRefused, FleetPart, MetricForecast, Reload, ReloadFailed
 
 pytestmark = pytest.mark.slow
 
@@ -55,6 +57,30 @@ def test_samples_are_fed_and_bad_ones_named(client: Client) -> None:
     assert [(one.index, one.field) for one in fed.rejected] == [(ENCODER, "cpu_user_pct")]
 
 
+def test_a_frame_is_fed_in_pieces_and_its_bad_rows_named(client: Client) -> None:
+    now = int(time.time()) // INTERVAL_SECONDS * INTERVAL_SECONDS
+    frame = pd.DataFrame(
+        {
+            "server_name": [f"frame{number}" for number in range(5)],
+            "cpu_user_pct": [10.0, None, 30.0, 300.0, 50.0],
+            "mem_used_pct": [60.0, 61.0, None, 63.0, 64.0],
+            "status": ["idle", None, "idle", None, None],
+            "rack": [1, 2, 3, 4, 5],
+        },
+        index=pd.DatetimeIndex(pd.to_datetime([now] * 5, unit="s"), name="timestamp"),
+    )
+    fed = client.feed_frame(frame, rows_at_once=2)
+    assert fed.records_received == 5
+    assert [(one.index, one.field) for one in fed.rejected] == [(3, "cpu_user_pct")]
+    assert fed.unknown_fields == ("rack",)
+    with pytest.raises(DaemonRefused, match="rows before 2 were sent; then: No valid record") as caught:
+        client.feed_frame(frame.iloc[[0, 1, 3]], rows_at_once=2)
+    assert caught.value.status == 422
+    with pytest.raises(ClientError, match="cannot be sent as Arrow"):
+        client.feed_frame(frame.assign(cpu_user_pct=[1, "a", 2, 3, 4]))
+    assert client.feed_frame(frame.iloc[:0]).reason == "empty batch"
+
+
 def test_a_reload_is_waited_for_and_told_stage_by_stage(client: Client, daemon: DaemonProcess) -> None:
     drop_model(daemon.models, FIRST)
     assert client.reload().current_model == f"models/{FIRST}"
@@ -74,6 +100,10 @@ def test_the_forecast_has_types(client: Client) -> None:
     cpu = forecast.servers["ppdb001"].metrics["cpu_user_pct"]
     assert (cpu.current, len(cpu.p50)) == (50.0, HORIZON)
     assert client.prediction("ppdb001").servers == forecast.servers
+    part = FleetPart(servers=["ppdb001"], metrics=["cpu_user_pct"], fields=["p50"])
+    (page,) = client.pages(part, limit=10)
+    assert page.servers["ppdb001"].metrics == {"cpu_user_pct": MetricForecast(p50=cpu.p50)}
+    assert client.predictions(part) == page
     with pytest.raises(DaemonRefused) as caught:
         client.prediction("nobody")
     assert caught.value.status == 404
@@ -117,13 +147,21 @@ def test_importing_it_brings_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_the_example_of_the_page_runs(daemon: DaemonProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_example_of_the_page_says_what_is_live_and_why(
+    daemon: DaemonProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     page = (Path(__file__).parents[2] / "docs" / "client.md").read_text()
     (example,) = re.findall(r"^```python$(.*?)^```$", page, flags=re.M | re.S)
     monkeypatch.chdir(daemon.root)  # where .nordiq_key lies
     script = tmp_path / "example.py"
     script.write_text(example.replace("http://127.0.0.1:8000", daemon.url))
-    done = subprocess.run([sys.executable, str(script)], env=clean_environment(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert f"models/{FIRST} is live" in done.stdout or "stays:" in done.stdout
-    assert "ppdb001" in done.stdout
+
+    def run() -> str:
+        done = subprocess.run([sys.executable, str(script)], env=clean_environment(), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "ppdb001" in done.stdout
+        return done.stdout
+
+    assert re.search(rf"^models/{FIRST} stays: canary: ", run(), flags=re.M), "the newest version is broken"
+    shutil.rmtree(daemon.models / BROKEN)
+    assert re.search(r"^models/\S+ is live, after \d+\.\d\d s$", run(), flags=re.M)

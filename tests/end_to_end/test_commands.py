@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from support.daemon import DaemonProcess
 from support.fleet import METRICS
+from support.trained_models import TrainedModels
 
-from nordiq_watch.config import environment_without_settings
+from nordiq_watch.config.environment import environment_without_settings
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +22,7 @@ OLDER, NEWER, EMPTY = "tft_model_20250130_143000", "tft_model_20250131_143000", 
 
 
 @pytest.fixture(scope="module")
-def daemon(trained_models, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
+def daemon(trained_models: TrainedModels, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     """Two versions, of which the newer is live, and one that holds nothing."""
     root = tmp_path_factory.mktemp("commands")
     window = {"length": trained_models.settings.config.training.max_encoder_length}
@@ -91,7 +92,8 @@ def test_a_version_that_cannot_be_loaded(daemon: DaemonProcess) -> None:
 def test_reloads(daemon: DaemonProcess) -> None:
     rows = output(run(daemon, "reloads"))[2:]
     first = rows[-1].split()
-    assert OLDER in first and "loaded" in first
+    assert OLDER in first
+    assert "loaded" in first
     facts = output(run(daemon, "reloads", first[0]))
     assert any(line.split() == ["outcome", "loaded"] for line in facts)
     done = run(daemon, "reloads", "99999")

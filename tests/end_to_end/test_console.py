@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import signal
-import socket
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 from support.browser import PATIENCE_MILLISECONDS, collect_errors, find_faults, open_browser, sign_in
-from support.daemon import DaemonProcess, wait_until
+from support.daemon import DaemonProcess, free_port, wait_until
 from support.models import ENCODER, METRICS, drop_model
 
-from nordiq_watch.host.key_file import add_entry
+from nordiq_watch.api.enums import Role
+from nordiq_watch.security.key_file import add_entry
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -29,13 +29,6 @@ def short(name: str) -> str:
     return name.removeprefix("tft_model_")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with open_browser() as browser:
@@ -45,7 +38,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def daemon(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     """On a port that stays the same over a restart, as an open page needs it."""
-    sections = {"server": {"port": free_port()}, "watch": {"settle_seconds": 0.2}}
+    sections: dict[str, Any] = {"server": {"port": free_port()}, "watch": {"settle_seconds": 0.2}}
     with DaemonProcess(tmp_path_factory.mktemp("console"), metrics=METRICS, **sections) as daemon:
         yield daemon
 
@@ -148,7 +141,9 @@ def test_a_broken_version_says_why_in_words(page: Page, daemon: DaemonProcess) -
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", PAGES)
-def test_a_page_has_no_serious_fault(page: Page, daemon: DaemonProcess, path: str, scheme: str) -> None:
+def test_a_page_has_no_serious_fault(
+    page: Page, daemon: DaemonProcess, path: str, scheme: Literal["light", "dark"]
+) -> None:
     page.emulate_media(color_scheme=scheme)
     page.goto(daemon.url + path)
     page.locator("main h1").wait_for()
@@ -214,7 +209,7 @@ def test_the_system_shows_what_came_in_and_the_log(page: Page, daemon: DaemonPro
 def test_a_reading_key_sees_everything_and_is_offered_nothing_to_change(
     browser: Browser, daemon: DaemonProcess
 ) -> None:
-    key = add_entry(daemon.root / ".nordiq_key", "dashboard", "read", created="now")
+    key = add_entry(daemon.root / ".nordiq_key", "dashboard", Role.READ, created="now")
     daemon.signal(signal.SIGHUP)
     header = {"X-API-Key": key}
     wait_until(lambda: daemon.request("GET", "/admin/models", headers=header).ok, what="the new key to hold")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import pytest
 from support.daemon import DaemonProcess, wait_until
 from support.models import METRICS, drop_model
 
+pytestmark = pytest.mark.slow
+
 A = "tft_model_20250101_000000"
 
 
 @pytest.fixture
-def daemon(tmp_path: Path):
+def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
     watch = {"settle_seconds": 0.2, "rescan_seconds": 1}
     with DaemonProcess(tmp_path, metrics=METRICS, watch=watch, logs={"format": "json"}) as daemon:
         yield daemon

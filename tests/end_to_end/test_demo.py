@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from nordiq_watch.config import environment_without_settings
+from nordiq_watch.config.environment import environment_without_settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -49,7 +49,8 @@ def test_from_nothing_to_a_hot_reload(demo: subprocess.Popen[str], tmp_path: Pat
     assert re.search(rf"^after +{second} +2 ", shown, re.MULTILINE)
     assert "trigger: watcher, outcome: loaded" in shown
     asked = re.search(r"asked (\d+) times for the forecast: 0 requests failed", shown)
-    assert asked and int(asked[1]) > 100
+    assert asked
+    assert int(asked[1]) > 100
 
     address = re.search(r"The daemon is at (http://\S+); its API key is in (\S+)", shown)
     assert address is not None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.daemon import DaemonProcess, wait_until
 from support.fleet import METRICS, RealFleet
+from support.trained_models import TrainedModels
 
 pytestmark = pytest.mark.slow
 
@@ -24,24 +26,26 @@ def move_in(daemon: DaemonProcess, directory: Path) -> str:
     return directory.name
 
 
-def test_a_swap_changes_the_explanation(trained_models, tmp_path: Path) -> None:
+def answers_by(daemon: DaemonProcess, name: str) -> bool:
+    return bool(daemon.predictions().get("metadata", {}).get("model_version") == name)
+
+
+def test_a_swap_changes_the_explanation(trained_models: TrainedModels, tmp_path: Path) -> None:
     fleet = RealFleet()
     with DaemonProcess(tmp_path, metrics=METRICS, **SECTIONS) as daemon:
         daemon.feed(list(fleet.records(END - 48, END, servers=SERVERS)))
         explained = []
         for directory in trained_models.directories:
             name = move_in(daemon, directory)
-            wait_until(
-                lambda name=name: daemon.predictions().get("metadata", {}).get("model_version") == name,
-                what=f"the first answer of {name}",
-            )
+            wait_until(partial(answers_by, daemon, name), what=f"the first answer of {name}")
             path = f"/explain/{fleet.servers[0]}?target=mem_used_pct&step=11"
             explained.append(daemon.get(path))
             assert explained[-1]["model_version"] == name
             answer = daemon.predictions()["predictions"][str(fleet.servers[0])]["mem_used_pct"]
             assert explained[-1]["prediction"]["p50"] == pytest.approx(answer["p50"][11], abs=2e-4)
         metrics = daemon.get("/drift/report")["metrics"]  # the trainer wrote what the data looked like
-        assert set(metrics) == set(METRICS) and all(found["psi"] >= 0 for found in metrics.values())
+        assert set(metrics) == set(METRICS)
+        assert all(found["psi"] >= 0 for found in metrics.values())
         first, second = explained
         assert first["attention"]["weights"] != second["attention"]["weights"]
         assert first["shap"]["top_features"] != second["shap"]["top_features"]

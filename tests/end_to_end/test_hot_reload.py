@@ -11,13 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 from support.daemon import DaemonProcess, wait_until
-from support.fleet import INTERVAL_SECONDS, METRICS, RealFleet, library_forecast
+from support.fleet import INTERVAL_SECONDS, METRICS, RealFleet, stated_forecast
+from support.trained_models import TrainedModels
+
+from nordiq_watch.config.schema import Config
 
 pytestmark = [pytest.mark.slow, pytest.mark.threads]
 
 BROKEN = "tft_model_20990101_000000"
 """Later than anything that is trained today."""
-SECTIONS = {"window": {"length": 48}, "training": {"max_encoder_length": 48}, "watch": {"settle_seconds": 0.2}}
+SECTIONS: dict[str, Any] = {
+    "window": {"length": 48},
+    "training": {"max_encoder_length": 48},
+    "watch": {"settle_seconds": 0.2},
+}
 ROUNDING = 1e-4
 """Answers have four decimals."""
 
@@ -36,10 +43,12 @@ def served(predictions: Mapping[str, Any], server: str) -> np.ndarray:
 
 
 def assert_is_what_the_library_says(
-    answer: Mapping[str, Any], directory: Path, fleet: RealFleet, *, end: int, settings
-):
-    """Up to the two things that the daemon states: quantiles in order, and nothing outside of 0 to 100."""
-    expected = library_forecast(directory, fleet, end=end, settings=settings)
+    answer: Mapping[str, Any], directory: Path, fleet: RealFleet, *, end: int, settings: Config
+) -> None:
+    """Its `predict` plus the stated term, up to what the daemon does to any model: order, and nothing outside of 0 to
+    100.
+    """
+    expected = stated_forecast(directory, fleet, end=end, settings=settings)
     assert set(answer["predictions"]) == set(expected)
     for server, quantiles in expected.items():
         arranged = np.clip(np.sort(quantiles, axis=-1), 0, 100)[..., [1, 3, 5]]
@@ -54,7 +63,7 @@ def move_in(daemon: DaemonProcess, directory: Path) -> str:
     return directory.name
 
 
-def test_a_dropped_model_goes_live_by_itself(trained_models, fleet, tmp_path) -> None:
+def test_a_dropped_model_goes_live_by_itself(trained_models: TrainedModels, fleet: RealFleet, tmp_path: Path) -> None:
     first, second = trained_models.directories
     settings = trained_models.settings.config
     with DaemonProcess(tmp_path, metrics=METRICS, **SECTIONS) as daemon:
@@ -115,7 +124,7 @@ def said_of(daemon: DaemonProcess, name: str, fleet: RealFleet, *, end: int) -> 
     return answer if (metadata.get("model_version"), metadata.get("horizon_start")) == (name, begin) else None
 
 
-def test_the_trainer_says_what_it_made_and_from_what(trained_models) -> None:
+def test_the_trainer_says_what_it_made_and_from_what(trained_models: TrainedModels) -> None:
     first, second = trained_models.directories
     assert first.is_dir()
     assert second.is_dir()

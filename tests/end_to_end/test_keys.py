@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
 from support.daemon import DaemonProcess, wait_until
 
-from nordiq_watch.host.key_file import add_entry, revoke
+from nordiq_watch.api.enums import Role
+from nordiq_watch.security.key_file import add_entry, revoke
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def daemon(tmp_path: Path):
+def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
     with DaemonProcess(tmp_path, metrics=["cpu_user_pct"]) as daemon:
         yield daemon
 
@@ -25,12 +29,12 @@ def status_of(daemon: DaemonProcess, key: str, method: str = "GET", path: str = 
 
 def test_keys_are_rotated_without_a_restart(daemon: DaemonProcess) -> None:
     file = daemon.root / ".nordiq_key"
-    old = add_entry(file, "grafana-1", "read", created="now")
+    old = add_entry(file, "grafana-1", Role.READ, created="now")
     assert status_of(daemon, old) == 401
     daemon.signal(signal.SIGHUP)
     wait_until(lambda: status_of(daemon, old) == 200, what="the new key to hold")
     assert status_of(daemon, old, "POST", "/admin/rollback") == 403
-    new = add_entry(file, "grafana-2", "read", created="now")
+    new = add_entry(file, "grafana-2", Role.READ, created="now")
     revoke(file, "grafana-1")
     daemon.signal(signal.SIGHUP)
     wait_until(lambda: status_of(daemon, old) == 401, what="the old key to hold no more")

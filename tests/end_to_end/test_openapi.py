@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from support.drop_site import make_site
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = 30
 """For each operation and phase; enough for every kind of mistake once, and under a minute in all."""
 
@@ -22,7 +24,6 @@ expected-statuses = ["2xx", "400", "401", "403", "404", "409", "422"]
 """
 
 
-@pytest.mark.slow
 def test_the_daemon_keeps_to_its_document(tmp_path: Path) -> None:
     with make_site(tmp_path) as site:
         (tmp_path / "schemathesis.toml").write_text(SETTINGS)

@@ -7,17 +7,18 @@ import sys
 import time
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.daemon import DaemonProcess, clean_environment, wait_until
 
 from nordiq_watch.cli.synthetic import METRICS, make_fleet
-from nordiq_watch.storage.sample_file import read_samples
+from nordiq_watch.storage.sample_reader import read_samples
 
 pytestmark = pytest.mark.slow
 
 SLOTS, ENCODER, HORIZON = 200, 36, 12
-SECTIONS = {
+SECTIONS: dict[str, Any] = {
     "window": {"length": 288},
     "watch": {"settle_seconds": 0.2},
     "reload": {"canary": {"max_crossed_share": 1.0}},  # a few batches do not teach a network to order its quantiles
@@ -39,7 +40,7 @@ def archived(daemon: DaemonProcess) -> int:
 
 
 def train(daemon: DaemonProcess) -> Path:
-    command = ["train", "--dataset", str(daemon.root / "state" / "archive"), "--epochs", "1"]
+    command = ["train", "--dataset", str(daemon.root / "state" / "archive"), "--epochs", "1", "--drop-anyway"]
     done = subprocess.run(
         [sys.executable, "-m", "nordiq_watch", *command, "--config", str(daemon.config_file)],
         env=clean_environment(),

@@ -8,23 +8,28 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import requests
 from support.daemon import DaemonProcess, wait_until
+from support.length import at_length
 
-from nordiq_watch.config import DEFAULT_METRICS, Config
+from nordiq_watch.config.schema import DEFAULT_METRICS, Config
 from nordiq_watch.storage.journal import Journal
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(
         not (shutil.which("prometheus") and shutil.which("prometheus-node-exporter")),
         reason="needs the Debian packages prometheus and prometheus-node-exporter",
     ),
 ]
 
+SCRAPES, PATIENCE_SECONDS = at_length((600, 900), short=(6, 60))
+"""One per second."""
 MEASURED = {
     "cpu_user_pct",
     "cpu_sys_pct",
@@ -80,13 +85,25 @@ remote_write:
     )
 
 
+def stolen_pct(before: Any, after: Any) -> float:
+    """The share of all processors that other guests of this machine's host took between two of psutil's cpu_times."""
+    spent = [later - earlier for earlier, later in zip(before, after, strict=True)]
+    return 100 * (after.steal - before.steal) / sum(spent)
+
+
 def test_what_node_exporter_measures_arrives_by_remote_write(tmp_path: Path) -> None:
     daemon = DaemonProcess(tmp_path / "daemon", metrics=DEFAULT_METRICS)
     port = free_port()
     with daemon, program(*exporter_command(port), log=tmp_path / "exporter.log"):
         wait_until(lambda: is_up(port), what="node_exporter")
+        before = psutil.cpu_times()
         with program(*prometheus_command(tmp_path, daemon, exporter_port=port), log=tmp_path / "prometheus.log"):
-            wait_until(lambda: daemon.get("/status")["tick_count"] >= 6, what="six scrapes to arrive")
+            wait_until(
+                lambda: daemon.get("/status")["tick_count"] >= SCRAPES,
+                what="scrapes to arrive",
+                seconds=PATIENCE_SECONDS,
+            )
+        stolen = stolen_pct(before, psutil.cpu_times())
         daemon.kill()
     journal = Journal(
         tmp_path / "daemon" / "state" / "journal.sqlite3",
@@ -105,7 +122,7 @@ def test_what_node_exporter_measures_arrives_by_remote_write(tmp_path: Path) -> 
     }
     assert set(last) >= MEASURED, (tmp_path / "prometheus.log").read_text()
     cpu = sum(last[name] for name in ("cpu_user_pct", "cpu_sys_pct", "cpu_iowait_pct", "cpu_idle_pct"))
-    assert cpu == pytest.approx(100, abs=10), "the rest is stolen time"
+    assert 100 - stolen - 15 <= cpu <= 110, "what other guests of a virtual machine's host took is in no metric"
     memory = psutil.virtual_memory()
     assert last["mem_used_pct"] == pytest.approx(100 * (1 - memory.available / memory.total), abs=20)
     assert last["load_average"] == pytest.approx(psutil.getloadavg()[0], abs=20)

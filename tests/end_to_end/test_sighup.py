@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,22 @@ import yaml
 from support.daemon import DaemonProcess, wait_until
 from support.models import METRICS, drop_model, tiny_spec
 
-from nordiq_watch.host.key_file import add_entry
+from nordiq_watch.api.enums import Role
+from nordiq_watch.security.key_file import add_entry
+
+pytestmark = pytest.mark.slow
 
 A = "tft_model_20250101_000000"
 
 
 @pytest.fixture
-def daemon(tmp_path: Path):
+def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
     length = tiny_spec().max_encoder_length
-    sections = {"window": {"length": length}, "training": {"max_encoder_length": length}, "watch": {"enabled": False}}
+    sections: dict[str, Any] = {
+        "window": {"length": length},
+        "training": {"max_encoder_length": length},
+        "watch": {"enabled": False},
+    }
     with DaemonProcess(tmp_path, metrics=METRICS, **sections) as daemon:
         yield daemon
 
@@ -77,7 +85,7 @@ def test_no_file_is_so_broken_that_the_daemon_ends(daemon: DaemonProcess, text: 
 
 
 def test_where_the_log_cannot_be_opened_the_keys_stay_too(daemon: DaemonProcess) -> None:
-    key = add_entry(daemon.root / ".nordiq_key", "late", "read", created="now")
+    key = add_entry(daemon.root / ".nordiq_key", "late", Role.READ, created="now")
     log_file = daemon.root / "logs" / "inference_daemon.log"
     log_file.rename(log_file.with_suffix(".moved"))
     log_file.mkdir()

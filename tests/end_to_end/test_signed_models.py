@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.daemon import DaemonProcess, wait_until
 from support.models import METRICS, drop_model, tiny_spec
 
 from nordiq_watch.cli.main import main
+
+pytestmark = pytest.mark.slow
 
 A = "tft_model_20250101_000000"
 B = "tft_model_20250102_000000"
@@ -19,7 +22,7 @@ def test_only_what_is_signed_goes_live(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["sign", "--new-key", str(private)]) == 0
     public = capsys.readouterr().out.strip()
     length = tiny_spec().max_encoder_length
-    sections = {
+    sections: dict[str, Any] = {
         "models": {"trusted_keys": [public]},
         "window": {"length": length},
         "training": {"max_encoder_length": length},
@@ -48,7 +51,7 @@ def test_what_a_setting_kept_away_goes_live_under_the_right_one(
     main(["sign", "--new-key", str(private)])
     right, wrong = capsys.readouterr().out.strip(), "A" * 43 + "="
     length = tiny_spec().max_encoder_length
-    sections = {"window": {"length": length}, "training": {"max_encoder_length": length}}
+    sections: dict[str, Any] = {"window": {"length": length}, "training": {"max_encoder_length": length}}
     with DaemonProcess(tmp_path / "site", metrics=METRICS, models={"trusted_keys": [wrong]}, **sections) as daemon:
         main(["sign", str(drop_model(daemon.models, A)), "--key", str(private)])
         wait_until(lambda: daemon.state_of(A)[0] == "rejected", what="the version to be rejected")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.slow
 A = "tft_model_20250101_000000"
 B = "tft_model_20250102_000000"
 C = "tft_model_20250103_000000"
-SECTIONS = {
+SECTIONS: dict[str, Any] = {
     "window": {"length": ENCODER},
     "training": {"max_encoder_length": ENCODER},
     "watch": {"settle_seconds": 0.1},
@@ -24,7 +25,7 @@ SECTIONS = {
 
 
 @pytest.fixture
-def daemon(tmp_path) -> Iterator[DaemonProcess]:
+def daemon(tmp_path: Path) -> Iterator[DaemonProcess]:
     with DaemonProcess(tmp_path, metrics=METRICS, **SECTIONS) as daemon:
         yield daemon
 
@@ -43,7 +44,7 @@ def fleet_records(*, slots: int = ENCODER, servers: int = 3) -> list[dict[str, A
     ]
 
 
-def test_after_a_kill_the_forecasts_are_back_without_a_warm_up(daemon) -> None:
+def test_after_a_kill_the_forecasts_are_back_without_a_warm_up(daemon: DaemonProcess) -> None:
     drop_model(daemon.models, A)
     daemon.wait_for_live(A)
     daemon.feed(fleet_records())
@@ -58,7 +59,7 @@ def test_after_a_kill_the_forecasts_are_back_without_a_warm_up(daemon) -> None:
     assert daemon.model_info()["generation"] == 2
 
 
-def test_a_pin_survives_a_kill(daemon) -> None:
+def test_a_pin_survives_a_kill(daemon: DaemonProcess) -> None:
     drop_model(daemon.models, A)
     drop_model(daemon.models, B)
     daemon.wait_for_live(B)
@@ -73,7 +74,7 @@ def test_a_pin_survives_a_kill(daemon) -> None:
     assert daemon.wait_for_live(C)["pinned"] is False
 
 
-def test_a_rejected_version_stays_rejected_after_a_kill(daemon) -> None:
+def test_a_rejected_version_stays_rejected_after_a_kill(daemon: DaemonProcess) -> None:
     drop_model(daemon.models, A)
     daemon.wait_for_live(A)
     drop_model(daemon.models, B, band=-5.0)
@@ -86,7 +87,7 @@ def test_a_rejected_version_stays_rejected_after_a_kill(daemon) -> None:
     assert "out of order" in reason
 
 
-def test_a_rollback_survives_a_kill(daemon) -> None:
+def test_a_rollback_survives_a_kill(daemon: DaemonProcess) -> None:
     drop_model(daemon.models, A)
     daemon.wait_for_live(A)
     drop_model(daemon.models, B, shift=0.1)

@@ -12,9 +12,11 @@ import pytest
 from support.models import ENCODER, METRICS, QUANTILES, tiny_spec
 from support.yard import Yard, full_window
 
-from nordiq_watch.records import WindowSnapshot
+from nordiq_watch.records.samples import WindowSnapshot
 from nordiq_watch.reload.jobs import LoadLatest, LoadVersion, RollBack, Unpin
 from nordiq_watch.spec import CenterScale, ModelSpec, TargetNormalizer
+
+pytestmark = pytest.mark.slow
 
 A = "tft_model_20250101_000000"
 B = "tft_model_20250102_000000"
@@ -132,14 +134,14 @@ class TestWhatGoesLive:
         yard.snapshot = full_window(slots=ENCODER // 2 + 1)
         yard.drop(A)
         yard.look()
-        (remark,) = yard.desk.recent(1)[0].remarks
+        (remark,) = yard.service.recent(1)[0].remarks
         assert "the window is too short" in remark
 
     def test_a_fleet_that_began_late_in_a_long_window_is_judged(self, yard: Yard) -> None:
         yard.snapshot.values[:, :2] = np.nan
         yard.drop(A)
         yard.look()
-        assert yard.desk.recent(1)[0].remarks == ()
+        assert yard.service.recent(1)[0].remarks == ()
         yard.drop(B, spec=fractions())
         yard.look()
         assert yard.live_name == A
@@ -207,7 +209,7 @@ class TestWhatAPersonNames:
         yard.ask(LoadVersion(B))
         yard.start()
         yard.look()
-        assert (yard.live_name, yard.desk.pinned) == (B, B)
+        assert (yard.live_name, yard.service.pinned) == (B, B)
 
     def test_what_was_live_stays_live_over_a_restart_whatever_the_window_says_now(self, yard: Yard) -> None:
         yard.drop(B, spec=fractions())
@@ -251,7 +253,7 @@ def test_a_pinned_version_that_is_gone_is_told_once_with_what_is_live(
     yard.start()
     for _ in range(3):
         yard.look()
-    assert (yard.live_name, yard.desk.pinned) == (B, A)
+    assert (yard.live_name, yard.service.pinned) == (B, A)
     told = [line for line in caplog.messages if "its directory is gone" in line]
     assert told == [
         f"{A} is pinned, but its directory is gone: {B} is live instead, and newer drops wait. Bring it back, or end "

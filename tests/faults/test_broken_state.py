@@ -61,8 +61,10 @@ class Daemon(DaemonProcess):
         page = self.request("GET", "/metrics").text
         for name in names:
             part = self.parts()[name]
-            assert reason in part["reason"] and str(self.root) not in part["reason"]
-            assert part["effect"] and part["since"].endswith("+00:00")
+            assert reason in part["reason"]
+            assert str(self.root) not in part["reason"]
+            assert part["effect"]
+            assert part["since"].endswith("+00:00")
             assert f'nordiq_watch_part_healthy{{part="{name}"}} 0.0' in page
             assert self.log.count(f"the {name} does not work") == 1
         assert page.count("nordiq_watch_part_healthy{") - page.count('"} 1.0\n') <= len(names)
@@ -72,7 +74,8 @@ class Daemon(DaemonProcess):
         wait_until(lambda: not self.failing(), what=f"every part to work; {self.failing()} do not", seconds=30)
         assert self.get("/status")["storage"] == {"healthy": True, "troubles": []}
         assert self.send().ok
-        assert self.get(HISTORY)["alerts"] and self.get(ACCURACY)["count"] == 0
+        assert self.get(HISTORY)["alerts"]
+        assert self.get(ACCURACY)["count"] == 0
 
 
 # --- disks ---
@@ -208,7 +211,11 @@ def immutable(path: Path) -> Callable[[], None]:
             connection.execute("PRAGMA user_version = 0")
     if subprocess.run(["chattr", "+i", str(path)], check=False, capture_output=True).returncode:
         pytest.skip("this file system has no immutable files")
-    return lambda: subprocess.run(["chattr", "-i", str(path)], check=True) and None
+
+    def let_go() -> None:
+        subprocess.run(["chattr", "-i", str(path)], check=True)
+
+    return let_go
 
 
 def of_a_newer_program(path: Path) -> Callable[[], None]:
@@ -236,6 +243,31 @@ def test_a_start_with_one_store_that_cannot_be_opened(
     except BaseException:
         mend()
         raise
+
+
+def test_a_start_with_pipes_in_the_places_of_files(tmp_path: Path) -> None:
+    """Opening a pipe waits for its other end, which nobody has."""
+    daemon = Daemon(tmp_path)
+    for directory in (daemon.state, tmp_path / "logs"):
+        directory.mkdir()
+    pipes = [
+        *(daemon.state / name for name in ("history.sqlite3", "accuracy.sqlite3", "reloads.jsonl", "daemon.lock")),
+        daemon.state / "journal.count",
+        tmp_path / "logs" / "audit.jsonl",
+    ]
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    with daemon:
+        daemon.check_serving()
+        assert daemon.send().ok
+        assert daemon.post("/admin/reload-model?wait=false")
+        broken = {"history", "accuracy", "reload-history", "lock", "audit"}
+        wait_until(lambda: daemon.failing() == broken, what=f"{broken} to fail", seconds=20)
+        told = [line.partition("parts: ")[2] for line in daemon.log.splitlines() if " does not work: " in line]
+        assert len(told) == len(set(told)), "each reason once"
+        for pipe in pipes:
+            pipe.unlink(missing_ok=True)
+        daemon.check_well()
 
 
 def test_a_history_that_becomes_read_only_is_not_said_to_be_healthy(tmp_path: Path) -> None:
@@ -268,7 +300,8 @@ def test_a_start_with_a_log_directory_of_somebody_else(tmp_path: Path) -> None:
         assert daemon.failing() == {"log", "audit"}, "the order could not be audited"
         stderr = (tmp_path / "stderr.txt").read_text()
         assert stderr.count("the log does not work: inference_daemon.log cannot be written (Permission denied)") == 1
-        assert "an audit line was lost (Permission denied)" in stderr and "Traceback" not in stderr
+        assert "an audit line was lost (Permission denied)" in stderr
+        assert "Traceback" not in stderr
         os.chown(tmp_path / "logs", NOBODY, NOBODY)
         daemon.check_well()
     assert "the log works again" in (tmp_path / "logs" / "inference_daemon.log").read_text()
@@ -305,5 +338,6 @@ def test_without_a_place_for_the_first_key_there_is_no_start(tmp_path: Path) -> 
         timeout=60,
         check=False,
     )
-    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
     assert ".nordiq_key: a new API key cannot be written there (Permission denied)" in done.stderr.splitlines()[-1]

@@ -9,7 +9,10 @@ import pytest
 from support.drop_site import Reader, Site, make_site, warm_fleet
 
 LIBRARIES = tuple(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-pytestmark = pytest.mark.skipif(not LIBRARIES, reason="libfaketime (Debian: libfaketime) is not here")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not LIBRARIES, reason="libfaketime (Debian: libfaketime) is not here"),
+]
 JUMPS = ("+1d", "-2d", "+3650d", "+0")
 
 

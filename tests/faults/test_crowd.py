@@ -5,8 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from support.daemon import DaemonProcess
 from support.models import ENCODER, METRICS, drop_model
+
+pytestmark = pytest.mark.slow
 
 A = "tft_model_20250101_000000"
 B = "tft_model_20250102_000000"

@@ -76,7 +76,8 @@ def test_a_feeder_that_dies_is_noticed_and_no_swap_hides_it(daemon: DaemonProces
     fresh = forecast(daemon, stale=False)
     assert fresh["environment"]["fleet_health"] == 100
     old = forecast(daemon, stale=True)
-    assert old["environment"]["fleet_health"] is None and old["environment"]["prob_8h"] is None
+    assert old["environment"]["fleet_health"] is None
+    assert old["environment"]["prob_8h"] is None
     wait_until(lambda: told(receiver) == [("raised", "*")], what="the receiver to be told once")
     assert [alert["server_name"] for alert in daemon.get("/alerts/active")["alerts"]] == ["*"]
     assert "no data: no server has sent anything since" in daemon.log
@@ -88,9 +89,11 @@ def test_a_feeder_that_dies_is_noticed_and_no_swap_hides_it(daemon: DaemonProces
     )
     made, newest = (datetime.fromisoformat(swapped["metadata"][name]) for name in ("prediction_time", "newest_sample"))
     assert (made - newest).total_seconds() == 1  # when its newest slot ended, whenever it was computed
-    assert swapped["metadata"]["stale"] and swapped["environment"]["fleet_health"] is None
+    assert swapped["metadata"]["stale"]
+    assert swapped["environment"]["fleet_health"] is None
     status = daemon.get("/status")
-    assert status["stale"] and status["newest_sample_age_seconds"] >= SILENT_SECONDS
+    assert status["stale"]
+    assert status["newest_sample_age_seconds"] >= SILENT_SECONDS
     metrics = daemon.request("GET", "/metrics").text
     assert "nordiq_watch_data_stale 1.0" in metrics
     assert 'nordiq_watch_incident_probability{horizon="30m"} NaN' in metrics

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from support.first_reads import READS
 
+pytestmark = pytest.mark.slow
+
 TRIES = 60
 TESTS = Path(__file__).parents[1]
 

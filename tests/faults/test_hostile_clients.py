@@ -13,6 +13,8 @@ from support.daemon import wait_until
 from support.drop_site import Reader, Site, make_site, warm_fleet
 from support.flood import Flood
 
+pytestmark = pytest.mark.slow
+
 SLOW_CLIENTS = 200
 MANY_CLIENTS = 700
 """More than the server lets in at once."""

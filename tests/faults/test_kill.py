@@ -1,4 +1,4 @@
-"""kill -9, at any moment, a hundred times: what was acknowledged is in the window after the restart, and once."""
+"""kill -9, at any moment, again and again: what was acknowledged is in the window after the restart, and once."""
 
 from __future__ import annotations
 
@@ -13,27 +13,30 @@ import numpy as np
 import pytest
 import requests
 from support.daemon import DaemonProcess, clean_environment
+from support.length import at_length, seeds
 
-from nordiq_watch.forecast.ledger import Ledger
-from nordiq_watch.forecast.window import Window
-from nordiq_watch.records import WindowSnapshot
+from nordiq_watch.ingest.sample_store import SampleStore
+from nordiq_watch.ingest.window import Window
+from nordiq_watch.records.samples import WindowSnapshot
 from nordiq_watch.storage.archive import Archive
 from nordiq_watch.storage.journal import Journal
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
-KILLS = 96
-DAEMON_KILLS = 4
+KILLS = at_length(96, short=48)
+SEEDS = seeds(1, long=10)
+DAEMON_KILLS = at_length(50, short=3)
 FEEDERS = 3
 METRICS = ("cpu_user_pct",)
 INTERVAL = 60
 LENGTH = 5000
 
 
-def test_a_hundred_kills_of_what_keeps_samples(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", SEEDS)
+def test_kills_of_what_keeps_samples(tmp_path: Path, seed: int) -> None:
     support = Path(__file__).parents[1]
     done = subprocess.run(
-        [sys.executable, str(support / "support" / "crashing_feeder.py"), str(tmp_path), str(KILLS), "1"],
+        [sys.executable, str(support / "support" / "crashing_feeder.py"), str(tmp_path), str(KILLS), str(seed)],
         capture_output=True,
         text=True,
         env=clean_environment() | {"PYTHONPATH": f"{support}:{support.parent}"},
@@ -104,6 +107,6 @@ def restored(state: Path) -> WindowSnapshot:
     window = Window(METRICS, interval_seconds=INTERVAL, length=LENGTH, max_servers=10, silent_seconds=1e9)
     journal = Journal(state / "journal.sqlite3", metrics=METRICS, interval_seconds=INTERVAL)
     archive = Archive(state / "archive", metrics=METRICS, interval_seconds=INTERVAL, days=30)
-    Ledger(journal, archive, window, future_seconds=300).restore()
+    SampleStore(journal, archive, window, future_seconds=300).restore()
     journal.close()
     return window.snapshot()

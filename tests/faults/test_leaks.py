@@ -1,4 +1,4 @@
-"""A thousand reloads in one process: nothing may stay behind, of the good ones as of the bad ones."""
+"""Hundreds of reloads in one process: nothing may stay behind, of the good ones as of the bad ones."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import weakref
 from pathlib import Path
 
 import pytest
+from support.length import at_length
 from support.models import larger_spec, tiny_weights
 from support.specs import mapping_of
 from support.yard import Yard
@@ -17,7 +18,9 @@ from support.yard import Yard
 from nordiq_watch.artifact.writer import write_model_directory
 from nordiq_watch.spec import TrainingInfo
 
-RELOADS = 500
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
+RELOADS = at_length(500, short=150)
 SETTLED_AFTER = 20
 """Reloads until all that is allocated once has been allocated."""
 
@@ -101,7 +104,7 @@ def test_a_replaced_model_is_freed_and_only_the_one_before_is_kept(yard: Yard) -
         supply.drop(supply.good)
         yard.look()
         references.append(weakref.ref(yard.live.peek()))
-        yard.answers.offered.clear()
+        yard.answers.tried.clear()
     gc.collect()
     alive = [number for number, reference in enumerate(references) if reference() is not None]
     assert alive == [8, 9]

@@ -23,16 +23,18 @@ import yaml
 from support.daemon import wait_until
 from support.drop_site import SECTIONS, Reader, Site, make_site, warm_fleet
 from support.models import METRICS, drop_model, tiny_spec
+from support.optional import not_none
 from support.yard import Yard
 
-import nordiq_watch.atomic_file as atomic_file_module
 import nordiq_watch.reload.loader as loader_module
 from nordiq_watch.artifact.reader import ModelFiles, read_model
-from nordiq_watch.config import load_settings
+from nordiq_watch.config.load import load_settings
 from nordiq_watch.daemon import Daemon
 from nordiq_watch.network.predictor import Predictor
 from nordiq_watch.reload.jobs import LoadVersion, RollBack
 from nordiq_watch.spec import ModelSpec
+
+pytestmark = pytest.mark.slow
 
 A = "tft_model_20250101_000000"
 B = "tft_model_20250102_000000"
@@ -94,7 +96,7 @@ def large_spec() -> ModelSpec:
 def limited(site: Site, limit: int, value: int) -> Iterator[None]:
     """The running daemon may have no more than this."""
     assert site.daemon.process is not None
-    process = site.daemon.process.pid
+    process = not_none(site.daemon.process).pid
     before = resource.prlimit(process, limit)
     resource.prlimit(process, limit, (value, before[1]))
     yield
@@ -103,7 +105,7 @@ def limited(site: Site, limit: int, value: int) -> Iterator[None]:
 
 def virtual_bytes(site: Site) -> int:
     assert site.daemon.process is not None
-    pages = Path(f"/proc/{site.daemon.process.pid}/statm").read_text().split()[0]
+    pages = Path(f"/proc/{not_none(site.daemon.process).pid}/statm").read_text().split()[0]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -113,7 +115,7 @@ def number_of_own_handles(site: Site) -> int:
     These are the first ones, up to the listening socket: logs and databases, open as long as the daemon is.
     """
     assert site.daemon.process is not None
-    process = psutil.Process(site.daemon.process.pid)
+    process = psutil.Process(not_none(site.daemon.process).pid)
     (listener,) = [one.fd for one in process.net_connections() if one.status == psutil.CONN_LISTEN]
     taken = {int(path.name) for path in Path(f"/proc/{process.pid}/fd").iterdir()}
     assert set(range(listener)) <= taken
@@ -148,31 +150,31 @@ class TestFullStateDisk:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         with monkeypatch.context() as patched:
-            patched.setattr(atomic_file_module.os, "fsync", no_room)
+            patched.setattr("nordiq_watch.atomic_file.os.fsync", no_room)
             (shelf / B).rename(yard.models_dir / B)
             yard.look()
             assert yard.ask(RollBack()).outcome == "loaded"
             assert yard.ask(LoadVersion(A)).outcome == "unchanged"
-            assert (yard.live_name, yard.desk.pinned, yard.states()[B]) == (A, A, "quarantined")
+            assert (yard.live_name, yard.service.pinned, yard.states()[B]) == (A, A, "quarantined")
             assert "No space left on device" in caplog.text
         yard.drop(C, shift=0.2)
         assert yard.ask(LoadVersion(C)).outcome == "loaded"
         yard.start()
         yard.look()
-        assert (yard.live_name, yard.desk.pinned, yard.states()[B]) == (C, C, "quarantined")
+        assert (yard.live_name, yard.service.pinned, yard.states()[B]) == (C, C, "quarantined")
         assert yard.generation == 5
 
     def test_reloads_that_cannot_be_written_down_are_remembered_in_memory(
         self, yard: Yard, caplog: pytest.LogCaptureFixture
     ) -> None:
         yard.state_dir.mkdir(exist_ok=True)
-        (yard.state_dir / "reloads.jsonl").symlink_to("/dev/full")
-        yard.start()  # what could be read from it never ends
+        (yard.state_dir / "reloads.jsonl").symlink_to("/dev/full")  # which could be read without end
+        yard.start()
         yard.drop(A)
         yard.look()
         assert yard.live_name == A
-        assert [record.outcome for record in yard.desk.recent(10)] == ["loaded"]
-        assert "No space left on device" in caplog.text
+        assert [record.outcome for record in yard.service.recent(10)] == ["loaded"]
+        assert "reloads.jsonl cannot be written (Not a regular file)" in caplog.text
 
     def test_a_daemon_goes_on_reloading_and_refuses_only_what_it_cannot_keep(self, tmp_path: Path) -> None:
         site = make_site(tmp_path)
@@ -184,7 +186,7 @@ class TestFullStateDisk:
             pytest.skip("this machine allows no mounts in a user namespace")
         with site, Reader(site.daemon) as reader:
             before = reader.begin()
-            ballast = Path(f"/proc/{site.daemon.process.pid}/root{state}/ballast")
+            ballast = Path(f"/proc/{not_none(site.daemon.process).pid}/root{state}/ballast")
             fill(ballast, most_bytes=TINY_DISK_BYTES)
             made = site.shelf.make()
             site.drop(made)

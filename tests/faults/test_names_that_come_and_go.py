@@ -12,9 +12,9 @@ import pytest
 from support.batches import METRICS, Sample, make_batch
 
 from nordiq_watch.events import EventBus
-from nordiq_watch.forecast.ingest import Ingest, IngestResult
-from nordiq_watch.forecast.ledger import Ledger
-from nordiq_watch.forecast.window import Window
+from nordiq_watch.ingest.ingest import Ingest, IngestResult
+from nordiq_watch.ingest.sample_store import SampleStore
+from nordiq_watch.ingest.window import Window
 from nordiq_watch.live.published import Live
 from nordiq_watch.storage.archive import Archive
 from nordiq_watch.storage.journal import Journal
@@ -40,10 +40,10 @@ class Fleet:
         )
         journal = Journal(self.root / "journal.sqlite3", metrics=METRICS, interval_seconds=INTERVAL)
         archive = Archive(self.root / "archive", metrics=METRICS, interval_seconds=INTERVAL, days=3)
-        ledger = Ledger(
+        sample_store = SampleStore(
             journal, archive, self.window, future_seconds=INTERVAL, clock=lambda: (self.slot + 0.5) * INTERVAL
         )
-        self.ingest = Ingest(ledger, self.window, self.events, live=Live(), on_accepted=lambda: None)
+        self.ingest = Ingest(sample_store, self.window, self.events, live=Live())
         self.ingest.restore()
         thread = threading.Thread(target=self.ingest.run)
         thread.start()

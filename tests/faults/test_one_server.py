@@ -10,9 +10,11 @@ import pytest
 from support.models import METRICS, tiny_spec
 from support.yard import Yard, full_window
 
-from nordiq_watch.records import WindowSnapshot
+from nordiq_watch.records.samples import WindowSnapshot
 from nordiq_watch.reload.jobs import LoadLatest, LoadVersion, RollBack
 from nordiq_watch.spec import CenterScale, ModelSpec, NetworkSpec, TargetNormalizer
+
+pytestmark = pytest.mark.slow
 
 A = "tft_model_20250101_000000"
 B = "tft_model_20250102_000000"
@@ -70,7 +72,9 @@ class TestAbsurdSamples:
         yard.snapshot.values[0, -4:-1, 2] = 3e38
         yard.drop(A, spec=load_spec())
         yard.look()
-        assert yard.desk.recent(1)[0].remarks == ("1 of 21 servers do not count (ppdb000): their samples are absurd",)
+        assert yard.service.recent(1)[0].remarks == (
+            "1 of 21 servers do not count (ppdb000): their samples are absurd",
+        )
 
     def test_if_all_of_them_are_a_made_up_fleet_stands_in(self, yard: Yard) -> None:
         yard.snapshot = load_window(servers=3)
@@ -81,7 +85,7 @@ class TestAbsurdSamples:
         yard.drop(B, spec=load_spec())
         yard.look()
         assert yard.live_name == B
-        assert "made-up fleet" in yard.desk.recent(1)[0].remarks[-1]
+        assert "made-up fleet" in yard.service.recent(1)[0].remarks[-1]
 
 
 class TestServersThatCannotBeForecast:
@@ -95,7 +99,7 @@ class TestServersThatCannotBeForecast:
         yard.drop(B, spec=logarithmic(), band=3.0, shift=0.01)
         yard.look()
         assert yard.live_name == B
-        assert yard.desk.recent(1)[0].remarks == (
+        assert yard.service.recent(1)[0].remarks == (
             "1 of 21 servers do not count (ppdb004): the live model gives no numbers either",
         )
 
@@ -211,6 +215,7 @@ def one_output() -> NetworkSpec:
 
 
 class TestRefusalsOfVersionsThatAreGone:
+    @pytest.mark.slow
     def test_are_dropped_with_them(self, yard: Yard) -> None:
         yard.drop(A)
         for day in range(2, 28):

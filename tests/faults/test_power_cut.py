@@ -14,11 +14,12 @@ from support.batches import METRICS, samples_of
 from support.disk import Disk
 from support.power_cut import images
 
+from nordiq_watch.api.enums import ReloadState, ReloadTrigger
 from nordiq_watch.artifact.reader import read_model
 from nordiq_watch.artifact.signature import read_private_key, trust_in
-from nordiq_watch.host.key_file import read_key_file
-from nordiq_watch.records import ReloadRecord
+from nordiq_watch.records.reloads import ReloadRecord
 from nordiq_watch.reload.history import ReloadHistory
+from nordiq_watch.security.key_file import read_key_file
 from nordiq_watch.storage.archive import Archive
 from nordiq_watch.storage.decisions import DecisionStore
 from nordiq_watch.storage.history import HistoryStore
@@ -68,8 +69,8 @@ def cut_everywhere(tmp_path: Path, script: str, check: Check, *, prepare: Prepar
 
 SAMPLES = """
 from support.batches import METRICS, Sample, make_batch
-from nordiq_watch.forecast.ledger import Ledger
-from nordiq_watch.forecast.window import Window
+from nordiq_watch.ingest.sample_store import SampleStore
+from nordiq_watch.ingest.window import Window
 from nordiq_watch.storage.archive import Archive
 from nordiq_watch.storage.journal import Journal
 state = root / "state"
@@ -77,10 +78,10 @@ first = 20_000 * 288 - 4
 window = Window(METRICS, interval_seconds=300, length=4, max_servers=99, silent_seconds=10**6)
 journal = Journal(state / "journal.sqlite3", metrics=METRICS, interval_seconds=300)
 archive = Archive(state / "archive", metrics=METRICS, interval_seconds=300, days=30)
-ledger = Ledger(journal, archive, window, future_seconds=300, clock=lambda: (first + 20) * 300.0)
-ledger.restore()
+sample_store = SampleStore(journal, archive, window, future_seconds=300, clock=lambda: (first + 20) * 300.0)
+sample_store.restore()
 for slot in range(first, first + 9):
-    ledger.take(make_batch([Sample(f"s{slot % 3}", slot), Sample("all", slot)]))
+    sample_store.store(make_batch([Sample(f"s{slot % 3}", slot), Sample("all", slot)]))
     answer(slot)
 """
 
@@ -101,9 +102,9 @@ def test_no_accepted_batch_is_lost(tmp_path: Path, before: str) -> None:
 
 
 DECISIONS = """
-from nordiq_watch.storage.decisions import DecisionStore, Refusal
+from nordiq_watch.storage.decisions import DecisionStore, Refusal, RefusalState
 store = DecisionStore(root / "state" / "decisions.json")
-refusal = Refusal(state="quarantined", fingerprint="f", reason="rolled back", at=0.0)
+refusal = Refusal(state=RefusalState.QUARANTINED, fingerprint="f", reason="rolled back", at=0.0)
 steps = [
     lambda now: now.with_pin("a"),
     lambda now: now.with_live("b", 2),
@@ -129,7 +130,7 @@ def test_no_answered_pin_or_rollback_is_undone(tmp_path: Path, before: str) -> N
 
 
 KEYS = """
-from nordiq_watch.host.key_file import KeyFile, add_entry, revoke, write_key_file
+from nordiq_watch.security.key_file import KeyFile, add_entry, revoke, write_key_file
 path = root / "keys"
 write_key_file(path, KeyFile(plain="secret"))
 answer("+local")
@@ -150,18 +151,19 @@ def test_no_key_that_was_made_is_lost_and_none_that_was_revoked_is_back(tmp_path
         ids = set() if content is None else {entry.id for entry in content.entries}
         if content is not None and content.plain is not None:
             ids.add("local")
-        steps = (set(), *KEY_STEPS, set())
+        steps: tuple[set[str], ...] = (set(), *KEY_STEPS, set())
         assert ids in steps[len(answered) : len(answered) + 2], f"the keys are {ids}"
 
     assert cut_everywhere(tmp_path, KEYS, check, prepare=BEFORE["nothing"]) > 10
 
 
 RELOADS = """
-from nordiq_watch.records import ReloadRecord
+from nordiq_watch.api.enums import ReloadState, ReloadTrigger
+from nordiq_watch.records.reloads import ReloadRecord
 from nordiq_watch.reload.history import ReloadHistory
 history = ReloadHistory(root / "state" / "reloads.jsonl")
 for number in range(history.last_id + 1, history.last_id + 5):
-    history.add(ReloadRecord(number, "api", None, "finished", 0.0))
+    history.add(ReloadRecord(number, ReloadTrigger.API, None, ReloadState.FINISHED, 0.0))
     answer(number)
 """
 
@@ -169,7 +171,7 @@ for number in range(history.last_id + 1, history.last_id + 5):
 def nearly_full(root: Path) -> None:
     """Two lines more, and the file is written anew."""
     (root / "state").mkdir()
-    record = ReloadRecord(1, "api", None, "finished", 0.0)
+    record = ReloadRecord(1, ReloadTrigger.API, None, ReloadState.FINISHED, 0.0)
     lines = [msgspec.json.encode(replace(record, id=number)) for number in range(1, 999)]
     (root / "state/reloads.jsonl").write_bytes(b"\n".join(lines) + b"\n")
 
@@ -180,7 +182,7 @@ def test_no_answered_reload_is_forgotten(tmp_path: Path, prepare: Prepare) -> No
         history = ReloadHistory(place / "state/reloads.jsonl")
         ids = {record.id for record in history.recent()}
         assert {int(number) for number in answered} <= ids, f"only {sorted(ids)[-5:]} are there"
-        history.add(ReloadRecord(5000, "api", None, "finished", 0.0))
+        history.add(ReloadRecord(5000, ReloadTrigger.API, None, ReloadState.FINISHED, 0.0))
         after = {record.id for record in ReloadHistory(place / "state/reloads.jsonl").recent()}
         assert 5000 in after, "a line that was cut short swallows none that follows"
 
@@ -233,18 +235,19 @@ def test_the_history_keeps_what_it_wrote(tmp_path: Path) -> None:
         changes = [change for past in store.alerts(0) for change in past.changes]
         moments = store.moments(0)
         store.close()
-        assert len(changes) >= len(answered) and len(moments) >= len(answered)
+        assert len(changes) >= len(answered)
+        assert len(moments) >= len(answered)
 
     assert cut_everywhere(tmp_path, PAST, check, prepare=BEFORE["nothing"]) > 10
 
 
 DROPS = """
-from support.specs import write_whole_directory
+from support.specs import write_whole_directory_with_extras
 from nordiq_watch.artifact.signature import make_private_key, sign_model
 from nordiq_watch.host.installation import write_whole
 key = make_private_key(root / "signing.pem")
 answer("signing key")
-directory = write_whole_directory(root / "models")
+directory = write_whole_directory_with_extras(root / "models")
 answer("version")
 sign_model(directory, key)
 answer("signature")

@@ -1,7 +1,7 @@
 """Anything may happen to the models directory, and anyone may ask for anything: what is live is what must be live.
 
 The machine does both to a real reload chain on real directories, and keeps beside it a model without files, times,
-threads or hashes. NORDIQ_TEST_SEED sets the seed.
+threads or hashes. NORDIQ_TEST_SEED sets the (first) seed.
 """
 
 from __future__ import annotations
@@ -19,12 +19,16 @@ from hypothesis import HealthCheck, note, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from support.drop_site import weights_sha256
+from support.length import at_length, seeds
 from support.models import drop_model
 from support.yard import SETTLE_SECONDS, Yard
 
 from nordiq_watch.reload.jobs import Job, LoadLatest, LoadVersion, RollBack, Unpin
 
-SEED = int(os.environ.get("NORDIQ_TEST_SEED", "20250130"))
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
+SEEDS = seeds(int(os.environ.get("NORDIQ_TEST_SEED", "20250130")), long=10)
+EXAMPLES = at_length(100, short=40)
 NAMES = [f"tft_model_2025010{day}_000000" for day in range(1, 5)]
 BYTES = (1, 2, 3)
 
@@ -236,7 +240,7 @@ class ReloadMachine(RuleBasedStateMachine):
         assert (live and (live.name, live.identity.sha256)) == (self.model.live and self.sha256_of(*self.model.live))
         assert (self.yard.generation or self.model.generation) == self.model.generation
         assert self.yard.store.current.generation == self.model.generation
-        assert self.yard.desk.pinned == self.model.pinned
+        assert self.yard.service.pinned == self.model.pinned
         assert self.yard.store.current.quarantined == set(self.model.quarantine)
         self.check_what_is_shown()
         reloads = self.yard.history.last_id
@@ -244,7 +248,7 @@ class ReloadMachine(RuleBasedStateMachine):
         assert self.yard.history.last_id == reloads, "looking again began another reload"
 
     def check_what_is_shown(self) -> None:
-        for status in self.yard.desk.statuses():
+        for status in self.yard.service.statuses():
             name, there = status.version.name, self.model.disk[status.version.name]
             if self.model.live and name == self.model.live[0]:
                 assert status.state == "live"
@@ -260,15 +264,19 @@ class ReloadMachine(RuleBasedStateMachine):
         return name, weights_sha256(self.shelf / f"{content}" / name)
 
 
-def test_what_is_live_is_what_must_be_live(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    print(f"NORDIQ_TEST_SEED={SEED}")  # noqa: T201  pytest shows it when the test fails
+@pytest.mark.parametrize("chance", SEEDS)
+def test_what_is_live_is_what_must_be_live(tmp_path: Path, caplog: pytest.LogCaptureFixture, chance: int) -> None:
     caplog.set_level(logging.CRITICAL)  # a thousand refusals would bury the failing steps
     for content in BYTES:
         for name in NAMES:
             drop_model(tmp_path / f"{content}", name, shift=content / 10, seed=content)
     ReloadMachine.shelf = tmp_path
-    machine = seed(SEED)(ReloadMachine)
+    machine = seed(chance)(ReloadMachine)
     machine.TestCase.settings = settings(
-        max_examples=40, stateful_step_count=25, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=EXAMPLES,
+        stateful_step_count=25,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
     )
     machine.TestCase("runTest").runTest()

@@ -7,9 +7,12 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
 import requests
 from support.daemon import PATIENCE_SECONDS, wait_until
 from support.drop_site import Site, make_site
+
+pytestmark = pytest.mark.slow
 
 FEEDERS = 8
 ACCEPTED_BEFORE = 100

@@ -19,17 +19,17 @@ from support.drop_site import SECTIONS, warm_fleet
 from support.models import METRICS, drop_model
 from support.receiver import Receiver
 
-from nordiq_watch.config import load_settings
+from nordiq_watch.alerting.webhook import Webhook
+from nordiq_watch.config.load import load_settings
 from nordiq_watch.daemon import Daemon
 from nordiq_watch.forecast.forecaster import Forecaster
-from nordiq_watch.forecast.ingest import Ingest
 from nordiq_watch.host.housekeeper import Housekeeper
-from nordiq_watch.host.systemd import Vigil
-from nordiq_watch.host.webhook import Webhook
-from nordiq_watch.quality.bookkeeper import Bookkeeper
+from nordiq_watch.host.systemd import WatchdogNotifier
+from nordiq_watch.ingest.ingest import Ingest
+from nordiq_watch.quality.accuracy_tracker import AccuracyTracker
 from nordiq_watch.reload.watcher import Watcher
 from nordiq_watch.reload.worker import ReloadWorker
-from nordiq_watch.storage.historian import Historian
+from nordiq_watch.storage.history_writer import HistoryWriter
 
 pytestmark = pytest.mark.slow
 
@@ -39,11 +39,11 @@ WORKERS = {
     "forecaster": Forecaster,
     "reload": ReloadWorker,
     "watcher": Watcher,
-    "quality": Bookkeeper,
-    "history-writer": Historian,
+    "quality": AccuracyTracker,
+    "history-writer": HistoryWriter,
     "webhook": Webhook,
     "housekeeper": Housekeeper,
-    "watchdog": Vigil,
+    "watchdog": WatchdogNotifier,
 }
 
 
@@ -109,8 +109,10 @@ def test_a_worker_that_throws(
         assert thrown.is_set()
         part = part_of(daemon, name)
         assert part["reason"] == "internal: ZeroDivisionError, the log has the rest"
-        assert part["effect"] and not says_it_works(daemon, name)
-        assert f"the worker {name} failed; it goes on" in caplog.text and "nobody foresaw this" in caplog.text
+        assert part["effect"]
+        assert not says_it_works(daemon, name)
+        assert f"the worker {name} failed; it goes on" in caplog.text
+        assert "nobody foresaw this" in caplog.text
         check_others(daemon, name)
     wait_until(lambda: part_of(daemon, name)["state"] == "ok", what=f"{name} to come back")
     assert says_it_works(daemon, name)
@@ -121,30 +123,32 @@ def test_a_worker_that_throws(
 def wake(daemon: Daemon, name: str) -> None:
     """What makes the worker come round now."""
     if name == "ingest":
-        daemon._ingest._waiting.put_nowait(None)
+        daemon._ingest.worker._waiting.put_nowait(None)
     elif name == "reload":
         ask(daemon, "/admin/reload-model?wait=false", "POST")
     else:
         {
-            "forecaster": daemon._forecaster,
-            "watcher": daemon._watcher,
-            "quality": daemon._bookkeeper,
-            "history-writer": daemon._historian,
-            "webhook": daemon._webhook,
+            "forecaster": daemon._forecast.forecaster,
+            "watcher": daemon._reload.watcher,
+            "quality": daemon._quality.accuracy,
+            "history-writer": daemon._history.writer,
+            "webhook": daemon._alerting.webhook,
             "housekeeper": daemon._housekeeper,
-            "watchdog": next(m.worker for m in daemon._crew._members if m.worker.part.name == "watchdog"),
+            "watchdog": next(m.worker for m in daemon._workers._members if m.worker.part.name == "watchdog"),
         }[name].wake()  # type: ignore[union-attr]
 
 
 def check_others(daemon: Daemon, broken: str | None) -> None:
     """Answers and, unless their own worker is the broken one, feeds and forecasts go on."""
-    assert ask(daemon, "/health").ok and ask(daemon, "/ready").ok
+    assert ask(daemon, "/health").ok
+    assert ask(daemon, "/ready").ok
     assert len(ask(daemon, "/predictions/current").json()["predictions"]) > 0
-    assert ask(daemon, "/admin/models").ok and ask(daemon, "/historical/summary").ok
+    assert ask(daemon, "/admin/models").ok
+    assert ask(daemon, "/historical/summary").ok
     if broken == "ingest":
         return
-    before = daemon._forecaster.last_prediction or 0.0
+    before = daemon._forecast.forecaster.last_prediction or 0.0
     time.sleep(0.01)  # so that two forecasts have not the same time
     assert feed(daemon).ok
     if broken != "forecaster":
-        wait_until(lambda: (daemon._forecaster.last_prediction or 0.0) > before, what="the next forecast")
+        wait_until(lambda: (daemon._forecast.forecaster.last_prediction or 0.0) > before, what="the next forecast")

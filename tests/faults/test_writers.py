@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import signal
@@ -11,16 +12,16 @@ from pathlib import Path
 import pytest
 from support import writers
 from support.daemon import wait_until
-from support.drop_site import SETTLE_SECONDS, Reader, check_goes_live, make_site
+from support.drop_site import SETTLE_SECONDS, Reader, Site, check_goes_live, make_site
 from support.writers import ORDERS, Writer
 
-from nordiq_watch.reload.attempt import STAGES
+from nordiq_watch.reload.run import STAGES
 
 pytestmark = pytest.mark.slow
 
 SHARED_MEMORY = Path("/dev/shm")
 
-WRITERS = {
+WRITERS: dict[str, Writer] = {
     "renamed in": writers.rename_in,
     "renamed from .partial": writers.rename_from_partial,
     "moved in": writers.move_in,
@@ -36,9 +37,14 @@ WRITERS = {
     "fsync late": writers.sync_late,
     "emptied and refilled": writers.refill,
 }
+WITH_EXTRAS: dict[str, Writer] = {
+    **{name: WRITERS[name] for name in WRITERS if name.startswith(("renamed in", "rsync", "file by file", "trickle"))},
+    "extras: fallocate, then fill": writers.preallocate(writers.reserve, last=writers.EXTRAS),
+    "extras: truncate, then fill": writers.preallocate(writers.stretch, last=writers.EXTRAS),
+}
 POLLED = ("renamed in", "cp -rp", "file by file, weights last", "truncate, then fill", "memory map")
 """Every look of a polling daemon takes a second: some of each kind."""
-REPLACERS = {
+REPLACERS: dict[str, Writer] = {
     "overwritten": writers.overwrite,
     "renamed over": writers.replace_files,
     "copied over": writers.copy_over,
@@ -58,19 +64,41 @@ def each(named: dict[str, Writer]) -> list[object]:
 @pytest.mark.parametrize("write", each(WRITERS))
 @pytest.mark.parametrize("hashes", [True, False], ids=["hashes", "no hashes"])
 @pytest.mark.parametrize("site", ["inotify"], indirect=True)
-def test_a_version_goes_live_when_it_is_whole(site, reader, write: Writer, hashes: bool) -> None:
+def test_a_version_goes_live_when_it_is_whole(site: Site, reader: Reader, write: Writer, hashes: bool) -> None:
     check_goes_live(site, reader, site.shelf.make(hashes=hashes), write)
+
+
+@pytest.mark.parametrize("write", each(WITH_EXTRAS))
+@pytest.mark.parametrize("hashes", [True, False], ids=["hashes", "no hashes"])
+@pytest.mark.parametrize("site", ["inotify"], indirect=True)
+def test_a_version_with_extras_goes_live_with_them(site: Site, reader: Reader, write: Writer, hashes: bool) -> None:
+    """Its network alone would answer otherwise than it does."""
+    made = site.shelf.make(hashes=hashes, extras=True)
+    check_goes_live(site, reader, made, write)
+    info = site.daemon.model_info()
+    content = (site.daemon.models / made.name / "extras.safetensors").read_bytes()
+    assert (info["members"], info["extras_sha256"]) == (["network", "linear"], hashlib.sha256(content).hexdigest())
+
+
+@pytest.mark.parametrize("write", each({name: REPLACERS[name] for name in ("renamed over", "rsync", "copied over")}))
+def test_extras_replaced_in_place_are_a_new_generation(site: Site, reader: Reader, write: Writer) -> None:
+    first = site.shelf.make(extras=True)
+    site.drop(first)
+    site.go_live(first)
+    check_goes_live(site, reader, site.shelf.make(name=first.name, extras=True), write)
 
 
 @pytest.mark.parametrize("write", each({name: WRITERS[name] for name in POLLED}))
 @pytest.mark.parametrize("hashes", [True, False], ids=["hashes", "no hashes"])
 @pytest.mark.parametrize("site", ["poll"], indirect=True)
-def test_polling_sees_what_inotify_sees(site, reader, write: Writer, hashes: bool) -> None:
+def test_polling_sees_what_inotify_sees(site: Site, reader: Reader, write: Writer, hashes: bool) -> None:
     check_goes_live(site, reader, site.shelf.make(hashes=hashes), write)
 
 
 @pytest.mark.parametrize("write", each(REPLACERS))
-def test_a_version_replaced_in_place_is_a_new_generation_when_it_is_whole_again(site, reader, write: Writer) -> None:
+def test_a_version_replaced_in_place_is_a_new_generation_when_it_is_whole_again(
+    site: Site, reader: Reader, write: Writer
+) -> None:
     """With hashes: without them, nothing tells half of one version and half of another from a whole one."""
     first = site.shelf.make()
     site.drop(first)
@@ -78,7 +106,7 @@ def test_a_version_replaced_in_place_is_a_new_generation_when_it_is_whole_again(
     check_goes_live(site, reader, site.shelf.make(name=first.name), write)
 
 
-def test_a_version_moved_in_from_another_file_system(site, reader) -> None:
+def test_a_version_moved_in_from_another_file_system(site: Site, reader: Reader) -> None:
     made = site.shelf.make()
     if not SHARED_MEMORY.is_dir() or SHARED_MEMORY.stat().st_dev == made.path.stat().st_dev:
         pytest.skip("there is no second file system at /dev/shm")
@@ -105,7 +133,7 @@ def test_a_linked_models_directory_and_one_that_is_linked_anew(tmp_path: Path) -
         check_goes_live(site, reader, site.shelf.make(), link_anew)
 
 
-def test_the_log_leads_from_a_drop_to_its_reload_and_all_its_stages(site) -> None:
+def test_the_log_leads_from_a_drop_to_its_reload_and_all_its_stages(site: Site) -> None:
     made, last = site.shelf.make(), site.last_reload()
     site.drop(made)
     site.go_live(made)
@@ -116,7 +144,7 @@ def test_the_log_leads_from_a_drop_to_its_reload_and_all_its_stages(site) -> Non
     assert re.search(r"\(" + ", ".join(rf"{stage} [0-9.]+" for stage in STAGES) + r"\)$", line)
 
 
-def test_of_ten_at_once_only_the_newest_is_loaded(site, reader) -> None:
+def test_of_ten_at_once_only_the_newest_is_loaded(site: Site, reader: Reader) -> None:
     made = [site.shelf.make(hashes=number % 2 == 1) for number in range(10)]
 
     def write_all(*_: object) -> None:
@@ -129,7 +157,7 @@ def test_of_ten_at_once_only_the_newest_is_loaded(site, reader) -> None:
 
 
 @pytest.mark.parametrize("noticed", [True, False], ids=["seen to be gone", "back at once"])
-def test_a_models_directory_deleted_and_made_again(site, reader, noticed: bool) -> None:
+def test_a_models_directory_deleted_and_made_again(site: Site, reader: Reader, noticed: bool) -> None:
     made = site.shelf.make()
 
     def delete_and_write(*_: object) -> None:

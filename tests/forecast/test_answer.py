@@ -2,28 +2,33 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from msgspec import UNSET, structs
+from support.eager_answer import describe_servers
+from support.fleet_state import ENVIRONMENT, SUMMARY
+from support.forecasts import make_forecast
+from support.random_fleets import fleets
+from support.wire import forecast_of, read_fleet
 
-from nordiq_watch.forecast.answer import (
-    Answer,
-    arrange_quantiles,
-    build_answer,
-    explain_cold_fleet,
-    explain_no_model,
-    last_measured,
-    mark_stale,
-    slope_an_hour,
-)
-from nordiq_watch.forecast.warmup import Requirement
+from nordiq_watch.api.enums import NoForecast
+from nordiq_watch.api.predictions import FleetForecast, FleetState, Metadata, answer_of
+from nordiq_watch.forecast.answer import build_answer, explain_cold_fleet
+from nordiq_watch.ingest.warmup import Requirement
+from nordiq_watch.live.columns import FleetColumns, round_shown, slope_an_hour
+from nordiq_watch.live.fleet_answer import Answer, Rendered, explain_no_model, mark_stale
 from nordiq_watch.metrics import describe
-from nordiq_watch.records import Forecast, ModelIdentity, WindowSnapshot
+from nordiq_watch.records.forecasts import Forecast
+from nordiq_watch.records.models import ModelIdentity
+from nordiq_watch.records.samples import WindowSnapshot
 
 MODEL = ModelIdentity("tft_model_20250130_143000", 3, "ab" * 32)
 METRICS = ("cpu_user_pct", "mem_used_pct", "load_average", "swap_used_pct")
@@ -52,33 +57,34 @@ def make_snapshot(servers: tuple[str, ...] = ("ppdb001", "web1", "cold")) -> Win
     )
 
 
-def make_forecast(values: Any = None) -> Forecast:
+def make_two_servers(values: Any = None) -> Forecast:
     """Two steps for ppdb001 and web1; web1's memory is not known."""
     if values is None:
         values = [
             [[[11, 12, 14], [13, 14.00004, 16]], [[55, 61, 62], [50, 58.5, 99]]],
             [[[19, 20, 21], [19, 20.5, 21]], [[NAN] * 3] * 2],
         ]
-    return Forecast(
-        servers=("ppdb001", "web1"),
-        targets=TARGETS,
-        quantiles=(0.1, 0.5, 0.9),
-        values=np.array(values, dtype=np.float32),
-        origin_slot=LAST_SLOT,
-        interval_seconds=300,
-        model=MODEL,
+    return make_forecast(
+        ("ppdb001", "web1"), np.array(values, dtype=np.float32), targets=TARGETS, origin_slot=LAST_SLOT, model=MODEL
     )
 
 
 def make_answer() -> Answer:
-    return build_answer(make_forecast(), make_snapshot(), NEEDED, silent_seconds=900, at=AT)
+    return build_answer(make_two_servers(), make_snapshot(), NEEDED, silent_seconds=900, at=AT)
+
+
+def read(body: bytes | None) -> FleetForecast:
+    assert body is not None
+    return read_fleet(body, metrics=METRICS)
 
 
 # --- the body ---
 
 
 def test_the_body_is_the_contract_s() -> None:
-    assert json.loads(make_answer().body) == {
+    body = make_answer().body
+    assert read(body).predictions.keys() == {"ppdb001", "web1"}
+    assert json.loads(body) == {
         "predictions": {
             "ppdb001": {
                 "cpu_user_pct": {
@@ -133,70 +139,96 @@ def test_the_body_is_the_contract_s() -> None:
 def test_a_forecast_without_a_recent_measurement_has_no_current() -> None:
     snapshot = make_snapshot()
     snapshot.values[0, -4:, 0] = np.nan
-    answer = build_answer(make_forecast(), snapshot, NEEDED, silent_seconds=900, at=AT)
-    described = json.loads(answer.body)["predictions"]["ppdb001"]
-    assert described["cpu_user_pct"]["current"] is None
-    assert described["cpu_user_pct"]["p50"] == [12.0, 14.0]
-    assert list(described["display_metrics"]) == ["memory"]
+    answer = build_answer(make_two_servers(), snapshot, NEEDED, silent_seconds=900, at=AT)
+    described = read(answer.body).predictions["ppdb001"]
+    cpu = forecast_of(described, "cpu_user_pct")
+    assert (cpu.current, cpu.p50) == (None, [12.0, 14.0])
+    assert described.display_metrics.cpu is UNSET
+    assert described.display_metrics.memory is not UNSET
 
 
-def test_gzip_and_etag_belong_to_the_body() -> None:
-    answer, same = make_answer(), make_answer()
-    assert gzip.decompress(answer.compressed) == answer.body
-    assert answer.etag == same.etag and answer.compressed == same.compressed
-    later = build_answer(make_forecast(), make_snapshot(), NEEDED, silent_seconds=900, at=AT + 1)
-    assert later.etag == answer.etag, "what was computed again from the same data is the same answer"
-    earlier = build_answer(make_forecast(), make_snapshot(), NEEDED, silent_seconds=900, at=AT - 60)
-    assert earlier.etag != answer.etag
-    assert answer.etag.startswith('W/"') and answer.etag.endswith('"')
+def ahead(answer: Answer) -> Rendered:
+    """What is written when the answer is made."""
+    rendered = replace(answer, render_ahead=answer.count).rendered
+    assert rendered is not None
+    return rendered
+
+
+def test_what_is_written_ahead_is_what_is_written_when_it_is_asked_for() -> None:
+    answer = make_answer()
+    assert answer.rendered is None
+    assert ahead(answer).body == answer.body
+    assert gzip.decompress(ahead(answer).compressed) == answer.body
+    few = replace(answer, render_ahead=1)
+    assert few.rendered is None, "it has two servers"
+    whole = replace(answer, render_ahead=2)
+    for server in ("ppdb001", "web1", "cold"):
+        assert whole.for_server(server) == answer.for_server(server)
+
+
+def test_no_two_answers_have_the_same_tag() -> None:
+    answer = make_answer()
+    assert len({answer.etag, make_answer().etag, mark_stale(answer).etag}) == 3
+    assert answer.etag.startswith(f'W/"{MODEL.name}.3-')
+    assert answer.etag.endswith('"')
+
+
+def test_a_tag_is_without_what_a_header_must_not_have() -> None:
+    named = replace(make_answer(), model=replace(MODEL, name='tft_model_"ü,\n'))
+    assert named.etag.startswith('W/"tft_model_____.3-')
 
 
 def test_one_server_is_cut_from_the_same_answer() -> None:
     answer = make_answer()
-    whole, body = json.loads(answer.body), answer.for_server("web1")
-    assert body is not None
-    assert json.loads(body) == {"predictions": {"web1": whole["predictions"]["web1"]}, "metadata": whole["metadata"]}
+    whole, alone = read(answer.body), read(answer.for_server("web1"))
+    assert alone == structs.replace(whole, predictions={"web1": whole.predictions["web1"]})
 
 
 def test_a_server_that_is_not_ready_is_told_apart_from_an_unknown_one() -> None:
     answer = make_answer()
     assert answer.for_server("nobody") is None
-    body = answer.for_server("cold")
-    assert body is not None
-    told = json.loads(body)
-    assert (told["error"], told["predictions"]) == ("insufficient_data", {})
-    assert told["message"] == "cold has 1 of 3 samples, 2 are still missing."
+    told = read(answer.for_server("cold"))
+    assert (told.error, told.predictions) == (NoForecast.INSUFFICIENT_DATA, {})
+    assert told.message == "cold has 1 of 3 samples, 2 are still missing."
 
 
 def test_stale_changes_that_one_word() -> None:
     answer = make_answer()
     stale = mark_stale(answer)
-    assert stale.stale and not answer.stale
-    before, after = json.loads(answer.body), json.loads(stale.body)
-    assert after["metadata"].pop("stale") is True and before["metadata"].pop("stale") is False
-    assert before == after
-    assert stale.etag != answer.etag and gzip.decompress(stale.compressed) == stale.body
+    assert stale.stale
+    assert not answer.stale
+    before, after = read(answer.body), read(stale.body)
+    assert before.metadata is not UNSET
+    assert before.metadata.stale is False
+    assert after == structs.replace(before, metadata=structs.replace(before.metadata, stale=True))
+    assert stale.etag != answer.etag
+    assert gzip.decompress(ahead(stale).compressed) == stale.body
     assert (stale.model, stale.cold) == (answer.model, answer.cold)
     assert mark_stale(stale) is stale
 
 
 def test_without_a_model_nothing_is_made_up() -> None:
     answer = explain_no_model()
-    body = json.loads(answer.body)
-    assert set(body) == {"error", "message", "predictions"}
-    assert (body["error"], body["predictions"]) == ("no_model", {})
-    assert answer.model is None and answer.for_server("web1") is None
+    assert answer.message
+    assert read(answer.body) == answer_of(METRICS)(error=NoForecast.NO_MODEL, message=answer.message, predictions={})
+    assert answer.model is None
+    assert answer.for_server("web1") is None
     assert mark_stale(answer) is answer
 
 
 def test_a_cold_fleet_is_told_what_is_missing() -> None:
     few = Requirement(slots=6, samples=10, metrics=TARGETS)
     answer = explain_cold_fleet(make_snapshot(), few, model=MODEL)
-    body = json.loads(answer.body)
-    assert (body["error"], body["predictions"]) == ("insufficient_data", {})
-    assert "has 6 of 10 samples, 4 are still missing" in body["message"]
-    assert (body["metadata"]["model_type"], body["metadata"]["model_version"]) == ("TFT", MODEL.name)
-    assert json.loads(answer.for_server("cold") or b"")["message"] == "cold has 1 of 10 samples, 9 are still missing."
+    fleet = read(answer.body)
+    assert (fleet.error, fleet.predictions) == (NoForecast.INSUFFICIENT_DATA, {})
+    assert "has 6 of 10 samples, 4 are still missing" in str(fleet.message)
+    assert fleet.metadata == Metadata(
+        model_type="TFT",
+        model_version=MODEL.name,
+        model_generation=MODEL.generation,
+        model_sha256=MODEL.sha256,
+    )
+    assert read(answer.for_server("cold")).message == "cold has 1 of 10 samples, 9 are still missing."
 
 
 # --- the numbers ---
@@ -204,16 +236,9 @@ def test_a_cold_fleet_is_told_what_is_missing() -> None:
 
 @given(arrays.arrays(np.float32, (2, 2, 3, 5), elements=st.floats(-50, 200, width=32, allow_nan=False)))
 def test_quantiles_are_in_order_and_possible_and_otherwise_the_model_s(values: np.ndarray) -> None:
-    forecast = Forecast(
-        servers=("a", "b"),
-        targets=("cpu_user_pct", "load_average"),
-        quantiles=(0.05, 0.1, 0.5, 0.9, 0.95),
-        values=values,
-        origin_slot=1,
-        interval_seconds=300,
-        model=MODEL,
-    )
-    shown = arrange_quantiles(forecast)
+    targets, quantiles = ("cpu_user_pct", "load_average"), (0.05, 0.1, 0.5, 0.9, 0.95)
+    forecast = make_forecast(("a", "b"), values, targets=targets, quantiles=quantiles, origin_slot=1)
+    shown = round_shown(forecast.bands.swapaxes(-1, -2))
     assert shown.shape == (2, 2, 3, 3)
     for index in np.ndindex(2, 2, 3):
         server, target, step = index
@@ -234,24 +259,20 @@ def test_one_step_has_no_slope() -> None:
     assert np.isnan(slope_an_hour(np.ones((2, 1), dtype=np.float32), interval_seconds=300)).all()
 
 
-def test_the_last_measured_value_is_found() -> None:
-    values = np.array([[[1, NAN], [2, NAN], [NAN, NAN]], [[NAN, 3], [NAN, 4], [5, 6]]], dtype=np.float32)
-    np.testing.assert_array_equal(last_measured(values), [[2, NAN], [5, 6]])
-
-
 def test_small_numbers_are_written_as_short_as_they_are() -> None:
     assert b'"current":12.3457' in make_answer().body
     assert b'"p50":[61.0,58.5]' in make_answer().body
 
 
-def test_servers_written_one_by_one_are_the_same_bytes_as_written_at_once() -> None:
-    names = ('with "quotes" and \\', "grün-\U0001f600", "line\nbreak")
-    fleet = {"alerts": [], "summary": {"total_servers": 3}}
-    metadata = {"stale": False}
-    for count in range(len(names) + 1):
-        predictions: dict[str, Any] = {
-            name: {"cpu_user_pct": {"p50": np.float32([1.5, NAN])}} for name in names[:count]
-        }
-        answer = Answer(predictions=predictions, metadata=metadata, model=MODEL, fleet=fleet)
-        at_once = {"predictions": predictions, **fleet, "metadata": metadata}
-        assert answer.body == orjson.dumps(at_once, option=orjson.OPT_SERIALIZE_NUMPY)
+@given(fleets())
+def test_the_bytes_are_those_of_the_answer_written_from_dictionaries(columns: FleetColumns) -> None:
+    fleet = FleetState([], ENVIRONMENT, SUMMARY)
+    metadata = make_answer().metadata
+    answer = Answer(columns=columns, metadata=metadata, model=MODEL, fleet=fleet)
+    rest = msgspec.to_builtins({**structs.asdict(fleet), "metadata": metadata})
+    expected = {"predictions": describe_servers(columns), **rest}
+    assert answer.body == orjson.dumps(expected, option=orjson.OPT_SERIALIZE_NUMPY)
+    assert ahead(answer).body == answer.body
+    for server in columns.servers[:2] + columns.servers[-2:]:
+        alone = {"predictions": {server: expected["predictions"][server]}, "metadata": rest["metadata"]}
+        assert answer.for_server(server) == orjson.dumps(alone, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -1,27 +1,35 @@
 from __future__ import annotations
 
 import gc
-import json
 import threading
 import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 from support.batches import METRICS, Sample, make_batch
 from support.fake_model import FakePredictor, fake_servable
+from support.optional import not_none
+from support.wire import forecast_of, present, read_fleet
 
-from nordiq_watch.config import Alerts, Risk
+from nordiq_watch import events as facts
+from nordiq_watch.alerting.active_alerts import ActiveAlerts
+from nordiq_watch.alerting.evaluator import RiskEvaluator
+from nordiq_watch.alerting.thresholds import ThresholdTable
+from nordiq_watch.api.enums import Level
+from nordiq_watch.api.predictions import FleetForecast
+from nordiq_watch.config.schema import AlertSettings, RiskSettings
 from nordiq_watch.events import EventBus, ForecastPublished
-from nordiq_watch.forecast.alerts import AlertBook
-from nordiq_watch.forecast.board import AnswerBoard
+from nordiq_watch.forecast import forecaster as forecaster_module
 from nordiq_watch.forecast.forecaster import Forecaster
-from nordiq_watch.forecast.freshness import Freshness
-from nordiq_watch.forecast.judge import Judge
-from nordiq_watch.forecast.thresholds import ThresholdTable
-from nordiq_watch.forecast.window import Window
+from nordiq_watch.ingest.freshness import Freshness
+from nordiq_watch.ingest.window import Window
+from nordiq_watch.live.fleet_answer import Answer
 from nordiq_watch.live.published import Live
-from nordiq_watch.records import Forecasting
+from nordiq_watch.live.servable import Servable
+from nordiq_watch.records.arrays import FloatArray
+from nordiq_watch.records.forecasts import Forecasting
 
 AT = 1_737_108_005.0
 
@@ -34,19 +42,38 @@ class Desk:
     cost: float = 2.0
     published: list[ForecastPublished] = field(default_factory=list)
 
+    announced: list[Forecasting] = field(default_factory=list)
+
     def __post_init__(self) -> None:
-        self.live, self.board, events = Live(), AnswerBoard(), EventBus()
+        self.live, events = Live(), EventBus()
         events.subscribe(ForecastPublished, self.published.append)
+        events.subscribe(facts.FleetForecast, lambda event: self.announced.append(event.made))
         self.window = Window(METRICS, interval_seconds=300, length=8, max_servers=10, silent_seconds=900)
+        self.factor: float | None = None
         self.forecaster = Forecaster(
-            self.live, self.window, self.board, events, clock=lambda: AT + self.now, timer=lambda: self.now
+            self.live,
+            self.window,
+            events,
+            factors_for=self.factors_for,
+            clock=lambda: AT + self.now,
+            timer=lambda: self.now,
         )
 
+    def factors_for(self, model: Servable) -> FloatArray | None:
+        steps = model.spec.max_prediction_length
+        return None if self.factor is None else np.full((1, steps), self.factor, dtype=np.float32)
+
     def put_live(self, generation: int = 1) -> FakePredictor:
+        """As the reload worker does it."""
         servable, predictor = fake_servable(generation, max_encoder_length=4)
         predictor.before = self.spend
-        self.live.swap(servable, keep_previous=False)
+        self.live.swap(self.forecaster.prepare(servable), keep_previous=False)
+        self.forecaster.note_swap()
         return predictor
+
+    @property
+    def answer(self) -> Answer:
+        return self.live.serving().answer
 
     def spend(self) -> None:
         self.now += self.cost
@@ -59,9 +86,16 @@ class Desk:
         self.feed(0)
         self.feed(1)
 
+    def band(self) -> list[float]:
+        """p10, p50, p90 of the first step."""
+        served = forecast_of(self.fleet().predictions["a"], "cpu_user_pct")
+        return [present(quantile)[0] for quantile in (served.p10, served.p50, served.p90)]
+
     def p50(self) -> float:
-        answer = json.loads(self.board.peek().body)
-        return float(answer["predictions"]["a"]["cpu_user_pct"]["p50"][0])
+        return present(forecast_of(self.fleet().predictions["a"], "cpu_user_pct").p50)[0]
+
+    def fleet(self) -> FleetForecast:
+        return read_fleet(self.answer.body, metrics=METRICS)
 
 
 @pytest.fixture
@@ -71,21 +105,20 @@ def desk() -> Desk:
 
 def test_the_first_step_says_that_there_is_no_model(desk: Desk) -> None:
     assert desk.forecaster.step() is None
-    assert desk.board.peek().error == "no_model"
+    assert desk.answer.error == "no_model"
     assert desk.published == []
 
 
 def test_too_little_data_is_an_answer(desk: Desk) -> None:
     predictor = desk.put_live()
     desk.forecaster.step()
-    assert desk.board.peek().error == "insufficient_data"
+    assert desk.answer.error == "insufficient_data"
     assert predictor.snapshots == [], "an empty window is not forecast"
     desk.feed(0)
     desk.now += 10
     desk.forecaster.step()
-    assert desk.board.peek().error == "insufficient_data"
-    assert "1 of 2 samples" in (desk.board.peek().message or "")
-    assert desk.forecaster.wait_for_generation(1, timeout=0)
+    assert desk.answer.error == "insufficient_data"
+    assert "1 of 2 samples" in (desk.answer.message or "")
     assert (desk.published, desk.forecaster.last_prediction) == ([], None)
 
 
@@ -93,11 +126,12 @@ def test_a_forecast_is_published_and_announced(desk: Desk) -> None:
     desk.put_live(generation=7)
     desk.warm_up()
     assert desk.forecaster.step() is None
-    answer = desk.board.peek()
+    answer = desk.answer
     assert (answer.error, answer.stale) == (None, False)
-    assert answer.model is not None and answer.model.generation == 7
+    assert answer.model is not None
+    assert answer.model.generation == 7
     assert desk.p50() == 10.0
-    assert answer.metadata["prediction_time"] == "1970-01-01T00:10:00+00:00", "when its newest slot ended"
+    assert not_none(answer.metadata).prediction_time == "1970-01-01T00:10:00+00:00", "when its newest slot ended"
     assert desk.published == [ForecastPublished("tft_model_20250130_143000", 7, servers=1, seconds=2.0)]
     assert (desk.forecaster.last_prediction, desk.forecaster.last_seconds) == (600.0, 2.0)
 
@@ -163,70 +197,27 @@ def test_a_forecast_longer_than_a_slot_is_counted_and_the_next_one_takes_the_new
     assert len(desk.published) == 3
 
 
-def test_a_swap_does_not_wait_for_the_rest(desk: Desk) -> None:
-    desk.put_live(generation=1)
-    desk.warm_up()
-    desk.forecaster.step()
-    predictor = desk.put_live(generation=2)
-    desk.forecaster.wake()
-    assert desk.forecaster.step() is None
-    assert len(predictor.snapshots) == 1
-    answer = desk.board.peek()
-    assert answer.model is not None and answer.model.generation == 2
-
-
 def test_a_forecast_that_fails_leaves_the_last_answer_marked_stale(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
-    desk.put_live(generation=1)
+    predictor = desk.put_live(generation=1)
     desk.warm_up()
     desk.forecaster.step()
-    good = desk.board.peek()
-    broken = desk.put_live(generation=2)
-    broken.before = lambda: 1 / 0  # type: ignore[assignment, return-value]
-    desk.forecaster.wake()
-    desk.forecaster.step()
-    answer = desk.board.peek()
-    assert answer.stale and answer.predictions is good.predictions and answer.model == good.model
-    assert desk.forecaster.failures == 1
-    assert "ZeroDivisionError" in caplog.text
-    assert not desk.forecaster.wait_for_generation(2, timeout=60), "it tried, so nobody waits"
-    broken.before = lambda: None
+    good = desk.answer
+    predictor.before = lambda: 1 / 0  # type: ignore[assignment]
+    desk.now += 10
     desk.feed(2)
     desk.forecaster.step()
-    assert not desk.board.peek().stale
-    assert desk.forecaster.wait_for_generation(2, timeout=0)
-
-
-def test_waiting_for_a_generation_ends_when_the_time_is_over(desk: Desk) -> None:
-    desk.put_live(generation=1)
+    assert desk.answer.stale
+    assert desk.answer.columns is good.columns
+    assert desk.answer.model == good.model
+    assert desk.forecaster.failures == 1
+    assert "ZeroDivisionError" in caplog.text
+    predictor.before = lambda: None
+    desk.feed(3)
+    desk.now += 10
     desk.forecaster.step()
-    assert desk.forecaster.wait_for_generation(1, timeout=0)
-    assert not desk.forecaster.wait_for_generation(2, timeout=0.01)
-
-
-def test_a_thread_waits_for_the_first_answer_of_a_swap(desk: Desk) -> None:
-    runner = threading.Thread(target=desk.forecaster.run)
-    runner.start()
-    desk.warm_up()
-    for generation in (1, 2, 3):
-        desk.put_live(generation)
-        desk.forecaster.wake()
-        assert desk.forecaster.wait_for_generation(generation, timeout=20)
-        answer = desk.board.peek()
-        assert answer.model is not None and answer.model.generation == generation
-    desk.forecaster.stop()
-    runner.join(20)
-    assert not runner.is_alive()
-
-
-def test_stopping_lets_go_whoever_waits(desk: Desk) -> None:
-    answered: list[bool] = []
-    waiting = threading.Thread(target=lambda: answered.append(desk.forecaster.wait_for_generation(5, timeout=60)))
-    waiting.start()
-    desk.forecaster.stop()
-    waiting.join(20)
-    assert answered == [False]
+    assert not desk.answer.stale
 
 
 def test_a_replaced_model_is_freed(desk: Desk) -> None:
@@ -239,9 +230,47 @@ def test_a_replaced_model_is_freed(desk: Desk) -> None:
     assert replaced() is None
 
 
-def tried(desk: Desk, generation: int, *, whole: bool = True) -> Forecasting:
-    """What the canary hands over: a forecast of the window as it is now, by a model that is not live yet."""
-    servable, _ = fake_servable(generation, max_encoder_length=4)
+# --- a swap ---
+
+
+def test_a_model_goes_live_together_with_its_answer(desk: Desk) -> None:
+    desk.warm_up()
+    desk.put_live(generation=1)
+    served = desk.live.serving()
+    assert served.model is not None
+    assert served.answer.model == served.model.identity
+    assert desk.p50() == 10.0
+    assert desk.forecaster.last_prediction == 600.0
+    assert desk.published == [], "events are the forecaster's"
+    desk.forecaster.step()
+    assert [event.generation for event in desk.published] == [1]
+
+
+def test_a_swap_does_not_wait_for_the_rest(desk: Desk) -> None:
+    desk.put_live(generation=1)
+    desk.warm_up()
+    desk.forecaster.step()
+    predictor = desk.put_live(generation=2)
+    assert desk.answer.model is not None
+    assert desk.answer.model.generation == 2
+    desk.forecaster.step()
+    assert len(predictor.snapshots) == 1, "nothing came after its forecast"
+
+
+def test_preparing_has_no_consequence(desk: Desk) -> None:
+    desk.put_live(generation=1)
+    desk.warm_up()
+    desk.forecaster.step()
+    before, events = desk.live.serving(), list(desk.published)
+    servable, _ = fake_servable(2, max_encoder_length=4)
+    desk.forecaster.prepare(servable)
+    desk.forecaster.step()
+    assert desk.live.serving() is before
+    assert desk.published == events
+
+
+def tried(desk: Desk, servable: Servable, *, whole: bool = True) -> Forecasting:
+    """What the canary hands over."""
     snapshot = desk.window.snapshot()
     return Forecasting(snapshot, servable.forecast(snapshot), whole)
 
@@ -250,37 +279,97 @@ def test_the_forecast_of_the_trial_is_the_first_answer(desk: Desk) -> None:
     desk.put_live(generation=1)
     desk.warm_up()
     desk.forecaster.step()
-    desk.forecaster.offer(tried(desk, 2))
-    predictor = desk.put_live(generation=2)
+    servable, predictor = fake_servable(2, max_encoder_length=4)
+    desk.live.swap(desk.forecaster.prepare(servable, tried(desk, servable)), keep_previous=False)
+    desk.forecaster.note_swap()
     desk.forecaster.step()
-    assert desk.board.peek().model.generation == 2
+    assert desk.answer.model == servable.identity
     assert desk.p50() == 10.0
-    assert predictor.snapshots == [], "the network was asked again"
-    assert desk.forecaster.wait_for_generation(2, timeout=0)
+    assert len(predictor.snapshots) == 1, "the network was asked again"
+
+
+def test_a_sample_is_no_answer(desk: Desk) -> None:
+    desk.warm_up()
+    servable, predictor = fake_servable(2, max_encoder_length=4)
+    desk.forecaster.prepare(servable, tried(desk, servable, whole=False))
+    assert len(predictor.snapshots) == 2
+
+
+def test_an_answer_is_never_of_an_older_window_than_the_one_before(desk: Desk) -> None:
+    desk.put_live(generation=1)
+    desk.warm_up()
+    desk.forecaster.step()
+    servable, _ = fake_servable(2, max_encoder_length=4)
+    trial = tried(desk, servable)
+    desk.feed(2, 30.0)
+    desk.now += 10
+    desk.forecaster.step()
+    desk.live.swap(desk.forecaster.prepare(servable, trial), keep_previous=False)
+    assert desk.p50() == 30.0
 
 
 def test_data_that_came_after_the_trial_is_forecast_next(desk: Desk) -> None:
     desk.put_live(generation=1)
     desk.warm_up()
     desk.forecaster.step()
-    desk.forecaster.offer(tried(desk, 2))
+    servable, _ = fake_servable(2, max_encoder_length=4)
+    prepared = desk.forecaster.prepare(servable)
     desk.feed(2, 30.0)
-    desk.put_live(generation=2)
-    assert desk.forecaster.step() == 0.0, "it must not sleep while newer data waits"
+    desk.live.swap(prepared, keep_previous=False)
+    desk.forecaster.note_swap()
     assert desk.p50() == 10.0
+    assert desk.forecaster.step() == 2.0, "it must not sleep while newer data waits"
     desk.now += 10
     desk.forecaster.step()
     assert desk.p50() == 30.0
 
 
-@pytest.mark.parametrize(("generation", "whole"), [(2, False), (3, True)])
-def test_a_sample_or_another_models_forecast_is_no_answer(desk: Desk, generation: int, whole: bool) -> None:
+def test_a_forecast_by_a_model_that_was_replaced_meanwhile_is_not_published(desk: Desk) -> None:
+    """It takes nothing back: its successor forecasts the samples that it was made from."""
+    predictor = desk.put_live(generation=1)
     desk.warm_up()
-    desk.forecaster.offer(tried(desk, generation, whole=whole))
-    predictor = desk.put_live(generation=2)
     desk.forecaster.step()
-    assert desk.board.peek().model.generation == 2
-    assert len(predictor.snapshots) == 1
+    servable, _ = fake_servable(2, max_encoder_length=4)
+    prepared = desk.forecaster.prepare(servable)
+
+    def swap_meanwhile() -> None:
+        desk.live.swap(prepared, keep_previous=False)
+        desk.forecaster.note_swap()
+
+    predictor.before = swap_meanwhile
+    desk.now += 10
+    desk.feed(2, 30.0)
+    desk.forecaster.step()
+    assert desk.live.serving() is prepared
+    desk.forecaster.step()
+    assert (desk.answer.model, desk.p50()) == (servable.identity, 30.0)
+    assert [event.generation for event in desk.published] == [1, 2, 2]
+
+
+def test_a_hanging_forecast_does_not_hold_up_a_swap_for_ever(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecaster_module, "_PATIENCE_SECONDS", 0.01)
+    desk.put_live(generation=1)
+    desk.warm_up()
+    release = threading.Event()
+    hanging = desk.live.peek()
+    assert hanging is not None
+    begun = threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        release.wait(60)
+
+    hanging.predictor.before = hang  # type: ignore[attr-defined]
+    thread = threading.Thread(target=desk.forecaster.step)
+    thread.start()
+    assert begun.wait(60)
+    desk.put_live(generation=2)
+    assert desk.answer.model is not None
+    assert desk.answer.model.generation == 2
+    release.set()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert desk.answer.model.generation == 2
 
 
 def test_the_latest_forecast_is_kept_with_what_it_was_made_from(desk: Desk) -> None:
@@ -296,36 +385,62 @@ def test_the_latest_forecast_is_kept_with_what_it_was_made_from(desk: Desk) -> N
 # --- the age of the data ---
 
 
+def test_served_bands_are_as_wide_as_their_factors_say(desk: Desk) -> None:
+    desk.put_live()
+    desk.warm_up()
+    desk.forecaster.step()
+    own = desk.band()
+    assert own == [9.0, 10.0, 11.0]
+    assert not_none(desk.forecaster.latest()).forecast.factors is None
+    desk.factor = 2.0
+    desk.now += 60
+    desk.feed(2)
+    desk.forecaster.step()
+    assert desk.band() == [8.0, 10.0, 12.0]
+    made = not_none(desk.forecaster.latest()).forecast  # what accuracy is measured on
+    np.testing.assert_array_equal(made.bands[0, 0, 0], [8.0, 10.0, 12.0])
+    np.testing.assert_array_equal(not_none(made.factors), np.full((1, made.values.shape[2]), 2.0))
+
+
+def test_a_model_goes_live_with_the_bands_that_it_had_learned(desk: Desk) -> None:
+    desk.warm_up()
+    desk.factor = 0.5
+    desk.put_live()
+    assert desk.band() == [9.5, 10.0, 10.5]
+
+
 class Watched(Desk):
     """The same with a judge, on a grid whose slot 1 has just begun when the clock stands at 0."""
 
+    announced: list[Forecasting] = field(default_factory=list)
+
     def __post_init__(self) -> None:
-        self.live, self.board, events = Live(), AnswerBoard(), EventBus()
+        self.live, events = Live(), EventBus()
         events.subscribe(ForecastPublished, self.published.append)
+        events.subscribe(facts.FleetForecast, lambda event: self.announced.append(event.made))
         self.window = Window(METRICS, interval_seconds=300, length=8, max_servers=10, silent_seconds=900)
-        clock = {"clock": lambda: 300.0 + self.now}
+        clock: dict[str, Any] = {"clock": lambda: 300.0 + self.now}
         self.freshness = Freshness(self.window, silent_seconds=900, timer=lambda: self.now, **clock)
-        self.book = AlertBook(Alerts())
-        table = ThresholdTable(Risk(), METRICS)
+        self.book = ActiveAlerts(AlertSettings())
+        table = ThresholdTable(RiskSettings(), METRICS)
         attend = self.window.attendance
-        judge = Judge(
-            Risk(), table, self.book, events, silent_seconds=900, age=self.freshness.now, attend=attend, **clock
+        evaluator = RiskEvaluator(
+            RiskSettings(), table, self.book, events, silent_seconds=900, age=self.freshness.now, attend=attend, **clock
         )
         self.forecaster = Forecaster(
-            self.live, self.window, self.board, events,
-            judge=judge, freshness=self.freshness, timer=lambda: self.now, **clock,
+            self.live, self.window, events,
+            evaluator=evaluator, freshness=self.freshness, timer=lambda: self.now, **clock,
         )  # fmt: skip
 
     def feed(self, slot: int, value: float = 10.0) -> None:
         super().feed(slot, value)
         self.freshness.note()
 
-    def step_at(self, now: float) -> dict[str, Any]:
+    def step_at(self, now: float) -> FleetForecast:
         """The answer after a step at that time."""
         self.now = now
         self.forecaster.step()
-        answer: dict[str, Any] = json.loads(self.board.peek().body)
-        return answer
+        return self.fleet()
 
 
 @pytest.fixture
@@ -338,25 +453,27 @@ def watched() -> Watched:
 
 def test_data_that_stop_are_said_to_be_old_by_the_clock_alone(watched: Watched) -> None:
     fresh = watched.step_at(10)
-    assert (fresh["metadata"]["stale"], fresh["metadata"]["newest_sample_age_seconds"]) == (False, 10)
-    assert fresh["metadata"]["newest_sample"] == "1970-01-01T00:05:00+00:00"
-    assert fresh["environment"]["fleet_health"] == 100 and fresh["alerts"] == []
+    assert (present(fresh.metadata).stale, present(fresh.metadata).newest_sample_age_seconds) == (False, 10)
+    assert present(fresh.metadata).newest_sample == "1970-01-01T00:05:00+00:00"
+    assert present(fresh.environment).fleet_health == 100
+    assert present(fresh.alerts) == []
     assert watched.forecaster.step() == 890  # it comes round when there is something to say
 
     old = watched.step_at(900)
-    assert (old["metadata"]["stale"], old["metadata"]["newest_sample_age_seconds"]) == (True, 900)
-    assert (old["environment"]["fleet_health"], old["environment"]["prob_30m"]) == (None, None)
-    assert [(alert["server_name"], alert["kind"]) for alert in old["alerts"]] == [("*", "silent")]
-    entry = old["predictions"]["a"]
-    assert (entry["risk_score"], entry["alert"]) == (None, None)
-    assert entry["cpu_user_pct"] == fresh["predictions"]["a"]["cpu_user_pct"]
+    assert (present(old.metadata).stale, present(old.metadata).newest_sample_age_seconds) == (True, 900)
+    assert (present(old.environment).fleet_health, present(old.environment).prob_30m) == (None, None)
+    assert [(alert.server_name, alert.kind) for alert in present(old.alerts)] == [("*", "silent")]
+    entry = old.predictions["a"]
+    assert (entry.risk_score, entry.alert) == (None, None)
+    assert forecast_of(entry, "cpu_user_pct") == forecast_of(fresh.predictions["a"], "cpu_user_pct")
     assert len(watched.published) == 1, "nothing was computed for it"
-    assert watched.step_at(1200)["metadata"]["newest_sample_age_seconds"] == 1200
+    assert present(watched.step_at(1200).metadata).newest_sample_age_seconds == 1200
 
     watched.feed(4)
     watched.feed(5)
     again = watched.step_at(1210)
-    assert (again["metadata"]["stale"], again["environment"]["fleet_health"], again["alerts"]) == (False, 100, [])
+    assert not present(again.metadata).stale
+    assert (present(again.environment).fleet_health, present(again.alerts)) == (100, [])
 
 
 def test_a_swap_makes_old_data_no_younger(watched: Watched) -> None:
@@ -365,12 +482,13 @@ def test_a_swap_makes_old_data_no_younger(watched: Watched) -> None:
     watched.step_at(5000)
     watched.put_live(generation=2)
     swapped = watched.step_at(5010)
-    assert swapped["metadata"]["model_generation"] == 2
-    assert swapped["metadata"]["prediction_time"] == "1970-01-01T00:10:00+00:00"
-    assert first["metadata"]["prediction_time"] == "1970-01-01T00:05:10+00:00"
+    assert present(swapped.metadata).model_generation == 2
+    assert present(swapped.metadata).prediction_time == "1970-01-01T00:10:00+00:00"
+    assert present(first.metadata).prediction_time == "1970-01-01T00:05:10+00:00"
     assert (last, watched.forecaster.last_prediction) == (310.0, 600.0)
-    assert swapped["metadata"]["stale"] and swapped["environment"]["fleet_health"] is None
-    assert [alert["server_name"] for alert in swapped["alerts"]] == ["*"]
+    assert present(swapped.metadata).stale
+    assert present(swapped.environment).fleet_health is None
+    assert [alert.server_name for alert in present(swapped.alerts)] == ["*"]
 
 
 def test_the_first_answer_after_three_days_off_is_no_alarm() -> None:
@@ -380,11 +498,12 @@ def test_the_first_answer_after_three_days_off_is_no_alarm() -> None:
     watched.freshness.begin()
     watched.put_live()
     answer = watched.step_at(watched.now)
-    assert answer["metadata"]["stale"] and answer["alerts"] == []
-    assert answer["environment"]["prob_30m"] is None
-    assert answer["predictions"]["a"]["risk_score"] is None
+    assert present(answer.metadata).stale
+    assert present(answer.alerts) == []
+    assert present(answer.environment).prob_30m is None
+    assert answer.predictions["a"].risk_score is None
     answer = watched.step_at(watched.now + 900)
-    assert [alert["server_name"] for alert in answer["alerts"]] == ["*"]
+    assert [alert.server_name for alert in present(answer.alerts)] == ["*"]
 
 
 def test_a_fleet_that_stops_without_a_model_is_an_alert_too() -> None:
@@ -393,16 +512,16 @@ def test_a_fleet_that_stops_without_a_model_is_an_alert_too() -> None:
     watched.step_at(10)
     watched.step_at(900)
     assert [alert.server_name for alert in watched.book.active] == ["*"]
-    assert watched.board.peek().error == "no_model"
+    assert watched.answer.error == "no_model"
 
 
 def test_too_little_data_has_an_age_too() -> None:
     watched = Watched(cost=0.0)
     watched.put_live()
     watched.feed(1)
-    assert watched.step_at(10)["metadata"]["newest_sample_age_seconds"] == 10
+    assert present(watched.step_at(10).metadata).newest_sample_age_seconds == 10
     answer = watched.step_at(900)
-    assert (answer["error"], answer["metadata"]["stale"]) == ("insufficient_data", True)
+    assert (answer.error, present(answer.metadata).stale) == ("insufficient_data", True)
 
 
 def test_a_replayed_day_raises_its_alerts_and_is_called_stale() -> None:
@@ -412,8 +531,42 @@ def test_a_replayed_day_raises_its_alerts_and_is_called_stale() -> None:
     for slot in range(3):
         watched.feed(slot, 99.0)
         answer = watched.step_at(watched.now + 10)
-    assert answer["metadata"]["stale"]
-    assert [alert["server_name"] for alert in answer["alerts"]] == ["a"]
-    assert answer["predictions"]["a"]["alert"]["level"] == "critical"
+    assert present(answer.metadata).stale
+    assert [alert.server_name for alert in present(answer.alerts)] == ["a"]
+    assert not_none(present(answer.predictions["a"].alert)).level is Level.CRITICAL
     answer = watched.step_at(watched.now + 900)
-    assert "*" in [alert["server_name"] for alert in answer["alerts"]]
+    assert "*" in [alert.server_name for alert in present(answer.alerts)]
+
+
+def test_listeners_get_all_of_a_forecast_and_nothing_but_what_is_served_is_held_after_that() -> None:
+    """Of a large fleet, the numbers that are not served are gigabytes."""
+    desk = Desk()
+    for slot in range(4):
+        desk.feed(slot)
+    desk.put_live()
+    desk.forecaster.step()
+    desk.feed(4)
+    desk.now += 100
+    desk.forecaster.step()
+    assert [made.snapshot.last_slot for made in desk.announced] == [3, 4]
+    for made in desk.announced:
+        assert made.forecast.values is not made.forecast.bands
+    held = not_none(desk.live.serving().made)
+    assert held.forecast.values is held.forecast.bands is desk.announced[-1].forecast.bands
+    assert held.snapshot is desk.announced[-1].snapshot
+    desk.forecaster.step()
+    assert len(desk.announced) == 2, "what was concluded is not concluded again"
+
+
+def test_a_forecast_that_a_model_went_live_with_is_lightened_once_it_is_concluded() -> None:
+    desk = Desk()
+    for slot in range(4):
+        desk.feed(slot)
+    desk.put_live()
+    before = not_none(desk.live.serving().made)
+    assert before.forecast.values is not before.forecast.bands
+    desk.forecaster.step()
+    held = not_none(desk.live.serving().made)
+    assert held.forecast.values is held.forecast.bands is before.forecast.bands
+    desk.forecaster.step()
+    assert len(desk.announced) == 1

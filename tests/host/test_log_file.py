@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,7 +40,8 @@ def test_lines_that_the_disk_refuses_are_said_once_and_the_file_comes_back(
                 say(handler, f"lost {number}")
             handler.check()
             assert not handler.part.works
-            assert handler.part.status.reason is not None and "nw.log cannot be written" in handler.part.status.reason
+            assert handler.part.status.reason is not None
+            assert "nw.log cannot be written" in handler.part.status.reason
         if by == "a check":
             handler.check()
         say(handler, "back")
@@ -47,6 +50,28 @@ def test_lines_that_the_disk_refuses_are_said_once_and_the_file_comes_back(
         part_logger.removeHandler(handler)
         handler.close()
     text = file.read_text()
-    assert "back" in text and "lost" not in text
+    assert "back" in text
+    assert "lost" not in text
     assert text.count("the log works again") == 1
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rotated", ["renamed", "renamed and made anew", "deleted", "copied and truncated"])
+def test_lines_after_a_rotation_are_in_the_file_of_the_right_name(tmp_path: Path, rotated: str) -> None:
+    file, earlier = tmp_path / "nw.log", tmp_path / "nw.log.1"
+    handler = LogFile(file, max_bytes=10**6, keep=1, part=Parts().of("log"))
+    say(handler, "before")
+    if rotated == "deleted":
+        file.unlink()
+    elif rotated == "copied and truncated":
+        shutil.copy(file, earlier)
+        os.truncate(file, 0)
+    else:
+        file.rename(earlier)
+        if rotated == "renamed and made anew":
+            file.touch()
+    say(handler, "after")
+    handler.close()
+    assert file.read_text() == "after\n"
+    assert rotated == "deleted" or earlier.read_text() == "before\n"
+    assert handler.part.works

@@ -10,7 +10,7 @@ import pytest
 
 from nordiq_watch.host.log_tail import parse_records, read_records, read_tail
 from nordiq_watch.host.logs import EventFormatter, JsonFormatter
-from nordiq_watch.records import LogRecord
+from nordiq_watch.records.log import LogRecord
 
 
 @pytest.mark.parametrize(("lines", "expected"), [(2, ["b", "c"]), (3, ["a", "b", "c"]), (50, ["a", "b", "c"])])

@@ -4,35 +4,25 @@ import errno
 import json
 import logging
 import re
-from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from support.settings import MakeSettings
 
-from nordiq_watch.config import Logs
+from nordiq_watch.config.schema import LogSettings
 from nordiq_watch.errors import ConfigError
 from nordiq_watch.host.log_file import LogFile
 from nordiq_watch.host.logs import check_log, configure_logging, tell_log_part
 from nordiq_watch.parts import Parts
 
+pytestmark = pytest.mark.usefixtures("untouched_logging")
+
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG|INFO|WARNING|ERROR) +\S+: .+")
 
 
-@pytest.fixture(autouse=True)
-def untouched_logging() -> Iterator[None]:
-    """Puts the process-wide loggers back as they were."""
-    loggers = [logging.getLogger(name) for name in (None, "nordiq_watch", "waitress.queue")]
-    levels = [logger.level for logger in loggers]
-    handlers = list(logging.getLogger().handlers)
-    yield
-    for handler in logging.getLogger().handlers[:]:
-        if handler not in handlers:
-            logging.getLogger().removeHandler(handler)
-            handler.close()
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
-
-
-def test_an_event_is_one_line_in_the_file_and_on_stderr(make_settings, capsys):
+def test_an_event_is_one_line_in_the_file_and_on_stderr(
+    make_settings: MakeSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings = make_settings()
     configure_logging(settings)
     logging.getLogger("nordiq_watch.reload.worker").info("%s is live after %.1f s", "tft_model_1", 0.5)
@@ -42,15 +32,15 @@ def test_an_event_is_one_line_in_the_file_and_on_stderr(make_settings, capsys):
     assert capsys.readouterr().err == line + "\n"
 
 
-def test_the_directory_is_created(make_settings, tmp_path):
-    settings = make_settings(logs=Logs(dir="var/deep/logs"))
+def test_the_directory_is_created(make_settings: MakeSettings, tmp_path: Path) -> None:
+    settings = make_settings(logs=LogSettings(dir="var/deep/logs"))
     configure_logging(settings)
     assert settings.log_file == tmp_path / "var/deep/logs/inference_daemon.log"
     assert settings.log_file.is_file()
 
 
-def test_the_level_is_the_packages_and_others_are_heard_from_warning_on(make_settings):
-    settings = make_settings(logs=Logs(level="DEBUG"))
+def test_the_level_is_the_packages_and_others_are_heard_from_warning_on(make_settings: MakeSettings) -> None:
+    settings = make_settings(logs=LogSettings(level="DEBUG"))
     configure_logging(settings)
     logging.getLogger("nordiq_watch.web.app").debug("own detail")
     logging.getLogger("watchdog.observers").info("foreign detail")
@@ -61,7 +51,7 @@ def test_the_level_is_the_packages_and_others_are_heard_from_warning_on(make_set
     assert "watchdog.observers: foreign trouble" in text
 
 
-def test_what_a_client_sent_cannot_begin_a_line(make_settings):
+def test_what_a_client_sent_cannot_begin_a_line(make_settings: MakeSettings) -> None:
     settings = make_settings()
     configure_logging(settings)
     logging.getLogger("nordiq_watch.web").warning("asked for %s", "a\nb\r\x1b[31m\u2028c")
@@ -69,7 +59,7 @@ def test_what_a_client_sent_cannot_begin_a_line(make_settings):
     assert line.endswith(r"asked for a\nb\r\x1b[31m\u2028c")
 
 
-def test_a_traceback_follows_its_line(make_settings):
+def test_a_traceback_follows_its_line(make_settings: MakeSettings) -> None:
     settings = make_settings()
     configure_logging(settings)
     try:
@@ -81,8 +71,8 @@ def test_a_traceback_follows_its_line(make_settings):
     assert "ValueError: deep inside" in text
 
 
-def test_the_log_is_rotated_and_old_files_go(make_settings):
-    settings = make_settings(logs=Logs(max_mb=0.001, keep=2))
+def test_the_log_is_rotated_and_old_files_go(make_settings: MakeSettings) -> None:
+    settings = make_settings(logs=LogSettings(max_mb=0.001, keep=2))
     configure_logging(settings)
     for number in range(100):
         logging.getLogger("nordiq_watch").info("event %d %s", number, "x" * 100)
@@ -91,16 +81,18 @@ def test_the_log_is_rotated_and_old_files_go(make_settings):
     assert "event 99" in settings.log_file.read_text()
 
 
-def test_a_second_call_replaces_the_first(make_settings, capsys):
-    configure_logging(make_settings(logs=Logs(level="ERROR")))
-    settings = make_settings(logs=Logs(level="INFO"))
+def test_a_second_call_replaces_the_first(make_settings: MakeSettings, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(make_settings(logs=LogSettings(level="ERROR")))
+    settings = make_settings(logs=LogSettings(level="INFO"))
     configure_logging(settings)
     logging.getLogger("nordiq_watch").info("once")
     assert settings.log_file.read_text().count("once") == 1
     assert capsys.readouterr().err.count("once") == 1
 
 
-def test_a_place_that_cannot_be_written_is_one_line_with_key_and_cause(make_settings, tmp_path):
+def test_a_place_that_cannot_be_written_is_one_line_with_key_and_cause(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
     (tmp_path / "logs").write_text("a file where the directory should be")
     with pytest.raises(
         ConfigError, match=r"^logs\.dir is 'logs', but .*inference_daemon\.log cannot be written \("
@@ -109,14 +101,14 @@ def test_a_place_that_cannot_be_written_is_one_line_with_key_and_cause(make_sett
     assert "\n" not in str(caught.value)
 
 
-def test_a_directory_in_the_files_place_is_the_same_error(make_settings, tmp_path):
+def test_a_directory_in_the_files_place_is_the_same_error(make_settings: MakeSettings, tmp_path: Path) -> None:
     (tmp_path / "logs" / "inference_daemon.log").mkdir(parents=True)
     with pytest.raises(ConfigError, match="Is a directory"):
         configure_logging(make_settings())
 
 
-def test_as_json_an_event_is_one_object_with_the_reload_it_is_about(make_settings):
-    settings = make_settings(logs=Logs(format="json"))
+def test_as_json_an_event_is_one_object_with_the_reload_it_is_about(make_settings: MakeSettings) -> None:
+    settings = make_settings(logs=LogSettings(format="json"))
     configure_logging(settings)
     log = logging.getLogger("nordiq_watch.daemon")
     log.info("%s is live\n", "tft_model_1", extra={"reload": 7, "version": "tft_model_1"})
@@ -136,7 +128,9 @@ def test_as_json_an_event_is_one_object_with_the_reload_it_is_about(make_setting
     assert "ValueError: deep inside" in failed["traceback"]
 
 
-def test_a_cause_that_passes_stops_no_start_and_the_file_is_tried_again(make_settings, tmp_path, monkeypatch, capsys):
+def test_a_cause_that_passes_stops_no_start_and_the_file_is_tried_again(
+    make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings = make_settings()
 
     def refuse(*_: object, **__: object) -> None:
@@ -154,6 +148,8 @@ def test_a_cause_that_passes_stops_no_start_and_the_file_is_tried_again(make_set
     check_log()
     assert part.works
     logging.getLogger("nordiq_watch").info("to both")
-    assert "to both" in settings.log_file.read_text() and "to stderr only" not in settings.log_file.read_text()
+    assert "to both" in settings.log_file.read_text()
+    assert "to stderr only" not in settings.log_file.read_text()
     stderr = capsys.readouterr().err
-    assert "to stderr only" in stderr and stderr.count("the log does not work") == 1
+    assert "to stderr only" in stderr
+    assert stderr.count("the log does not work") == 1

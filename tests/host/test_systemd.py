@@ -16,9 +16,9 @@ import pytest
 import yaml
 from support.daemon import PATIENCE_SECONDS, clean_environment
 
-from nordiq_watch.config import Supervision, find_supervision
+from nordiq_watch.config.environment import Supervision, find_supervision
 from nordiq_watch.errors import ConfigError
-from nordiq_watch.host.systemd import Heartbeats, ServiceManager, Vigil, answers, passed_socket
+from nordiq_watch.host.systemd import Heartbeats, ServiceManager, WatchdogNotifier, answers, passed_socket
 
 OWN_PID = 7
 SUPERVISED = Supervision(notify_socket="/run/notify", watchdog_seconds=30.0, passed_sockets=1)
@@ -70,7 +70,7 @@ def listener() -> Iterator[socket.socket]:
         yield server
 
 
-def test_the_environment_says_where_how_often_and_how_many():
+def test_the_environment_says_where_how_often_and_how_many() -> None:
     environ = {
         "NOTIFY_SOCKET": "/run/notify",
         "WATCHDOG_USEC": "30000000",
@@ -84,7 +84,7 @@ def test_the_environment_says_where_how_often_and_how_many():
     assert find_supervision({"LISTEN_FDS": "1", "WATCHDOG_USEC": "x"}, own_pid=OWN_PID) == Supervision()
 
 
-def test_each_fact_is_one_datagram(manager):
+def test_each_fact_is_one_datagram(manager: Manager) -> None:
     service = ServiceManager(manager.address)
     service.ready("a is\nlive")
     assert manager.next() == ["READY=1", "STATUS=a is live"]
@@ -98,21 +98,23 @@ def test_each_fact_is_one_datagram(manager):
     assert [manager.next()[0], manager.next()[0]] == ["WATCHDOG=1", "STOPPING=1"]
 
 
-def test_an_abstract_address_begins_with_at():
+def test_an_abstract_address_begins_with_at() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(f"\0nordiq-test-{os.getpid()}")
         ServiceManager(f"@nordiq-test-{os.getpid()}").ping()
         assert receiver.recv(100) == b"WATCHDOG=1"
 
 
-def test_without_systemd_nothing_happens_and_one_that_is_gone_harms_nobody(tmp_path, caplog):
+def test_without_systemd_nothing_happens_and_one_that_is_gone_harms_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     ServiceManager(None).ready("x")
     assert caplog.text == ""
     ServiceManager(str(tmp_path / "gone")).ready("x")
     assert "systemd could not be told READY" in caplog.text
 
 
-def test_a_loop_that_stands_still_is_named():
+def test_a_loop_that_stands_still_is_named() -> None:
     now = [0.0]
     beats = Heartbeats(clock=lambda: now[0], stuck_seconds=60)
     http, _ = beats.of("http"), beats.of("other")
@@ -122,30 +124,32 @@ def test_a_loop_that_stands_still_is_named():
     assert beats.missing() == "the thread other has been busy for 61 s"
 
 
-def test_no_ping_while_something_is_wrong_and_the_log_says_it_once(manager, caplog):
+def test_no_ping_while_something_is_wrong_and_the_log_says_it_once(
+    manager: Manager, caplog: pytest.LogCaptureFixture
+) -> None:
     fault: list[str | None] = ["the thread ingest ended"]
-    vigil = Vigil(
+    notifier = WatchdogNotifier(
         ServiceManager(manager.address),
         url="",
         watchdog_seconds=1,
         find_fault=lambda: fault[0],
         describe=lambda: "x",
     )
-    vigil.step()
-    vigil.step()
+    notifier.step()
+    notifier.step()
     assert not manager.has_more()
     assert caplog.text.count("the watchdog is not pinged any more: the thread ingest ended") == 1
     fault[0] = None
-    vigil.step()
+    notifier.step()
     assert manager.has_more()
 
 
-def test_ready_waits_for_an_answer(manager, listener):
+def test_ready_waits_for_an_answer(manager: Manager, listener: socket.socket) -> None:
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    vigil = Vigil(
+    notifier = WatchdogNotifier(
         ServiceManager(manager.address), url=url, watchdog_seconds=1, find_fault=lambda: None, describe=lambda: "x"
     )
-    thread = threading.Thread(target=vigil.run)
+    thread = threading.Thread(target=notifier.run)
     thread.start()
     client, _ = listener.accept()
     client.recv(1000)
@@ -154,25 +158,27 @@ def test_ready_waits_for_an_answer(manager, listener):
     client.close()
     manager._socket.settimeout(PATIENCE_SECONDS)
     assert manager.next()[0] == "READY=1"
-    vigil.stop()
+    notifier.stop()
     thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive()
 
 
-def test_nobody_answers_at_a_closed_port(listener):
+def test_nobody_answers_at_a_closed_port(listener: socket.socket) -> None:
     port = listener.getsockname()[1]
     listener.close()
     assert not answers(f"http://127.0.0.1:{port}")
 
 
-def test_no_passed_socket_is_none_and_two_are_refused():
+def test_no_passed_socket_is_none_and_two_are_refused() -> None:
     assert passed_socket(Supervision()) is None
     with pytest.raises(ConfigError, match="systemd passes 2 sockets"):
         passed_socket(Supervision(passed_sockets=2))
 
 
 @pytest.mark.slow
-def test_a_daemon_takes_the_passed_socket_and_tells_its_life(manager, listener, tmp_path):
+def test_a_daemon_takes_the_passed_socket_and_tells_its_life(
+    manager: Manager, listener: socket.socket, tmp_path: Path
+) -> None:
     """Two runs one after the other on one socket: who connects between them is answered by the second."""
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump({"server": {"port": 1}}))  # never bound: the socket is passed
@@ -190,7 +196,7 @@ def test_a_daemon_takes_the_passed_socket_and_tells_its_life(manager, listener, 
     manager.wait_for("STOPPING=1")
     assert process.wait(PATIENCE_SECONDS) == 0
 
-    early = http.client.HTTPConnection(*address, timeout=PATIENCE_SECONDS)
+    early = http.client.HTTPConnection(address[0], address[1], timeout=PATIENCE_SECONDS)
     early.request("GET", "/health")
     process = start_with(listener, config, manager)
     assert early.getresponse().status == 200
@@ -199,7 +205,7 @@ def test_a_daemon_takes_the_passed_socket_and_tells_its_life(manager, listener, 
 
 
 @pytest.mark.slow
-def test_a_passed_socket_that_other_machines_can_reach_needs_a_key(manager, tmp_path):
+def test_a_passed_socket_that_other_machines_can_reach_needs_a_key(manager: Manager, tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("server: {host: 127.0.0.1}\n")
     with socket.create_server(("0.0.0.0", 0)) as listener:
@@ -227,6 +233,6 @@ def start_with(
 
 
 def ask(address: tuple[str, int]) -> int:
-    connection = http.client.HTTPConnection(*address, timeout=PATIENCE_SECONDS)
+    connection = http.client.HTTPConnection(address[0], address[1], timeout=PATIENCE_SECONDS)
     connection.request("GET", "/health")
     return connection.getresponse().status

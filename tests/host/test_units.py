@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nordiq_watch.config import Server
+from nordiq_watch.config.schema import ServerSettings
 from nordiq_watch.host.file_handles import WANTED_FILES
 from nordiq_watch.host.http.limits import MAX_CONNECTIONS, find_bounds
 from nordiq_watch.host.installation import plan_units, write_whole
@@ -72,7 +72,7 @@ def test_the_daemon_may_open_the_files_that_it_wants(units: Path) -> None:
     limit = re.search(r"^LimitNOFILE=(\d+)$", (units / "nordiq-watch.service").read_text(), re.M)
     assert limit is not None
     assert int(limit[1]) == WANTED_FILES
-    assert find_bounds(Server(), files=int(limit[1])).connections == MAX_CONNECTIONS
+    assert find_bounds(ServerSettings(), files=int(limit[1])).connections == MAX_CONNECTIONS
 
 
 def sandbox_of(unit: Path) -> dict[str, str]:

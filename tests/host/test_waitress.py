@@ -19,9 +19,13 @@ def test_a_channel_still_has(name: str) -> None:
     assert callable(getattr(HTTPChannel, name))
 
 
-@pytest.mark.parametrize("name", ["outbuf_lock", "total_outbufs_len", "requests", "will_close", "outbufs"])
+@pytest.mark.parametrize("name", ["outbuf_lock", "total_outbufs_len", "requests", "will_close", "outbufs", "connected"])
 def test_a_channel_still_keeps(name: str) -> None:
     assert f"self.{name}" in inspect.getsource(HTTPChannel)
+
+
+def test_a_channel_still_has_the_request_that_is_half_read() -> None:
+    assert HTTPChannel.request is None
 
 
 @pytest.mark.parametrize("name", ["active_channels", "task_dispatcher", "trigger"])

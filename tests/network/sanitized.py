@@ -1,4 +1,4 @@
-"""The kernel under AddressSanitizer and UndefinedBehaviorSanitizer: `make test-sanitizers`, which needs g++.
+"""What is in C++ under AddressSanitizer and UndefinedBehaviorSanitizer: `make test-sanitizers`, which needs g++.
 
 The kernel's own tests run on a build that stops at a read or write out of bounds, at a misaligned access, at an integer
 overflow. Scratch memory has a forbidden vector behind each of its parts there.
@@ -16,12 +16,17 @@ import pytest
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
-SOURCE = REPOSITORY / "nordiq_watch" / "network" / "kernel" / "native.cpp"
+KERNEL = REPOSITORY / "nordiq_watch" / "network" / "kernel"
+SCANNER = REPOSITORY / "nordiq_watch" / "ingest" / "kernel" / "scan.cpp"
+WRITER = REPOSITORY / "nordiq_watch" / "json_rows" / "rows.cpp"
+SOURCES = [str(path) for path in sorted(KERNEL.rglob("*.cpp"))]
 FLAGS = (
     "-O1", "-g", "-std=c++17", "-pthread", "-shared", "-fPIC", "-fno-omit-frame-pointer",
     "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
 )  # fmt: skip
 MINUTES = 10
+
+pytestmark = pytest.mark.timeout(60 * MINUTES)  # the compiler alone may take five of them, on busy cores
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +34,11 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of the library."""
     compiler = shutil.which("g++") or pytest.fail("g++ is not installed")
     place = tmp_path_factory.mktemp("sanitized")
-    subprocess.run([compiler, *FLAGS, str(SOURCE), "-o", str(place / "_native.so")], check=True)
+    subprocess.run([compiler, *FLAGS, *SOURCES, "-o", str(place / "_native.so")], check=True)
+    (place / "ingest").mkdir()
+    subprocess.run([compiler, *FLAGS, str(SCANNER), "-o", str(place / "ingest" / "_native.so")], check=True)
+    (place / "json_rows").mkdir()
+    subprocess.run([compiler, *FLAGS, str(WRITER), "-o", str(place / "json_rows" / "_native.so")], check=True)
     return place
 
 
@@ -48,6 +57,8 @@ def run(kernel: Path, *command: str) -> subprocess.CompletedProcess[str]:
         "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1",
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "NORDIQ_TEST_KERNEL": str(kernel),
+        "NORDIQ_TEST_SCANNER": str(kernel / "ingest"),
+        "NORDIQ_TEST_WRITER": str(kernel / "json_rows"),
         "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests'}",
     }
     return subprocess.run(
@@ -88,11 +99,52 @@ def test_a_read_out_of_bounds_is_found(kernel: Path, name: str) -> None:
     assert "nordiq_forward" in done.stderr
 
 
-@pytest.mark.timeout(60 * MINUTES)
+TERMS_OUT_OF_BOUNDS = """
+import os
+from pathlib import Path
+import torch
+from support.extras import random_extras, with_extras
+from nordiq_watch.network.terms.blend import Terms
+from nordiq_watch.network.terms.history_inputs import HistoryInputs
+from nordiq_watch.network.terms.library import load_terms_library
+from nordiq_watch.network.terms.native_terms import NativeTerms
+
+spec = with_extras(members=("linear", "rows"))
+native = NativeTerms(Terms(spec, random_extras(spec)), load_terms_library(Path(os.environ["NORDIQ_TEST_KERNEL"])))
+native._check = lambda *given: None
+network, values, lengths = torch.zeros(5, 2, 4, 3), torch.zeros(5, 12, 2), torch.full((5,), 12)
+%(name)s = %(name)s[:1].clone()  # one window's, of several
+native.apply(network, HistoryInputs(values, lengths, torch.tensor([0])))
+"""
+
+
+@pytest.mark.parametrize("name", ["network", "lengths"])
+def test_a_read_out_of_bounds_beside_the_network_is_found(kernel: Path, name: str) -> None:
+    done = run(kernel, "-c", TERMS_OUT_OF_BOUNDS % {"name": name})
+    assert done.returncode < 0, done.stdout + done.stderr
+    assert "AddressSanitizer: heap-buffer-overflow" in done.stderr
+    assert "nordiq_terms" in done.stderr
+
+
 def test_the_kernel_s_own_tests_find_nothing(kernel: Path) -> None:
     """Of the networks, small ones of every shape: large ones take minutes and the same paths."""
     files = [str(HERE / name) for name in ("test_native.py", "test_forward.py")]
-    left_out = ("folded", "static", "debug", "processor", "hidden", "float64-0.0")
+    files += [str(HERE / "terms" / "test_native_terms.py"), str(HERE.parent / "training" / "test_native_loss.py")]
+    left_out = ("folded", "static", "debug", "processor", "hidden", "float64-0.0", "200")
     done = run(kernel, "-m", "pytest", "-v", *files, "-k", " and ".join(f"not {word}" for word in left_out))
     assert done.returncode == 0, (done.stdout + done.stderr)[-8000:]
     assert f"kernel: {kernel}" in done.stdout
+
+
+def test_the_scanner_s_own_tests_find_nothing(kernel: Path) -> None:
+    done = run(kernel, "-m", "pytest", "-v", str(HERE.parent / "ingest" / "test_feed_scanner.py"))
+    assert done.returncode == 0, (done.stdout + done.stderr)[-8000:]
+    assert " passed" in done.stdout
+    assert "skipped" not in done.stdout
+
+
+def test_the_writer_s_own_tests_find_nothing(kernel: Path) -> None:
+    done = run(kernel, "-m", "pytest", "-v", str(HERE.parent / "json_rows" / "test_rows.py"))
+    assert done.returncode == 0, (done.stdout + done.stderr)[-8000:]
+    assert " passed" in done.stdout
+    assert "skipped" not in done.stdout

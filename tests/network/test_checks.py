@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -7,7 +8,8 @@ import pytest
 from support.networks import network_spec, with_network
 
 from nordiq_watch.network.checks import UnusableSpec, check_spec, required_samples
-from nordiq_watch.spec import CategoricalEncoder, CenterScale, ModelSpec, RealScaler, TargetNormalizer
+from nordiq_watch.network.derived_inputs import lag_inputs, summary_inputs
+from nordiq_watch.spec import CategoricalEncoder, CenterScale, FleetCalendar, ModelSpec, RealScaler, TargetNormalizer
 
 SPEC = network_spec()
 CPU, MEM = SPEC.targets
@@ -47,6 +49,14 @@ GOOD = {
     "a metric that is only read": msgspec.structs.replace(
         with_real("load_average", "time_varying_reals_encoder"), metrics=(CPU, MEM, "load_average")
     ),
+    "a zone and holidays": network_spec(calendar=FleetCalendar(zone="America/New_York", holidays=(date(2024, 7, 4),))),
+    "derived inputs": with_network(
+        SPEC,
+        x_reals=(*SPEC.network.x_reals, *lag_inputs(SPEC.targets), *summary_inputs(SPEC.targets)),
+        static_reals=(*SPEC.network.static_reals, *summary_inputs(SPEC.targets)),
+        time_varying_reals_encoder=(*SPEC.network.time_varying_reals_encoder, *lag_inputs(SPEC.targets)),
+        time_varying_reals_decoder=(*SPEC.network.time_varying_reals_decoder, *lag_inputs(SPEC.targets)),
+    ),
     "no labels": with_network(
         network_spec(categorical_encoders={}),
         x_categoricals=(),
@@ -57,6 +67,21 @@ GOOD = {
 }
 
 BAD = {
+    "a summary over time": (with_real("cpu_user_pct_mean_1h", "time_varying_reals_decoder"), "possible there"),
+    "a lag that never changes": (with_real("cpu_user_pct_day_before", "static_reals"), "possible there"),
+    "a lag of no target": (with_real("load_average_day_before", "time_varying_reals_decoder"), "possible there"),
+    "a metric with the name of an input": (
+        network_spec(metrics=(CPU, MEM, "cpu_user_pct_day_before")),
+        "metrics names cpu_user_pct_day_before, but that is an input derived from cpu_user_pct",
+    ),
+    "a zone that there is not": (
+        network_spec(calendar=FleetCalendar(zone="Europe/Berln")),
+        "calendar.zone is 'Europe/Berln'",
+    ),
+    "a path for a zone": (
+        network_spec(calendar=FleetCalendar(zone="../etc/passwd")),
+        "calendar.zone is '../etc/passwd'",
+    ),
     "a gigantic network": (with_network(SPEC, lstm_layers=1_000_000), "network.lstm_layers is 1000000"),
     "a gigantic horizon": (network_spec(max_prediction_length=10**8), "max_prediction_length is 100000000"),
     "more heads than sizes": (with_network(SPEC, attention_head_size=9), "attention_head_size is larger"),
@@ -156,7 +181,7 @@ def test_a_spec_that_cannot_be_built_is_refused_in_one_line(name: str) -> None:
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("minimum, longest, required", [(None, 288, 144), (None, 9, 4), (None, 1, 1), (6, 12, 6)])
+@pytest.mark.parametrize(("minimum", "longest", "required"), [(None, 288, 144), (None, 9, 4), (None, 1, 1), (6, 12, 6)])
 def test_half_of_the_encoder_is_required_unless_the_model_says_otherwise(
     minimum: int | None, longest: int, required: int
 ) -> None:

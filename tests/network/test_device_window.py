@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 from support.batches import METRICS, Sample, make_batch
 from support.gpu import DEVICES
 
-from nordiq_watch.forecast.window import Window
+from nordiq_watch.ingest.window import Window
 from nordiq_watch.network.device_window import DeviceWindow
-from nordiq_watch.records import WindowSnapshot
+from nordiq_watch.records.samples import WindowSnapshot
 
 LENGTH, ENCODER = 6, 4
 
@@ -38,6 +39,22 @@ def feed(window: Window, slot: int, *servers: str, value: float = 1.0) -> None:
     window.apply(make_batch([Sample(server, slot, dict.fromkeys(METRICS, value)) for server in servers]))
 
 
+def test_a_ring_longer_than_the_encoder_counts_the_encoder_alone() -> None:
+    window, copy = make_window(), DeviceWindow(length=LENGTH, encoder=ENCODER, metrics=len(METRICS), device="cpu")
+    for slot in (100, 103, *range(104, 104 + LENGTH - 3)):
+        feed(window, slot, "a")
+        feed(window, slot, *("bc"[: slot % 3]))
+        take(copy, window)
+    snapshot = window.snapshot()
+    values, statuses = copy.read(np.arange(3))
+    np.testing.assert_array_equal(values.numpy(), snapshot.values)
+    np.testing.assert_array_equal(statuses.numpy(), snapshot.statuses)
+    sampled = np.asarray(~np.isnan(snapshot.values[:, -ENCODER:]).all(axis=2))
+    samples, oldest = copy.count_samples()
+    np.testing.assert_array_equal(samples, sampled.sum(axis=1))
+    np.testing.assert_array_equal(oldest, sampled[:, 0])
+
+
 def take(copy: DeviceWindow, window: Window) -> int:
     return copy.take(window.snapshot(), range(len(METRICS)))
 
@@ -46,7 +63,7 @@ def assert_same(copy: DeviceWindow, snapshot: WindowSnapshot) -> None:
     values, statuses = copy.read(np.arange(len(snapshot.servers)))
     np.testing.assert_array_equal(values.cpu().numpy(), snapshot.values[:, -ENCODER:])
     np.testing.assert_array_equal(statuses.cpu().numpy(), snapshot.statuses[:, -ENCODER:])
-    sampled = ~np.isnan(snapshot.values[:, -ENCODER:]).all(axis=2)
+    sampled = np.asarray(~np.isnan(snapshot.values[:, -ENCODER:]).all(axis=2))
     samples, oldest = copy.count_samples()
     np.testing.assert_array_equal(samples, sampled.sum(axis=1))
     np.testing.assert_array_equal(oldest, sampled[:, 0])
@@ -62,10 +79,11 @@ SAMPLES = st.builds(
 STEPS = st.lists(st.lists(SAMPLES, min_size=1, max_size=6) | st.sampled_from(["look", "look", "clear"]), max_size=25)
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(STEPS)
-def test_it_is_the_window_whatever_was_fed_between_two_looks(steps: list) -> None:
-    window, copy = make_window(), DeviceWindow(length=ENCODER, metrics=len(METRICS), device="cpu")
+def test_it_is_the_window_whatever_was_fed_between_two_looks(steps: list[Any]) -> None:
+    window, copy = make_window(), DeviceWindow(length=ENCODER, encoder=ENCODER, metrics=len(METRICS), device="cpu")
     for step in [*steps, "look"]:
         if step == "clear":
             window.clear()
@@ -89,7 +107,7 @@ class TestOnlyNewCellsAreCopied:
 
     @pytest.fixture
     def copy(self, window: Window, device: str) -> DeviceWindow:
-        copy = DeviceWindow(length=ENCODER, metrics=len(METRICS), device=device)
+        copy = DeviceWindow(length=ENCODER, encoder=ENCODER, metrics=len(METRICS), device=device)
         assert take(copy, window) == 50 * ENCODER
         return copy
 
@@ -135,7 +153,7 @@ class TestOnlyNewCellsAreCopied:
 
     def test_more_than_the_staging_memory_holds_at_once(self, device: str) -> None:
         window = make_window()
-        copy = DeviceWindow(length=ENCODER, metrics=len(METRICS), device=device, cells_at_once=1000)
+        copy = DeviceWindow(length=ENCODER, encoder=ENCODER, metrics=len(METRICS), device=device, cells_at_once=1000)
         fleet = tuple(f"s{number}" for number in range(999))
         for slot in range(ENCODER):
             feed(window, slot, *fleet, value=slot)
@@ -146,7 +164,7 @@ class TestOnlyNewCellsAreCopied:
 class TestWhatItCannotTake:
     @pytest.fixture
     def copy(self) -> DeviceWindow:
-        return DeviceWindow(length=ENCODER, metrics=len(METRICS), device="cpu")
+        return DeviceWindow(length=ENCODER, encoder=ENCODER, metrics=len(METRICS), device="cpu")
 
     def test_a_snapshot_that_does_not_say_what_changed(self, copy: DeviceWindow) -> None:
         window = make_window(tracks_changes=False)
@@ -177,7 +195,7 @@ class TestWhatItCannotTake:
 
 def test_another_window_is_copied_whole() -> None:
     first, second = make_window(), make_window()
-    copy = DeviceWindow(length=ENCODER, metrics=len(METRICS), device="cpu")
+    copy = DeviceWindow(length=ENCODER, encoder=ENCODER, metrics=len(METRICS), device="cpu")
     for slot in range(ENCODER):
         feed(first, slot, "a", "b", value=3.0)
     take(copy, first)

@@ -17,14 +17,16 @@ from pytorch_forecasting.data.encoders import EncoderNormalizer, MultiNormalizer
 from support.library import ENCODER, METRICS, Fleet, Reference, live_fleet, reference, train_a_little
 from support.networks import INTERVAL_SECONDS, parse_weights, weights_file
 
-from nordiq_watch.config import DEFAULT_METRICS
-from nordiq_watch.forecast.window import Window
+from nordiq_watch.config.schema import DEFAULT_METRICS
+from nordiq_watch.ingest.window import Window
 from nordiq_watch.network.forward import Way
 from nordiq_watch.network.native_library import load_library
 from nordiq_watch.network.predictor import Predictor
-from nordiq_watch.records import Batch, WindowSnapshot
+from nordiq_watch.records.samples import Batch, WindowSnapshot
 from nordiq_watch.spec import ModelSpec
 from nordiq_watch.training.export import export_model
+
+pytestmark = pytest.mark.slow
 
 ABSOLUTE = 1e-4
 LAST_DIGITS = 3

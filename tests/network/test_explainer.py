@@ -7,13 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.networks import busy_values, network_spec, random_weights, raw_tensors, snapshot_of
+from support.extras import random_extras, with_extras
+from support.networks import busy_values, network_spec, random_weights, raw_tensors, snapshot_of, with_network
 
 from nordiq_watch.network.attribution import COMPLETENESS
 from nordiq_watch.network.calendar import CALENDAR
+from nordiq_watch.network.derived_inputs import lag_inputs, summary_inputs
 from nordiq_watch.network.explainer import Explanation
 from nordiq_watch.network.predictor import Predictor
 from nordiq_watch.spec import CenterScale, ModelSpec, TargetNormalizer
+
+pytestmark = pytest.mark.slow
 
 STEP = 2
 NAN = float("nan")
@@ -26,7 +30,7 @@ def make_predictor(spec: ModelSpec | None = None, *, seed: int = 0) -> Predictor
 
 def explain(values: Any = None, *, predictor: Predictor | None = None, row: int = 1, **options: Any) -> Explanation:
     window = snapshot_of(busy_values(3, 12) if values is None else values)
-    chosen = {"target": "mem_used_pct", "step": STEP} | options
+    chosen: dict[str, Any] = {"target": "mem_used_pct", "step": STEP} | options
     return (predictor or make_predictor()).explain(window, row, **chosen)
 
 
@@ -50,6 +54,28 @@ def test_contributions_add_up_to_the_difference_from_the_baseline(name: str) -> 
     assert abs(total) > 0.01
 
 
+def test_what_is_derived_from_the_past_counts_as_the_past() -> None:
+    """Hourly slots: the days before the horizon's steps lie in an encoder of 24, those before its own slots do not."""
+    spec = network_spec(interval_seconds=3600, max_encoder_length=24, min_encoder_length=12)
+    static, known = summary_inputs(spec.targets), lag_inputs(spec.targets, ["day_before"])
+    network = spec.network
+    spec = with_network(
+        spec,
+        x_reals=(*network.x_reals, *static, *known),
+        static_reals=(*network.static_reals, *static),
+        time_varying_reals_encoder=(*network.time_varying_reals_encoder, *known),
+        time_varying_reals_decoder=(*network.time_varying_reals_decoder, *known),
+    )
+    predictor, values = make_predictor(spec), busy_values(3, 60)
+    values[1, -20:-17] = NAN
+    window = snapshot_of(values, interval_seconds=3600)
+    explained = predictor.explain(window, 1, target="mem_used_pct", step=STEP)
+    total = sum(float(part.sum()) for part in explained.contributions.values()) + sum(explained.calendar.values())
+    assert total == pytest.approx(explained.forecast - explained.baseline, rel=COMPLETENESS, abs=1e-3)
+    assert explained.forecast == pytest.approx(float(predictor.predict(window).values[1, 1, STEP, 1]), abs=1e-4)
+    assert set(known) <= explained.decoder_weights.keys()
+
+
 def test_what_is_explained_is_what_is_forecast() -> None:
     predictor, values = make_predictor(), busy_values(3, 12)
     forecast = predictor.predict(snapshot_of(values)).values[1, 1, STEP, 1]
@@ -59,6 +85,39 @@ def test_what_is_explained_is_what_is_forecast() -> None:
     as_always = predictor.predict(snapshot_of(constant)).values[1, 1, STEP, 1]
     explained = explain(values, predictor=predictor)
     assert explained.baseline == pytest.approx(float(as_always), abs=0.5)  # but for the calendar, which says nothing
+
+
+@pytest.mark.parametrize("member", ["linear", "rows"])
+def test_with_extras_the_explained_forecast_is_the_blend_s(member: str) -> None:
+    spec = with_extras(members=(member,))
+    tensors = random_extras(spec)
+    predictor = Predictor(spec, raw_tensors(random_weights(spec)), device="cpu", extras=raw_tensors(tensors))
+    values = busy_values(3, 12)
+    explained = explain(values, predictor=predictor)
+    forecast = predictor.predict(snapshot_of(values)).values[1, 1, STEP, 1]
+    assert explained.forecast == pytest.approx(float(forecast), abs=1e-4)
+    total = sum(float(part.sum()) for part in explained.contributions.values()) + sum(explained.calendar.values())
+    assert total == pytest.approx(explained.forecast - explained.baseline, rel=COMPLETENESS, abs=1e-3)
+    assert explained.members == dict(zip(("network", member), tensors["blend"][:, 1, STEP].tolist(), strict=True))
+    assert explain(values).members == {"network": 1.0}
+
+
+def test_all_weight_on_a_linear_member_is_explained_by_it_alone() -> None:
+    spec = with_extras()
+    tensors = random_extras(spec)
+    tensors["blend"] = torch.stack([torch.zeros(2, 4), torch.ones(2, 4)])
+    explanations = [
+        explain(
+            predictor=Predictor(
+                spec, raw_tensors(random_weights(spec, seed=seed)), device="cpu", extras=raw_tensors(tensors)
+            )
+        )
+        for seed in (1, 2)
+    ]
+    for metric in ("cpu_user_pct", "mem_used_pct"):
+        one, other = (explained.contributions[metric] for explained in explanations)
+        np.testing.assert_array_equal(one, other)
+    assert set(explanations[0].calendar.values()) == {0.0}
 
 
 def test_a_past_without_events_moves_nothing() -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 import torch
+from support.network_cases import Case
 from support.networks import A_MONDAY, busy_values, network_spec, snapshot_of
 
 from nordiq_watch.metrics import STATUSES
 from nordiq_watch.network.features import Features, Inputs
-from nordiq_watch.records import WindowSnapshot
-from nordiq_watch.spec import CategoricalEncoder, ModelSpec
+from nordiq_watch.records.samples import WindowSnapshot
+from nordiq_watch.spec import CategoricalEncoder, FleetCalendar, ModelSpec
+
+pytestmark = pytest.mark.slow
 
 ENCODER = 12
 MEASURED_ON_EACH_ENCODER = 4e-6
@@ -30,7 +34,7 @@ def column(spec: ModelSpec, inputs: Inputs, name: str) -> torch.Tensor:
 
 class TestAgainstTheLibrary:
     @pytest.fixture
-    def both(self, case) -> tuple[dict, Inputs]:
+    def both(self, case: Case) -> tuple[dict[str, Any], Inputs]:
         """The library's x, and ours in its order of servers."""
         x, servers = case.library_inputs
         snapshot = case.fleet.window()
@@ -38,14 +42,14 @@ class TestAgainstTheLibrary:
         assert sorted(rows) == Features(case.spec).warm_rows(snapshot).tolist()
         return x, Features(case.spec).build(snapshot, rows)
 
-    def test_the_encoders_are_the_same(self, case, both) -> None:
+    def test_the_encoders_are_the_same(self, case: Case, both: tuple[dict[str, Any], Inputs]) -> None:
         x, ours = both
         assert torch.equal(ours.encoder_lengths, x["encoder_lengths"])
         assert torch.equal(ours.encoder_cat, x["encoder_cat"])
         assert ours.encoder_cont.shape == x["encoder_cont"].shape
         self.assert_same(case, ours.encoder_cont, x["encoder_cont"])
 
-    def test_what_is_known_of_the_horizon_is_the_same(self, case, both) -> None:
+    def test_what_is_known_of_the_horizon_is_the_same(self, case: Case, both: tuple[dict[str, Any], Inputs]) -> None:
         x, ours = both
         network = case.spec.network
         reals = [network.x_reals.index(n) for n in (*network.static_reals, *network.time_varying_reals_decoder)]
@@ -53,7 +57,7 @@ class TestAgainstTheLibrary:
         assert torch.equal(ours.decoder_cat[..., labels], x["decoder_cat"][..., labels])
         self.assert_same(case, ours.decoder_cont[..., reals], x["decoder_cont"][..., reals])
 
-    def test_the_output_is_unscaled_with_the_same(self, case, both) -> None:
+    def test_the_output_is_unscaled_with_the_same(self, case: Case, both: tuple[dict[str, Any], Inputs]) -> None:
         x, ours = both
         scales = x["target_scale"] if len(case.targets) > 1 else [x["target_scale"]]
         repeatable = [server not in case.unrepeatable for server in case.library_inputs[1]]
@@ -61,7 +65,7 @@ class TestAgainstTheLibrary:
             assert (our_scale - scale)[repeatable].abs().max() <= MEASURED_ON_EACH_ENCODER
 
     @staticmethod
-    def assert_same(case, ours: torch.Tensor, library: torch.Tensor) -> None:
+    def assert_same(case: Case, ours: torch.Tensor, library: torch.Tensor) -> None:
         if case.static_scales:
             assert torch.equal(ours, library)
         else:
@@ -71,7 +75,7 @@ class TestAgainstTheLibrary:
 class TestWarmRows:
     spec = network_spec()  # 6 samples of 12
 
-    def warm(self, values: np.ndarray, **changes) -> list[int]:
+    def warm(self, values: np.ndarray, **changes: Any) -> list[int]:
         return Features(self.spec).warm_rows(snapshot_of(values, **changes)).tolist()
 
     def test_a_server_is_warm_from_its_sixth_sample_on(self) -> None:
@@ -172,6 +176,15 @@ class TestHistories:
         long, cut = build(spec, snapshot_of(values)), build(spec, snapshot_of(values[:, -ENCODER:]))
         assert torch.equal(long.encoder_cont, cut.encoder_cont)
 
+    def test_the_calendar_is_the_models_own(self) -> None:
+        calendar = FleetCalendar(zone="Asia/Tokyo", holidays=(datetime.fromtimestamp(A_MONDAY * 300, UTC).date(),))
+        spec = network_spec(calendar=calendar)
+        inputs = build(spec, snapshot_of(busy_values(1, ENCODER), last_slot=A_MONDAY - 9 * 12 + 5))
+        by_name = dict(zip(spec.network.x_reals, inputs.decoder_cont[0].unbind(dim=-1), strict=True))
+        assert by_name["is_holiday"].tolist() == [1, 1, 1, 1]
+        assert column(spec, inputs, "is_holiday")[0].tolist() == [0] * 6 + [1] * 6
+        np.testing.assert_allclose(by_name["hour_sin"], np.sin(np.arange(6, 10) * 2 * np.pi / 288), atol=1e-6)
+
     def test_the_calendar_is_that_of_each_slot(self) -> None:
         spec = network_spec()
         inputs = build(spec, snapshot_of(busy_values(1, ENCODER), last_slot=A_MONDAY + 5))
@@ -179,15 +192,3 @@ class TestHistories:
         turn = 2 * np.pi / 288
         np.testing.assert_allclose(inputs.encoder_cont[0, :, position], np.sin(np.arange(-6, 6) * turn), atol=1e-6)
         np.testing.assert_allclose(inputs.decoder_cont[0, :, position], np.sin(np.arange(6, 10) * turn), atol=1e-6)
-
-
-class TestWindowsOfAnotherKind:
-    def test_a_window_without_a_metric_of_the_model_is_refused_by_name(self) -> None:
-        snapshot = snapshot_of(busy_values(1, ENCODER, 1), metrics=("mem_used_pct",))
-        with pytest.raises(ValueError, match="does not have the model's metrics cpu_user_pct"):
-            Features(network_spec()).warm_rows(snapshot)
-
-    def test_a_window_of_another_interval_is_refused_with_both_numbers(self) -> None:
-        snapshot = replace(snapshot_of(busy_values(1, ENCODER)), interval_seconds=60)
-        with pytest.raises(ValueError, match=r"60 s.*300 s"):
-            Features(network_spec()).warm_rows(snapshot)

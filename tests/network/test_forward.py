@@ -6,7 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,14 +19,17 @@ from support.variety import SPECS, as_inputs, build, inputs_of
 from nordiq_watch.network import forward as forward_module
 from nordiq_watch.network import native_library
 from nordiq_watch.network.features import Features
-from nordiq_watch.network.folded import FoldedForward
 from nordiq_watch.network.forward import Forward, PlainForward, choose_forward
+from nordiq_watch.network.fused import FoldedForward
 from nordiq_watch.network.native import NativeForward
 from nordiq_watch.network.native_library import LANES, load_library
+from nordiq_watch.network.prediction import Prediction
 from nordiq_watch.network.predictor import Predictor
 from nordiq_watch.network.tft import TemporalFusionTransformer
 from nordiq_watch.network.weights import count_bytes
 from nordiq_watch.spec import ModelSpec
+
+pytestmark = pytest.mark.slow
 
 ROUNDING = 1e-6
 """Where float32 is this near to float64, in scaled units, neither way is worse than the other."""
@@ -73,22 +78,42 @@ def exactly(network: TemporalFusionTransformer, inputs: dict[str, torch.Tensor])
     return output
 
 
-@pytest.mark.parametrize("sharpness", [0.0, 0.2])
-@pytest.mark.parametrize("name", [*SPECS, *LARGER])
-def test_it_is_no_further_from_float64_than_the_network_itself(make: Make, name: str, sharpness: float) -> None:
-    """Root mean square over some networks: the largest single error is as much chance as it is the way's."""
+@dataclass(frozen=True)
+class Trial:
+    """A network, inputs, and what it makes of them in float64."""
+
+    network: TemporalFusionTransformer
+    inputs: dict[str, torch.Tensor]
+    exact: torch.Tensor
+
+
+@lru_cache(maxsize=1)  # the ways of one network are tested one after the other
+def try_network(name: str, sharpness: float) -> tuple[list[Trial], float]:
+    """The network with weights of each seed, and how far its own float32 is from float64 in all."""
     spec = {**SPECS, **LARGER}[name]
-    own_errors, errors = [], []
+    trials, own_errors = [], []
     for seed in SEEDS:
         network, inputs = build(spec, random_weights(spec, seed=seed)), inputs_of(spec, seed=seed)
         shake(network, deviation=sharpness)
-        exact = exactly(network, inputs)
-        output = make(network).run(as_inputs(inputs))
-        assert output.shape == exact.shape
+        trial = Trial(network, inputs, exactly(network, inputs))
         with torch.no_grad():
-            own_errors.append((network(**inputs) - exact).flatten())
-        errors.append((output - exact).flatten())
-    assert root_mean_square(errors) <= max(ROUNDING, root_mean_square(own_errors))
+            own_errors.append((network(**inputs) - trial.exact).flatten())
+        trials.append(trial)
+    return trials, root_mean_square(own_errors)
+
+
+@pytest.mark.parametrize("make", WAYS, indirect=True)  # above the others, so it changes first
+@pytest.mark.parametrize("sharpness", [0.0, 0.2])
+@pytest.mark.parametrize("name", [*SPECS, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGER)])
+def test_it_is_no_further_from_float64_than_the_network_itself(make: Make, name: str, sharpness: float) -> None:
+    """Root mean square over some networks: the largest single error is as much chance as it is the way's."""
+    trials, own_error = try_network(name, sharpness)
+    errors = []
+    for trial in trials:
+        output = make(trial.network).run(as_inputs(trial.inputs))
+        assert output.shape == trial.exact.shape
+        errors.append((output - trial.exact).flatten())
+    assert root_mean_square(errors) <= max(ROUNDING, own_error)
 
 
 @pytest.mark.parametrize("part", ["weight", "bias"])
@@ -147,13 +172,20 @@ def predictor(prefer: forward_module.Way, spec: ModelSpec | None = None) -> Pred
     return Predictor(spec, raw_tensors(random_weights(spec, seed=1)), device="cpu", prefer=prefer)
 
 
+@lru_cache
+def forecast_plainly() -> Prediction:
+    """Of the many blocks, by the network as it is."""
+    return predictor("plain").predict(snapshot_of(fleet(1100)))
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("prefer", ["native", "static", "folded"])
 def test_a_fleet_of_many_blocks_is_forecast_the_same_by_two_threads_and_by_two_callers(
     prefer: forward_module.Way,
 ) -> None:
     snapshot = snapshot_of(fleet(1100))
-    expected, way = predictor("plain").predict(snapshot), predictor(prefer)
+    expected, way = forecast_plainly(), predictor(prefer)
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda _: way.predict(snapshot), range(2))
     np.testing.assert_array_equal(first.values, second.values)
@@ -181,7 +213,7 @@ class TestWhichWay:
         assert predictor("plain").compute == "plain"
 
     def test_without_a_kernel_it_is_folded_and_the_log_says_so_once(
-        self, tmp_path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         monkeypatch.setattr(forward_module, "load_library", partial(load_library, tmp_path))
         with caplog.at_level("INFO"):
@@ -189,7 +221,7 @@ class TestWhichWay:
         assert caplog.text.count("no native kernel is built") == 1
 
     def test_a_kernel_that_cannot_be_loaded_is_done_without(
-        self, tmp_path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         (tmp_path / "_native.so").write_bytes(b"not for this machine")
         monkeypatch.setattr(forward_module, "load_library", partial(load_library, tmp_path))
@@ -197,7 +229,7 @@ class TestWhichWay:
         assert "the native kernel cannot be loaded" in caplog.text
 
     def test_a_kernel_of_another_version_is_done_without(
-        self, tmp_path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         built = next(native_library.DIRECTORY.glob("_native*.so"), None)
         if built is None:

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from support.extras import random_extras, with_extras
 from support.gpu import needs_a_gpu
 from support.networks import busy_values, network_spec, random_weights, raw_tensors, snapshot_of
-from support.variety import ENCODER, SPECS, build, inputs_of
+from support.variety import ENCODER, SPECS, as_inputs, build, inputs_of
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nordiq_watch.network.features import Inputs
-from nordiq_watch.network.folded import FoldedForward
-from nordiq_watch.network.folds import _narrow, fold
 from nordiq_watch.network.forward import choose_forward
+from nordiq_watch.network.fused import FoldedForward
+from nordiq_watch.network.fused_weights import fuse, narrow
 from nordiq_watch.network.graphs import StaticForward, largest_portion, padded
 from nordiq_watch.network.predictor import Predictor
 from nordiq_watch.network.tft import TemporalFusionTransformer
 from nordiq_watch.network.weights import move_network
 from nordiq_watch.spec import ModelSpec
+
+pytestmark = pytest.mark.slow
 
 TOLERANCE = 1e-5
 """In scaled units: the same sums in another order."""
@@ -37,7 +41,7 @@ def network_of(spec: ModelSpec, *, seed: int = 0) -> TemporalFusionTransformer:
 def portion(spec: ModelSpec, servers: int, *, seed: int = 0) -> Inputs:
     """Inputs with whole encoders."""
     inputs = inputs_of(spec, seed=seed, lengths=torch.full((servers,), ENCODER))
-    return Inputs(**inputs, output_scales=(), measured=np.ones((servers, 1), dtype=np.bool_))
+    return as_inputs(inputs)
 
 
 def on(device: str, inputs: Inputs) -> Inputs:
@@ -59,11 +63,11 @@ def two_threads() -> Iterator[None]:
 
 
 class TestSizes:
-    @pytest.mark.parametrize("servers, size", [(1, 32), (32, 32), (33, 64), (64, 64), (65, 128), (1000, 1024)])
+    @pytest.mark.parametrize(("servers", "size"), [(1, 32), (32, 32), (33, 64), (64, 64), (65, 128), (1000, 1024)])
     def test_a_portion_is_filled_up_to_a_power_of_two(self, servers: int, size: int) -> None:
         assert padded(servers) == size
 
-    @pytest.mark.parametrize("hidden, most", [(8, 1024), (32, 1024), (48, 512), (128, 256), (320, 64), (2048, 32)])
+    @pytest.mark.parametrize(("hidden", "most"), [(8, 1024), (32, 1024), (48, 512), (128, 256), (320, 64), (2048, 32)])
     def test_the_larger_the_network_the_smaller_the_portions(self, hidden: int, most: int) -> None:
         assert largest_portion(hidden) == most
 
@@ -81,7 +85,7 @@ class TestWithTheGraphsOff:
     def test_shorter_encoders_are_computed_too(self) -> None:
         spec = network_spec()
         network = network_of(spec)
-        inputs = Inputs(**inputs_of(spec), output_scales=(), measured=np.ones((5, 1), dtype=np.bool_))
+        inputs = as_inputs(inputs_of(spec))
         output = StaticForward(network, encoder=ENCODER).run(inputs)
         assert torch.equal(output, FoldedForward(network).run(inputs))
 
@@ -118,14 +122,20 @@ class TestWithTheGraphsOff:
         np.testing.assert_allclose(static.values, plain.values, rtol=0, atol=1e-4)
 
 
-class HostWatch(TorchDispatchMode):
+class HostWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes every operation in which a tensor in host memory takes part, or may have: indices can come from a list."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.seen: list[str] = []
 
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+    def __torch_dispatch__(
+        self,
+        operation: Callable[..., Any],
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
         result = operation(*args, **(kwargs or {}))
         tensors = [leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, torch.Tensor)]
         if "index" in str(operation) or any(tensor.device.type == "cpu" for tensor in tensors):
@@ -139,8 +149,8 @@ def test_what_is_captured_touches_no_host_memory_and_asks_for_no_data(
 ) -> None:
     """A graph cannot be captured of either. `meta` stands in for a GPU: there is no data, and asking for any raises."""
     network, inputs = network_of(SPECS[name]), portion(SPECS[name], 5)
-    folds = _narrow(fold(network), torch.device("meta"))
-    there = FoldedForward(move_network(network, "meta"), folds)
+    fused = narrow(fuse(network), torch.device("meta"))
+    there = FoldedForward(move_network(network, "meta"), fused)
     parts = (inputs.encoder_cat, inputs.encoder_cont, inputs.decoder_cat, inputs.decoder_cont)
     moved = [part.to("meta") for part in parts]
     expected = FoldedForward(network).run_whole(*parts)
@@ -189,6 +199,17 @@ class TestOnAGpu:
             torch.testing.assert_close(output, eager.run(inputs), rtol=0, atol=TOLERANCE)
             torch.testing.assert_close(output, FoldedForward(host).run(inputs), rtol=0, atol=1e-4)
         assert (static.name, static.sizes) == ("folded-graph", (32, 64, 128))  # type: ignore[attr-defined]
+
+    def test_a_model_with_extras_forecasts_as_in_host_memory(self) -> None:
+        spec = with_extras(members=("linear", "rows"))
+        extras = raw_tensors(random_extras(spec))
+        host = Predictor(spec, raw_tensors(random_weights(spec)), device="cpu", extras=extras)
+        values = busy_values(40, ENCODER)
+        values[::3, :4] = np.nan
+        snapshot = snapshot_of(values)
+        there = host.on("cuda")
+        np.testing.assert_allclose(there.predict(snapshot).values, host.predict(snapshot).values, rtol=1e-5, atol=1e-3)
+        assert there.weight_bytes == host.weight_bytes
 
     def test_a_swap_leaves_both_models_right_and_frees_the_old_ones_memory(self) -> None:
         spec = network_spec()

@@ -7,11 +7,11 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -24,7 +24,8 @@ from nordiq_watch.network.forward import PlainForward
 from nordiq_watch.network.native import NativeForward
 from nordiq_watch.network.native_library import LANES, load_library
 
-SOURCE = Path(native.__file__).with_name("kernel") / "native.cpp"
+KERNEL = Path(native.__file__).with_name("kernel")
+SOURCES = [str(path) for path in sorted(KERNEL.rglob("*.cpp"))]
 NOT_BUILT = "no native kernel is built: there was no C++ compiler at the installation"
 
 
@@ -35,10 +36,11 @@ def debug_build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
         pytest.skip(f"there is no {request.param}")
     place = tmp_path_factory.mktemp("kernel")
     flags = ["-O1", "-std=c++17", "-Wall", "-Wextra", "-Wno-psabi", "-Werror", "-pthread", "-shared", "-fPIC"]
-    subprocess.run([request.param, *flags, str(SOURCE), "-o", str(place / "_native.so")], check=True)
+    subprocess.run([request.param, *flags, *SOURCES, "-o", str(place / "_native.so")], check=True)
     return place
 
 
+@pytest.mark.slow
 def test_it_is_built_for_every_processor_of_its_kind(debug_build: Path) -> None:
     library = load_library(debug_build)
     assert library is not None
@@ -60,7 +62,7 @@ from nordiq_watch.network.native_library import load_library
 from support.networks import network_spec, random_weights
 from support.variety import as_inputs, build, inputs_of
 
-native._check_inputs = lambda arrays, spec: None
+native.check_inputs = lambda arrays, spec: None
 spec = network_spec()
 inputs = inputs_of(spec)
 status = spec.network.x_categoricals.index("status")
@@ -69,6 +71,7 @@ native.NativeForward(build(spec, random_weights(spec)), load_library(Path(sys.ar
 """
 
 
+@pytest.mark.slow
 def test_a_debug_build_stops_at_a_code_that_got_past_the_border(debug_build: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", UNCHECKED, str(debug_build)],
@@ -96,19 +99,23 @@ def test_it_takes_the_widest_registers_that_the_processor_has(library: ctypes.CD
     assert library.nordiq_lanes() == max(lanes for lanes, names in needed.items() if names <= flags)
 
 
+def changed(inputs: Inputs, parts: Mapping[str, Any]) -> Inputs:
+    return replace(inputs, **parts)
+
+
 class TestTheMirroredStructs:
     """What a mirror that has fallen behind kernel/structs.h would look like."""
 
-    class Swapped(native_library._Struct):
-        _fields_: ClassVar = [(name, kind) for name, kind in native_library.GateAddNorm._fields_[::-1]]
+    class Swapped(native_library.Struct):
+        _fields_: ClassVar = native_library.GateAddNorm._fields_[::-1]
 
-    class Narrow(native_library._Struct):
+    class Narrow(native_library.Struct):
         _fields_: ClassVar = [*native_library.Dense._fields_[:3], ("inputs", ctypes.c_int32)]
 
-    class Short(native_library._Struct):
+    class Short(native_library.Struct):
         _fields_: ClassVar = native_library.Call._fields_[:-1]
 
-    class Longer(native_library._Struct):
+    class Longer(native_library.Struct):
         _fields_: ClassVar = [*native_library.LayerNorm._fields_, ("epsilon", ctypes.c_double)]
 
     @pytest.mark.parametrize(
@@ -226,7 +233,7 @@ class TestTheBorder:
         self, forward: NativeForward, inputs: Inputs, name: str, cut: Callable[[torch.Tensor], torch.Tensor]
     ) -> None:
         with pytest.raises(ValueError, match="this network reads"):
-            forward.run(replace(inputs, **{name: cut(getattr(inputs, name))}))
+            forward.run(changed(inputs, {name: cut(getattr(inputs, name))}))
 
     def test_arrays_that_are_not_contiguous_are_read_right(self, forward: NativeForward, inputs: Inputs) -> None:
         strided = {
@@ -235,7 +242,7 @@ class TestTheBorder:
             if not (part := getattr(inputs, name)).isnan().any()
         }
         assert not strided["encoder_cont"].is_contiguous()
-        torch.testing.assert_close(forward.run(replace(inputs, **strided)), forward.run(inputs), rtol=0, atol=0)
+        torch.testing.assert_close(forward.run(changed(inputs, strided)), forward.run(inputs), rtol=0, atol=0)
 
 
 M_PERTURB = -6

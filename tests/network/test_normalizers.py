@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from pytorch_forecasting.data.encoders import EncoderNormalizer, TorchNormalizer
 from support.networks import busy_values
 
-from nordiq_watch.network.normalizers import normalize, restore
+from nordiq_watch.network.normalizers import Normalized, normalize, restore
 from nordiq_watch.spec import CenterScale, TargetNormalizer, Transformation
 
 LENGTHS = [30, 17, 30, 2]
@@ -27,7 +27,7 @@ def share(history: torch.Tensor) -> torch.Tensor:
     return history / 100  # what logit is defined on
 
 
-ENCODER_CASES = {
+ENCODER_CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "all": ({}, {}),
     "centre on the last value": ({"max_length": [1, 20]}, {"center_length": 1, "scale_length": 20}),
     "scale of the last values": ({"max_length": [12, 5]}, {"center_length": 12, "scale_length": 5}),
@@ -84,7 +84,7 @@ class TestTables:
         missing=CenterScale(20.0, 5.0),
     )
 
-    def scaled(self, spec: TargetNormalizer):
+    def scaled(self, spec: TargetNormalizer) -> Normalized:
         return normalize(spec, torch.full((3, 2), 60.0), lengths=torch.tensor([2, 2, 2]), servers=["b", "new", "a"])
 
     def test_each_server_has_its_own_scale_and_a_new_one_that_of_the_missing(self) -> None:

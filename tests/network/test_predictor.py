@@ -9,9 +9,9 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+from support.extras import random_extras, with_extras
+from support.network_cases import Case
 from support.networks import (
-    A_MONDAY,
-    INTERVAL_SECONDS,
     busy_values,
     network_spec,
     random_weights,
@@ -21,12 +21,13 @@ from support.networks import (
 )
 
 from nordiq_watch.errors import ConfigError
-from nordiq_watch.forecast.window import Window
 from nordiq_watch.network.checks import UnusableSpec
 from nordiq_watch.network.forward import Way
+from nordiq_watch.network.prediction import Prediction
 from nordiq_watch.network.predictor import Predictor, resolve_device
+from nordiq_watch.network.terms.member import UnusableExtras
 from nordiq_watch.network.weights import WeightsMismatch
-from nordiq_watch.records import Batch, Prediction, WindowSnapshot
+from nordiq_watch.records.samples import WindowSnapshot
 
 ABSOLUTE = 1e-4
 
@@ -41,12 +42,13 @@ def by_server(prediction: Prediction, snapshot: WindowSnapshot) -> dict[str, np.
     return dict(zip(names, prediction.values, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefer", get_args(Way))
-def test_it_forecasts_what_the_library_forecasts(case, prefer) -> None:
+def test_it_forecasts_what_the_library_forecasts(case: Case, prefer: Way) -> None:
     """At most 1e-4 from its `predict`; where the library's own float32 is further from float64, at most that."""
     snapshot = case.fleet.window()
     ours = by_server(case.make_predictor(prefer).predict(snapshot), snapshot)
-    library, exact = case.reference.predict(case.fleet), case.reference.predict_exactly(case.fleet)
+    library, exact = case.library, case.exact
     assert ours.keys() == library.keys()
     for server in ours.keys() - set(case.unrepeatable):
         library_error = np.abs(library[server] - exact[server]).max()
@@ -118,6 +120,53 @@ def test_weight_bytes_counts_each_parameter_once() -> None:
     assert 0 < make_predictor().weight_bytes < sum(tensor.nbytes for tensor in tensors.values())
 
 
+def test_a_model_with_extras_forecasts_short_histories_and_leaves_out_what_was_never_measured() -> None:
+    spec = with_extras()
+    tensors = random_extras(spec)
+    predictor = Predictor(spec, raw_tensors(random_weights(spec)), device="cpu", extras=raw_tensors(tensors))
+    values = busy_values(4, 12)
+    values[0, :6] = np.nan
+    values[1, :7] = np.nan
+    values[2, :, 1] = np.nan
+    prediction = predictor.predict(snapshot_of(values))
+    assert prediction.rows.tolist() == [0, 2, 3]
+    assert np.isfinite(prediction.values[[0, 2]]).all()
+    assert np.isnan(prediction.values[1, 1]).all()
+    assert np.isfinite(prediction.values[1, 0]).all()
+    alone = predictor.predict(snapshot_of(values[:1])).values[0]
+    np.testing.assert_allclose(prediction.values[0], alone, rtol=1e-5, atol=1e-4)
+    assert predictor.members == ("network", "linear")
+
+
+def test_extras_count_among_the_weights_and_move_with_them() -> None:
+    spec = with_extras()
+    tensors = random_extras(spec)
+    predictor = Predictor(spec, raw_tensors(random_weights(spec)), device="cpu", extras=raw_tensors(tensors))
+    assert predictor.weight_bytes - make_predictor().weight_bytes == sum(tensor.nbytes for tensor in tensors.values())
+    snapshot = snapshot_of(busy_values(3, 12))
+    np.testing.assert_array_equal(predictor.on("cpu").predict(snapshot).values, predictor.predict(snapshot).values)
+
+
+def test_extras_that_are_named_but_not_given_are_refused_before_the_network_is_built() -> None:
+    with pytest.raises(UnusableExtras, match=r"2 missing \(blend, calibration\)"):
+        Predictor(with_extras(), {}, device="cpu")
+
+
+def test_extras_of_another_type_of_numbers_are_refused_or_converted() -> None:
+    spec, snapshot = with_extras(), snapshot_of(busy_values(3, 12))
+    weights, tensors = random_weights(spec), random_extras(spec)
+
+    def predict(extras: dict[str, torch.Tensor]) -> np.ndarray:
+        return Predictor(spec, raw_tensors(weights), device="cpu", extras=raw_tensors(extras)).predict(snapshot).values
+
+    double = {name: tensor.double() for name, tensor in tensors.items()}
+    np.testing.assert_array_equal(predict(double), predict(tensors))
+    with pytest.raises(ValueError, match="blend is of type I32"):
+        predict(tensors | {"blend": tensors["blend"].int()})
+    with pytest.raises(UnusableExtras, match="not finite in float32"):
+        predict(tensors | {"linear.bias": torch.full((2, 4, 3), 1e300, dtype=torch.float64)})
+
+
 def test_a_spec_that_cannot_be_built_is_refused_before_the_weights_are_looked_at() -> None:
     with pytest.raises(UnusableSpec, match="hidden_size"):
         Predictor(with_network(network_spec(), hidden_size=10**9), {}, device="cpu")
@@ -129,7 +178,7 @@ def test_weights_of_another_network_are_refused() -> None:
         Predictor(larger, raw_tensors(random_weights(network_spec())), device="cpu")
 
 
-@pytest.mark.parametrize("gpus, expected", [(0, "cpu"), (2, "cuda")])
+@pytest.mark.parametrize(("gpus", "expected"), [(0, "cpu"), (2, "cuda")])
 def test_auto_takes_a_gpu_if_there_is_one(monkeypatch: pytest.MonkeyPatch, gpus: int, expected: str) -> None:
     pretend_gpus(monkeypatch, gpus)
     assert resolve_device("auto") == expected
@@ -142,7 +191,7 @@ def test_a_device_that_is_there_is_taken(monkeypatch: pytest.MonkeyPatch, settin
 
 
 @pytest.mark.parametrize(
-    "setting, gpus, found", [("cuda", 0, "no GPU"), ("cuda:1", 1, "1 GPU"), ("cuda:2", 2, "2 GPUs")]
+    ("setting", "gpus", "found"), [("cuda", 0, "no GPU"), ("cuda:1", 1, "1 GPU"), ("cuda:2", 2, "2 GPUs")]
 )
 def test_a_gpu_that_is_not_there_is_refused(
     monkeypatch: pytest.MonkeyPatch, setting: str, gpus: int, found: str
@@ -155,30 +204,3 @@ def test_a_gpu_that_is_not_there_is_refused(
 def pretend_gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-
-
-def test_tick_by_tick_over_a_ring_that_wraps() -> None:
-    """What is forecast from the window's ring is what the network says, unfolded, of the same values in a row."""
-    spec = network_spec()
-    tensors = random_weights(spec, seed=5)
-    served = Predictor(spec, raw_tensors(tensors), device="cpu")
-    plain = Predictor(spec, raw_tensors(tensors), device="cpu", prefer="plain")
-    values, first = busy_values(3, 40, seed=6), A_MONDAY - 40
-    window = Window(spec.metrics, interval_seconds=INTERVAL_SECONDS, length=12, max_servers=3, silent_seconds=3600)
-    for tick in range(40):
-        batch = Batch(
-            servers=("ppdb000", "ppdb001", "ppdb002"),
-            profiles=(None,) * 3,
-            rows=np.arange(3),
-            slots=np.full(3, first + tick),
-            statuses=np.ones(3, dtype=np.uint8),
-            values=values[:, tick],
-        )
-        window.apply(batch)
-        if tick < 5:
-            continue
-        newest = values[:, max(0, tick - 11) : tick + 1]
-        row = snapshot_of(newest, profiles=["Database"] * 3, statuses=np.ones(newest.shape[:2]), last_slot=first + tick)
-        np.testing.assert_allclose(
-            served.predict(window.snapshot()).values, plain.predict(row).values, rtol=0, atol=ABSOLUTE
-        )

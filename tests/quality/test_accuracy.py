@@ -4,18 +4,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.fleets import A_SLOT, MODEL, NAN, made_of
+from support.fleets import A_SLOT, NAN, made_of
+from support.forecasts import MODEL
 
-from nordiq_watch.quality.accuracy import choose_rows, claim, score
-from nordiq_watch.records import Claim, Measured
+from nordiq_watch.quality.accuracy import choose_rows, make_pending, score
+from nordiq_watch.records.accuracy import PendingForecast
+from nordiq_watch.records.samples import Measured
 
 METRICS = ("cpu_user_pct", "mem_used_pct")
 
 
-def claims_of(*horizons: int, steps: int = 4) -> list[Claim]:
+def claims_of(*horizons: int, steps: int = 4) -> list[PendingForecast]:
     ahead = [[[[k - 1 + 10 * s, k + 10 * s, k + 1 + 10 * s] for k in range(steps)]] for s in range(2)]
     made = made_of([[5.0], [7.0]], ahead, metrics=("cpu_user_pct",))
-    return claim(made, horizons_seconds=horizons, rows=np.arange(2))
+    return make_pending(made, horizons_seconds=horizons, rows=np.arange(2))
 
 
 def came(values: dict[str, list[float]], metrics: tuple[str, ...] = ("cpu_user_pct",)) -> Measured:
@@ -31,7 +33,7 @@ def test_a_claim_is_about_the_slot_that_is_so_far_ahead() -> None:
 
 
 def test_quantiles_that_cross_are_claimed_in_order() -> None:
-    (only,) = claim(made_of([[5.0]], [[[[30, 10, 20]]]]), horizons_seconds=[300], rows=np.arange(1))
+    (only,) = make_pending(made_of([[5.0]], [[[[30, 10, 20]]]]), horizons_seconds=[300], rows=np.arange(1))
     assert only.values[0, 0, :3].tolist() == [10, 20, 30]
 
 
@@ -39,7 +41,7 @@ def test_last_is_the_newest_measurement_however_old() -> None:
     made = made_of([[5.0]], [[[9.0]]])
     made.snapshot.values[0, -4:] = NAN
     made.snapshot.values[0, -5] = 3
-    (only,) = claim(made, horizons_seconds=[300], rows=np.arange(1))
+    (only,) = make_pending(made, horizons_seconds=[300], rows=np.arange(1))
     assert only.values[0, 0, -1] == 3
 
 
@@ -70,24 +72,24 @@ def test_scores_are_those_of_the_slow_version(points: list[tuple[list[float], fl
     claimed = [sorted(values[:3]) + values[3:] for values, _ in points]
     servers = tuple(f"s{number}" for number in range(len(points)))
     values = np.array(claimed, dtype=np.float32)[:, None]
-    claimed_by = Claim("m", "ab", 1, 2, 300, 300, servers, ("cpu_user_pct",), values)
+    claimed_by = PendingForecast("m", "ab", 1, 2, 300, 300, servers, ("cpu_user_pct",), values)
     truth = came({name: [y] for name, (_, y) in zip(servers, points, strict=True)})
     expected = slow_score(claimed, [y for _, y in points])
     tallies = list(score(claimed_by, truth).values())
     if not expected[0]:
         assert tallies == []
         return
-    (tally,) = tallies
-    found = [tally.points, tally.absolute_error, tally.pinball, tally.covered, tally.last_absolute_error,
-             tally.last_pinball]  # fmt: skip
+    (sums,) = tallies
+    found = [sums.points, sums.absolute_error, sums.pinball, sums.covered, sums.last_absolute_error,
+             sums.last_pinball]  # fmt: skip
     assert found == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
 def test_each_metric_has_its_own_book_and_servers_are_found_by_name() -> None:
     made = made_of([[5, 50], [7, 70]], [[[6], [60]], [[8], [80]]], metrics=METRICS)
-    (only,) = claim(made, horizons_seconds=[300], rows=np.arange(2))
+    (only,) = make_pending(made, horizons_seconds=[300], rows=np.arange(2))
     truth = came({"s1": [80, 8.5], "other": [1, 1], "s0": [NAN, 6]}, metrics=("mem_used_pct", "cpu_user_pct"))
-    tallies = {key.metric: tally for key, tally in score(only, truth).items()}
+    tallies = {key.metric: sums for key, sums in score(only, truth).items()}
     assert (tallies["cpu_user_pct"].points, tallies["cpu_user_pct"].absolute_error) == (2, 0.5)
     assert (tallies["mem_used_pct"].points, tallies["mem_used_pct"].last_absolute_error) == (1, 10)
 
@@ -102,5 +104,6 @@ def test_a_sample_of_a_fleet_is_always_the_same_names() -> None:
     chosen = {names[row] for row in choose_rows(names, 50)}
     shuffled = [*names[::-1], "newcomer"]
     again = {shuffled[row] for row in choose_rows(shuffled, 50)}
-    assert len(chosen) == 50 and len(chosen - again) <= 1
+    assert len(chosen) == 50
+    assert len(chosen - again) <= 1
     assert choose_rows(names[:3], 50).tolist() == [0, 1, 2]

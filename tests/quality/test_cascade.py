@@ -1,21 +1,32 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.fleets import made_of
 
-from nordiq_watch.config import Cascade
-from nordiq_watch.quality.cascade import CascadeReport, CascadeWatch, judge_metric, mean_correlation, score_health
-from nordiq_watch.quality.surprise import Surprise
-from nordiq_watch.records import ModelIdentity
+from nordiq_watch.config.schema import CascadeSettings
+from nordiq_watch.quality.cascade import (
+    CascadeReport,
+    CascadeWatch,
+    MetricCascade,
+    judge_metric,
+    mean_correlation,
+    score_health,
+)
+from nordiq_watch.quality.residuals import Residuals
+from nordiq_watch.records.models import ModelIdentity
 
 NAMES = tuple(f"s{number}" for number in range(10))
-LIMITS = Cascade(share=0.3, servers=3)
+LIMITS = CascadeSettings(share=0.3, servers=3)
 
 
-def judge(outside: list[float], *, sizes: np.ndarray | None = None, limits: Cascade = LIMITS):
+def judge(
+    outside: Sequence[float], *, sizes: np.ndarray | None = None, limits: CascadeSettings = LIMITS
+) -> MetricCascade:
     newest = np.array(outside, dtype=float)
     history = np.vstack([np.zeros((5, len(newest))), newest[None] * 2]) if sizes is None else sizes
     return judge_metric(newest, history, servers=NAMES[: len(newest)], limits=limits)
@@ -25,7 +36,7 @@ def judge(outside: list[float], *, sizes: np.ndarray | None = None, limits: Casc
 def test_the_mean_correlation_is_that_of_all_pairs(servers: int, slots: int, seed: int) -> None:
     chance = np.random.default_rng(seed)
     sizes = chance.normal(size=(slots, servers)) + chance.uniform(0, 3) * chance.normal(size=(slots, 1))
-    matrix = np.corrcoef(sizes.T)
+    matrix = np.atleast_2d(np.corrcoef(sizes.T))
     pairs = matrix[np.triu_indices(servers, k=1)]
     assert mean_correlation(sizes) == pytest.approx(pairs.mean(), abs=1e-9)
 
@@ -76,8 +87,8 @@ def test_health_is_what_the_formula_says() -> None:
     assert score_health(0.0, -0.3) == 100
 
 
-def surprise(slot: int, outside: np.ndarray, names: tuple[str, ...] = NAMES) -> Surprise:
-    return Surprise(slot, names, ("cpu_user_pct", "mem_used_pct"), outside, outside * 3.0)
+def residuals(slot: int, outside: np.ndarray, names: tuple[str, ...] = NAMES) -> Residuals:
+    return Residuals(slot, names, ("cpu_user_pct", "mem_used_pct"), outside, outside * 3.0)
 
 
 def test_the_watch_follows_slot_by_slot() -> None:
@@ -85,16 +96,16 @@ def test_the_watch_follows_slot_by_slot() -> None:
     made = made_of([[1.0]], [[[1.0]]])
     assert watch.report == CascadeReport()
     quiet = np.zeros((10, 2))
-    watch.take(made, [surprise(7, quiet)])
+    watch.take(made, [residuals(7, quiet)])
     assert (watch.report.at, watch.report.health, watch.report.active) == (2400, 100, {})
     surge = quiet.copy()
     surge[:6, 0] = 1
-    watch.take(made, [surprise(8, surge)])
+    watch.take(made, [residuals(8, surge)])
     assert list(watch.report.active) == ["cpu_user_pct"]
     assert watch.report.health == watch.report.metrics["cpu_user_pct"].health < 100
     watch.take(made, [])
     assert list(watch.report.active) == ["cpu_user_pct"]
-    watch.take(made, [surprise(9, quiet)])
+    watch.take(made, [residuals(9, quiet)])
     assert watch.report.active == {}
 
 
@@ -105,11 +116,12 @@ def test_a_fleet_whose_names_come_and_go_is_compared_by_the_servers_that_stay() 
     chance = np.random.default_rng(0)
     for slot in range(8):
         moves = np.repeat(np.sign(chance.normal(size=(1, 2))), 10, axis=0) + chance.normal(size=(10, 2)) / 10
-        steady.take(made, [surprise(slot, moves)])
-        watch.take(made, [surprise(slot, np.vstack([np.ones((1, 2)), moves]), (f"job{slot}", *NAMES))])
+        steady.take(made, [residuals(slot, moves)])
+        watch.take(made, [residuals(slot, np.vstack([np.ones((1, 2)), moves]), (f"job{slot}", *NAMES))])
     together = watch.report.metrics["cpu_user_pct"].correlation
     assert together == steady.report.metrics["cpu_user_pct"].correlation
-    assert together is not None and together > 0.9
+    assert together is not None
+    assert together > 0.9
 
 
 def test_another_fleet_or_another_model_begins_anew() -> None:
@@ -117,9 +129,9 @@ def test_another_fleet_or_another_model_begins_anew() -> None:
     made = made_of([[1.0]], [[[1.0]]])
     chance = np.random.default_rng(0)
     for slot in range(6):
-        watch.take(made, [surprise(slot, np.sign(chance.normal(size=(10, 2))))])
+        watch.take(made, [residuals(slot, np.sign(chance.normal(size=(10, 2))))])
     assert watch.report.metrics["cpu_user_pct"].correlation is not None
-    watch.take(made, [surprise(6, np.zeros((9, 2)), tuple(f"other{number}" for number in range(9)))])
+    watch.take(made, [residuals(6, np.zeros((9, 2)), tuple(f"other{number}" for number in range(9)))])
     assert watch.report.metrics["cpu_user_pct"].correlation is None
     watch.take(made_of([[1.0]], [[[1.0]]], model=ModelIdentity("other", 2, "")), [])
     assert watch.report == CascadeReport(model="other")
@@ -129,5 +141,5 @@ def test_a_metric_of_which_nothing_came_is_not_judged() -> None:
     watch = CascadeWatch(LIMITS, interval_seconds=300)
     outside = np.zeros((10, 2))
     outside[:, 1] = np.nan
-    watch.take(made_of([[1.0]], [[[1.0]]]), [surprise(1, outside)])
+    watch.take(made_of([[1.0]], [[[1.0]]]), [residuals(1, outside)])
     assert list(watch.report.metrics) == ["cpu_user_pct"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from support.yard import Yard
 
 
 @pytest.fixture
-def yard(tmp_path: Path) -> Iterator[Yard]:
+def yard(tmp_path: Path) -> Yard:
     models_dir = tmp_path / "models"
     models_dir.mkdir()
-    yield Yard(models_dir, tmp_path / "state")
+    return Yard(models_dir, tmp_path / "state")

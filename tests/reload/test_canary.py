@@ -1,16 +1,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
+from support.forecasts import make_forecast
 from support.models import METRICS
+from support.yard import Yard
 
-from nordiq_watch.config import CanaryLimits
+from nordiq_watch.config.schema import CanarySettings
+from nordiq_watch.network.prediction import Prediction
 from nordiq_watch.network.predictor import Predictor
-from nordiq_watch.records import Forecast, Forecasting, ModelIdentity, Prediction, WindowSnapshot
-from nordiq_watch.reload.canary import Canary, find_problems, sample_servers
+from nordiq_watch.records.forecasts import Forecast, Forecasting
+from nordiq_watch.records.models import ModelIdentity
+from nordiq_watch.records.samples import WindowSnapshot
+from nordiq_watch.reload.canary import Canary, choose_sample, find_problems
+from nordiq_watch.reload.exclusions import select_servers
 from nordiq_watch.reload.jobs import LoadLatest
+from nordiq_watch.reload.plausibility import find_distance
+from nordiq_watch.reload.target_forecasts import split_targets
 
 A = "tft_model_20250101_000000"
 B = "tft_model_20250102_000000"
@@ -31,19 +40,17 @@ def window(servers: int = 4) -> WindowSnapshot:
 def forecast_of(p10: float, p50: float, p90: float, *, servers: int = 4) -> Forecast:
     values = np.empty((servers, 2, 4, 3), np.float32)
     values[...] = (p10, p50, p90)
-    return Forecast(
-        servers=tuple(f"ppdb{number}" for number in range(servers)),
-        targets=METRICS,
-        quantiles=(0.1, 0.5, 0.9),
-        values=values,
-        origin_slot=100,
-        interval_seconds=300,
-        model=ModelIdentity(A, 1, "0" * 64),
-    )
+    return make_forecast([f"ppdb{number}" for number in range(servers)], values, targets=METRICS, origin_slot=100)
 
 
 def problems(forecast: Forecast, live: Forecast | None = None, snapshot: WindowSnapshot | None = None) -> list[str]:
-    return list(find_problems(forecast, snapshot or window(), live=live, limits=CanaryLimits()))
+    """Of the forecast by itself, and beside the live model's."""
+    made, limits = Forecasting(snapshot or window(), forecast), CanarySettings()
+    found = list(find_problems(made, limits=limits))
+    if live is not None:
+        both = zip(split_targets(made), split_targets(Forecasting(made.snapshot, live)), strict=True)
+        found += [problem for ours, theirs in both for problem in find_distance(ours, theirs, limits)]
+    return found
 
 
 def test_a_sane_forecast_passes() -> None:
@@ -92,14 +99,16 @@ def test_servers_that_only_one_of_them_forecasts_are_not_compared() -> None:
 
 
 def test_a_large_fleet_is_sampled_evenly() -> None:
-    sampled = sample_servers(window(servers=1000), 10)
+    rows = choose_sample(1000, 10)
+    assert rows is not None
+    sampled = select_servers(window(servers=1000), rows)
     assert sampled.servers[0] == "ppdb0"
     assert sampled.servers[-1] == "ppdb999"
     assert len(sampled.servers) == len(sampled.values) == len(sampled.statuses) == len(sampled.profiles) == 10
 
 
 class TestOnRealModels:
-    def test_reversed_quantiles_never_go_live(self, yard) -> None:
+    def test_reversed_quantiles_never_go_live(self, yard: Yard) -> None:
         yard.drop(A)
         yard.look()
         yard.drop(B, band=-3.0)
@@ -107,7 +116,7 @@ class TestOnRealModels:
         assert yard.live_name == A
         assert "out of order" in yard.reason(B)
 
-    def test_absurd_numbers_never_go_live(self, yard) -> None:
+    def test_absurd_numbers_never_go_live(self, yard: Yard) -> None:
         yard.drop(A)
         yard.look()
         yard.drop(B, shift=200.0)
@@ -115,7 +124,7 @@ class TestOnRealModels:
         assert yard.live_name == A
         assert "max_overshoot" in yard.reason(B)
 
-    def test_an_empty_window_is_replaced_by_a_made_up_one(self, yard) -> None:
+    def test_an_empty_window_is_replaced_by_a_made_up_one(self, yard: Yard) -> None:
         yard.snapshot = replace(
             yard.snapshot, servers=(), profiles=(), values=yard.snapshot.values[:0], statuses=yard.snapshot.statuses[:0]
         )
@@ -127,15 +136,15 @@ class TestOnRealModels:
         yard.look()
         assert yard.live_name == B
 
-    def test_the_published_forecast_stands_for_the_live_model(self, yard) -> None:
+    def test_the_published_forecast_stands_for_the_live_model(self, yard: Yard) -> None:
         """The live model is not asked again: it has requests to answer."""
         yard.drop(A)
         yard.look()
-        live = yard.live.peek()
+        live = yard.model
         published = Forecasting(yard.snapshot, live.forecast(yard.snapshot))
-        canary = Canary(CanaryLimits(), snapshot=lambda: yard.snapshot, latest=lambda: published)
-        asked = []
-        watched = replace(live, predictor=Listening(live.predictor, asked))
+        canary = Canary(CanarySettings(), snapshot=lambda: yard.snapshot, latest=lambda: published)
+        asked: list[str] = []
+        watched = replace(live, predictor=cast(Predictor, Listening(live.predictor, asked)))
         candidate = replace(live, identity=ModelIdentity(B, 2, "0" * 64))
         passed = canary.check(candidate, against=watched)
         assert asked == []

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.specs import write_whole_directory
 
-from nordiq_watch.artifact.layout import WEIGHTS_FILE, is_candidate
+from nordiq_watch.artifact.layout import WEIGHTS_FILE, is_candidate, refused_name
 from nordiq_watch.errors import RequestError
 from nordiq_watch.reload.catalogue import Catalogue
 
@@ -23,6 +23,9 @@ def test_newest_first_and_only_versions(tmp_path: Path) -> None:
     (tmp_path / "tft_model_20250103_000000.tmp").mkdir()
     (tmp_path / ".tft_model_20250104_000000.x1").mkdir()
     (tmp_path / "notes").mkdir()
+    write_whole_directory(tmp_path, "tft_model_20250105_000000").rename(
+        tmp_path / refused_name("tft_model_20250105_000000")
+    )
     assert [version.name for version in Catalogue(tmp_path).scan()] == [B, A, "tft_model_best"]
 
 
@@ -58,6 +61,12 @@ def test_a_linked_directory_is_no_version(tmp_path: Path) -> None:
         catalogue.resolve(f"models/{B}")
 
 
+def test_what_training_refused_cannot_be_named(tmp_path: Path) -> None:
+    write_whole_directory(tmp_path / "models", A).rename(tmp_path / "models" / refused_name(A))
+    with pytest.raises(RequestError, match="is not a version"):
+        Catalogue(tmp_path / "models").resolve(f"models/{refused_name(A)}")
+
+
 @pytest.mark.parametrize("text", [A, f"models/{A}", f"models/{A}/"])
 def test_how_a_version_may_be_named(tmp_path: Path, text: str) -> None:
     assert Catalogue(tmp_path / "models").resolve(text) == A
@@ -89,3 +98,20 @@ def test_a_verdict_follows_the_bytes(tmp_path: Path) -> None:
     assert catalogue.judge(catalogue.scan()[0]).complete
     (directory / WEIGHTS_FILE).write_bytes(b"")
     assert not catalogue.judge(catalogue.scan()[0]).complete
+
+
+def test_what_was_meant_as_a_version_and_is_none_is_listed_with_the_rule(tmp_path: Path) -> None:
+    outside = write_whole_directory(tmp_path / "elsewhere", A)
+    models = tmp_path / "models"
+    write_whole_directory(models, A)
+    (models / B).symlink_to(outside)
+    (models / "tft_model_2025-01-31T14:30:00").mkdir()
+    (models / "TFT_model_20250131_143000.tar.gz").write_text("packed")
+    for on_purpose in (".hidden", "tft_model_20250103_000000.partial", "lost+found"):
+        (models / on_purpose).mkdir()
+    (models / "README").write_text("models go here")
+    reasons = {entry.name: entry.reason for entry in Catalogue(models).ignored()}
+    assert set(reasons) == {B, "tft_model_2025-01-31T14:30:00", "TFT_model_20250131_143000.tar.gz"}
+    assert "it is a link, and only real directories are loaded" in reasons[B]
+    assert "call it tft_model_YYYYMMDD_HHMMSS" in reasons["tft_model_2025-01-31T14:30:00"]
+    assert "a version is a directory: unpack it" in reasons["TFT_model_20250131_143000.tar.gz"]

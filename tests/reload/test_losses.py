@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
 from support.fake_model import fake_servable
 from support.models import METRICS, tiny_spec
+from support.yard import Yard
 
 from nordiq_watch.events import ModelWentLive
 from nordiq_watch.live.servable import Servable
@@ -16,7 +18,7 @@ A = "tft_model_20250101_000000"
 B = "tft_model_20250102_000000"
 
 
-def servable(*servers: str, **changes) -> Servable:
+def servable(*servers: str, **changes: Any) -> Servable:
     model, _ = fake_servable(name=A)
     return replace(model, spec=tiny_spec(**changes), known_servers=frozenset(servers))
 
@@ -54,22 +56,22 @@ def test_servers_but_only_those_that_send_now() -> None:
 
 class TestInAReload:
     @pytest.fixture
-    def lesser(self, yard):
+    def lesser(self, yard: Yard) -> Yard:
         yard.drop(A)
         yard.look()
         targets = METRICS[:1]
         yard.drop(B, spec=tiny_spec(targets=targets))
         return yard
 
-    def test_it_is_said_in_the_record_and_announced(self, lesser) -> None:
+    def test_it_is_said_in_the_record_and_announced(self, lesser: Yard) -> None:
         lesser.look()
         assert lesser.live_name == B
         warning = f"it does not forecast mem_used_pct, which {A} forecasts"
-        assert lesser.desk.recent(1)[0].warnings == (warning,)
+        assert lesser.service.recent(1)[0].warnings == (warning,)
         event = next(event for event in reversed(lesser.events) if isinstance(event, ModelWentLive))
         assert event.warnings == (warning,)
 
-    def test_or_refused(self, lesser) -> None:
+    def test_or_refused(self, lesser: Yard) -> None:
         lesser.on_loss = "refuse"
         lesser.start()
         (lesser.models_dir / B).rename(lesser.models_dir / ".away")
@@ -79,7 +81,7 @@ class TestInAReload:
         assert lesser.live_name == A
         assert lesser.reason(B).startswith("loss: it does not forecast mem_used_pct")
 
-    def test_but_not_if_a_person_names_it(self, lesser) -> None:
+    def test_but_not_if_a_person_names_it(self, lesser: Yard) -> None:
         lesser.on_loss = "refuse"
         lesser.start()
         record = lesser.ask(LoadVersion(B))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from nordiq_watch.artifact.layout import age_key
-from nordiq_watch.records import Version
+from nordiq_watch.records.models import Version
 from nordiq_watch.reload.policy import Situation, newer_than_live, next_to_load
 
 
@@ -20,7 +21,9 @@ def full(name: str) -> str:
     return f"tft_model_2025010{name}_000000" if name.isdigit() else f"tft_model_{name}"
 
 
-def situation(live=None, pinned=None, resume=None, quarantined=()) -> Situation:
+def situation(
+    live: str | None = None, pinned: str | None = None, resume: str | None = None, quarantined: Sequence[str] = ()
+) -> Situation:
     name, _, fingerprint = (live or "").partition("@")
     return Situation(
         live=full(name) if live else None,

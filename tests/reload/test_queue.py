@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import threading
 
-from nordiq_watch.reload.jobs import LoadLatest, LoadVersion, LookAgain, RollBack
+from support.optional import not_none
+
+from nordiq_watch.api.enums import ReloadTrigger
+from nordiq_watch.reload.jobs import Job, LoadLatest, LoadVersion, LookAgain, RollBack
 from nordiq_watch.reload.queue import ReloadQueue
 
 
@@ -26,11 +29,11 @@ def test_a_job_that_was_taken_is_not_waiting_any_more() -> None:
 
 def test_people_go_before_the_watcher() -> None:
     queue = new_queue()
-    jobs = [LookAgain(), LoadLatest(), LookAgain("signal"), RollBack()]
+    jobs: list[Job] = [LookAgain(), LoadLatest(), LookAgain(ReloadTrigger.SIGNAL), RollBack()]
     for job in jobs:
         queue.submit(job)
-    taken = [queue.take(0)[0] for _ in jobs]
-    assert taken == [LoadLatest(), RollBack(), LookAgain(), LookAgain("signal")]
+    taken = [not_none(queue.take(0))[0] for _ in jobs]
+    assert taken == [LoadLatest(), RollBack(), LookAgain(), LookAgain(ReloadTrigger.SIGNAL)]
 
 
 def test_an_empty_queue_gives_nothing() -> None:

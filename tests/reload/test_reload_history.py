@@ -4,12 +4,15 @@ from pathlib import Path
 
 from support.trouble import blocked
 
-from nordiq_watch.records import ReloadRecord
+from nordiq_watch.api.enums import ReloadOutcome, ReloadState, ReloadTrigger
+from nordiq_watch.records.reloads import ReloadRecord
 from nordiq_watch.reload.history import ReloadHistory
 
 
 def record(number: int) -> ReloadRecord:
-    return ReloadRecord(number, "api", None, "finished", created_at=float(number), outcome="loaded")
+    return ReloadRecord(
+        number, ReloadTrigger.API, None, ReloadState.FINISHED, created_at=float(number), outcome=ReloadOutcome.LOADED
+    )
 
 
 def test_what_the_disk_refuses_is_written_when_it_is_well_again(tmp_path: Path) -> None:

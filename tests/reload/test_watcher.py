@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from watchdog.observers import Observer
@@ -15,7 +16,7 @@ from watchdog.observers.polling import PollingObserver
 
 from nordiq_watch.reload.jobs import LookAgain
 from nordiq_watch.reload.queue import ReloadQueue
-from nordiq_watch.reload.watcher import Watcher
+from nordiq_watch.reload.watcher import Mode, Watcher
 
 A = "tft_model_20250101_000000"
 PATIENCE_SECONDS = 20
@@ -25,7 +26,7 @@ STEP_SECONDS = 0.1
 class Watched:
     """A watcher over a directory with a rescan that never comes, so that only events can cause a look."""
 
-    def __init__(self, models_dir: Path, mode: str, **options: object) -> None:
+    def __init__(self, models_dir: Path, mode: Mode, **options: Any) -> None:
         self.models_dir = models_dir
         self.queue = ReloadQueue(wall_clock=lambda: 0.0)
         self.watcher = Watcher(models_dir, self.queue, mode=mode, rescan_seconds=1e9, clock=lambda: 0.0, **options)
@@ -137,7 +138,9 @@ def test_without_inotify_it_polls_and_says_so(tmp_path: Path, caplog: pytest.Log
     watched.watcher.run()
 
 
-def test_a_directory_that_cannot_be_watched_at_all_is_tried_again_at_each_rescan(tmp_path: Path, caplog) -> None:
+def test_a_directory_that_cannot_be_watched_at_all_is_tried_again_at_each_rescan(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     class WithoutThreads(PollingObserver):
         short = True
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from support.batches import METRICS, Sample, make_batch, samples_of
 
-from nordiq_watch.records import Batch
+from nordiq_watch.records.samples import Batch
 from nordiq_watch.storage.archive import Archive, days_of_window
-from nordiq_watch.storage.sample_file import read_samples
+from nordiq_watch.storage.sample_reader import read_samples
 
 DAY = 288  # slots of 300 s
 FIRST = 20_000 * DAY  # 2024-10-04

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from support.alerts import ALERT, ENDED, LIFE
 
-from nordiq_watch.records import AlertChange
+from nordiq_watch.api.enums import AlertKind, Change, Level
+from nordiq_watch.errors import StorageError
+from nordiq_watch.records.alerts import AlertChange
 from nordiq_watch.storage.history import HistoryStore
 
 NAN = float("nan")
@@ -43,10 +45,10 @@ def test_an_alert_s_life_is_one_row_with_its_changes(store: HistoryStore) -> Non
 
 
 def test_the_same_server_may_be_an_alert_again_and_in_two_ways(store: HistoryStore) -> None:
-    silent = replace(ALERT, kind="silent", raised_at=1100.0)
-    store.add_changes([*LIFE, AlertChange("raised", "healthy", silent, 1100.0)])
+    silent = replace(ALERT, kind=AlertKind.SILENT, raised_at=1100.0)
+    store.add_changes([*LIFE, AlertChange(Change.RAISED, Level.HEALTHY, silent, 1100.0)])
     again = replace(ALERT, raised_at=3000.0)
-    store.add_changes([AlertChange("raised", "healthy", again, 3000.0)])
+    store.add_changes([AlertChange(Change.RAISED, Level.HEALTHY, again, 3000.0)])
     assert [(past.alert.kind, past.alert.raised_at, past.alert.ended_at) for past in store.alerts(since=0)] == [
         ("risk", 3000, None),
         ("silent", 1100, None),
@@ -57,7 +59,8 @@ def test_the_same_server_may_be_an_alert_again_and_in_two_ways(store: HistorySto
 
 def test_a_range_has_what_was_active_in_it(store: HistoryStore) -> None:
     store.add_changes(LIFE)
-    store.add_changes([AlertChange("raised", "healthy", replace(ALERT, server_name="other", raised_at=500), 500)])
+    other = replace(ALERT, server_name="other", raised_at=500)
+    store.add_changes([AlertChange(Change.RAISED, Level.HEALTHY, other, 500)])
     assert [past.alert.server_name for past in store.alerts(since=2001)] == ["other"]
     assert [past.alert.server_name for past in store.alerts(since=1999)] == ["ppdb001", "other"]
     assert [past.alert.server_name for past in store.alerts(since=0, server="ppdb001")] == ["ppdb001"]
@@ -65,9 +68,10 @@ def test_a_range_has_what_was_active_in_it(store: HistoryStore) -> None:
 
 def test_a_forgotten_server_has_no_past_and_others_keep_theirs(store: HistoryStore) -> None:
     other = replace(ALERT, server_name="other")
-    store.add_changes([*LIFE, AlertChange("raised", "healthy", other, 1000.0)])
+    store.add_changes([*LIFE, AlertChange(Change.RAISED, Level.HEALTHY, other, 1000.0)])
     add_moment(store, 900.0, {"ppdb001": 70.0, "other": 20.0})
-    assert store.forget("ppdb001") and not store.forget("ppdb001")
+    assert store.forget("ppdb001")
+    assert not store.forget("ppdb001")
     assert store.risks("ppdb001", since=0) == ()
     assert store.risks("other", since=0) == ((900.0, 20.0),)
     assert [past.alert.server_name for past in store.alerts(since=0)] == ["other"]
@@ -80,7 +84,7 @@ def test_a_forgotten_server_has_no_past_and_others_keep_theirs(store: HistorySto
 def test_changes_are_kept_together_or_not_at_all(store: HistoryStore) -> None:
     broken: Any = replace(ALERT, server_name=None)  # type: ignore[arg-type]
     with pytest.raises(Exception, match="NOT NULL"):
-        store.add_changes([LIFE[0], AlertChange("raised", "healthy", broken, 1.0)])
+        store.add_changes([LIFE[0], AlertChange(Change.RAISED, Level.HEALTHY, broken, 1.0)])
     assert store.alerts(since=0) == ()
 
 
@@ -136,7 +140,8 @@ def test_a_number_goes_to_the_next_server_a_day_after_its_last_one_and_the_past_
     for day in range(4):
         add_moment(store, day * 86_401.0, {f"job-{day}": float(day), "stays": 50.0})
     numbers = dict(store._store.connection.execute("SELECT server, number FROM leases").fetchall())
-    assert numbers["job-0"] == numbers["job-2"] and max(numbers.values()) <= 3
+    assert numbers["job-0"] == numbers["job-2"]
+    assert max(numbers.values()) <= 3
     for day in range(4):
         assert store.risks(f"job-{day}", since=0) == ((day * 86_401.0, float(day)),)
     assert [risk for _, risk in store.risks("stays", since=0)] == [50.0] * 4
@@ -216,7 +221,7 @@ def test_numbers_that_no_risk_uses_any_more_are_deleted_with_the_risks(store: Hi
 
 
 def test_what_is_too_old_is_deleted_but_not_what_is_still_open(store: HistoryStore) -> None:
-    store.add_changes([*LIFE, AlertChange("raised", "healthy", replace(ALERT, server_name="open"), 1000.0)])
+    store.add_changes([*LIFE, AlertChange(Change.RAISED, Level.HEALTHY, replace(ALERT, server_name="open"), 1000.0)])
     add_moment(store, 1500, {"a": 1})
     add_moment(store, 3000, {"b": 1})
     store.prune(before=2500)
@@ -248,4 +253,13 @@ def test_readers_see_whole_alerts_while_the_writer_writes(store: HistoryStore) -
         store.add_changes(LIFE)
     done.set()
     reader.join(60)
-    assert problems == [] and not reader.is_alive()
+    assert problems == []
+    assert not reader.is_alive()
+
+
+def test_an_alert_with_a_word_of_another_version_is_named(store: HistoryStore) -> None:
+    store.add_changes(LIFE[:1])
+    with store._store.writing() as connection:
+        connection.execute("UPDATE alerts SET state = replace(state, '\"risk\"', '\"rumour\"')")
+    with pytest.raises(StorageError, match="an alert in it cannot be read: Invalid enum value 'rumour'"):
+        store.unfinished()

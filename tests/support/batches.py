@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nordiq_watch.records import Batch
+from nordiq_watch.records.samples import Batch
 
 METRICS = ("cpu_user_pct", "mem_used_pct")
 

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from nordiq_watch.events import EventBus
-from nordiq_watch.forecast import ledger as ledger_module
-from nordiq_watch.forecast.ingest import Ingest
-from nordiq_watch.forecast.ledger import Ledger
-from nordiq_watch.forecast.window import Window
+from nordiq_watch.ingest import sample_store as sample_store_module
+from nordiq_watch.ingest.ingest import Ingest
+from nordiq_watch.ingest.sample_store import SampleStore
+from nordiq_watch.ingest.window import Window
 from nordiq_watch.live.published import Live
 from nordiq_watch.storage.archive import Archive
 from nordiq_watch.storage.journal import Journal
@@ -30,7 +30,7 @@ from support.batches import METRICS, Sample, make_batch
 FEEDERS = 3
 LENGTH = 50_000
 FIRST_SLOT = 100_000
-ledger_module.SETTLE_BATCHES = 7  # many kills shall meet the writing of the archive
+sample_store_module.CHECKPOINT_BATCHES = 7  # many kills shall meet the writing of the archive
 LONGEST_ROUND = 25  # acknowledgements
 
 
@@ -41,8 +41,8 @@ class Round:
         self.window = Window(METRICS, interval_seconds=300, length=LENGTH, max_servers=9, silent_seconds=1e9)
         journal = Journal(state / "journal.sqlite3", metrics=METRICS, interval_seconds=300)
         archive = Archive(state / "archive", metrics=METRICS, interval_seconds=300, days=1000)
-        ledger = Ledger(journal, archive, self.window, future_seconds=300)
-        self.ingest = Ingest(ledger, self.window, EventBus(), live=Live(), on_accepted=lambda: None)
+        sample_store = SampleStore(journal, archive, self.window, future_seconds=300)
+        self.ingest = Ingest(sample_store, self.window, EventBus(), live=Live())
         self.ingest.restore()
 
     def kept(self) -> Mapping[str, list[float]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,7 +16,8 @@ from typing import Any, Self
 import requests
 import yaml
 
-from nordiq_watch.config import API_KEY_VARIABLE, environment_without_settings
+from nordiq_watch.config.environment import API_KEY_VARIABLE, environment_without_settings
+from support.wire import check_answer
 
 PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.02
@@ -42,17 +44,27 @@ def wait_until(holds: Callable[[], Any], *, what: str, seconds: float = PATIENCE
         time.sleep(_POLL_SECONDS)
 
 
+def free_port() -> int:
+    """A port of this machine's loopback address that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 class DaemonProcess:
     """Runs in `root` (config.yaml, models/, state/, logs/ and the key lie there), on a free port of this machine."""
 
     def __init__(self, root: Path, *, metrics: Sequence[str], **sections: Mapping[str, Any]) -> None:
         self.root = root
+        self.metrics = tuple(metrics)
         self.models = root / "models"
         self.models.mkdir(parents=True, exist_ok=True)
         config = {"server": {"port": 0}, "metrics": list(metrics), **sections}
         self.config_file = root / "config.yaml"
         self.config_file.write_text(yaml.safe_dump(config))
         self.launcher: tuple[str, ...] = ()  # a command that execs what stands behind it, such as `nice`
+        self.patience_seconds = PATIENCE_SECONDS  # for a start
         self.process: subprocess.Popen[bytes] | None = None
         self.url = ""
         self._log_begin = 0
@@ -86,7 +98,7 @@ class DaemonProcess:
             stdout=subprocess.DEVNULL,
             stderr=(self.root / "stderr.txt").open("wb"),
         )
-        self.url = wait_until(self._address, what="the daemon to say where it serves")
+        self.url = wait_until(self._address, what="the daemon to say where it serves", seconds=self.patience_seconds)
         wait_until(self._answers, what="the daemon to answer")
         return self
 
@@ -120,7 +132,10 @@ class DaemonProcess:
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
         headers = {"X-API-Key": self.key} | options.pop("headers", {})
-        return requests.request(method, self.url + path, headers=headers, timeout=PATIENCE_SECONDS, **options)
+        response = requests.request(method, self.url + path, headers=headers, timeout=PATIENCE_SECONDS, **options)
+        media = response.headers.get("Content-Type", "").partition(";")[0]
+        check_answer(method, path, response.status_code, media, response.content, metrics=self.metrics)
+        return response
 
     def get(self, path: str, **options: Any) -> Any:
         response = self.request("GET", path, **options)
@@ -132,7 +147,7 @@ class DaemonProcess:
         assert response.ok, response.text
         return response.json()
 
-    def feed(self, records: Sequence[Mapping[str, Any]]) -> Any:
+    def feed(self, records: Iterable[Mapping[str, Any]]) -> Any:
         return self.post("/feed/data", json={"records": list(records)})
 
     def predictions(self) -> Any:

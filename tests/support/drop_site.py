@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from support.daemon import DaemonProcess, wait_until
-from support.models import ENCODER, METRICS, drop_model
+from support.models import ENCODER, METRICS, drop_model, drop_model_with_extras
 from support.writers import Writer
 
 SECTIONS = {"window": {"length": ENCODER}, "training": {"max_encoder_length": ENCODER}}
@@ -57,12 +57,14 @@ class Shelf:
     directory: Path
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
-    def make(self, *, name: str | None = None, hashes: bool = True, **what: Any) -> Made:
+    def make(self, *, name: str | None = None, hashes: bool = True, extras: bool = False, **what: Any) -> Made:
+        """extras: in format 2, where the shift is that of the extras."""
         number = next(self.numbers)
         shift = what.pop("shift", number / 100)
         name = name or name_of(number)
         shelf = self.directory / str(number)
-        path = drop_model(shelf, name, hashes=hashes, shift=shift, seed=number, **what)
+        drop = drop_model_with_extras if extras else drop_model
+        path = drop(shelf, name, hashes=hashes, shift=shift, seed=number, **what)
         return Made(name, path, weights_sha256(path), shift)
 
 

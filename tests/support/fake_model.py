@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from nordiq_watch.live.servable import Servable
-from nordiq_watch.records import ModelIdentity, Prediction, Version, WindowSnapshot
+from nordiq_watch.network.prediction import Prediction
+from nordiq_watch.records.models import ModelIdentity, Version
+from nordiq_watch.records.samples import WindowSnapshot
 from nordiq_watch.spec import ModelSpec
 from support.specs import small_spec
 

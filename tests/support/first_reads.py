@@ -18,12 +18,13 @@ from pathlib import Path
 
 import msgspec
 
+from nordiq_watch.api.enums import ReloadState, ReloadTrigger
 from nordiq_watch.artifact import manifest, signature, weights_file
 from nordiq_watch.client import answers
-from nordiq_watch.config import load_settings
-from nordiq_watch.records import ReloadRecord, Stage
+from nordiq_watch.config.load import load_settings
+from nordiq_watch.records.reloads import ReloadRecord, Stage
 from nordiq_watch.reload.history import ReloadHistory
-from nordiq_watch.storage.decisions import Decisions, DecisionStore, Refusal
+from nordiq_watch.storage.decisions import Decisions, DecisionStore, Refusal, RefusalState
 from nordiq_watch.storage.history import HistoryStore
 from nordiq_watch.web import admin
 from support import alerts, specs
@@ -52,13 +53,13 @@ def of_signature(folder: Path) -> Read:
 
 
 def of_decisions(folder: Path) -> Read:
-    refusal = Refusal(state="rejected", fingerprint="1", reason="NaN", at=1.0)
+    refusal = Refusal(state=RefusalState.REJECTED, fingerprint="1", reason="NaN", at=1.0)
     (folder / "decisions.json").write_bytes(msgspec.json.encode(Decisions(pinned="a", refusals={"b": refusal})))
     return lambda: DecisionStore(folder / "decisions.json")
 
 
 def of_reloads(folder: Path) -> Read:
-    record = ReloadRecord(1, "api", None, "finished", 1.0, stages=(Stage("verify", 0.1),))
+    record = ReloadRecord(1, ReloadTrigger.API, None, ReloadState.FINISHED, 1.0, stages=(Stage("verify", 0.1),))
     (folder / "reloads.jsonl").write_bytes(msgspec.json.encode(record) + b"\n")
     return lambda: ReloadHistory(folder / "reloads.jsonl").recent()
 

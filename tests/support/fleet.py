@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from nordiq_watch.records import FloatArray
+from nordiq_watch.records.arrays import DoubleArray, FloatArray
+from support.extras import state_forecast
 
 GOOGLE_FLEET = Path(__file__).parents[2].parent / "shared" / "data" / "google-fleet"
 METRICS = ("cpu_user_pct", "mem_used_pct")
@@ -45,6 +46,26 @@ class RealFleet:
                 yield {"timestamp": at, "server_name": name, **measured}
 
 
+def stated_forecast(directory: Path, fleet: RealFleet, *, end: int, settings: Any) -> dict[str, DoubleArray]:
+    """Server → (targets, horizon, quantiles): what docs/model-directory.md says that a model forecasts.
+
+    That is the library's own `predict` and, for a model with extras, the stated term in numpy.
+    """
+    from safetensors.torch import load_file
+
+    from nordiq_watch.artifact.manifest import read_spec
+
+    library = library_forecast(directory, fleet, end=end, settings=settings)
+    network = np.stack([library[server] for server in fleet.servers]).astype(np.float64)
+    spec = read_spec(directory)
+    if spec.extras is None:
+        return dict(zip(fleet.servers, network, strict=True))
+    past = fleet.values[:, max(0, end - spec.max_encoder_length) : end]
+    tensors = load_file(directory / spec.extras.file)
+    stated = state_forecast(spec, tensors, network, list(past), last_slot=fleet.first_slot + end - 1)
+    return dict(zip(fleet.servers, stated, strict=True))
+
+
 def library_forecast(directory: Path, fleet: RealFleet, *, end: int, settings: Any) -> dict[str, FloatArray]:
     """Server → (targets, horizon, quantiles): pytorch-forecasting's own `predict` with the weights of a directory, from
     its own dataset, for windows that end before slot `end`.
@@ -76,8 +97,9 @@ def library_forecast(directory: Path, fleet: RealFleet, *, end: int, settings: A
         for name, values in zip(fleet.servers, fleet.values, strict=True)
     ]
     frame = Frames(data, np.zeros(len(METRICS)), per_server=False).build(windows)
+    frame = frame.assign(**summaries_of([window.values[: -len(ahead)] for window in windows], steps=len(ahead)))
     with quiet_libraries():
-        dataset = TimeSeriesDataSet.from_dataset(split.training, frame, predict=True)
+        dataset = TimeSeriesDataSet.from_dataset(split.skeleton, frame, predict=True)
         loader = dataset.to_dataloader(train=False, batch_size=64, num_workers=0)
         output = network.eval().predict(
             loader,
@@ -86,3 +108,15 @@ def library_forecast(directory: Path, fleet: RealFleet, *, end: int, settings: A
         )
     stacked = torch.stack(list(output), dim=1).numpy()
     return dict(zip(fleet.servers, stacked, strict=True))
+
+
+def summaries_of(encoders: Sequence[FloatArray], *, steps: int) -> dict[str, FloatArray]:
+    """The summaries of docs/model-directory.md for each encoder (slots, metrics), one value per slot and step ahead."""
+    columns: dict[str, list[float]] = {}
+    for encoder in encoders:
+        for values, metric in zip(encoder.T.astype(np.float64), METRICS, strict=True):
+            moved = (values - values[-1]) / values.std(ddof=1)
+            found = {"mean_1h": moved[-12:].mean(), "mean_6h": moved[-72:].mean(), "mean_encoder": moved.mean()}
+            for kind, value in (found | {"spread_1h": moved[-12:].std()}).items():
+                columns.setdefault(f"{metric}_{kind}", []).extend([float(value)] * (len(values) + steps))
+    return {name: np.array(column, dtype=np.float32) for name, column in columns.items()}

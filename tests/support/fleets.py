@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from nordiq_watch.records import Forecast, Forecasting, ModelIdentity, WindowSnapshot
+from nordiq_watch.records.forecasts import Forecasting
+from nordiq_watch.records.models import ModelIdentity
+from nordiq_watch.records.samples import WindowSnapshot
+from support.forecasts import MODEL, make_forecast
 
-MODEL = ModelIdentity("tft_model_20250130_143000", 3, "ab" * 32)
 INTERVAL_SECONDS = 300
 A_SLOT = 5_790_359
 NAN = float("nan")
@@ -47,11 +49,11 @@ def made_of(
         values=np.repeat(current[:, None], slots, axis=1),
         statuses=np.zeros((len(servers), slots), np.uint8),
     )
-    forecast = Forecast(
-        servers=servers,
-        targets=tuple(metrics if targets is None else targets),
-        quantiles=tuple(quantiles),
-        values=future,
+    forecast = make_forecast(
+        servers,
+        future,
+        targets=metrics if targets is None else targets,
+        quantiles=quantiles,
         origin_slot=last_slot,
         interval_seconds=INTERVAL_SECONDS,
         model=model,

@@ -20,7 +20,8 @@ from pytorch_forecasting import NaNLabelEncoder, QuantileLoss, TemporalFusionTra
 
 from nordiq_watch.metrics import STATUSES
 from nordiq_watch.network.calendar import CALENDAR, calendar_input
-from nordiq_watch.records import WindowSnapshot
+from nordiq_watch.network.derived_inputs import lag_inputs, summary_inputs
+from nordiq_watch.records.samples import WindowSnapshot
 from support.networks import A_MONDAY, INTERVAL_SECONDS, busy_values, shake, snapshot_of
 
 METRICS = ("cpu_user_pct", "mem_used_pct", "load_average")
@@ -47,6 +48,7 @@ class Fleet:
     begins: tuple[int, ...]
     metrics: tuple[str, ...] = METRICS
     last_slot: int = A_MONDAY
+    interval_seconds: int = INTERVAL_SECONDS
 
     @property
     def slots(self) -> int:
@@ -75,6 +77,7 @@ class Fleet:
             metrics=self.metrics,
             statuses=self.statuses,
             last_slot=self.last_slot,
+            interval_seconds=self.interval_seconds,
         )
 
     def frame(self, *, ahead: int = 0) -> pd.DataFrame:
@@ -89,7 +92,10 @@ class Fleet:
         codes = np.concatenate([self.statuses[row, begin:], np.zeros(ahead, np.uint8)])
         columns: dict[str, Any] = {"time_idx": slots, "server_name": self.servers[row], "profile": self.profiles[row]}
         columns |= {metric: values[:, column] for column, metric in enumerate(self.metrics)}
-        columns |= {name: calendar_input(name, slots, interval_seconds=INTERVAL_SECONDS) for name in CALENDAR}
+        columns |= {name: calendar_input(name, slots, interval_seconds=self.interval_seconds) for name in CALENDAR}
+        columns |= dict.fromkeys(
+            (*lag_inputs(self.metrics), *summary_inputs(self.metrics)), 0.0
+        )  # the library has none
         columns["status"] = np.array(STATUSES)[codes]
         return pd.DataFrame(columns)
 
@@ -138,7 +144,7 @@ class Reference:
         with _quietly():
             servers = [server for x, _ in loader for server in loader.dataset.x_to_index(x)["server_name"]]
             output = self.model.predict(loader, mode="quantiles", trainer_kwargs=dict(_QUIET), num_workers=0)
-        return dict(zip(servers, _stacked(output), strict=True))
+        return dict(zip(servers, stacked(output), strict=True))
 
     def predict_exactly(self, fleet: Fleet) -> Mapping[str, np.ndarray]:
         """The same in float64 on the library's own inputs: what both float32 networks are measured against."""
@@ -146,11 +152,11 @@ class Reference:
         torch.set_default_dtype(torch.float64)  # the library makes some of its zeros in the default type
         try:
             with torch.no_grad():
-                output = self.model.double()(_as_double(x))["prediction"]
+                output = self.model.double()(as_double(x))["prediction"]
         finally:
             torch.set_default_dtype(torch.float32)
             self.model.float()  # what was float32 before is so again, bit for bit
-        return dict(zip(servers, _stacked(output), strict=True))
+        return dict(zip(servers, stacked(output), strict=True))
 
     def inputs(self, fleet: Fleet) -> tuple[dict[str, Any], list[str]]:
         """What the library's dataset makes of the window, and the server of each row."""
@@ -235,13 +241,13 @@ def _quietly() -> Iterator[None]:
         yield
 
 
-def _stacked(output: Any) -> np.ndarray:
+def stacked(output: Any) -> np.ndarray:
     """(servers, targets, horizon, quantiles)."""
     per_target = output if isinstance(output, list | tuple) else [output]
     return np.stack([target.detach().numpy() for target in per_target], axis=1)
 
 
-def _as_double(x: Mapping[str, Any]) -> dict[str, Any]:
+def as_double(x: Mapping[str, Any]) -> dict[str, Any]:
     def double(value: Any) -> Any:
         if isinstance(value, list):
             return [double(item) for item in value]

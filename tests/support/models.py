@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import safetensors.torch
 import torch
+from torch.nn import Linear
 
 from nordiq_watch.artifact.writer import write_model_directory
+from nordiq_watch.network.terms.linear import linear_shapes
 from nordiq_watch.network.tft import TemporalFusionTransformer
-from nordiq_watch.spec import ModelSpec, NetworkSpec, RealScaler, TargetNormalizer, TrainingInfo
+from nordiq_watch.spec import Extras, ModelSpec, NetworkSpec, RealScaler, TargetNormalizer, TrainingInfo
 from support.specs import mapping_of
 
 METRICS = ("cpu_user_pct", "mem_used_pct")
@@ -73,7 +75,8 @@ def tiny_weights(
     """A safetensors file for `spec`; `shift` and `band`, or `bias`, decide what the network answers."""
     torch.manual_seed(seed)
     network = TemporalFusionTransformer(spec.network)
-    layers = network.output_layer if len(spec.targets) > 1 else [network.output_layer]
+    several = len(spec.targets) > 1
+    layers = cast(Sequence[Linear], network.output_layer if several else [network.output_layer])
     with torch.no_grad():
         for layer in layers:
             layer.weight.zero_()
@@ -91,6 +94,36 @@ def drop_model(models_dir: Path, name: str, *, spec: ModelSpec | None = None, ha
         spec=spec,
         mapping=mapping_of("ppdb001", "ppml001", version=name),
         info=TrainingInfo(epochs=3, training_time=12.5, servers_trained=2),
+    )
+    if not hashes:
+        (directory / "training_info.json").unlink()
+    return directory
+
+
+def drop_model_with_extras(
+    models_dir: Path, name: str, *, seed: int = 0, shift: float = 0.0, hashes: bool = True, **tensors: torch.Tensor
+) -> Path:
+    """As `drop_model`, in format 2. `shift` is that of its linear member, which alone is served: the network has none.
+
+    tensors: those of the extras that are to be others.
+    """
+    spec = tiny_spec(format_version=2, extras=Extras(members=("linear",), slots=ENCODER, calibrated=True))
+    shape = (len(METRICS), HORIZON, len(QUANTILES))
+    extras = {
+        "blend": torch.stack([torch.zeros(shape[:2]), torch.ones(shape[:2])]),
+        "calibration": torch.ones(shape),
+        "linear.weight": torch.zeros(linear_shapes(spec)["linear.weight"]),
+        "linear.bias": torch.tensor([shift - 1, shift, shift + 1]).expand(shape).contiguous(),
+        "linear.floor": torch.full(shape[:1], 1e-3),
+    }
+    directory = write_model_directory(
+        models_dir,
+        name=name,
+        weights=tiny_weights(spec, seed=seed),
+        spec=spec,
+        mapping=mapping_of("ppdb001", "ppml001", version=name),
+        info=TrainingInfo(epochs=3, training_time=12.5, servers_trained=2),
+        extras=safetensors.torch.save(extras | tensors),
     )
     if not hashes:
         (directory / "training_info.json").unlink()

@@ -14,29 +14,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from nordiq_watch.config import Alerts, Risk
-from nordiq_watch.events import AlertsChanged, EventBus, FleetForecast, FleetJudged
-from nordiq_watch.feeders.budget import SeriesBudget
-from nordiq_watch.feeders.mappings import NODE_EXPORTER
-from nordiq_watch.feeders.series import NAME, Series
-from nordiq_watch.feeders.translator import Translator
-from nordiq_watch.forecast.alerts import AlertBook
-from nordiq_watch.forecast.board import AnswerBoard
+from nordiq_watch.alerting.active_alerts import ActiveAlerts
+from nordiq_watch.alerting.evaluator import RiskEvaluator
+from nordiq_watch.alerting.thresholds import ThresholdTable
+from nordiq_watch.config.schema import AlertSettings, RiskSettings
+from nordiq_watch.events import AlertsChanged, EventBus, FleetForecast, FleetJudged, WindowChanged
 from nordiq_watch.forecast.forecaster import Forecaster
-from nordiq_watch.forecast.ingest import Ingest
-from nordiq_watch.forecast.judge import Judge
-from nordiq_watch.forecast.ledger import Ledger
-from nordiq_watch.forecast.thresholds import ThresholdTable
-from nordiq_watch.forecast.window import Window
+from nordiq_watch.ingest.formats.budget import SeriesBudget
+from nordiq_watch.ingest.formats.mappings import NODE_EXPORTER
+from nordiq_watch.ingest.formats.series import NAME, Series
+from nordiq_watch.ingest.formats.translator import Translator
+from nordiq_watch.ingest.ingest import Ingest
+from nordiq_watch.ingest.sample_store import SampleStore
+from nordiq_watch.ingest.window import Window
 from nordiq_watch.live.published import Live
-from nordiq_watch.quality.bookkeeper import Bookkeeper
+from nordiq_watch.quality.accuracy_tracker import AccuracyTracker
 from nordiq_watch.storage.accuracy import AccuracyStore
 from nordiq_watch.storage.archive import Archive
-from nordiq_watch.storage.historian import Historian
 from nordiq_watch.storage.history import HistoryStore
+from nordiq_watch.storage.history_writer import HistoryWriter
 from nordiq_watch.storage.journal import Journal
 from support.batches import Sample, make_batch, samples_of
 from support.fake_model import fake_servable
+from support.serving import serving_of
 
 HOUR, DAY = 3600, 24
 METRICS = ("cpu_user_pct", "load_average")
@@ -101,9 +101,9 @@ class Town:
             self.root / "archive", metrics=METRICS, interval_seconds=HOUR, days=self.keep_days, clock=self.now
         )
         self.history = HistoryStore(self.root / "history.sqlite3", slot_seconds=HOUR)
-        self.historian = Historian(self.history, keep_days=self.keep_days, clock=self.now)
+        self.history_writer = HistoryWriter(self.history, keep_days=self.keep_days, clock=self.now)
         self.store = AccuracyStore(self.root / "accuracy.sqlite3", interval_seconds=HOUR)
-        self.keeper = Bookkeeper(
+        self.keeper = AccuracyTracker(
             self.store, measured=self.window.measured, horizons_seconds=(HOUR, 4 * HOUR), max_servers=1000
         )
         self.budget = SeriesBudget(2_000_000)
@@ -117,19 +117,25 @@ class Town:
         live = Live()
         servable, predictor = fake_servable(max_encoder_length=4, interval_seconds=HOUR)
         predictor.snapshots = deque(maxlen=1)  # type: ignore[assignment]  # a test that looks at all would hold them
-        live.swap(servable, keep_previous=False)
-        self.alerts = AlertBook(Alerts(silent_seconds=2 * HOUR))
-        judge = Judge(
-            Risk(), ThresholdTable(Risk(), METRICS), self.alerts, self.events, silent_seconds=2 * HOUR, clock=self.now
+        live.swap(serving_of(servable), keep_previous=False)
+        self.served = live
+        self.alerts = ActiveAlerts(AlertSettings(silent_seconds=2 * HOUR))
+        evaluator = RiskEvaluator(
+            RiskSettings(),
+            ThresholdTable(RiskSettings(), METRICS),
+            self.alerts,
+            self.events,
+            silent_seconds=2 * HOUR,
+            clock=self.now,
         )
-        self.board = AnswerBoard()
         self.forecaster = Forecaster(
-            live, self.window, self.board, self.events, judge=judge, clock=self.now, timer=self.now
+            live, self.window, self.events, evaluator=evaluator, clock=self.now, timer=self.now
         )
-        ledger = Ledger(self.journal, self.archive, self.window, future_seconds=HOUR, clock=self.now)
-        self.ingest = Ingest(ledger, self.window, self.events, live=live, on_accepted=self.forecaster.wake)
-        self.events.subscribe(AlertsChanged, self.historian.note)
-        self.events.subscribe(FleetJudged, self.historian.note)
+        sample_store = SampleStore(self.journal, self.archive, self.window, future_seconds=HOUR, clock=self.now)
+        self.ingest = Ingest(sample_store, self.window, self.events, live=live)
+        self.events.subscribe(WindowChanged, lambda _: self.forecaster.wake())
+        self.events.subscribe(AlertsChanged, self.history_writer.note)
+        self.events.subscribe(FleetJudged, self.history_writer.note)
         self.events.subscribe(FleetForecast, self.keeper.note)
 
     def jobs(self, hour: int) -> list[str]:
@@ -140,8 +146,12 @@ class Town:
         for _ in range(days * DAY):
             self.live_an_hour()
             is_warm = self.slot >= START + 3
-            assert not is_warm or set(self.lasting) <= self.board.peek().predictions.keys()
+            assert not is_warm or set(self.lasting) <= set(self.forecast_servers())
         return self.size()
+
+    def forecast_servers(self) -> tuple[str, ...]:
+        columns = self.served.serving().answer.columns
+        return () if columns is None else columns.servers
 
     def live_an_hour(self) -> None:
         """Everybody sends once, by the feed and by Prometheus; a forecast is made; the workers do what waits."""
@@ -155,7 +165,7 @@ class Town:
         for _ in range(5):  # as every other request of a feed does
             self.translator.forget_silent()
         self.forecaster.step()
-        self.historian.step()
+        self.history_writer.step()
         self.keeper.step()
         self.slot += 1
 

@@ -23,7 +23,8 @@ from nordiq_watch.metrics import DEFAULT_PROFILE
 from nordiq_watch.network.calendar import CALENDAR
 from nordiq_watch.network.predictor import Predictor
 from nordiq_watch.network.tft import TemporalFusionTransformer
-from nordiq_watch.records import ModelIdentity, RawTensor, Version, WindowSnapshot
+from nordiq_watch.records.models import ModelIdentity, RawTensor, Version
+from nordiq_watch.records.samples import WindowSnapshot
 from nordiq_watch.spec import (
     FORMAT_VERSION,
     MODEL_TYPE,
@@ -122,7 +123,7 @@ def parse_weights(content: bytes) -> dict[str, RawTensor]:
     """What reading a safetensors file gives. (By the safetensors package, not by the reader of `artifact`.)"""
     return {
         name: RawTensor(entry["dtype"], tuple(entry["shape"]), memoryview(bytearray(entry["data"])))
-        for name, entry in safetensors.deserialize(content)
+        for name, entry in safetensors.deserialize(content)  # type: ignore[no-untyped-call]
     }
 
 

@@ -20,6 +20,7 @@ class Receiver(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers: list[int] = []  # statuses still to be given; 200 after them
         self.bodies: list[Any] = []
+        self.headers: list[dict[str, str]] = []  # of every request, with lower-case names
         self.came = threading.Semaphore(0)
         self.url = f"http://user:secret@127.0.0.1:{self.server_port}/api/v2/alerts"
 
@@ -29,6 +30,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.headers.append({name.lower(): value for name, value in self.headers.items()})
         status = self.server.answers.pop(0) if self.server.answers else 200
         if status == 200:
             self.server.bodies.append(body)

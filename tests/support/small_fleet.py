@@ -12,7 +12,8 @@ import pandas as pd
 from msgspec.structs import replace
 from rich.console import Console
 
-from nordiq_watch.config import Config, Settings, Training, Window
+from nordiq_watch.config.schema import Config, TrainingSettings, WindowSettings
+from nordiq_watch.config.settings import Settings
 from nordiq_watch.training.dataset import FleetData, Series
 
 INTERVAL_SECONDS = 300
@@ -22,13 +23,14 @@ METRICS = ("cpu_user_pct", "mem_used_pct")
 SERVERS = ("ppdb001", "ppdb002", "ppweb001")
 GOOGLE_FLEET = Path(__file__).parents[3] / "shared" / "data" / "google-fleet"
 
-TINY = Training(
+TINY = TrainingSettings(
     hidden_size=8,
     attention_heads=2,
     max_encoder_length=12,
     max_prediction_length=4,
     batch_size=16,
     max_batches_per_epoch=3,
+    members=(),  # the network alone; tests/training/test_assembly.py trains with all
     seed=1,
 )
 
@@ -64,7 +66,7 @@ def settings_for(
     """TINY, on the CPU; `training` changes single values of it."""
     config = Config(
         metrics=tuple(metrics),
-        window=Window(interval_seconds=INTERVAL_SECONDS),
+        window=WindowSettings(interval_seconds=INTERVAL_SECONDS),
         training=replace(TINY, **(training or {})),
         device="cpu",
     )

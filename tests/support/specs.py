@@ -10,7 +10,7 @@ import numpy as np
 import safetensors.numpy
 
 from nordiq_watch.artifact.writer import write_model_directory
-from nordiq_watch.spec import ModelSpec, NetworkSpec, ServerMapping, TargetNormalizer, TrainingInfo
+from nordiq_watch.spec import Extras, ModelSpec, NetworkSpec, ServerMapping, TargetNormalizer, TrainingInfo
 
 
 def small_spec(**changes: Any) -> ModelSpec:
@@ -63,4 +63,11 @@ def write_whole_directory(models_dir: Path, name: str = "tft_model_20250130_1430
         spec=changes.get("spec", small_spec()),
         mapping=mapping_of("ppdb001", "ppml001", version=name),
         info=TrainingInfo(epochs=3, training_time=12.5, servers_trained=2),
+        extras=changes.get("extras"),
     )
+
+
+def write_whole_directory_with_extras(models_dir: Path, **changes: Any) -> Path:
+    """As `write_whole_directory`, in format 2; the tensors in its extras fit nothing either."""
+    spec = small_spec(format_version=2, extras=Extras(members=("linear",), slots=8))
+    return write_whole_directory(models_dir, spec=spec, extras=changes.get("extras", weights_bytes(seed=7)))

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from nordiq_watch.network.features import Inputs
-from nordiq_watch.network.folds import SHARED
+from nordiq_watch.network.fused_selection import SHARED
+from nordiq_watch.network.terms.history_inputs import HistoryInputs
 from nordiq_watch.network.tft import TemporalFusionTransformer
 from nordiq_watch.spec import ModelSpec
 from support.networks import network_spec, with_network
@@ -51,7 +52,9 @@ def inputs_of(spec: ModelSpec, *, seed: int = 0, lengths: torch.Tensor = LENGTHS
 
 def as_inputs(inputs: dict[str, torch.Tensor]) -> Inputs:
     """The same, as a forward.Forward takes it."""
-    return Inputs(**inputs, output_scales=(), measured=np.ones((len(inputs["encoder_lengths"]), 1), dtype=np.bool_))
+    lengths = inputs["encoder_lengths"]
+    past = HistoryInputs(inputs["encoder_cont"], lengths, torch.zeros(1, dtype=torch.int64))
+    return Inputs(**inputs, output_scales=(), measured=np.ones((len(lengths), 1), dtype=np.bool_), past=past)
 
 
 def build(spec: ModelSpec, weights: dict[str, torch.Tensor]) -> TemporalFusionTransformer:

@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 WEIGHTS, CONFIG, MAPPING, INFO = "model.safetensors", "config.json", "server_mapping.json", "training_info.json"
+EXTRAS = "extras.safetensors"
 ORDERS = {
-    "weights first": (WEIGHTS, CONFIG, MAPPING, INFO),
-    "weights last": (CONFIG, MAPPING, INFO, WEIGHTS),
-    "hashes first": (INFO, CONFIG, MAPPING, WEIGHTS),
-    "hashes last": (MAPPING, WEIGHTS, CONFIG, INFO),
+    "weights first": (WEIGHTS, CONFIG, MAPPING, INFO, EXTRAS),
+    "weights last": (EXTRAS, CONFIG, MAPPING, INFO, WEIGHTS),
+    "hashes first": (INFO, CONFIG, MAPPING, EXTRAS, WEIGHTS),
+    "hashes last": (MAPPING, WEIGHTS, EXTRAS, CONFIG, INFO),
 }
+"""Extras only where the source has them."""
 
 Pause = Callable[[], object]
 Writer = Callable[[Path, Path, Pause], None]
@@ -113,16 +115,17 @@ def stretch(file: BinaryIO, size: int) -> None:
     file.truncate(size)
 
 
-def preallocate(make_room: Callable[[BinaryIO, int], None]) -> Writer:
-    """The weights have their full length from the start, and are filled in three parts."""
+def preallocate(make_room: Callable[[BinaryIO, int], None], *, last: str = WEIGHTS) -> Writer:
+    """The last file has its full length from the start, and is filled in three parts."""
 
     def write(source: Path, target: Path, pause: Pause) -> None:
         target.mkdir()
-        for name in present(source, (INFO, CONFIG, MAPPING)):
-            shutil.copyfile(source / name, target / name)
-        content = (source / WEIGHTS).read_bytes()
+        for name in present(source, ORDERS["weights last"]):
+            if name != last:
+                shutil.copyfile(source / name, target / name)
+        content = (source / last).read_bytes()
         third = len(content) // 3
-        with (target / WEIGHTS).open("wb", buffering=0) as file:
+        with (target / last).open("wb", buffering=0) as file:
             make_room(file, len(content))
             pause()
             file.write(content[:third])

@@ -10,23 +10,30 @@ from typing import Any
 
 import numpy as np
 
-from nordiq_watch.config import CanaryLimits
+from nordiq_watch.config.schema import (
+    Config,
+    ModelSettings,
+    ReloadSettings,
+    StateSettings,
+    WatchSettings,
+    WindowSettings,
+)
+from nordiq_watch.config.settings import Settings
 from nordiq_watch.events import EventBus, ModelQuarantined, ModelRejectedEvent, ModelWentLive, PinChanged
-from nordiq_watch.live.published import Live
-from nordiq_watch.records import Forecasting, ReloadRecord, WindowSnapshot
-from nordiq_watch.reload.canary import Canary, OnLoss
-from nordiq_watch.reload.catalogue import Catalogue
-from nordiq_watch.reload.desk import ReloadDesk
-from nordiq_watch.reload.history import ReloadHistory
+from nordiq_watch.live.published import Live, Serving
+from nordiq_watch.live.servable import Servable
+from nordiq_watch.parts import Parts
+from nordiq_watch.records.forecasts import Forecasting
+from nordiq_watch.records.reloads import ReloadRecord
+from nordiq_watch.records.samples import WindowSnapshot
+from nordiq_watch.reload.build import Surroundings, build_reload
+from nordiq_watch.reload.canary import OnLoss
 from nordiq_watch.reload.jobs import Job, LookAgain
-from nordiq_watch.reload.loader import Loader, Requirements
-from nordiq_watch.reload.lookout import Lookout
-from nordiq_watch.reload.promotion import Promotion
-from nordiq_watch.reload.queue import ReloadQueue
-from nordiq_watch.reload.room import Policy, Room
-from nordiq_watch.reload.worker import ReloadWorker
-from nordiq_watch.storage.decisions import DecisionStore
-from support.models import ENCODER, METRICS, drop_model
+from nordiq_watch.reload.loader import Loader
+from nordiq_watch.reload.memory_guard import Policy
+from support.models import ENCODER, METRICS, drop_model, drop_model_with_extras
+from support.optional import not_none
+from support.serving import serving_of
 
 SETTLE_SECONDS = 1.0
 
@@ -48,21 +55,30 @@ def full_window(servers: int = 3, slots: int = ENCODER) -> WindowSnapshot:
 
 
 class Answered:
-    """In place of the forecaster: notes which generations were waited for, and what they were offered to say first."""
+    """In place of the forecaster: notes which generations were prepared, and what they had forecast already.
+
+    failure: what the next forecast of a whole fleet raises.
+    """
 
     def __init__(self) -> None:
         self.generations: list[int] = []
-        self.offered: list[Forecasting | None] = []
+        self.tried: list[Forecasting | None] = []
+        self.swaps = 0
+        self.failure: Exception | None = None
 
-    def offer(self, first: Forecasting | None) -> None:
-        self.offered.append(first)
+    def latest(self) -> Forecasting | None:
+        return None
 
-    def wake(self) -> None:
-        pass
+    def prepare(self, candidate: Servable, tried: Forecasting | None) -> Serving:
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
+        self.generations.append(candidate.identity.generation)
+        self.tried.append(tried)
+        return serving_of(candidate)
 
-    def wait_for_generation(self, generation: int, timeout: float) -> bool:
-        self.generations.append(generation)
-        return True
+    def note_swap(self) -> None:
+        self.swaps += 1
 
 
 @dataclass
@@ -71,7 +87,7 @@ class Yard:
 
     models_dir: Path
     state_dir: Path
-    now: float = 1_000.0
+    now: float = 1_750_000_000.0  # after the names of the versions that tests drop
     snapshot: WindowSnapshot = field(default_factory=full_window)
     events: list[object] = field(default_factory=list)
     answers: Answered = field(default_factory=lambda: Answered())
@@ -90,64 +106,42 @@ class Yard:
 
     def start(self, loader: Loader | None = None) -> None:
         """Builds all parts anew, as a restart does: only what is on disk is remembered."""
-        clock = lambda: self.now  # noqa: E731
         bus = EventBus()
         for kind in (ModelWentLive, ModelRejectedEvent, ModelQuarantined, PinChanged):
             bus.subscribe(kind, self.events.append)
-        requirements = Requirements(metrics=self.metrics, interval_seconds=300, window_length=ENCODER)
-        self.loader = loader or Loader(requirements)
         self.live = Live()
-        self.store = DecisionStore(self.state_dir / "decisions.json")
-        self.history = ReloadHistory(self.state_dir / "reloads.jsonl")
-        self.catalogue = Catalogue(self.models_dir)
-        self.queue = ReloadQueue(wall_clock=clock, first_id=self.history.last_id + 1)
-        self.lookout = Lookout(
-            self.catalogue,
-            self.store,
-            settle_seconds=SETTLE_SECONDS,
-            clock=clock,
-            new_drop=lambda: f"drop-{next(self.drops)}",
-            newest_slot=lambda: self.snapshot.last_slot if self.snapshot.servers else None,
-        )
-        self.worker = ReloadWorker(
-            catalogue=self.catalogue,
-            lookout=self.lookout,
-            promotion=Promotion(
-                self.loader,
-                Canary(
-                    CanaryLimits(),
-                    snapshot=lambda: self.snapshot,
-                    latest=lambda: None,
-                    on_loss=self.on_loss,
-                ),
-                self.live,
-                room=Room(
-                    self.policy,
-                    self.live,
-                    device="cpu",
-                    free_host_bytes=lambda: self.measure_free(),
-                    free_device_bytes=lambda: 0,
-                ),
-                answers=self.answers,
-                keep_previous=self.keeps_previous,
+        reload = build_reload(
+            self.settings,
+            bus,
+            live=self.live,
+            window=_YardWindow(self),
+            answers=self.answers,
+            surroundings=Surroundings(
+                pause=self._pause,
+                free_host_bytes=lambda: not_none(self.measure_free)(),
+                free_device_bytes=lambda: 0,
+                clock=lambda: self.now,
+                timer=lambda: self.now,
+                new_drop_id=lambda: f"drop-{next(self.drops)}",
             ),
-            live=self.live,
-            store=self.store,
-            history=self.history,
-            queue=self.queue,
-            events=bus,
-            clock=clock,
-            wall_clock=clock,
-            pause=self._pause,
+            parts=Parts(hidden=(self.state_dir,)),
+            loader=loader,
         )
-        self.desk = ReloadDesk(
-            queue=self.queue,
-            worker=self.worker,
-            history=self.history,
-            catalogue=self.catalogue,
-            lookout=self.lookout,
-            store=self.store,
-            live=self.live,
+        self.queue, self.worker, self.service = reload.queue, reload.worker, reload.service
+        self.store, self.history = reload.decisions, reload.history
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(
+            config=Config(
+                metrics=self.metrics,
+                models=ModelSettings(dir=str(self.models_dir)),
+                state=StateSettings(dir=str(self.state_dir)),
+                watch=WatchSettings(settle_seconds=SETTLE_SECONDS),
+                window=WindowSettings(interval_seconds=300, length=ENCODER),
+                reload=ReloadSettings(policy=self.policy, auto_rollback=self.keeps_previous, on_loss=self.on_loss),
+            ),
+            root=self.state_dir.parent,
         )
 
     def _pause(self, seconds: float) -> None:
@@ -156,6 +150,9 @@ class Yard:
 
     def drop(self, name: str, **what: Any) -> Path:
         return drop_model(self.models_dir, name, **what)
+
+    def drop_with_extras(self, name: str, **what: Any) -> Path:
+        return drop_model_with_extras(self.models_dir, name, **what)
 
     def look(self) -> None:
         """What any event leads to: one look, and all that follows from it at this moment."""
@@ -181,12 +178,32 @@ class Yard:
         return live.name if live else None
 
     @property
+    def model(self) -> Servable:
+        """The live one; fails the test without one."""
+        return not_none(self.live.peek())
+
+    @property
     def generation(self) -> int:
         live = self.live.peek()
         return live.identity.generation if live else 0
 
     def states(self) -> dict[str, str]:
-        return {status.version.name: status.state for status in self.desk.statuses()}
+        return {status.version.name: status.state for status in self.service.statuses()}
 
     def reason(self, name: str) -> str:
-        return next(status.reason or "" for status in self.desk.statuses() if status.version.name == name)
+        return next(status.reason or "" for status in self.service.statuses() if status.version.name == name)
+
+
+class _YardWindow:
+    """The yard's snapshot, as a window gives it."""
+
+    def __init__(self, yard: Yard) -> None:
+        self._yard = yard
+
+    @property
+    def newest_slot(self) -> int | None:
+        snapshot = self.snapshot()
+        return snapshot.last_slot if snapshot.servers else None
+
+    def snapshot(self) -> WindowSnapshot:
+        return self._yard.snapshot

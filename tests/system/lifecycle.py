@@ -34,6 +34,8 @@ MODEL = "tft_model_20250130_143000"
 PORT = 8000
 HOME = "/var/lib/nordiq-watch"
 STUCK_SECONDS = 40
+BOOT_SECONDS = 100.0
+"""A machine that is busy with something else may need a minute; a quiet one needs five seconds."""
 UNIT, SOCKET = "nordiq-watch.service", "nordiq-watch.socket"
 TRAINING, TIMER = "nordiq-watch-train.service", "nordiq-watch-train.timer"
 
@@ -115,17 +117,42 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     binds = [f"--bind-ro={here}:{there}" for here, there in mounts.items()]
     binds += ["--bind=/dev/fuse"] if Path("/dev/fuse").exists() else []
     boot = ["systemd-nspawn", "-q", "--register=no", "--keep-unit", "-D", str(root), *binds, "-b"]
-    process = subprocess.Popen(boot, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    nspawn, guest = boot_guest(boot, tmp_path_factory.mktemp("console") / "console.log")
+    yield guest
+    stop(nspawn)
+
+
+def boot_guest(boot: list[str], console: Path, tries: int = 3) -> tuple[subprocess.Popen[bytes], Guest]:
+    """The guest's systemd-nspawn and the guest, when that is up; what it prints goes to `console`. systemd-nspawn dies
+    with the tests: a guest that outlived them would hold the port of the next one. What the machine spoils is tried
+    again: the tests say something about the program only once there is a guest.
+    """
+    command = ["setpriv", "--pdeathsig", "KILL", *boot]
+    with console.open("wb") as printed:
+        nspawn = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=printed, stderr=subprocess.STDOUT)
     try:
-        yield wait_until(lambda: find_booted(process.pid), what="the guest to be up")
-    finally:
-        process.terminate()
-        process.wait(60)
+        return nspawn, wait_until(lambda: find_booted(nspawn), what="the guest to be up", seconds=BOOT_SECONDS)
+    except AssertionError as error:
+        stop(nspawn)
+        if tries == 1:
+            error.add_note(f"the guest's console ends with:\n{console.read_text(errors='replace')[-4000:]}")
+            raise
+    return boot_guest(boot, console, tries - 1)
 
 
-def find_booted(nspawn: int) -> Guest | None:
+def stop(nspawn: subprocess.Popen[bytes]) -> None:
+    nspawn.terminate()
+    try:
+        nspawn.wait(30)
+    except subprocess.TimeoutExpired:
+        nspawn.kill()
+        nspawn.wait()
+
+
+def find_booted(nspawn: subprocess.Popen[bytes]) -> Guest | None:
     """The system that systemd-nspawn runs; its first child only prepares that. None while it is not up."""
-    children = Path(f"/proc/{nspawn}/task/{nspawn}/children").read_text().split()
+    assert nspawn.poll() is None, f"systemd-nspawn ended with {nspawn.returncode}"
+    children = Path(f"/proc/{nspawn.pid}/task/{nspawn.pid}/children").read_text().split()
     if not children:
         return None
     guest = Guest(int(children[-1]))

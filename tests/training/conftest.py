@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 from support.small_fleet import GOOGLE_FLEET
+
+from nordiq_watch.network import native_library
+
+if kernel := os.environ.get("NORDIQ_TEST_KERNEL"):  # tests/network/sanitized.py
+    native_library.DIRECTORY = Path(kernel)
 
 
 @pytest.fixture(scope="session", autouse=True)

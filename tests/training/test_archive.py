@@ -21,7 +21,7 @@ def archive(tmp_path: Path) -> Archive:
 
 def test_a_day_of_the_archive_is_a_table(archive: Archive) -> None:
     archive.write([make_batch([Sample("a", FIRST + 1, status=1, profile="Database"), Sample("b", FIRST + 1)])])
-    table = read_archive(archive.files()["2024-10-04"], METRICS)
+    (table,) = read_archive(archive.files()["2024-10-04"], METRICS)
     assert table.to_dict("list") == {
         "time": [(FIRST + 1) * 300 * 1_000_000] * 2,
         "server_name": ["a", "b"],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from support.small_fleet import BEGIN, FIRST_SLOT, INTERVAL_SECONDS, METRICS, fleet_table, series_of, write_dataset
 
 from nordiq_watch.errors import DatasetError
 from nordiq_watch.metrics import STATUSES
-from nordiq_watch.training.dataset import MAX_GAP_SLOTS, FleetData, _fill_short_gaps, load_dataset
+from nordiq_watch.network.gaps import MAX_GAP_SLOTS
+from nordiq_watch.training import spill, tables
+from nordiq_watch.training.dataset import FleetData, load_dataset
 
 NAN = float("nan")
 
@@ -99,7 +100,7 @@ def test_a_short_gap_is_filled_with_the_value_before_it(tmp_path: Path) -> None:
     after = MAX_GAP_SLOTS + 1
     data = load(tmp_path, [row(0, 1.0), row(after, 2.0)])
     assert cpu_of(data) == [1.0] * after + [2.0]
-    assert data.repairs == ()
+    assert data.repairs == ("86% of the slots repeat the one before: samples are farther apart than slots",)
 
 
 def test_a_longer_gap_ends_the_series(tmp_path: Path) -> None:
@@ -108,6 +109,14 @@ def test_a_longer_gap_ends_the_series(tmp_path: Path) -> None:
     assert [cpu_of(data, piece) for piece in range(2)] == [[1.0, 2.0], [3.0]]
     assert [series.first_slot - FIRST_SLOT for series in data.series] == [0, after + 1]
     assert data.repairs == ("gaps of more than 12 slots: 1 server in 2 pieces",)
+
+
+def test_samples_that_are_farther_apart_than_slots_are_told(tmp_path: Path) -> None:
+    table = fleet_table()
+    write_dataset(tmp_path, table[table.groupby("server_name").cumcount() % 4 == 0])
+    data = load_dataset(tmp_path, metrics=METRICS, interval_seconds=INTERVAL_SECONDS)
+    assert data.filled_share == pytest.approx(1 - 30 / 117)  # 30 samples; the last is of slot 116
+    assert data.repairs == ("74% of the slots repeat the one before: samples are farther apart than slots",)
 
 
 def test_years_between_two_samples_cost_no_memory(tmp_path: Path) -> None:
@@ -182,32 +191,63 @@ def test_a_part_of_a_series_is_a_series() -> None:
     series = series_of(np.arange(10), first_slot=100, statuses=range(10))
     part = series.between(103, 106)
     assert (part.first_slot, part.values[:, 0].tolist()) == (103, [3.0, 4.0, 5.0])
-    assert part.statuses is not None and part.statuses.tolist() == [3, 4, 5]
+    assert part.statuses is not None
+    assert part.statuses.tolist() == [3, 4, 5]
     assert len(series.between(90, 100).values) == 0
     assert series.between(90, 200).values.tolist() == series.values.tolist()
 
 
-def fill_slowly(column: Sequence[float]) -> list[float]:
-    """The rule, word by word."""
-    filled = list(column)
-    slot = 0
-    while slot < len(column):
-        end = slot
-        while end < len(column) and np.isnan(column[end]):
-            end += 1
-        if 0 < end - slot <= MAX_GAP_SLOTS:
-            neighbour = column[slot - 1] if slot else column[end] if end < len(column) else NAN
-            filled[slot:end] = [neighbour] * (end - slot)
-        slot = max(end, slot + 1)
-    return filled
+def messy_table(random: np.random.Generator, rows: int) -> pd.DataFrame:
+    """Rows in no order, several of them per slot, with everything that is repaired."""
+    slots = random.integers(0, 60, rows) + random.choice([0, 90], rows)
+    cpu = random.uniform(-5, 112, rows)
+    return pd.DataFrame(
+        {
+            "timestamp": BEGIN + pd.to_timedelta(slots * INTERVAL_SECONDS + random.integers(0, 300, rows), unit="s"),
+            "server_name": random.choice(["ppweb1", " ppdb2", "ppdb2", "z"], rows),
+            "cpu_user_pct": np.where(random.random(rows) < 0.2, NAN, cpu),
+            "status": random.choice(["idle", "", "on fire"], rows),
+            "profile": random.choice(["", "A", "B"], rows),
+        }
+    )
 
 
-@given(st.lists(st.tuples(st.integers(0, 100), st.integers(0, 16)), min_size=1, max_size=6))
-def test_gaps_are_filled_as_the_rule_says(runs: list[tuple[int, int]]) -> None:
-    column = [value for number, gap in runs for value in [NAN] * gap + [float(number)]]
-    column += [NAN] * runs[0][1]
-    grid = np.array(column, dtype=np.float32)[:, None]
-    np.testing.assert_array_equal(_fill_short_gaps(grid)[:, 0], np.array(fill_slowly(column), dtype=np.float32))
+def test_where_a_chunk_or_a_partition_ends_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    messy_table(random, 300).to_parquet(tmp_path / "a.parquet", row_group_size=70)
+    messy_table(random, 100).to_csv(tmp_path / "b.csv", index=False)
+    messy_table(random, 100).drop(columns=["status", "profile"]).to_parquet(tmp_path / "c.parquet")
+    whole = load_dataset(tmp_path, metrics=METRICS, interval_seconds=INTERVAL_SECONDS)
+    monkeypatch.setattr(tables, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(tables, "_BUFFER_BYTES", 400)
+    monkeypatch.setattr(spill, "PARTITIONS", 2)
+    pieces = load_dataset(tmp_path, metrics=METRICS, interval_seconds=INTERVAL_SECONDS)
+    assert len(whole.repairs) == 7
+    assert pieces.repairs == whole.repairs
+    assert [each.server for each in pieces.series] == [each.server for each in whole.series]
+    for mine, theirs in zip(pieces.series, whole.series, strict=True):
+        assert (mine.profile, mine.first_slot) == (theirs.profile, theirs.first_slot)
+        np.testing.assert_array_equal(mine.values, theirs.values)
+        np.testing.assert_array_equal(mine.statuses, theirs.statuses)
+
+
+def test_an_error_names_its_row_in_any_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "CHUNK_ROWS", 3)
+    rows = [row(slot) for slot in range(10)] + [row(0, server="*")]
+    with pytest.raises(DatasetError, match=r"row 11: server_name is '\*'"):
+        load(tmp_path, rows)
+
+
+def test_the_numbers_are_mapped_from_a_file_that_has_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    data = load(tmp_path / "data", fleet_table(slots=30))
+    mapped = [line for line in Path("/proc/self/maps").read_text().splitlines() if "temporary" in line]
+    assert any("(deleted)" in line for line in mapped)
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert not data.series[0].values.flags.writeable
+    values = [series.values.copy() for series in data.series]
+    assert sum(each.nbytes for each in values) == 3 * 30 * 2 * 4
 
 
 def test_the_google_fleet_loads_as_it_is(google_fleet: Path) -> None:

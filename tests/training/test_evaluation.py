@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from support.network_forecasts import evaluate, forecast, quantiles_of
 from support.small_fleet import TINY, fleet_of, series_of, silent_console, wavy
 
-from nordiq_watch.training.batches import ValidationBatches, Windows, spread_evenly
-from nordiq_watch.training.evaluation import Evaluation, Score, evaluate, forecast, quantiles_of, to_table
+from nordiq_watch.training.batches import ValidationBatches
+from nordiq_watch.training.evaluation import Evaluation, Score, to_table
 from nordiq_watch.training.forecaster import Forecaster, build_forecaster
 from nordiq_watch.training.timeseries import Split, split_by_time
 
@@ -22,11 +23,11 @@ def make(values: list[np.ndarray]) -> tuple[Split, Forecaster]:
 
 def test_a_forecast_is_in_the_metrics_units_with_its_quantiles_in_order() -> None:
     split, forecaster = make([wavy(80)])
-    rows = spread_evenly(split.validation, limit=5)
-    values = forecast(forecaster, ValidationBatches(Windows(split.validation), rows, batch_size=2))
+    places = split.validation.source.spread(5)
+    values = forecast(forecaster, ValidationBatches(split.validation, places, batch_size=2))
     assert values.shape == (5, TINY.max_prediction_length, 2, 7)
     assert (np.diff(values, axis=-1) >= 0).all()
-    x, _ = Windows(split.validation).batch(rows)
+    x, _ = split.validation.batch(places)
     with torch.no_grad():
         memory = forecaster(x)["prediction"][1].sort(dim=-1).values
     np.testing.assert_allclose(values[:, :, 1], memory.numpy(), rtol=1e-5)
@@ -59,8 +60,7 @@ def test_model_and_baselines_are_scored_on_the_same_windows() -> None:
 def evaluate_and_ask(values: list[np.ndarray]) -> tuple[Evaluation, list[torch.Tensor], list[torch.Tensor]]:
     """The evaluation, and of each target the network's own answer on all validation windows, and what came."""
     split, forecaster = make(values)
-    rows = spread_evenly(split.validation, limit=2000)
-    x, (y, _) = Windows(split.validation).batch(rows)
+    x, (y, _) = split.validation.batch(split.validation.source.spread(2000))
     forecaster.eval()
     with torch.no_grad():
         prediction = forecaster(x)["prediction"]

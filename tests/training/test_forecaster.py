@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from msgspec.structs import replace
 from support.small_fleet import TINY, fleet_of, series_of, wavy
+from torch import nn
 
 from nordiq_watch.errors import ConfigError
-from nordiq_watch.training.batches import Windows
 from nordiq_watch.training.forecaster import as_list, build_forecaster, start_at_last_value
 from nordiq_watch.training.timeseries import Split, split_by_time
 
 
-def split_of(values: object, **more: bool) -> Split:
+def split_of(values: object, **more: Any) -> Split:
     return split_by_time(fleet_of(series_of(values)), config=TINY, **more)
 
 
@@ -22,13 +24,21 @@ def test_sizes_come_from_the_settings() -> None:
     assert hparams.max_encoder_length == TINY.max_encoder_length
 
 
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_dropout_is_the_settings(share: float) -> None:
+    config = replace(TINY, dropout=share)
+    forecaster = build_forecaster(split_of(wavy(60)), config, embedding_lengths={})
+    shares = {module.p for module in forecaster.modules() if isinstance(module, nn.Dropout)}
+    assert shares == {share}
+
+
 def test_a_metric_in_large_units_weighs_no_more_than_one_in_small_units() -> None:
     values = wavy(60)
     values[:, 1] = values[:, 0] * 1000
     split = split_of(values)
     torch.manual_seed(0)
     forecaster = build_forecaster(split, TINY, embedding_lengths={}).eval()
-    x, y = Windows(split.training).batch(range(20))
+    x, y = split.training.batch(split.training.source.spread(20))
     with torch.no_grad():
         prediction = forecaster(x)["prediction"]
     same = [prediction[0], prediction[0] * 1000]
@@ -42,13 +52,13 @@ def test_a_metric_in_large_units_weighs_no_more_than_one_in_small_units() -> Non
 def test_one_target_has_a_plain_quantile_loss() -> None:
     split = split_of(wavy(60, metrics=1))
     forecaster = build_forecaster(split, TINY, embedding_lengths={})
-    x, _ = Windows(split.training).batch(range(3))
+    x, _ = split.training.batch(split.training.source.spread(3))
     assert forecaster(x)["prediction"].shape == (3, TINY.max_prediction_length, 7)
 
 
 def test_the_unknown_class_is_no_padding() -> None:
     forecaster = build_forecaster(split_of(wavy(60), per_server=True), TINY, embedding_lengths={})
-    for _, embedding in forecaster.input_embeddings.items():
+    for embedding in forecaster.input_embeddings.values():
         assert embedding.padding_idx is None
 
 
@@ -61,10 +71,10 @@ def test_given_lengths_of_embeddings_are_used() -> None:
 @pytest.mark.parametrize("metrics", [1, 2])
 def test_it_starts_as_the_last_value_with_the_quantiles_of_what_really_came(metrics: int) -> None:
     split = split_of(wavy(400, metrics=metrics))
-    windows = Windows(split.training)
+    windows = split.training
     forecaster = build_forecaster(split, TINY, embedding_lengths={}).eval()
     start_at_last_value(forecaster, windows)
-    x, (truth, _) = windows.batch(np.arange(len(windows)))
+    x, (truth, _) = windows.batch(windows.source.spread(len(windows)))
     with torch.no_grad():
         prediction = as_list(forecaster(x)["prediction"])
     for target, values in enumerate(as_list(truth)):
@@ -79,8 +89,8 @@ def test_it_starts_as_the_last_value_with_the_quantiles_of_what_really_came(metr
 def test_a_metric_that_never_changes_starts_as_it_is() -> None:
     split = split_of(np.full((60, 1), 42.0))
     forecaster = build_forecaster(split, TINY, embedding_lengths={}).eval()
-    start_at_last_value(forecaster, Windows(split.training))
-    x, _ = Windows(split.validation).batch([0])
+    start_at_last_value(forecaster, split.training)
+    x, _ = split.validation.batch(split.validation.source.spread(1))
     with torch.no_grad():
         assert forecaster(x)["prediction"].unique().tolist() == pytest.approx([42.0])
 

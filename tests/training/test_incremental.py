@@ -2,19 +2,24 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from support.extras import random_extras, with_extras
 from support.small_fleet import fleet_table, settings_for, silent_console, write_dataset
 
-from nordiq_watch.artifact.layout import CONFIG_FILE, WEIGHTS_FILE
-from nordiq_watch.artifact.manifest import read_mapping, read_spec
-from nordiq_watch.config import Settings
+from nordiq_watch.artifact.layout import CONFIG_FILE, EXTRAS_FILE, INFO_FILE, WEIGHTS_FILE
+from nordiq_watch.artifact.manifest import encode, read_mapping, read_spec
+from nordiq_watch.config.schema import CalendarSettings
+from nordiq_watch.config.settings import Settings
 from nordiq_watch.errors import DatasetError
 from nordiq_watch.training.incremental import find_newest
 from nordiq_watch.training.trainer import Order, TrainingRun
+
+pytestmark = pytest.mark.slow
 
 STANDING_STILL = {"learning_rate": 1e-12, "max_batches_per_epoch": 1}
 EMBEDDING = "input_embeddings.embeddings.{}.weight"
@@ -24,7 +29,9 @@ def train(
     settings: Settings, dataset: Path, *, per_server: bool = False, incremental: bool = False
 ) -> tuple[Path, str]:
     console, text = silent_console()
-    order = Order(dataset, settings.root / "models", epochs=1, per_server=per_server, incremental=incremental)
+    order = Order(
+        dataset, settings.root / "models", epochs=1, per_server=per_server, incremental=incremental, drop_anyway=True
+    )
     return TrainingRun(order, settings, console=console).execute(), text.getvalue()
 
 
@@ -60,6 +67,18 @@ def test_it_begins_with_the_old_weights(root: Path) -> None:
     assert before.keys() == after.keys()
     for name, tensor in before.items():
         torch.testing.assert_close(after[name], tensor, rtol=0, atol=1e-6)
+
+
+def test_it_begins_with_the_network_of_a_model_with_extras(root: Path) -> None:
+    old = only_model(root)
+    spec = with_extras(read_spec(old))
+    (old / CONFIG_FILE).write_bytes(encode(spec))
+    save_file(random_extras(spec), old / EXTRAS_FILE)
+    (old / INFO_FILE).unlink()
+    new, said = train(settings_for(root, training=STANDING_STILL), root / "data", per_server=True, incremental=True)
+    assert f"going on from {old.name}\n" in said
+    before, after = weights_of(old), weights_of(new)
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-6)
 
 
 def test_without_it_another_seed_begins_elsewhere(root: Path) -> None:
@@ -106,12 +125,13 @@ def test_with_no_model_yet_it_says_so_and_starts_afresh(root: Path) -> None:
         ({"max_encoder_length": 10}, True, "max_encoder_length is 12 there and 10 here"),
         ({"max_prediction_length": 3}, True, "max_prediction_length is 4 there and 3 here"),
         ({"hidden_size": 16}, True, "hidden_size is 8 there and 16 here"),
+        ({"calendar": CalendarSettings(zone="Asia/Tokyo")}, True, "calendar.zone is UTC there and Asia/Tokyo here"),
         ({"attention_heads": 4}, True, "attention_head_size is 2 there and 4 here"),
         ({}, False, "static_categoricals is [profile, server_name] there and [profile] here"),
     ],
 )
 def test_another_network_is_refused_and_the_difference_named(
-    root: Path, training: dict[str, int], per_server: bool, difference: str
+    root: Path, training: dict[str, Any], per_server: bool, difference: str
 ) -> None:
     old = only_model(root)
     with pytest.raises(DatasetError) as caught:
@@ -158,7 +178,8 @@ def test_the_latest_whole_model_is_taken_and_newer_ones_are_named_with_a_reason(
     (models / "tft_model_20990101_000002" / "training_info.json").unlink()
     said: list[str] = []
     newest = find_newest(models, said.append)
-    assert newest is not None and newest.name == good.name
+    assert newest is not None
+    assert newest.name == good.name
     assert [line.split(":")[0] for line in said] == [
         "tft_model_20990101_000002",
         "tft_model_20990101_000001",
@@ -183,7 +204,8 @@ def test_hidden_and_unfinished_directories_and_links_are_no_models(root: Path) -
     shutil.copytree(good, models / "tft_model_20990101_000000.partial")
     (models / "tft_model_29990101_000000").symlink_to(good)  # no version: the daemon follows no link either
     newest = find_newest(models, lambda _: pytest.fail("nothing to say"))
-    assert newest is not None and newest.name == good.name
+    assert newest is not None
+    assert newest.name == good.name
 
 
 def test_there_may_be_no_directory_at_all(tmp_path: Path) -> None:

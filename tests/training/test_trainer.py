@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 from datetime import datetime, timedelta, timezone
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,14 @@ from nordiq_watch.artifact.completeness import judge
 from nordiq_watch.artifact.layout import INFO_FILE, REQUIRED_FILES, WEIGHTS_FILE
 from nordiq_watch.artifact.manifest import read_info, read_mapping, read_spec
 from nordiq_watch.artifact.reader import read_model
-from nordiq_watch.config import Settings
-from nordiq_watch.errors import ConfigError, DatasetError
+from nordiq_watch.config.settings import Settings
+from nordiq_watch.errors import ConfigError, DatasetError, NotDropped
+from nordiq_watch.network.training_library import load_training_library
 from nordiq_watch.network.weights import build_network
 from nordiq_watch.training import trainer
-from nordiq_watch.training.trainer import Order, TrainingRun, map_servers
+from nordiq_watch.training.trainer import Order, TrainingRun
+
+pytestmark = pytest.mark.slow
 
 NOW = datetime(2025, 1, 30, 15, 30, tzinfo=timezone(timedelta(hours=1)))
 
@@ -38,10 +40,12 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("data"))
 
 
-def train(dataset: Path, settings: Settings, *, epochs: int = 1, **order: Any) -> Path:
+def train(dataset: Path, settings: Settings, *, epochs: int = 1, drop_anyway: bool = True, **order: Any) -> Path:
+    """By default it is dropped however good it is: a few batches teach little."""
     console, _ = silent_console()
+    order = {"epochs": epochs, "drop_anyway": drop_anyway, **order}
     return TrainingRun(
-        Order(dataset, settings.root / "models", epochs=epochs, **order), settings, console=console, now=lambda: NOW
+        Order(dataset, settings.root / "models", **order), settings, console=console, now=lambda: NOW
     ).execute()
 
 
@@ -54,7 +58,8 @@ def test_the_directory_bears_its_time_in_utc_and_is_whole(model: Path) -> None:
     assert model.name == "tft_model_20250130_143000"
     assert sorted(path.name for path in model.iterdir()) == sorted([*REQUIRED_FILES, INFO_FILE])
     verdict = judge(model)
-    assert verdict.complete and verdict.proven
+    assert verdict.complete
+    assert verdict.proven
 
 
 def test_nothing_else_is_written(model: Path) -> None:
@@ -88,7 +93,8 @@ def test_the_info_says_how_good_it_is(model: Path) -> None:
     info = read_info(model)
     assert info is not None
     assert (info.epochs, info.servers_trained) == (2, 3)
-    assert info.training_time is not None and info.training_time >= 0
+    assert info.training_time is not None
+    assert info.training_time >= 0
     assert info.validation["windows"] == 3 * 21
     assert set(info.validation["metrics"]) == set(METRICS)
     for scores in info.validation["metrics"].values():
@@ -103,12 +109,6 @@ def test_the_mapping_numbers_the_servers(model: Path) -> None:
     assert mapping.name_to_id == {name: number for number, name in enumerate(SERVERS)}
     assert mapping.id_to_name == {str(number): name for number, name in enumerate(SERVERS)}
     assert (mapping.version, mapping.total_servers) == (model.name, 3)
-
-
-def test_known_servers_keep_their_numbers() -> None:
-    mapping = map_servers(["c", "a", "b"], known={"b": 4, "z": 0}, version="v")
-    assert mapping.name_to_id == {"b": 4, "z": 0, "a": 5, "c": 6}
-    assert mapping.total_servers == 4
 
 
 def test_the_same_seed_gives_the_same_weights(model: Path, dataset: Path, tmp_path: Path) -> None:
@@ -147,20 +147,27 @@ def test_one_metric_and_a_status_are_enough(tmp_path: Path) -> None:
     assert spec.network.time_varying_categoricals_encoder == ("status",)
 
 
-def test_when_its_time_is_over_it_still_writes_a_model(dataset: Path, tmp_path: Path) -> None:
-    ticks = count()
+class Clock:
+    """Every look at it takes a second."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+@pytest.mark.parametrize("seconds", [1.0, 50.0])  # over before the first batch, and within the first epoch
+def test_when_its_time_is_over_it_still_writes_a_model(dataset: Path, tmp_path: Path, seconds: float) -> None:
     console, text = silent_console()
-    settings = settings_for(tmp_path, training={"max_seconds": 5.0})
+    settings = settings_for(tmp_path, training={"max_seconds": seconds, "max_batches_per_epoch": 1000, "batch_size": 2})
     run = TrainingRun(
-        Order(dataset, tmp_path / "models", epochs=50),
-        settings,
-        console=console,
-        clock=lambda: float(next(ticks)),
-        now=lambda: NOW,
+        Order(dataset, tmp_path / "models", drop_anyway=True), settings, console=console, clock=Clock(), now=lambda: NOW
     )
-    info = read_info(run.execute())
-    assert info is not None and info.epochs == 1
-    assert "trained 1 epoch, " in text.getvalue()
+    spec = read_spec(run.execute())
+    assert spec.training_config["batches"] < 20
+    assert (spec.training_config["epochs"], spec.training_config["max_seconds"]) == (None, seconds)
+    assert "trained " in text.getvalue()
 
 
 def test_a_person_reads_what_was_repaired_and_how_good_it_is(tmp_path: Path) -> None:
@@ -168,12 +175,13 @@ def test_a_person_reads_what_was_repaired_and_how_good_it_is(tmp_path: Path) -> 
     table.loc[3, "cpu_user_pct"] = 104.0
     console, text = silent_console()
     settings = settings_for(tmp_path, training={"max_batches_per_epoch": 1})
-    order = Order(write_dataset(tmp_path / "data", table), settings.models_dir, epochs=1)
+    order = Order(write_dataset(tmp_path / "data", table), settings.models_dir, epochs=1, drop_anyway=True)
     TrainingRun(order, settings, console=console).execute()
     said = text.getvalue()
     assert f"{tmp_path / 'data'}: 3 servers, 360 slots, cpu_user_pct, mem_used_pct\n" in said
     assert "  cpu_user_pct: 1 value of 100 to 110 % kept as 100\n" in said
-    assert "epoch 1/1  batch 1/1" in said
+    assert "training for 1 epoch at most" in said
+    assert ("cpu native-" if load_training_library() else "cpu torch") in said
     assert "validation windows" in said
 
 
@@ -181,9 +189,10 @@ def test_servers_with_too_little_data_are_counted(tmp_path: Path) -> None:
     table = pd.concat([fleet_table(), fleet_table(servers=["young"], slots=9)], ignore_index=True)
     console, text = silent_console()
     settings = settings_for(tmp_path, training={"max_batches_per_epoch": 1})
-    order = Order(write_dataset(tmp_path / "data", table), settings.models_dir, epochs=1)
+    order = Order(write_dataset(tmp_path / "data", table), settings.models_dir, epochs=1, drop_anyway=True)
     info = read_info(TrainingRun(order, settings, console=console).execute())
-    assert info is not None and info.servers_trained == 3
+    assert info is not None
+    assert info.servers_trained == 3
     assert "  1 server without an unbroken series that is long enough: not trained on\n" in text.getvalue()
 
 
@@ -230,7 +239,52 @@ def test_the_google_fleet_can_be_trained_on(google_fleet: Path, tmp_path: Path) 
     spec = read_spec(train(google_fleet, settings, per_server=True))
     assert len(spec.categorical_encoders["server_name"].classes) == 61
     info = read_info(settings.models_dir / "tft_model_20250130_143000")
-    assert info is not None and info.servers_trained == 60
+    assert info is not None
+    assert info.servers_trained == 60
     assert info.validation["windows"] == 2000
     memory = info.validation["metrics"]["mem_used_pct"]
     assert memory["last_value"]["mae"] < memory["seasonal"]["mae"]
+
+
+def test_the_info_compares_it_with_last_value_and_the_newest_version(dataset: Path, tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    first = train(dataset, settings)
+    second = read_info(train(dataset, settings, epochs=2))
+    assert second is not None
+    assert second.comparison is not None
+    assert second.comparison.windows == second.validation["windows"]
+    assert second.comparison.newest == first.name
+    assert second.comparison.newest_skipped is None
+    before = read_info(first)
+    assert before is not None
+    assert before.comparison is not None
+    assert before.comparison.newest is None
+    for metric, errors in second.comparison.targets.items():
+        assert errors.model == pytest.approx(second.validation["metrics"][metric]["model"]["mae"], rel=1e-4)
+        assert errors.last_value == pytest.approx(second.validation["metrics"][metric]["last_value"]["mae"], rel=1e-6)
+        assert errors.newest == pytest.approx(before.comparison.targets[metric].model, rel=1e-6)
+
+
+def test_a_model_that_is_worse_than_last_value_is_kept_but_not_dropped(dataset: Path, tmp_path: Path) -> None:
+    bad = settings_for(tmp_path, training={"learning_rate": 0.9, "max_batches_per_epoch": 10})
+    with pytest.raises(NotDropped) as caught:
+        train(dataset, bad, drop_anyway=False)
+    (kept,) = bad.models_dir.iterdir()
+    assert kept.name == ".refused_tft_model_20250130_143000"
+    assert judge(kept).proven
+    info = read_info(kept)
+    assert info is not None
+    assert info.comparison is not None
+    assert not info.comparison.passed
+    assert f"{info.comparison.beside_last_value:.3f} times last value's, at most 1.02" in str(caught.value)
+    assert f"It stays in {kept}, not dropped" in str(caught.value)
+    kept.rename(bad.models_dir / "tft_model_20250130_143000")  # a person may overrule the gate
+    assert read_model(bad.models_dir / "tft_model_20250130_143000").mapping.version == "tft_model_20250130_143000"
+
+
+def test_drop_anyway_drops_it_with_its_figures(dataset: Path, tmp_path: Path) -> None:
+    bad = settings_for(tmp_path, training={"learning_rate": 0.9, "max_batches_per_epoch": 10})
+    info = read_info(train(dataset, bad, drop_anyway=True))
+    assert info is not None
+    assert info.comparison is not None
+    assert not info.comparison.passed

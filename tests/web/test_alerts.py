@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from support.web_world import VERSION, World, judge_memory, make_answer
+from support.web_world import VERSION, World, judge_memory, make_answer, read_answer
+
+from nordiq_watch.api.alerts import ActiveAlerts
+from nordiq_watch.api.enums import Level, TimeBasis
 
 
 def test_nothing_is_wrong_yet(world: World) -> None:
@@ -11,14 +14,13 @@ def test_nothing_is_wrong_yet(world: World) -> None:
 
 def test_active_alerts_are_the_contract_s(world: World) -> None:
     judge_memory(world, 10, 91, 96)
-    body = world.client.get("/alerts/active").json
-    assert body["count"] == 2
-    assert [(alert["server_name"], alert["level"], alert["risk_score"]) for alert in body["alerts"]] == [
-        ("s2", "critical", 84.0),
-        ("s1", "warning", 64.0),
+    active = read_answer(world.client.get("/alerts/active"), ActiveAlerts)
+    assert active.count == 2
+    assert [(alert.server_name, alert.level, alert.risk_score) for alert in active.alerts] == [
+        ("s2", Level.CRITICAL, 84.0),
+        ("s1", Level.WARNING, 64.0),
     ]
-    assert {"server_name", "level", "risk_score", "profile", "message", "time_to_issue"} <= set(body["alerts"][0])
-    assert body["alerts"][0]["time_to_issue"] == 0
+    assert (active.alerts[0].time_to_issue, active.alerts[0].time_to_issue_basis) == (0, TimeBasis.NOW)
 
 
 def test_the_key_is_needed(world: World) -> None:
@@ -27,6 +29,6 @@ def test_the_key_is_needed(world: World) -> None:
 
 def test_the_answer_names_its_model(world: World) -> None:
     assert "X-Model-Version" not in world.client.get("/alerts/active").headers
-    world.services.board.publish(make_answer(generation=3))
+    world.show(make_answer(generation=3))
     headers = world.client.get("/alerts/active").headers
     assert (headers["X-Model-Version"], headers["X-Model-Generation"]) == (VERSION, "3")

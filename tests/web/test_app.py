@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import logging
 
-from support.web_world import VERSION
+import pytest
+from support.web_world import VERSION, World
 
 CONTRACT = {
     ("GET", "/health"),
@@ -39,17 +40,17 @@ CONTRACT = {
 }
 
 
-def test_the_api_is_the_contract(world):
+def test_the_api_is_the_contract(world: World) -> None:
     served = {
         (method, rule.rule)
         for rule in world.app.url_map.iter_rules()
         if not rule.endpoint.startswith("console")
-        for method in rule.methods - {"HEAD", "OPTIONS"}
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     assert served == CONTRACT
 
 
-def test_every_request_is_one_line_of_debug(world, caplog):
+def test_every_request_is_one_line_of_debug(world: World, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "nordiq_watch.web.app")
     world.stranger.get("/admin/models")
     world.client.get("/health")
@@ -60,13 +61,13 @@ def test_every_request_is_one_line_of_debug(world, caplog):
     assert lines[1].endswith(" ms, for 127.0.0.1")
 
 
-def test_fields_come_in_the_order_of_the_contract(world):
+def test_fields_come_in_the_order_of_the_contract(world: World) -> None:
     world.put_live()
     text = world.client.get("/admin/model-info").text
     assert text.startswith(f'{{"loaded":true,"mode":"tft","model_path":"models/{VERSION}"')
 
 
-def test_two_spellings_of_a_path_are_not_one_route(world):
+def test_two_spellings_of_a_path_are_not_one_route(world: World) -> None:
     assert world.client.get("/admin//models").status_code == 404
     assert world.client.get("/health/").status_code == 404
     assert world.client.get("/HEALTH").status_code == 404

@@ -4,11 +4,13 @@ import gzip
 import tracemalloc
 
 import pytest
+from support.web_world import ApiResponse, BuildWorld, World
 
-from nordiq_watch.config import Server
+from nordiq_watch.config.schema import ServerSettings
 
-SMALL = Server(max_body_mb=0.001)  # 1000 bytes
+SMALL = ServerSettings(max_body_mb=0.001)  # 1000 bytes
 EMPTY_FEED = b'{"records": []}'
+PACKED = gzip.compress(EMPTY_FEED)
 
 
 def padded(size: int) -> bytes:
@@ -16,19 +18,19 @@ def padded(size: int) -> bytes:
 
 
 @pytest.fixture
-def small(build_world):
+def small(build_world: BuildWorld) -> World:
     return build_world(server=SMALL)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "x-gzip"])
-def test_a_gzip_body_is_unpacked(small, encoding):
+def test_a_gzip_body_is_unpacked(small: World, encoding: str) -> None:
     answer = small.client.post("/feed/data", data=gzip.compress(EMPTY_FEED), headers={"Content-Encoding": encoding})
     assert answer.json == {"status": "ignored", "reason": "empty batch"}
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_body_of_exactly_the_limit_is_taken_and_one_byte_more_is_not(small, packed):
-    def send(size: int):
+def test_a_body_of_exactly_the_limit_is_taken_and_one_byte_more_is_not(small: World, packed: bool) -> None:
+    def send(size: int) -> ApiResponse:
         data = gzip.compress(padded(size)) if packed else padded(size)
         return small.client.post("/feed/data", data=data, headers={"Content-Encoding": "gzip"} if packed else {})
 
@@ -41,13 +43,13 @@ def test_a_body_of_exactly_the_limit_is_taken_and_one_byte_more_is_not(small, pa
     }
 
 
-def test_a_small_body_that_unpacks_to_a_huge_one_is_refused(small):
+def test_a_small_body_that_unpacks_to_a_huge_one_is_refused(small: World) -> None:
     bomb = gzip.compress(b" " * 500_000)
     assert len(bomb) < 1000
     assert small.client.post("/feed/data", data=bomb, headers={"Content-Encoding": "gzip"}).status_code == 413
 
 
-def test_a_bomb_is_never_unpacked_further_than_the_limit(small):
+def test_a_bomb_is_never_unpacked_further_than_the_limit(small: World) -> None:
     bomb = gzip.compress(b" " * 900_000, compresslevel=9)
     tracemalloc.start()
     try:
@@ -60,21 +62,22 @@ def test_a_bomb_is_never_unpacked_further_than_the_limit(small):
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"plain", gzip.compress(EMPTY_FEED)[:-1], gzip.compress(EMPTY_FEED) + b"x", gzip.compress(EMPTY_FEED) * 2],
+    [b"", b"plain", PACKED[:-1], PACKED + b"x", PACKED * 2],
+    ids=["empty", "plain", "cut short", "something behind it", "two streams"],
 )
-def test_what_is_not_one_whole_gzip_stream_is_refused(small, body):
+def test_what_is_not_one_whole_gzip_stream_is_refused(small: World, body: bytes) -> None:
     answer = small.client.post("/feed/data", data=body, headers={"Content-Encoding": "gzip"})
     assert answer.status_code == 400
     assert "gzip" in answer.json["detail"]
 
 
-def test_an_encoding_that_is_not_known_is_refused(small):
+def test_an_encoding_that_is_not_known_is_refused(small: World) -> None:
     answer = small.client.post("/feed/data", data=EMPTY_FEED, headers={"Content-Encoding": "br"})
     assert (answer.status_code, answer.json["error"]) == (415, "Unsupported media type")
     assert answer.json["detail"] == "Content-Encoding must be gzip or absent."
 
 
-def test_a_reload_with_a_huge_body_is_refused_and_not_begun(small):
+def test_a_reload_with_a_huge_body_is_refused_and_not_begun(small: World) -> None:
     answer = small.client.post("/admin/reload-model", data=b"x" * 1001)
     assert (answer.status_code, answer.json["success"]) == (413, False)
-    assert small.desk.jobs == []
+    assert small.reloads.jobs == []

@@ -21,5 +21,5 @@ def test_what_has_changed_is(world: World) -> None:
 
 def test_errors_and_orders_carry_no_tag(world: World) -> None:
     assert "ETag" not in world.client.get("/admin/reloads/7").headers
-    world.desk.outcome = {"outcome": "unchanged"}
+    world.reloads.outcome = {"outcome": "unchanged"}
     assert "ETag" not in world.client.post("/admin/reload-model").headers

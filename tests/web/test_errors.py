@@ -2,10 +2,15 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
-from support.web_world import KEY
+from support.web_world import KEY, ApiResponse, World, read_answer
 
+from nordiq_watch.api.enums import Check
+from nordiq_watch.api.failure import Failure, OrderFailure
 from nordiq_watch.errors import (
     Busy,
     ConfigError,
@@ -18,14 +23,15 @@ from nordiq_watch.errors import (
 )
 
 SECRET = "/srv/nordiq/state/samples.sqlite"
+FailWith = Callable[[Exception], ApiResponse]
 
 
 @pytest.fixture
-def fail_with(world):
+def fail_with(world: World) -> FailWith:
     """GET /health raises what it is given."""
 
-    def fail(error: Exception):
-        def view():
+    def fail(error: Exception) -> ApiResponse:
+        def view() -> NoReturn:
             raise error
 
         world.app.view_functions["status.show_health"] = view
@@ -42,16 +48,16 @@ def fail_with(world):
         (Busy("what and why"), 503, "Busy"),
     ],
 )
-def test_what_a_client_can_mend_is_told(fail_with, error, status, title):
+def test_what_a_client_can_mend_is_told(fail_with: FailWith, error: Exception, status: int, title: str) -> None:
     answer = fail_with(error)
     assert answer.status_code == status
-    assert answer.json == {"error": title, "detail": "what and why"}
+    assert read_answer(answer, Failure) == Failure(title, "what and why")
     assert answer.headers.get("Retry-After") == ("1" if status == 503 else None)
 
 
 @pytest.mark.parametrize("kind", [ModelRejected, TransientModelError])
-def test_a_rejected_model_is_told(fail_with, kind):
-    answer = fail_with(kind("tft_model_1", check="canary", found="p50 is NaN", remedy="Run verify."))
+def test_a_rejected_model_is_told(fail_with: FailWith, kind: type[ModelRejected]) -> None:
+    answer = fail_with(kind("tft_model_1", check=Check.CANARY, found="p50 is NaN", remedy="Run verify."))
     assert answer.status_code == 422
     assert answer.json["detail"] == "tft_model_1: p50 is NaN (check: canary). Run verify."
 
@@ -60,7 +66,9 @@ def test_a_rejected_model_is_told(fail_with, kind):
     ("error", "status"),
     [(StorageError(f"{SECRET}: disk full"), 503), (ConfigError(SECRET), 500), (NordiqError(SECRET), 500)],
 )
-def test_what_concerns_the_host_stays_in_the_log(fail_with, caplog, error, status):
+def test_what_concerns_the_host_stays_in_the_log(
+    fail_with: FailWith, caplog: pytest.LogCaptureFixture, error: Exception, status: int
+) -> None:
     answer = fail_with(error)
     assert answer.status_code == status
     assert answer.json["detail"] == "The daemon could not do this; its log says why."
@@ -68,40 +76,42 @@ def test_what_concerns_the_host_stays_in_the_log(fail_with, caplog, error, statu
     assert SECRET in caplog.text
 
 
-def test_an_unexpected_error_is_logged_with_its_traceback_and_told_without(fail_with, caplog):
+def test_an_unexpected_error_is_logged_with_its_traceback_and_told_without(
+    fail_with: FailWith, caplog: pytest.LogCaptureFixture
+) -> None:
     answer = fail_with(ZeroDivisionError(f"in {SECRET}"))
     assert answer.status_code == 500
-    assert answer.json == {"error": "Internal error", "detail": "The daemon could not do this; its log says why."}
+    assert read_answer(answer, Failure) == Failure("Internal error", "The daemon could not do this; its log says why.")
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert record.exc_info is not None
     assert "GET /health failed" in record.getMessage()
 
 
-def test_a_route_that_does_not_exist_answers_in_json(world):
+def test_a_route_that_does_not_exist_answers_in_json(world: World) -> None:
     answer = world.client.get("/nothing")
     assert (answer.status_code, answer.json["error"]) == (404, "Not found")
     assert answer.json["detail"]
 
 
-def test_a_wrong_method_answers_in_json_and_names_the_right_ones(world):
+def test_a_wrong_method_answers_in_json_and_names_the_right_ones(world: World) -> None:
     answer = world.client.get("/feed/data")
     assert (answer.status_code, answer.json["error"]) == (405, "Method not allowed")
     assert answer.mimetype == "application/json"
     assert "POST" in answer.headers["Allow"]
 
 
-def test_a_reload_that_fails_unexpectedly_is_no_success(world):
-    def view():
+def test_a_reload_that_fails_unexpectedly_is_no_success(world: World) -> None:
+    def view() -> NoReturn:
         raise ZeroDivisionError
 
     world.app.view_functions["admin.roll_back"] = view
     answer = world.client.post("/admin/rollback")
     assert answer.status_code == 500
-    assert answer.json["success"] is False
+    assert read_answer(answer, OrderFailure).success is False
 
 
-def test_no_answer_names_a_place_on_the_host_or_a_key(world, tmp_path):
-    world.desk.outcome = {"outcome": "rejected", "reason": "layout: config.json cannot be read"}
+def test_no_answer_names_a_place_on_the_host_or_a_key(world: World, tmp_path: Path) -> None:
+    world.reloads.outcome = {"outcome": "rejected", "reason": "layout: config.json cannot be read"}
     for rule in world.app.url_map.iter_rules():
         path = re.sub("<[^>]+>", "1", rule.rule)
         for method in ("GET", "POST", "PUT", "DELETE"):

@@ -4,17 +4,17 @@ from typing import Any
 
 import pytest
 from support.networks import busy_values, servable_of, snapshot_of
+from support.serving import serving_of
 from support.web_world import World
 
-from nordiq_watch.records import Forecasting
+from nordiq_watch.records.forecasts import Forecasting
 
 
 @pytest.fixture
-def explained(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+def explained(world: World) -> World:
     model, window = servable_of(generation=3), snapshot_of(busy_values(3, 12))
-    world.services.live.swap(model, keep_previous=False)
     made = Forecasting(window, model.forecast(window))
-    monkeypatch.setattr(world.services.forecaster, "_latest", made)
+    world.services.live.swap(serving_of(model, made), keep_previous=False)
     return world
 
 
@@ -41,8 +41,8 @@ def test_what_cannot_be_explained(explained: World, query: str, status: int, say
 
 
 def test_too_many_at_once_are_asked_to_come_again(explained: World) -> None:
-    seats: Any = explained.services.explanations._seats
-    while seats.acquire(blocking=False):
+    request_slots: Any = explained.services.explanations._request_slots
+    while request_slots.acquire(blocking=False):
         pass
     answer = explained.client.get("/explain/ppdb001")
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")

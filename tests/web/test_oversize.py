@@ -8,9 +8,9 @@ import logging
 
 import cramjam
 import pytest
-from support.web_world import NOW
+from support.web_world import NOW, ApiResponse, BuildWorld, World
 
-from nordiq_watch.config import Feeders, Server
+from nordiq_watch.config.schema import FeederSettings, ServerSettings
 from nordiq_watch.web.oversize import FEED_ROUTES, status_for
 
 MOST = 3
@@ -30,18 +30,20 @@ def body_of(path: str, count: int) -> bytes:
     return json.dumps({key: [one] * count}).encode()
 
 
-def post(world, path: str, body: bytes, **headers: str):
+def post(world: World, path: str, body: bytes, **headers: str) -> ApiResponse:
     packed = {"Content-Encoding": "snappy"} if path == "/feed/prometheus" else {}
     return world.client.post(path, data=body, headers=packed | headers)
 
 
 @pytest.fixture
-def narrow(build_world):
-    return build_world(feeders=Feeders(max_records=MOST), server=Server(threads=2, max_body_mb=0.1))
+def narrow(build_world: BuildWorld) -> World:
+    return build_world(feeders=FeederSettings(max_records=MOST), server=ServerSettings(threads=2, max_body_mb=0.1))
 
 
 @pytest.mark.parametrize(("path", "status"), [("/feed/data", 413), ("/feed/prometheus", 400), ("/feed/telegraf", 200)])
-def test_a_batch_that_is_too_large_is_dropped_by_its_sender(narrow, caplog, path: str, status: int) -> None:
+def test_a_batch_that_is_too_large_is_dropped_by_its_sender(
+    narrow: World, caplog: pytest.LogCaptureFixture, path: str, status: int
+) -> None:
     assert status_for(path) == status
     assert post(narrow, path, body_of(path, MOST)).status_code == 200
     many = post(narrow, path, body_of(path, MOST + 1))
@@ -60,7 +62,7 @@ def test_a_batch_that_is_too_large_is_dropped_by_its_sender(narrow, caplog, path
     assert [f"a batch for {path} from 127.0.0.1 is dropped" in line for line in told] == [True, True]
 
 
-def test_what_unpacks_to_too_much_is_too_large_as_well(narrow) -> None:
+def test_what_unpacks_to_too_much_is_too_large_as_well(narrow: World) -> None:
     bomb = bytes(cramjam.snappy.compress_raw(bytes(1_000_000)))
     assert post(narrow, "/feed/prometheus", bomb).status_code == 400
     for path, status in (("/feed/data", 413), ("/feed/telegraf", 200)):
@@ -68,7 +70,7 @@ def test_what_unpacks_to_too_much_is_too_large_as_well(narrow) -> None:
         assert (answer.status_code, answer.json["error"]) == (status, "Body too large")
 
 
-def test_the_log_does_not_grow_with_them(narrow, caplog) -> None:
+def test_the_log_does_not_grow_with_them(narrow: World, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(200):
         post(narrow, "/feed/data", body_of("/feed/data", MOST + 1))
     assert len([line for line in caplog.records if "is dropped" in line.getMessage()]) < 130
@@ -80,7 +82,7 @@ def test_every_other_route_says_413() -> None:
     assert status_for("/admin/reload-model") == 413
 
 
-def test_after_as_many_faults_as_are_named_the_rest_is_not_looked_at(world) -> None:
+def test_after_as_many_faults_as_are_named_the_rest_is_not_looked_at(world: World) -> None:
     answer = world.client.post("/feed/data", data=b'{"records": [' + b"{}," * 99_999 + b"{}]}")
     assert answer.status_code == 422
     assert answer.json["records_received"] == 100_000
@@ -89,9 +91,9 @@ def test_after_as_many_faults_as_are_named_the_rest_is_not_looked_at(world) -> N
     assert b"feed_records_rejected_total 100000.0" in world.client.get("/metrics").data
 
 
-def test_two_lists_of_records_in_one_body_are_refused_by_name(world) -> None:
+def test_two_lists_of_records_in_one_body_are_refused_by_name(world: World) -> None:
     one = json.dumps([RECORD])
     for key in ("records", "r\\u0065cords"):
         answer = world.client.post("/feed/data", data=f'{{"records": {one}, "{key}": {one}}}')
         assert (answer.status_code, "`records` 2 times" in answer.json["detail"]) == (400, True)
-    assert world.services.ingest.tick == 0
+    assert world.services.ingest.worker.tick == 0

@@ -2,20 +2,23 @@ from __future__ import annotations
 
 import gzip
 import json
+from typing import Any
 
 import pytest
-from support.web_world import NOW, VERSION, make_answer
+from support.columns import make_columns
+from support.web_world import NOW, VERSION, World, make_answer
 
 from nordiq_watch.events import BatchAccepted
+from nordiq_watch.live.fleet_answer import Answer
 
 
-def publish(world, **changes):
+def publish(world: World, **changes: Any) -> Answer:
     answer = make_answer(**changes)
-    world.services.board.publish(answer)
+    world.show(answer)
     return answer
 
 
-def test_the_bytes_of_the_board_are_handed_out(world):
+def test_the_bytes_of_the_board_are_handed_out(world: World) -> None:
     answer = publish(world)
     response = world.client.get("/predictions/current", headers={"Accept-Encoding": "identity"})
     assert response.status_code == 200
@@ -24,26 +27,48 @@ def test_the_bytes_of_the_board_are_handed_out(world):
     assert response.headers["ETag"] == answer.etag
     assert response.headers["X-Model-Version"] == VERSION
     assert response.headers["X-Model-Generation"] == "1"
-    assert response.headers["Vary"] == "Accept-Encoding"
+    assert response.headers["Vary"] == "Accept, Accept-Encoding"
     assert "Content-Encoding" not in response.headers
 
 
+@pytest.mark.parametrize("ahead", [0, 10])
 @pytest.mark.parametrize("accepted", ["gzip", "br, gzip;q=0.5", "*"])
-def test_who_takes_gzip_gets_it(world, accepted):
-    answer = publish(world)
+def test_who_takes_gzip_gets_it(world: World, accepted: str, ahead: int) -> None:
+    answer = publish(world, render_ahead=ahead)
     response = world.client.get("/predictions/current", headers={"Accept-Encoding": accepted})
     assert response.headers["Content-Encoding"] == "gzip"
     assert gzip.decompress(response.data) == answer.body
 
 
 @pytest.mark.parametrize("accepted", ["", "br", "gzip;q=0"])
-def test_who_does_not_take_gzip_does_not_get_it(world, accepted):
+def test_who_does_not_take_gzip_does_not_get_it(world: World, accepted: str) -> None:
     answer = publish(world)
     response = world.client.get("/predictions/current", headers={"Accept-Encoding": accepted})
     assert response.data == answer.body
 
 
-def test_who_has_the_answer_gets_304_until_there_is_a_new_one(world):
+def test_a_large_fleet_is_written_while_it_is_sent(world: World) -> None:
+    answer = publish(world, columns=make_columns([f"s{number}" for number in range(1000)]))
+    response = world.client.get("/predictions/current", headers={"Accept-Encoding": "identity"}, buffered=False)
+    assert response.content_length is None
+    later = publish(world, generation=2)
+    assert response.data == answer.body, "and stays of one answer, whatever is served by the end"
+    assert response.headers["ETag"] == answer.etag != later.etag
+    assert world.client.get("/predictions/current", headers={"If-None-Match": later.etag}).status_code == 304
+
+
+def test_only_so_many_long_answers_are_sent_at_once(world: World) -> None:
+    publish(world)
+    first = world.client.get("/predictions/current")
+    busy = world.client.get("/predictions/current")
+    assert (first.status_code, busy.status_code) == (200, 503)
+    assert busy.json["error"] == "Busy"
+    first.close()
+    assert world.client.get("/predictions/current").status_code == 200
+    assert world.client.get("/predictions/ppdb001").status_code == 200
+
+
+def test_who_has_the_answer_gets_304_until_there_is_a_new_one(world: World) -> None:
     first = publish(world)
     known = {"If-None-Match": f'"something", {first.etag}'}
     response = world.client.get("/predictions/current", headers=known)
@@ -56,15 +81,17 @@ def test_who_has_the_answer_gets_304_until_there_is_a_new_one(world):
     assert response.headers["ETag"] == second.etag
 
 
-def test_the_headers_are_of_the_answer_that_is_sent_not_of_the_model_that_is_live(world):
+def test_a_swap_changes_answer_and_headers_at_once(world: World) -> None:
     publish(world, generation=1)
+    assert world.client.get("/predictions/current").headers["X-Model-Generation"] == "1"
     world.put_live("tft_model_20250131_000000", generation=2)
     response = world.client.get("/predictions/current")
-    assert response.headers["X-Model-Version"] == VERSION
-    assert response.headers["X-Model-Generation"] == "1"
+    assert response.headers["X-Model-Version"] == "tft_model_20250131_000000"
+    assert response.headers["X-Model-Generation"] == "2"
+    assert response.json["metadata"]["model_generation"] == 2
 
 
-def test_without_a_model_the_answer_says_so_with_200_and_without_model_headers(world):
+def test_without_a_model_the_answer_says_so_with_200_and_without_model_headers(world: World) -> None:
     response = world.client.get("/predictions/current")
     assert response.status_code == 200
     assert response.json["error"] == "no_model"
@@ -72,7 +99,7 @@ def test_without_a_model_the_answer_says_so_with_200_and_without_model_headers(w
     assert "X-Model-Version" not in response.headers
 
 
-def test_one_server_alone(world):
+def test_one_server_alone(world: World) -> None:
     answer = publish(world, servers=("ppdb001", "ppml001"))
     response = world.client.get("/predictions/ppml001")
     assert response.status_code == 200
@@ -84,12 +111,12 @@ def test_one_server_alone(world):
 
 
 @pytest.mark.parametrize("name", ["rack/7", "mit leer", "größe"])
-def test_a_servers_name_may_be_any_text(world, name):
+def test_a_servers_name_may_be_any_text(world: World, name: str) -> None:
     publish(world, servers=(name,))
     assert list(world.client.get(f"/predictions/{name}").json["predictions"]) == [name]
 
 
-def test_an_unknown_server_is_404(world):
+def test_an_unknown_server_is_404(world: World) -> None:
     publish(world)
     response = world.client.get("/predictions/ppxx999")
     assert response.status_code == 404
@@ -97,7 +124,7 @@ def test_an_unknown_server_is_404(world):
     assert "'ppxx999'" in response.json["detail"]
 
 
-def test_a_server_that_is_not_ready_yet_says_what_it_lacks(world):
+def test_a_server_that_is_not_ready_yet_says_what_it_lacks(world: World) -> None:
     publish(world, cold={"ppml001": "ppml001 has 1 of 2 samples."})
     response = world.client.get("/predictions/ppml001")
     assert response.status_code == 200
@@ -106,19 +133,19 @@ def test_a_server_that_is_not_ready_yet_says_what_it_lacks(world):
     assert response.json["predictions"] == {}
 
 
-def fed_with(world, *servers):
+def fed_with(world: World, *servers: Any) -> None:
     records = [{"timestamp": world.services.clock(), "server_name": name, "cpu_user_pct": 1} for name in servers]
     assert world.client.post("/feed/data", json={"records": records}).status_code == 200
 
 
-def test_a_server_that_sends_while_no_model_is_live_is_known(world):
+def test_a_server_that_sends_while_no_model_is_live_is_known(world: World) -> None:
     fed_with(world, "ppdb001")
     response = world.client.get("/predictions/ppdb001")
     assert (response.status_code, response.json["error"]) == (200, "no_model")
     assert world.client.get("/predictions/ppdb002").status_code == 404
 
 
-def test_a_server_that_went_silent_is_known(world):
+def test_a_server_that_went_silent_is_known(world: World) -> None:
     fed_with(world, "ppdb001")
     publish(world, servers=("ppml001",))
     response = world.client.get("/predictions/ppdb001")
@@ -127,16 +154,16 @@ def test_a_server_that_went_silent_is_known(world):
     assert response.json["predictions"] == {}
 
 
-def test_asking_computes_and_changes_nothing(world):
+def test_asking_computes_and_changes_nothing(world: World) -> None:
     heard: list[object] = []
     world.services.events.subscribe(BatchAccepted, heard.append)
-    before = world.services.board.peek()
+    before = world.services.live.serving().answer
     world.client.get("/predictions/current")
-    assert world.services.board.peek() is before
+    assert world.services.live.serving().answer is before
     assert heard == []
 
 
-def test_a_server_is_found_by_each_way_of_writing_its_name(world):
+def test_a_server_is_found_by_each_way_of_writing_its_name(world: World) -> None:
     name = "gr\u00f6\u00dfe/1"
     fed = {"timestamp": NOW, "server_name": name, "cpu_user_pct": 1.0}
     assert world.client.post("/feed/data", json={"records": [fed]}).status_code == 200

@@ -5,22 +5,29 @@ from typing import Any
 import pytest
 from support.web_world import VERSION, World
 
-from nordiq_watch.records import Book, BookKey, Tally, Version, VersionStatus
+from nordiq_watch.api.enums import VersionState
+from nordiq_watch.records.accuracy import AccuracyKey, AccuracyTotals, ErrorSums
+from nordiq_watch.records.models import Version
+from nordiq_watch.reload.version_status import VersionStatus
 
 OTHER = "tft_model_20250131_143000"
 
 
-def book(model: str, sha256: str, horizon: int, *, at: float = 7200.0, metric: str = "cpu_user_pct") -> Book:
-    return Book(BookKey(model, sha256, metric, horizon), Tally(10, 20.0, 5.0, 8.0, 30.0, 7.5), at - 3600, at)
+def totals(
+    model: str, sha256: str, horizon: int, *, at: float = 7200.0, metric: str = "cpu_user_pct"
+) -> AccuracyTotals:
+    return AccuracyTotals(
+        AccuracyKey(model, sha256, metric, horizon), ErrorSums(10, 20.0, 5.0, 8.0, 30.0, 7.5), at - 3600, at
+    )
 
 
 @pytest.fixture
 def compared(world: World) -> World:
     world.put_live(VERSION)
-    world.services.accuracy.books = (
-        book(VERSION, "ab" * 32, 1800),
-        book(VERSION, "ab" * 32, 7200),
-        book(OTHER, "ef" * 32, 1800, at=9000),
+    world.services.quality.accuracy.all_totals = (
+        totals(VERSION, "ab" * 32, 1800),
+        totals(VERSION, "ab" * 32, 7200),
+        totals(OTHER, "ef" * 32, 1800, at=9000),
     )
     return world
 
@@ -31,6 +38,7 @@ EXPECTED: dict[str, Any] = {
     "pinball": 0.5,
     "coverage": 0.8,
     "last_value": {"mae": 3.0, "pinball": 0.75},
+    "band": None,
 }
 
 
@@ -52,11 +60,11 @@ def test_versions_stand_side_by_side(compared: World) -> None:
 def test_the_list_of_models_says_it_too(compared: World) -> None:
     version = Version(VERSION, compared.models_dir / VERSION, "20250130_143000", "print", 1, 0.0)
     unknown = Version("tft_model_1", compared.models_dir, None, "print", 1, 0.0)
-    compared.desk.versions = (
-        VersionStatus(version, "live", sha256="ab" * 32),
-        VersionStatus(version, "available"),
-        VersionStatus(version, "live", sha256="other bytes"),
-        VersionStatus(unknown, "available"),
+    compared.reloads.versions = (
+        VersionStatus(version, VersionState.LIVE, sha256="ab" * 32),
+        VersionStatus(version, VersionState.AVAILABLE),
+        VersionStatus(version, VersionState.LIVE, sha256="other bytes"),
+        VersionStatus(unknown, VersionState.AVAILABLE),
     )
     models = compared.client.get("/admin/models").json["models"]
     assert [model["accuracy"] and list(model["accuracy"]["cpu_user_pct"]) for model in models] == [

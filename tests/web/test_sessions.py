@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from nordiq_watch.web.sessions import IDLE_SECONDS, MOST_SESSIONS, Sessions
+from nordiq_watch.web.sessions import IDLE_SECONDS, MOST_SESSIONS, Sessions, name_cookie
 
 
 class Clock:
@@ -59,3 +61,11 @@ def test_the_one_used_longest_ago_makes_room(sessions: Sessions) -> None:
         sessions.open("key")
     assert sessions.key_of(oldest) == "key"
     assert sessions.key_of(older) is None
+
+
+def test_daemons_of_two_state_directories_have_cookies_of_their_own() -> None:
+    first, second = name_cookie(Path("/srv/one/state")), name_cookie(Path("/srv/two/state"))
+    assert first != second
+    assert name_cookie(Path("/srv/one/state")) == first
+    assert first.isascii()
+    assert first.replace("_", "").isalnum()

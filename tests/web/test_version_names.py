@@ -13,6 +13,8 @@ from support.web_world import VERSION, World
 
 from nordiq_watch.reload.jobs import LoadVersion
 
+pytestmark = pytest.mark.slow
+
 PIECES = st.sampled_from(
     ["..", ".", "/", "//", "\\", "%2e", "%2E%2e", "%252e", "%2f", "%5c", "%00", "\x00", "models", "models/", VERSION,
      "tft_model_", "tft_model_escape", "etc/passwd", "~", "$HOME", "C:", "file://", "\n", "\u2215", "\uff0e", " ", "*",
@@ -35,13 +37,15 @@ def guarded_world(world: World, tmp_path: Path) -> World:
 
 
 def check(world: World, answer_status: int, text: str, asked: int, tmp_path: Path) -> None:
-    jobs = world.desk.jobs[asked:]
+    jobs = world.reloads.jobs[asked:]
     assert answer_status in (202, 400), answer_status
     assert (answer_status == 202) == bool(jobs)
     for job in jobs:
         assert isinstance(job, LoadVersion)
         target = world.models_dir / job.name
-        assert target.parent == world.models_dir and os.sep not in job.name and job.name not in (".", "..")
+        assert target.parent == world.models_dir
+        assert os.sep not in job.name
+        assert job.name not in (".", "..")
         assert not target.is_symlink()
     assert str(tmp_path) not in text
 
@@ -56,7 +60,7 @@ def check(world: World, answer_status: int, text: str, asked: int, tmp_path: Pat
 @example(name="tft_model_" + "a" * 5000, times=0)
 @example(name="tft_model_" + "a" * 246, times=0)
 def test_in_the_url(guarded_world: World, tmp_path: Path, name: str, times: int) -> None:
-    asked = len(guarded_world.desk.jobs)
+    asked = len(guarded_world.reloads.jobs)
     sent = quote(name, safe="" if times else "%", errors="replace")  # not at all: a % in the name is an escape already
     sent = quote(sent, safe="") if times == 2 else sent
     answer = guarded_world.client.post("/admin/reload-model", query_string=f"wait=false&model_path={sent}")
@@ -69,7 +73,7 @@ def test_in_the_url(guarded_world: World, tmp_path: Path, name: str, times: int)
 @example(name="models\\..\\tft_model_outside")
 @example(name="/" + VERSION)
 def test_in_the_body(guarded_world: World, tmp_path: Path, name: str) -> None:
-    asked = len(guarded_world.desk.jobs)
+    asked = len(guarded_world.reloads.jobs)
     answer = guarded_world.client.post("/admin/reload-model?wait=false", json={"model_path": name})
     check(guarded_world, answer.status_code, answer.text, asked, tmp_path)
 

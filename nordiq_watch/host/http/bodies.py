@@ -1,4 +1,4 @@
-"""How much memory all bodies together may take, and whose goes when it is too much."""
+"""Bounds the memory of all request bodies together, and decides which to give up beyond it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nordiq_watch.host.http.limits import MEGABYTE, Bounds
 
 
 class BodyRoom:
-    """Asked by the loop's thread whenever a body grew. `clock` is monotonic."""
+    """Called by the loop's thread whenever a body grew. `clock` is monotonic."""
 
     def __init__(self, bounds: Bounds, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._bounds = bounds
@@ -18,7 +18,7 @@ class BodyRoom:
         self._unseen_bytes = 0
 
     def grew(self, count: int, channels: Collection[Channel]) -> None:
-        """So many bytes came in. The bodies are counted once a megabyte."""
+        """Counts bytes that arrived. Bodies are examined once per megabyte."""
         self._unseen_bytes += count
         if self._unseen_bytes >= MEGABYTE:
             self._unseen_bytes = 0
@@ -28,7 +28,7 @@ class BodyRoom:
             )
 
     def _make_room(self, channels: Collection[Channel], room_bytes: int) -> None:
-        """Gives up unfinished bodies, those first that have taken the most memory for the longest time."""
+        """Gives up unfinished bodies, first those that have held the most memory for the longest time."""
         over = sum(channel.held_bytes for channel in channels) - room_bytes
         if over <= 0:
             return
@@ -42,5 +42,5 @@ class BodyRoom:
 
 
 def _cost(channel: Channel, now: float) -> float:
-    """In bytes times seconds."""
+    """Bytes times seconds."""
     return channel.unfinished_bytes * (now - (channel.request_began or now))

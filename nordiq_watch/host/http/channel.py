@@ -6,7 +6,6 @@ read at a time, and none before the answer to the one before it has been handed 
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -18,13 +17,9 @@ from nordiq_watch.host.http.limits import BODY_READ_AT_ONCE, READ_AT_ONCE, SENT_
 from nordiq_watch.host.http.request import Request
 from nordiq_watch.host.http.sending import SharedBytes, count_unacknowledged
 from nordiq_watch.host.http.tasks import AnswerTask, JsonErrorTask
-
-_LINGER_SECONDS = 10.0
-"""How long the rest of a refused body is thrown away before its connection is cut."""
+from nordiq_watch.host.http.unwanted import UnwantedBody
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_THROWN_AWAY = bytearray(BODY_READ_AT_ONCE)
-"""Where bytes go that are not wanted. Of the loop's thread alone."""
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
@@ -34,7 +29,6 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
     request_began: when the request that is half read began; None while none is.
     was_sent_ahead: the request that waits for a thread was sent before the answer to the one before it.
     thread_waits_since: when a thread began to wait until more can be sent; None while none does.
-    lingers_until: until when the rest of a refused body is thrown away; None before that.
     """
 
     request: Request | None = None
@@ -54,10 +48,9 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
         self.was_sent_ahead = False
         self.is_in_service = False
         self.thread_waits_since: float | None = None
-        self.lingers_until: float | None = None
         self._unparsed = b""
         self._takes_no_more = False
-        self._to_discard = server.bounds.discarded_bytes
+        self._unwanted = UnwantedBody(server.bounds.discarded_bytes)
         self.parser_class = partial(Request, admit=server.admit)
         super().__init__(server, *args, **options)
 
@@ -78,6 +71,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
         """Nothing is half read, waits to be read or answered, or has still to be sent."""
         return not (self.request or self.requests or self._unparsed or self.total_outbufs_len)
 
+    @property
+    def lingers_until(self) -> float | None:
+        """Until when the rest of a refused body is thrown away; None before that."""
+        return self._unwanted.until
+
     # --- receiving ------------------------------------------------------------------------------------------------
 
     def readable(self) -> bool:
@@ -87,7 +85,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
 
     def handle_read(self) -> None:
         if self.lingers_until is not None:
-            self._discard()
+            if self._unwanted.discard(self.socket):
+                self.handle_close()
             return
         try:
             data = self.recv(self._bytes_to_read())
@@ -236,7 +235,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
 
     def writable(self) -> bool:
         """Whether the loop should wait until more can be sent. Not while a thread is sending: the socket has room then,
-        and the loop would come round thousands of times, holding up the very thread that it waits for.
+        and the loop would run thousands of times, holding up the very thread that it waits for.
         """
         return not self._is_flushing and bool(super().writable())
 
@@ -251,8 +250,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
             self.read_on()
         elif self.total_outbufs_len:
             self.close_when_flushed = True
-        else:
-            self._linger()
+        elif not self._unwanted.begin(self.socket):
+            self.handle_close()
 
     @property
     def taken_bytes(self) -> int:
@@ -268,28 +267,6 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress ships no types
                 yield id(buffer), buffer.__len__()
 
     # --- ending ---------------------------------------------------------------------------------------------------
-
-    def _linger(self) -> None:
-        """Says that nothing more is sent, and throws away what still comes: closing a socket with unread bytes in it
-        would reset the connection, and take the answer from a client that is still sending.
-        """
-        try:
-            self.socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            self.handle_close()
-        else:
-            self.lingers_until = time.monotonic() + _LINGER_SECONDS
-
-    def _discard(self) -> None:
-        try:
-            count = self.socket.recv_into(_THROWN_AWAY)
-        except BlockingIOError:
-            return
-        except OSError:
-            count = 0
-        self._to_discard -= count
-        if count == 0 or self._to_discard < 0:
-            self.handle_close()
 
     def handle_close(self) -> None:
         """At once, whatever is under way: a thread that waits until more can be sent is freed."""

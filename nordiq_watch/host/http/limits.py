@@ -1,24 +1,25 @@
-"""The bounds of the HTTP server: what one connection, and all of them together, may cost."""
+"""The bounds of the HTTP server: what one connection, and all of them together, may use."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nordiq_watch.config import Server
+from nordiq_watch.config.schema import ServerSettings
 
 MEGABYTE = 1_000_000
 
 MAX_HEADER_BYTES = 16 * 1024
-"""Of the request line and all headers: this bounds the URL too."""
+"""Limit of the request line and all headers together, and thereby of the URL."""
 
 READ_BEYOND_LIMIT = 2
-"""Up to this many times `server.max_body_mb` are read of a body that is too large, or that may not be sent, and thrown
-away, so that its sender gets to read why: a connection that is cut while a body is still coming in loses the answer on
-its way. Above it, it is cut."""
+"""Up to this many times `server.max_body_mb` of a refused body are read and discarded, so that its sender can read the
+reason: cutting a connection while a body is still arriving loses the answer. Beyond that it is cut.
+"""
 
 READ_AT_ONCE = 16 * 1024
-"""Bytes of one look at a socket between requests. What is behind the first request waits until that is answered, so
-this is also what one connection can have read ahead."""
+"""Bytes per read between requests. Pipelined requests wait until the one before is answered, so this also bounds how
+much one connection can have read ahead.
+"""
 
 BODY_READ_AT_ONCE = 256 * 1024
 """Bytes of one look at a socket inside a body; waitress' own 8 KB make 500 looks of a body of 10,000 records. Not of a
@@ -54,7 +55,7 @@ class Bounds:
     unsent_bytes: int = 512 * MEGABYTE
 
 
-def find_bounds(settings: Server, *, files: int) -> Bounds:
+def find_bounds(settings: ServerSettings, *, files: int) -> Bounds:
     """For a process that may have `files` open at the same time."""
     connections = max(8, min(MAX_CONNECTIONS, files - RESERVED_FILES))
     largest = int(settings.max_body_mb * MEGABYTE)

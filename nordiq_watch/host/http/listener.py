@@ -16,10 +16,10 @@ from waitress.task import ThreadedTaskDispatcher
 from nordiq_watch.errors import ConfigError
 from nordiq_watch.host.http.bodies import BodyRoom
 from nordiq_watch.host.http.channel import Channel
+from nordiq_watch.host.http.counts import ConnectionCounts
 from nordiq_watch.host.http.limits import Bounds
 from nordiq_watch.host.http.request import Admit
-from nordiq_watch.host.http.tally import Tally
-from nordiq_watch.host.http.turns import Turns
+from nordiq_watch.host.http.scheduler import RequestScheduler
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _SHORTAGE_PAUSE_SECONDS = 0.5
 _SAY_AGAIN_SECONDS = 60.0
 _ACCEPTED_AT_ONCE = 32
+_MAPPED = "::ffff:"
 
 _WHY_NOT_BOUND = {
     errno.EADDRINUSE: "another program listens there. Stop it, or set server.port (0 = any free port).",
@@ -54,14 +55,14 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress ships no types
         adjustments: Adjustments,
         bounds: Bounds,
         admit: Admit | None,
-        tally: Tally,
+        tally: ConnectionCounts,
     ) -> None:
         self.bounds = bounds
         self.room = BodyRoom(bounds)
         self.admit = admit
         self.tally = tally
         workers = ThreadedTaskDispatcher()
-        workers.queue = Turns()
+        workers.queue = RequestScheduler()
         workers.set_thread_count(adjustments.threads)
         super().__init__(
             app,
@@ -82,7 +83,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress ships no types
         return self.accepting and not self.is_full and time.monotonic() >= self._accepts_from
 
     def handle_accept(self) -> None:
-        """Several at once: the loop comes round late while many requests are answered."""
+        """Accepts several at once, because the loop's rounds are rare while many requests are answered."""
         for _ in range(_ACCEPTED_AT_ONCE):
             known = len(self.active_channels)
             super().handle_accept()
@@ -97,7 +98,7 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress ships no types
                 raise
             self._wait_a_moment(error)
             return None
-        return accepted
+        return accepted and (accepted[0], _plain(accepted[1]))
 
     def _wait_a_moment(self, error: OSError) -> None:
         now = time.monotonic()
@@ -108,12 +109,21 @@ class Listener(TcpWSGIServer):  # type: ignore[misc]  # waitress ships no types
 
 
 def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens there; on `::` for IPv4 as well, where the system can."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
     try:
-        return socket.create_server((host, port), family=family)
+        return socket.create_server((host, port), family=family, dualstack_ipv6=both)
     except (OSError, UnicodeError) as error:
         why = why_not_bound(getattr(error, "errno", None))
         raise ConfigError(f"server.host {host}, server.port {port}: {why}") from None
+
+
+def _plain(address: Any) -> Any:
+    """An IPv4 client of a socket for both families: `::ffff:192.0.2.7` is 192.0.2.7 to limits and log lines."""
+    if isinstance(address, tuple) and address[0].startswith(_MAPPED) and "." in address[0]:
+        return (address[0].removeprefix(_MAPPED), *address[1:])
+    return address
 
 
 def why_not_bound(number: int | None) -> str:

@@ -1,4 +1,4 @@
-"""A request while it is read: its body is let in by what its headers say, before a byte of it is kept."""
+"""A request being read: its headers decide whether its body is admitted, before a byte of it is kept."""
 
 from __future__ import annotations
 
@@ -10,24 +10,26 @@ from waitress.parser import HTTPRequestParser
 from waitress.receiver import FixedStreamReceiver
 from waitress.utilities import BadRequest
 
-from nordiq_watch.records import Admission, BodyLeftOut
+from nordiq_watch.host.http.proxy import keep_last_value
+from nordiq_watch.records.admission import Admission, BodyLeftOut
 
 Admit = Callable[[Mapping[str, str]], Admission]
-"""Takes the head of a request in WSGI's names (REQUEST_METHOD, PATH_INFO, HTTP_X_API_KEY …) and says how much body it
-may have. It is asked by the thread that serves all connections: it must not wait for anything."""
+"""Maps the head of a request, in WSGI's names (REQUEST_METHOD, PATH_INFO, HTTP_X_API_KEY …), to the body it may have.
+Called by the thread that serves all connections, so it must not block.
+"""
 
 DRAINED_BYTES = 16 * 1024
-"""A body that is not let in, and not longer than this, is read and thrown away: its connection can be kept."""
+"""A refused body up to this length is read and discarded, so that its connection can be kept."""
 
 _MAX_CHUNK_LINE = 4 * 1024
-"""Of the line before a chunk, and of the trailer after the last one; waitress bounds neither."""
+"""Limit for the line before a chunk and for the trailer; waitress bounds neither."""
 
 
 class Request(HTTPRequestParser):  # type: ignore[misc]  # waitress ships no types
-    """One request. Without `admit`, bodies are held against `max_request_body_size` alone.
+    """One request. Without `admit`, bodies are only limited by `max_request_body_size`.
 
-    left_out: why the body is not there, None where it is. leaves_rest: what else arrives on the connection is the rest
-    of this body, or cannot be understood: no further request can be read from it.
+    left_out: why the body is missing, None if it is there. leaves_rest: further bytes on the connection belong to this
+    body or cannot be parsed, so that no further request can be read from it.
     """
 
     body_rcv: Any
@@ -43,7 +45,7 @@ class Request(HTTPRequestParser):  # type: ignore[misc]  # waitress ships no typ
 
     @property
     def held_bytes(self) -> int:
-        """Of the body, in memory."""
+        """Bytes of the body in memory."""
         body = self.body_rcv
         return len(body) if body is not None else 0
 
@@ -53,6 +55,7 @@ class Request(HTTPRequestParser):  # type: ignore[misc]  # waitress ships no typ
 
     def parse_header(self, header_plus: bytes) -> None:
         super().parse_header(header_plus)
+        keep_last_value(self.headers)
         if self.body_rcv is None:
             self.expect_continue = False  # waitress would wait for a body that does not come
         elif self._admit is not None:
@@ -110,16 +113,16 @@ class Request(HTTPRequestParser):  # type: ignore[misc]  # waitress ships no typ
 
 
 class _Nowhere:
-    """The buffer of a body that is thrown away."""
+    """Buffer for a body that is discarded."""
 
     def __len__(self) -> int:
         return 0
 
     def append(self, data: bytes) -> None:
-        """Keeps nothing."""
+        """Discards the bytes."""
 
     def getfile(self) -> BytesIO:
         return BytesIO()
 
     def close(self) -> None:
-        """There is nothing to free."""
+        """Does nothing."""

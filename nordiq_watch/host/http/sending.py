@@ -1,4 +1,4 @@
-"""What waits to be sent, and how much of what was sent has arrived."""
+"""Bytes waiting to be sent, and how many of the sent ones have arrived."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from waitress.buffers import ReadOnlyFileBasedBuffer
 
 
 class SharedBytes(ReadOnlyFileBasedBuffer):  # type: ignore[misc]  # waitress ships no types
-    """Bytes to be sent, in waitress' shape of a file. BytesIO does not copy what it is made of."""
+    """Bytes to send, with the file interface waitress expects. BytesIO does not copy the bytes it is made from."""
 
     def __init__(self, source: bytes) -> None:
         super().__init__(BytesIO(source))
@@ -21,7 +21,7 @@ class SharedBytes(ReadOnlyFileBasedBuffer):  # type: ignore[misc]  # waitress sh
 
 
 def count_unacknowledged(connection: socket.socket | None) -> int:
-    """Bytes that the kernel has still to send, or to hear of."""
+    """Bytes that the kernel has not sent yet or that are not acknowledged."""
     if connection is None:
         return 0
     try:

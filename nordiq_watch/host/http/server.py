@@ -12,15 +12,16 @@ from typing import Any
 from waitress import wasyncore
 from waitress.adjustments import Adjustments
 
-from nordiq_watch.config import Server
+from nordiq_watch.config.addresses import url_of
+from nordiq_watch.config.schema import ServerSettings
 from nordiq_watch.host.file_handles import count_allowed_files
 from nordiq_watch.host.http.channel import Channel
+from nordiq_watch.host.http.counts import ConnectionCounts
 from nordiq_watch.host.http.limits import MAX_HEADER_BYTES, MEGABYTE, READ_BEYOND_LIMIT, SENT_AT_ONCE, find_bounds
 from nordiq_watch.host.http.listener import Listener, bind
-from nordiq_watch.host.http.patience import Patience
 from nordiq_watch.host.http.proxy import proxy_settings
 from nordiq_watch.host.http.request import Admit
-from nordiq_watch.host.http.tally import Tally
+from nordiq_watch.host.http.timeouts import Timeouts
 
 log = logging.getLogger(__name__)
 
@@ -35,23 +36,23 @@ _NEVER_TO_DISK = 1 << 62
 
 
 class HttpServer:
-    """Serves a WSGI app on one address. The socket is bound, and connections queue, from the constructor on.
+    """Serves a WSGI app on one address. The socket is bound, and connections queue, from construction on.
 
-    ConfigError, naming host and port, when it cannot be bound. `listener`: a socket that somebody else has bound and
-    keeps, in place of host and port; who connects while no server runs waits in its queue for the next one. `admit`
-    judges, by the head of a request, how much body it may have; without it all may have the same. `tally` counts what
-    was closed or refused.
+    Raises ConfigError with host and port if it cannot be bound. `listener`: a socket that another process has bound and
+    keeps, instead of host and port; connections made while no server runs wait in its queue for the next one. `admit`
+    decides, from a request's head, how large its body may be; without it the limit is the same for all. `tally` counts
+    closed connections and refused bodies.
     """
 
     def __init__(
         self,
         app: WsgiApp,
-        settings: Server,
+        settings: ServerSettings,
         *,
         listener: socket.socket | None = None,
         grace_seconds: float = _GRACE_SECONDS,
         admit: Admit | None = None,
-        tally: Tally | None = None,
+        tally: ConnectionCounts | None = None,
     ) -> None:
         passed = listener is not None
         listener = listener or bind(settings.host, settings.port)
@@ -63,22 +64,21 @@ class HttpServer:
         self._closing = threading.Lock()
         self._looked_at = -_POLL_SECONDS
         self._map: dict[int, Any] = {}
-        bounds, tally = find_bounds(settings, files=count_allowed_files()), tally or Tally()
-        self._patience = Patience(bounds, tally, request_seconds=settings.request_seconds)
+        bounds, tally = find_bounds(settings, files=count_allowed_files()), tally or ConnectionCounts()
+        self._patience = Timeouts(bounds, tally, request_seconds=settings.request_seconds)
         self._server = Listener(
             app, self._map, listener, adjustments=_adjust(settings, listener), bounds=bounds, admit=admit, tally=tally
         )
 
     @property
     def url(self) -> str:
-        """Where a client on this machine reaches the server."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        """The address for clients on this machine."""
+        return url_of(self.host, self.port)
 
     def run(self, beat: Callable[[], None] = lambda: None) -> None:
-        """Answers requests until `stop`. Returns when those in flight are answered, or the grace period is over.
+        """Answers requests until `stop`. Returns when those in flight are answered, or after the grace period.
 
-        `beat` is called each time that the loop comes round, at least once in two seconds.
+        `beat` is called in each round of the loop, at least every two seconds.
         """
         while not self._stopping:
             beat()
@@ -88,12 +88,12 @@ class HttpServer:
         self._close()
 
     def stop(self) -> None:
-        """Makes `run` return. From any thread or a signal handler; a second call changes nothing."""
+        """Makes `run` return. For any thread or a signal handler; further calls have no effect."""
         if self._stopping:
             return
         self._stopping = True
         with self._closing:
-            if not self._closed:  # a closed trigger's descriptor may already be somebody else's
+            if not self._closed:  # a closed trigger's descriptor may already be reused
                 self._server.pull_trigger()
 
     def _poll(self, timeout_seconds: float) -> None:
@@ -110,7 +110,7 @@ class HttpServer:
             self._patience.look(self._server.active_channels.values())
 
     def _drain(self) -> None:
-        """Takes no more connections, reads what has arrived, answers it, and hangs up on those who have nothing due."""
+        """Accepts no more connections, reads and answers requests that have arrived, and closes idle connections."""
         channels: dict[int, Any] = self._server.active_channels
         self._accept_waiting(channels)
         wasyncore.dispatcher.close(self._server)  # the listening socket alone; its workers and trigger go on
@@ -123,7 +123,7 @@ class HttpServer:
             log.warning("stopped with %d connections unanswered after %g s", len(channels), self._grace_seconds)
 
     def _accept_waiting(self, channels: Mapping[int, Any]) -> None:
-        """Takes in those who wait in the kernel's queue: closing the socket would cut them off."""
+        """Accepts connections waiting in the kernel's queue, which closing the socket would cut off."""
         known = -1
         while known != len(channels) and not self._server.is_full:
             known = len(channels)
@@ -138,17 +138,17 @@ class HttpServer:
 
 
 def _is_idle(channel: Channel) -> bool:
-    """Whether a connection has nothing due.
+    """True if a connection has nothing due.
 
-    One that has just begun and sent nothing yet is not idle: its first request may be on the way.
+    A connection that has just begun and sent nothing yet is not idle: its first request may be on the way.
     """
     fresh = channel.silent and time.monotonic() < channel.began + _FRESH_SECONDS
     return channel.is_at_rest and not fresh
 
 
-def _adjust(settings: Server, listener: socket.socket) -> Adjustments:
-    """Waitress' own settings. Bodies and answers stay in memory, which is bounded elsewhere: a file for each would take
-    a handle, and a disk that strangers could fill.
+def _adjust(settings: ServerSettings, listener: socket.socket) -> Adjustments:
+    """Waitress' own settings. Bodies and answers stay in memory, bounded elsewhere: files would take handles and disk
+    space that unauthenticated clients could exhaust.
     """
     adjustments = Adjustments(
         sockets=[listener],
@@ -159,6 +159,7 @@ def _adjust(settings: Server, listener: socket.socket) -> Adjustments:
         inbuf_overflow=_NEVER_TO_DISK,
         outbuf_overflow=_NEVER_TO_DISK,
         log_socket_errors=False,  # a traceback for each connection that breaks
+        url_prefix=settings.url_prefix,
         **proxy_settings(settings.trusted_proxy),
     )
     adjustments.send_bytes = SENT_AT_ONCE  # deprecated as an argument: a release without it sends twice, no more

@@ -1,4 +1,4 @@
-"""Answers: those of the app, and those to requests that waitress refuses before any app sees them."""
+"""Sends answers: the app's, and those to requests that waitress refuses before the app sees them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from waitress.task import ErrorTask, WSGITask
 
 from nordiq_watch.host.http.limits import MAX_HEADER_BYTES
-from nordiq_watch.records import BODY_LEFT_OUT
+from nordiq_watch.records.admission import BODY_LEFT_OUT
 
 _IN_OWN_WORDS = {
     413: "the body is far above server.max_body_mb; send smaller batches",
@@ -17,7 +17,7 @@ _IN_OWN_WORDS = {
 
 
 class JsonErrorTask(ErrorTask):  # type: ignore[misc]  # waitress ships no types
-    """Answers requests that waitress itself refuses, before any app sees them, in the shape of all other errors."""
+    """Answers requests that waitress itself refuses, in the format of all other errors."""
 
     def execute(self) -> None:
         error = self.request.error
@@ -32,7 +32,7 @@ class JsonErrorTask(ErrorTask):  # type: ignore[misc]  # waitress ships no types
 
 
 class AnswerTask(WSGITask):  # type: ignore[misc]  # waitress ships no types
-    """Answers a request, and sends the answer itself: waking the loop to send it would cost two switches of threads."""
+    """Answers a request and sends the answer itself: waking the loop for that would cost two thread switches."""
 
     def finish(self) -> None:
         super().finish()
@@ -51,7 +51,7 @@ class AnswerTask(WSGITask):  # type: ignore[misc]  # waitress ships no types
         return header
 
     def set_close_on_finish(self) -> None:
-        """Not for a 304 or 204: waitress would hang up, as after a body of unknown length, and these have none."""
+        """Ignores waitress' wish to close after a 304 or 204, which it mistakes for a body of unknown length."""
         asked = self.version == "1.0" or self.request.headers.get("CONNECTION", "").lower() == "close"
         if self.has_body or asked or self.request.leaves_rest:
             super().set_close_on_finish()

@@ -2,20 +2,10 @@
 
 #pragma once
 
-#include <cstddef>
-
+#include "fields.h"
 #include "structs.h"
 
 namespace nordiq {
-
-// A field of a struct; a struct as a whole has no field's name, and the table ends with a struct of no name.
-struct Field {
-    const char *structure, *name;
-    int64_t offset, size;
-};
-
-#define WHOLE(structure) {#structure, nullptr, 0, int64_t(sizeof(structure))}
-#define FIELD(structure, name) {#structure, #name, int64_t(offsetof(structure, name)), int64_t(sizeof(structure::name))}
 
 constexpr Field LAYOUT[] = {
     WHOLE(Dense),
@@ -104,8 +94,5 @@ constexpr Field LAYOUT[] = {
     FIELD(Call, lanes),
     {nullptr, nullptr, 0, 0},
 };
-
-#undef WHOLE
-#undef FIELD
 
 }  // namespace nordiq

@@ -1,1 +1,1 @@
-"""The console: pages for people, made of the same answers as the API."""
+"""The console: pages for people, built on the API's answers."""

@@ -1,4 +1,4 @@
-"""The console's files, read once when the program starts: a request for one opens no file."""
+"""The console's files, read once at start: a request opens no file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ANY_BYTES = "application/octet-stream"
 
 @dataclass(frozen=True, slots=True)
 class ConsoleFile:
-    """One file: its bytes, an ETag of them, and its media type."""
+    """One file: its bytes, its ETag and its media type."""
 
     content: bytes
     etag: str
@@ -26,7 +26,7 @@ class ConsoleFile:
 
 
 def read_files(directory: Path) -> Mapping[str, ConsoleFile]:
-    """All files of a directory, by their path in it."""
+    """All files of a directory, by relative path."""
     paths = (path for path in directory.rglob("*") if path.is_file())
     return {path.relative_to(directory).as_posix(): _read_file(path) for path in paths}
 
@@ -41,7 +41,7 @@ _FILES = read_files(_DIRECTORY)
 
 
 def send_file(name: str) -> Response:
-    """The file, a part of it, or 304 for a browser that has it. NotFound if the console has no such file."""
+    """The file, a range of it, or 304 if the browser has it. Raises NotFound if there is no such file."""
     file = _FILES.get(name)
     if file is None:
         raise NotFound(f"the console has no file {name!r:.80}")

@@ -1,22 +1,28 @@
-"""The fleet as the console draws it: every server in a few bytes, so that thousands fit into one small answer.
+"""The fleet for the console's heat map: a few bytes per server, so that thousands fit into one small answer.
 
-A value becomes one byte: 0 to 250 for 0 to the metric's `scale`, 255 for what is not known. Time becomes buckets: the
-mean of the slots in each.
+A value becomes one byte: 0 to 250 for 0 to the metric's `scale`, 255 for unknown. Time becomes buckets: the mean of the
+slots in each.
 """
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nordiq_watch.forecast.thresholds import ThresholdTable, score_values
+from nordiq_watch.alerting.thresholds import ThresholdTable, score_values
+from nordiq_watch.api import console as api
+from nordiq_watch.api.enums import Level
+from nordiq_watch.live.fleet_answer import Answer
 from nordiq_watch.metrics import describe
-from nordiq_watch.records import DoubleArray, Forecasting, IntArray
+from nordiq_watch.quantiles import MEDIAN
+from nordiq_watch.records.arrays import DoubleArray, IntArray
+from nordiq_watch.records.forecasts import Forecasting
 
 PAST_BUCKETS = 36
 FUTURE_BUCKETS = 12
@@ -26,7 +32,7 @@ FULL = 250
 RISK = "risk"
 HIGHEST_RISK = 100.0
 
-Entry = Mapping[str, Any]
+_SHOWN_ALERTS = 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,47 +44,61 @@ class Course:
     future: DoubleArray
 
 
-def describe_fleet(made: Forecasting, predictions: Mapping[str, Entry], table: ThresholdTable) -> dict[str, Any]:
-    """What is drawn of a forecast and of the window that it was made from; `predictions` has a server's other facts.
+def describe_fleet(made: Forecasting, answer: Answer, table: ThresholdTable) -> api.FleetView:
+    """The drawn parts of a forecast, of its window, and of the answer made from it.
 
-    Byte fields are base64 of (servers, buckets), row by row, in the order of `servers`. The first metric is the score
-    of the worst one by `table`: of what was measured, and of the median that is forecast.
+    The first metric is the score of the worst one by `table`: for measurements and for the forecast median.
     """
+    assert answer.metadata is not None  # it has a model
     forecast, snapshot = made.forecast, made.snapshot
-    row_by_name = {name: row for row, name in enumerate(snapshot.servers)}
-    rows = [row_by_name[name] for name in forecast.servers]
-    profiles = [snapshot.profiles[row] for row in rows]
+    profiles = [snapshot.profiles[row] for row in forecast.rows]
     interval, length = snapshot.interval_seconds, snapshot.values.shape[1]
     past = bucket_edges(length, PAST_BUCKETS)
     future = bucket_edges(forecast.values.shape[2], FUTURE_BUCKETS)
-    courses = _average_targets(made, rows, past=past, future=future)
-    entries = [predictions.get(name, {}) for name in forecast.servers]
-    return {
-        "servers": forecast.servers,
-        "profiles": profiles,
-        "risks": [entry.get("risk_score") for entry in entries],
-        "levels": [(entry.get("alert") or {}).get("level") for entry in entries],
-        "past": ((snapshot.last_slot - length + 1 + past) * interval).tolist(),
-        "future": ((forecast.origin_slot + 1 + future) * interval).tolist(),
-        "metrics": [describe_course(course) for course in (*_score_courses(courses, profiles, table), *courses)],
-    }
+    courses = _average_targets(made, past=past, future=future)
+    risks, levels = describe_verdicts(answer)
+    alerts = [] if answer.fleet is None else answer.fleet.alerts
+    return api.FleetView(
+        servers=forecast.servers,
+        profiles=profiles,
+        risks=risks,
+        levels=levels,
+        past=((snapshot.last_slot - length + 1 + past) * interval).tolist(),
+        future=((forecast.origin_slot + 1 + future) * interval).tolist(),
+        metrics=[describe_course(course) for course in (*_score_courses(courses, profiles, table), *courses)],
+        cold=len(answer.cold),
+        environment=None if answer.fleet is None else answer.fleet.environment,
+        alerts=alerts[:_SHOWN_ALERTS],
+        alert_count=len(alerts),
+        metadata=answer.metadata,
+    )
 
 
-def _average_targets(made: Forecasting, rows: list[int], *, past: IntArray, future: IntArray) -> list[Course]:
+def describe_verdicts(answer: Answer) -> tuple[list[float | None], list[Level | None]]:
+    """The score and the level of each server; None where it has none."""
+    if answer.columns is None or answer.columns.verdicts is None:
+        return [None] * answer.count, [None] * answer.count
+    verdicts = answer.columns.verdicts
+    risks = [None if math.isnan(score) else score for score in verdicts.scores.tolist()]
+    levels = zip(verdicts.levels.tolist(), risks, strict=True)
+    return risks, [None if risk is None else Level.of_rank(rank) for rank, risk in levels]
+
+
+def _average_targets(made: Forecasting, *, past: IntArray, future: IntArray) -> list[Course]:
+    """past, future (buckets,): start of each bucket of the window and of the horizon."""
     forecast, snapshot = made.forecast, made.snapshot
-    median = forecast.quantiles.index(0.5)
     return [
         Course(
             target,
-            past=average(snapshot.values[rows, :, snapshot.metrics.index(target)], past),
-            future=average(forecast.values[:, column, :, median], future),
+            past=average(snapshot.values[forecast.rows, :, snapshot.metrics.index(target)], past),
+            future=average(forecast.bands[:, column, :, MEDIAN], future),
         )
         for column, target in enumerate(forecast.targets)
     ]
 
 
 def _score_courses(courses: Sequence[Course], profiles: Sequence[str], table: ThresholdTable) -> list[Course]:
-    """The highest score of the metrics at each moment; nothing if none of them has thresholds."""
+    """The highest score of any metric at each moment; nothing if none has thresholds."""
     limits = table.of(profiles)
     scored = [
         (course, limits[:, table.metrics.index(course.name)]) for course in courses if course.name in table.metrics
@@ -92,31 +112,31 @@ def _score_courses(courses: Sequence[Course], profiles: Sequence[str], table: Th
     return [Course(RISK, past, future)]
 
 
-def describe_course(course: Course) -> dict[str, Any]:
-    """As bytes. A metric without an upper end is scaled to the largest value."""
+def describe_course(course: Course) -> api.Course:
+    """As bytes. Metrics without an upper end are scaled to their largest value."""
     metric = describe(course.name)
     scale = HIGHEST_RISK if course.name == RISK else metric.high
     if course.name != RISK and metric.is_open_ended:
         known = np.concatenate([course.past, course.future], axis=1)
         scale = max(float(np.nanmax(known, initial=0.0)), 1e-6)
-    return {
-        "name": course.name,
-        "unit": metric.unit,
-        "scale": scale,
-        "past": pack(course.past, scale),
-        "future": pack(course.future, scale),
-    }
+    return api.Course(
+        name=course.name,
+        unit=metric.unit,
+        scale=scale,
+        past=pack(course.past, scale),
+        future=pack(course.future, scale),
+    )
 
 
 def bucket_edges(length: int, buckets: int) -> IntArray:
-    """Where each of at most `buckets` buckets of `length` slots begins."""
+    """Start of each of at most `buckets` buckets over `length` slots."""
     count = min(length, buckets)
     edges: IntArray = np.arange(count) * length // count
     return edges
 
 
 def average(values: NDArray[Any], edges: IntArray) -> DoubleArray:
-    """values (servers, slots) → (servers, buckets): the mean of what is known in each, NaN where nothing is."""
+    """values (servers, slots) → (servers, buckets): mean of the known values in each, NaN if there are none."""
     known = np.isfinite(values)
     sums = np.add.reduceat(np.where(known, values, 0.0), edges, axis=1, dtype=np.float64)
     counts = np.add.reduceat(known, edges, axis=1, dtype=np.int64)
@@ -125,7 +145,7 @@ def average(values: NDArray[Any], edges: IntArray) -> DoubleArray:
 
 
 def pack(values: DoubleArray, scale: float) -> str:
-    """(servers, buckets) → base64 of one byte each."""
+    """(servers, buckets) → base64 with one byte each."""
     shares = np.clip(values / scale, 0.0, 1.0) * FULL
     packed = np.where(np.isfinite(values), np.round(np.nan_to_num(shares)), NOT_KNOWN).astype(np.uint8)
     return base64.b64encode(packed.tobytes()).decode("ascii")

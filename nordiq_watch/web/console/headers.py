@@ -1,4 +1,4 @@
-"""What a browser is told of every page and file of the console: nothing from elsewhere, nothing inline, no framing."""
+"""Security headers for every page and file of the console: nothing from elsewhere, nothing inline, no framing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _STYLES_OF_THE_CHARTS = (
     "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='",  # empty: plotly.js adds its rules to it one by one
     "'sha256-ji27qzEtxXZW+7dun6UwjHXJ18e6WAin1VvNtkzIE/o='",  # of its measuring of text
 )
-"""The two <style> elements that plotly.js makes, by what is in them: no other one is applied."""
+"""Hashes of the two <style> elements that plotly.js inserts; no other inline style is applied."""
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (

@@ -1,4 +1,4 @@
-"""The console's pages, its sign-in and its files. Pages are empty frames: their scripts fetch what the API says."""
+"""The console's pages, sign-in and files. Pages are empty frames whose scripts fetch from the API."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nordiq_watch import __version__
 from nordiq_watch.api.enums import Role
 from nordiq_watch.errors import NotFound, Unauthorized
 from nordiq_watch.web.access import is_allowed
-from nordiq_watch.web.auth import SESSION_COOKIE, require_own_origin
+from nordiq_watch.web.auth import require_own_origin
 from nordiq_watch.web.console.files import send_file
 from nordiq_watch.web.console.headers import protect
 from nordiq_watch.web.console.tables import describe_tables
@@ -28,13 +28,13 @@ log = logging.getLogger(__name__)
 routes = Blueprint("console", __name__, template_folder="templates")
 
 OPEN_ROUTES = ("/sign-in", "/console/<path:filename>")
-"""What a browser needs before anybody has signed in: nothing in it is of this daemon but its version."""
+"""Routes a browser needs before the sign-in: they reveal nothing about this daemon but its version."""
 
 _HOME = "/"
 _LONGEST_KEY = 1000
 _YEAR_SECONDS = 365 * 24 * 3600
 _CHARTS = "plotly"
-"""The package whose plotly.min.js the console hands out; only its file is read, it is never imported."""
+"""The package that contains plotly.min.js; only that file is read, the package is never imported."""
 
 
 @routes.context_processor
@@ -47,7 +47,8 @@ def _offer_to_templates() -> dict[str, object]:
         "version": __version__,
         "interval_seconds": config.window.interval_seconds,
         "models_dir": config.models.dir,
-        "charts_url": f"/charts/{charts_version()}.js",
+        "charts_url": f"{request.script_root}/charts/{charts_version()}.js",
+        "root": request.script_root,
         "tables": describe_tables(config),
     }
 
@@ -98,39 +99,41 @@ def sign_in() -> AnyResponse:
     """Takes the API key in a form, never in a URL, and answers with a cookie that scripts cannot read."""
     require_own_origin()
     key = request.form.get("key", "").strip()[:_LONGEST_KEY]
-    holder = services().keys.identify(key) if key else None
+    holder = services().security.keyring.identify(key) if key else None
     if holder is None:
-        services().throttle.count_refused(request.remote_addr or "")
-        if (more := services().strangers.count()) is not None:
+        services().security.rate_limits.count_refused(request.remote_addr or "")
+        if (more := services().wrong_key_lines.count()) is not None:
             log.warning("wrong API key from %s: sign-in to the console%s", request.remote_addr, more)
         return make_response(render_template("sign_in.html", error="This is not a key of this daemon."), 401)
     g.holder = holder  # the audit names who signed in
     if not is_allowed(holder, Role.READ):
         return make_response(render_template("sign_in.html", error="This key may send data and see nothing."), 403)
-    response = redirect(_place_to_go(request.args.get("next", _HOME)), 303)
+    response = redirect(request.script_root + _place_to_go(request.args.get("next", _HOME)), 303)
     response.set_cookie(
-        SESSION_COOKIE,
+        services().sessions.cookie,
         services().sessions.open(key),
         httponly=True,
         samesite="Strict",
         secure=request.is_secure,
-        path="/",
+        path=request.script_root or "/",
     )
     return response
 
 
 @routes.post("/sign-out")
 def sign_out() -> AnyResponse:
-    services().sessions.close(request.cookies.get(SESSION_COOKIE))
+    sessions = services().sessions
+    sessions.close(request.cookies.get(sessions.cookie))
     response = make_response("", 204)
-    response.delete_cookie(SESSION_COOKIE, path="/")
+    response.delete_cookie(sessions.cookie, path=request.script_root or "/")
     return response
 
 
 @routes.errorhandler(Unauthorized)
 def _send_to_sign_in(_: Unauthorized) -> AnyResponse:
     """People who are not signed in are asked to; programs get the 401 of all other routes, which are not of here."""
-    return redirect(f"/sign-in?next={quote(request.full_path.rstrip('?'), safe='/')}", 303)
+    place = quote(request.full_path.rstrip("?"), safe="/")
+    return redirect(f"{request.script_root}/sign-in?next={place}", 303)
 
 
 @routes.after_request
@@ -152,6 +155,7 @@ def charts_version() -> str:
 @functools.cache
 def _pack_charts() -> bytes:
     spec = importlib.util.find_spec(_CHARTS)
-    assert spec is not None and spec.submodule_search_locations is not None  # it is among our requirements
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
     file = Path(next(iter(spec.submodule_search_locations))) / "package_data" / "plotly.min.js"
     return gzip.compress(file.read_bytes(), mtime=0)

@@ -6,10 +6,16 @@ import base64
 
 import numpy as np
 import pytest
+from support.columns import make_columns
+from support.forecasts import make_forecast
+from support.web_world import make_answer
 
-from nordiq_watch.config import Config
-from nordiq_watch.forecast.thresholds import ThresholdTable
-from nordiq_watch.records import Forecast, Forecasting, ModelIdentity, WindowSnapshot
+from nordiq_watch.alerting.thresholds import ThresholdTable
+from nordiq_watch.api.console import FleetView
+from nordiq_watch.api.enums import Level
+from nordiq_watch.config.schema import Config
+from nordiq_watch.records.forecasts import Forecasting
+from nordiq_watch.records.samples import WindowSnapshot
 from nordiq_watch.web.console.fleet import NOT_KNOWN, average, bucket_edges, describe_fleet, pack
 
 METRICS = ("cpu_user_pct", "net_in_mb_s")
@@ -40,42 +46,43 @@ def made() -> Forecasting:
         values,
         np.zeros((3, SLOTS), dtype=np.uint8),
     )
-    forecast = Forecast(("a", "c"), METRICS, (0.1, 0.5, 0.9), ahead, LAST_SLOT, 300, ModelIdentity("v", 1, "ab"))
+    forecast = make_forecast(("a", "c"), ahead, rows=(0, 2), targets=METRICS, origin_slot=LAST_SLOT)
     return Forecasting(snapshot, forecast)
 
 
-def describe(made: Forecasting) -> dict:
+def describe(made: Forecasting) -> FleetView:
     table = ThresholdTable(Config().risk, METRICS)
-    return describe_fleet(made, {"a": {"risk_score": 91.0, "alert": {"level": "critical"}}}, table)
+    columns = make_columns(("a", "c"), scores=(91.0, float("nan")))
+    return describe_fleet(made, make_answer(columns=columns, cold={"b": "b is cold"}), table)
 
 
 def test_only_forecast_servers_are_drawn_with_what_the_answer_says_of_them(made: Forecasting) -> None:
     fleet = describe(made)
-    assert tuple(fleet["servers"]) == ("a", "c")
-    assert fleet["profiles"] == ["Web API", "Database"]
-    assert (fleet["risks"], fleet["levels"]) == ([91.0, None], ["critical", None])
+    assert (fleet.servers, fleet.cold, fleet.alerts) == (("a", "c"), 1, [])
+    assert fleet.profiles == ["Web API", "Database"]
+    assert (fleet.risks, fleet.levels) == ([91.0, None], [Level.CRITICAL, None])
 
 
 def test_time_goes_from_the_window_s_begin_to_the_horizon_s_end(made: Forecasting) -> None:
     fleet = describe(made)
-    assert fleet["past"][0] == (LAST_SLOT - SLOTS + 1) * 300
-    assert fleet["past"][-1] == (LAST_SLOT - 1) * 300
-    assert fleet["future"][0] == (LAST_SLOT + 1) * 300
+    assert fleet.past[0] == (LAST_SLOT - SLOTS + 1) * 300
+    assert fleet.past[-1] == (LAST_SLOT - 1) * 300
+    assert fleet.future[0] == (LAST_SLOT + 1) * 300
 
 
 def test_values_come_back_from_their_bytes(made: Forecasting) -> None:
-    _, cpu, net = describe(made)["metrics"]
-    assert (cpu["name"], cpu["scale"], net["scale"]) == ("cpu_user_pct", 100.0, 8.0)
-    np.testing.assert_allclose(unpack(cpu["past"], 36) / 250 * 100, [[98.0] * 36, [10.0] * 36], atol=0.2)
-    np.testing.assert_allclose(unpack(cpu["future"], 12) / 250 * 100, [[50.0] * 12, [98.0] * 12], atol=0.2)
-    assert (unpack(net["past"], 36)[1] == NOT_KNOWN).all()
-    assert (unpack(net["future"], 12)[0] == 250).all()
+    _, cpu, net = describe(made).metrics
+    assert (cpu.name, cpu.scale, net.scale) == ("cpu_user_pct", 100.0, 8.0)
+    np.testing.assert_allclose(unpack(cpu.past, 36) / 250 * 100, [[98.0] * 36, [10.0] * 36], atol=0.2)
+    np.testing.assert_allclose(unpack(cpu.future, 12) / 250 * 100, [[50.0] * 12, [98.0] * 12], atol=0.2)
+    assert (unpack(net.past, 36)[1] == NOT_KNOWN).all()
+    assert (unpack(net.future, 12)[0] == 250).all()
 
 
 def test_risk_comes_first_and_follows_the_thresholds(made: Forecasting) -> None:
-    risk = describe(made)["metrics"][0]
-    past, future = unpack(risk["past"], 36), unpack(risk["future"], 12)
-    assert (risk["name"], risk["scale"]) == ("risk", 100.0)
+    risk = describe(made).metrics[0]
+    past, future = unpack(risk.past, 36), unpack(risk.future, 12)
+    assert (risk.name, risk.scale) == ("risk", 100.0)
     assert past[0].min() >= 0.8 * 250  # beyond critical
     assert past[1].max() == 0
     assert future[0].max() == 0

@@ -6,10 +6,11 @@ import re
 
 import pytest
 from flask.testing import FlaskClient
-from support.web_world import FEED_KEY, KEY, READ_KEY, World
+from support.web_world import FEED_KEY, KEY, READ_KEY, ApiClient, World
 
-from nordiq_watch.web.auth import CONSOLE_HEADER, SESSION_COOKIE
-from nordiq_watch.web.sparing import LINES_A_MINUTE
+from nordiq_watch.log_throttle import LINES_PER_MINUTE
+from nordiq_watch.web.auth import CONSOLE_HEADER
+from nordiq_watch.web.sessions import SESSION_COOKIE
 
 PAGES = ("/", "/models", "/system", "/servers/ppdb001")
 OWN = {CONSOLE_HEADER: "1", "Origin": "http://localhost"}
@@ -18,7 +19,7 @@ OWN = {CONSOLE_HEADER: "1", "Origin": "http://localhost"}
 @pytest.fixture
 def visitor(world: World) -> FlaskClient:
     """A browser that has signed in."""
-    client = world.app.test_client()
+    client = ApiClient(world.app)
     answer = client.post("/sign-in", data={"key": KEY}, headers={"Origin": "http://localhost"})
     assert answer.status_code == 303
     return client
@@ -78,15 +79,33 @@ def test_a_session_reads_the_api(visitor: FlaskClient) -> None:
 
 
 def test_an_order_needs_the_console_s_own_page(visitor: FlaskClient, world: World) -> None:
-    world.desk.outcome = {"outcome": "unchanged"}
+    world.reloads.outcome = {"outcome": "unchanged"}
     assert visitor.post("/admin/reload-model", headers=OWN).status_code == 200
     assert visitor.post("/admin/reload-model").status_code == 403
     elsewhere = OWN | {"Origin": "https://elsewhere.example"}
     assert visitor.post("/admin/reload-model", headers=elsewhere).status_code == 403
-    assert len(world.desk.jobs) == 1
+    assert len(world.reloads.jobs) == 1
 
 
-@pytest.mark.parametrize("origin", ["https://elsewhere.example", "http://localhost:1", "null", "http://[", ""])
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("https://watch.example", "Watch.Example"),
+        ("https://watch.example", "watch.example:443"),
+        ("http://watch.example", "watch.example:80"),
+        ("http://watch.example:8000", "WATCH.example:8000"),
+        ("http://[::1]:8000", "[::1]:8000"),
+    ],
+)
+def test_a_page_of_this_site_is_known_however_a_proxy_writes_its_host(world: World, origin: str, host: str) -> None:
+    answer = world.stranger.post("/sign-in", data={"key": KEY}, headers={"Origin": origin, "Host": host})
+    assert answer.status_code == 303
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["https://elsewhere.example", "http://localhost:1", "https://localhost:80", "null", "http://[", "", "//localhost"],
+)
 def test_a_page_of_another_site_cannot_sign_anybody_in(world: World, origin: str) -> None:
     answer = world.stranger.post("/sign-in", data={"key": KEY}, headers={"Origin": origin})
     assert answer.status_code == 403
@@ -94,9 +113,9 @@ def test_a_page_of_another_site_cannot_sign_anybody_in(world: World, origin: str
 
 
 def test_pages_of_other_sites_cannot_fill_the_log(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    for _ in range(3 * LINES_A_MINUTE):
+    for _ in range(3 * LINES_PER_MINUTE):
         world.stranger.post("/sign-in", data={"key": KEY}, headers={"Origin": "null"})
-    assert 0 < caplog.text.count("refused a request") < 3 * LINES_A_MINUTE
+    assert 0 < caplog.text.count("refused a request") < 3 * LINES_PER_MINUTE
 
 
 def test_whoever_signs_out_is_a_stranger(visitor: FlaskClient) -> None:
@@ -128,7 +147,7 @@ def test_the_charts_come_from_the_installed_package(visitor: FlaskClient, world:
 
 
 def test_a_reading_key_sees_and_is_offered_nothing_to_change(world: World) -> None:
-    reader = world.app.test_client()
+    reader = ApiClient(world.app)
     assert reader.post("/sign-in", data={"key": READ_KEY}).status_code == 303
     page = reader.get("/models").text
     assert "Your key (reader) sees and does not change" in page
@@ -142,3 +161,24 @@ def test_a_feeding_key_does_not_get_in(world: World) -> None:
     answer = world.stranger.post("/sign-in", data={"key": FEED_KEY})
     assert answer.status_code == 403
     assert "Set-Cookie" not in answer.headers
+
+
+def test_everything_of_a_page_stays_under_the_path_of_the_proxy(world: World) -> None:
+    visitor, behind = ApiClient(world.app), {"base_url": "http://localhost/nordiq"}
+    assert visitor.get("/models", **behind).location == "/nordiq/sign-in?next=/models"
+    answer = visitor.post("/sign-in?next=/models", data={"key": KEY}, **behind)
+    assert answer.location == "/nordiq/models"
+    assert "Path=/nordiq" in answer.headers["Set-Cookie"].split("; ")
+    page = visitor.get("/models", **behind).text
+    addresses = re.findall(r'(?:href|src|data-charts)="(/[^"]*)"', page)
+    assert len(addresses) > 5
+    assert [address for address in addresses if not address.startswith("/nordiq/")] == []
+    assert 'data-root="/nordiq"' in page
+
+
+def test_a_prefix_that_the_config_does_not_know_is_told_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(3):
+        world.stranger.get("/health", headers={"X-Forwarded-Prefix": "/nordiq"})
+    assert [message.partition(":")[0] for message in caplog.messages] == [
+        "a proxy says that it has this daemon under '/nordiq' (X-Forwarded-Prefix), but server.url_prefix is ''"
+    ]

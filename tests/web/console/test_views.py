@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from support.web_world import NOW, World
+from support.web_world import NOW, World, read_answer
 
-from nordiq_watch.records import LogRecord
+from nordiq_watch.api.console import ForecastPulse, MetricPast, NoFleetView, ServerView, SystemView
+from nordiq_watch.api.enums import NoForecast
+from nordiq_watch.records.log import LogRecord
 from nordiq_watch.web.services import EXTENSION
 
 
@@ -18,21 +20,19 @@ def feed(world: World) -> None:
 
 
 def test_a_fleet_without_a_forecast_says_why(world: World) -> None:
-    body = world.client.get("/view/fleet").json
-    assert (body["error"], body["servers"]) == ("no_model", [])
-    assert body["message"]
+    view = read_answer(world.client.get("/view/fleet"), NoFleetView)
+    assert (view.error, view.servers) == (NoForecast.NO_MODEL, ())
+    assert view.message
 
 
 def test_a_server_shows_its_window_and_where_alerts_begin(world: World) -> None:
     feed(world)
-    body = world.client.get("/view/servers/ppdb001").json
-    assert (body["known"], body["profile"], body["before"]) == (True, "Database", [])
-    (cpu,) = body["metrics"]
-    assert cpu == {"name": "cpu_user_pct", "unit": "%", "values": [None, 22.0, 21.0, 20.0]}
-    assert body["last_slot"] == NOW // 300
-    assert body["last_slot"] - body["first_slot"] == 3
-    assert body["thresholds"]["mem_used_pct"]["critical"] == 98.5  # a database's own
-    assert "net_in_mb_s" not in body["thresholds"]
+    view = read_answer(world.client.get("/view/servers/ppdb001"), ServerView)
+    assert (view.profile, view.before) == ("Database", [])
+    assert view.metrics == [MetricPast(name="cpu_user_pct", unit="%", values=[None, 22.0, 21.0, 20.0])]
+    assert (view.first_slot, view.last_slot) == (NOW // 300 - 3, NOW // 300)
+    assert view.thresholds["mem_used_pct"].critical == 98.5  # a database's own
+    assert "net_in_mb_s" not in view.thresholds
 
 
 def test_a_server_that_never_sent_anything_is_not_known(world: World) -> None:
@@ -62,10 +62,9 @@ def test_an_answer_is_drawn_once(world: World) -> None:
 
 def test_the_system_says_what_came_in(world: World) -> None:
     feed(world)
-    body = world.client.get("/view/system").json
-    assert body["feed"]["minutes"][-1] == 3
-    assert (body["window"]["samples"], body["window"]["servers"], body["window"]["room"]) == (3, 1, 4)
-    assert body["forecast"] == {"at": [], "seconds": [], "failures": 0}
-    assert body["uptime_seconds"] == 90
-    assert body["resident_bytes"] > 0
-    assert set(body["warmup"]) >= {"is_warmed_up", "progress_percent", "message"}
+    view = read_answer(world.client.get("/view/system"), SystemView)
+    assert view.feed.minutes[-1] == 3
+    assert (view.window.samples, view.window.servers, view.window.room) == (3, 1, 4)
+    assert view.forecast == ForecastPulse(at=[], seconds=[], failures=0)
+    assert view.uptime_seconds == 90
+    assert view.resident_bytes > 0

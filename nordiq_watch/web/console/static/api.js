@@ -1,11 +1,14 @@
 // Talks to the daemon. Answers that have not changed cost an empty 304 and no redraw.
 
 const ANSWER_MILLISECONDS = 15000;
-const AFTER_FAILURE_SECONDS = 3; // whoever is told "too many requests" does not ask more often
+const AFTER_FAILURE_SECONDS = 3; // after "too many requests", the console must not poll more often
 
 /** Fires "away" with the reason when the daemon stops answering and "back" when it answers again. */
 export const connection = new EventTarget();
 let away = false;
+
+/** The address of one of the daemon's paths, whatever path a proxy has the daemon under. */
+export const urlOf = (path) => `${document.body.dataset.root ?? ""}${path}`;
 
 export class Refused extends Error {}
 
@@ -31,14 +34,15 @@ async function refusal(response) {
 async function request(path, options) {
   let response;
   try {
-    response = await fetch(path, { ...options, signal: AbortSignal.timeout(ANSWER_MILLISECONDS) });
+    response = await fetch(urlOf(path), { ...options, signal: AbortSignal.timeout(ANSWER_MILLISECONDS) });
   } catch (error) {
     announce(true);
     throw error;
   }
   announce(false);
   if (response.status === 401) {
-    location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
+    const page = location.pathname.slice(urlOf("").length) + location.search;
+    location.assign(`${urlOf("/sign-in")}?next=${encodeURIComponent(page)}`);
     throw new Refused("signed out");
   }
   return response;
@@ -61,7 +65,7 @@ export function follow(path, seconds, show) {
 
   async function ask() {
     clearTimeout(timer);
-    const text = await get(path).catch(() => null); // nobody answered: the notice says so, and we ask again
+    const text = await get(path).catch(() => null); // no answer: the notice says so, and we try again
     asking = null;
     const pause = text === null ? Math.max(AFTER_FAILURE_SECONDS, seconds()) : seconds();
     if (!document.hidden) timer = setTimeout(now, 1000 * pause);

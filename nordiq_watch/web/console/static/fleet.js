@@ -1,6 +1,6 @@
 // The Fleet page: numbers, a map of all servers over time, and a list of which only what is in sight exists.
 
-import { follow } from "./api.js";
+import { follow, urlOf } from "./api.js";
 import { colour } from "./charts.js";
 import { agentCommand } from "./commands.js";
 import { byId, fill, fillList, h, setText } from "./dom.js";
@@ -12,7 +12,7 @@ import { tables } from "./tables.js";
 const FOLLOW_SECONDS = 3;
 const ROW_PIXELS = 44;
 const SPARE_ROWS = 6;
-const FEW_ROWS = 100; // so many are all made: the browser's own search finds them then
+const FEW_ROWS = 100; // up to this many rows are all created, so that the browser's own search finds them
 const TALLEST_MAP = 300;
 const ROW_OF_MAP = 18;
 const GAP_PIXELS = 3;
@@ -151,12 +151,10 @@ function showAlerts() {
   setText(byId("alerts-more"), `and ${more.toLocaleString()} more: GET /alerts/active lists all`);
 }
 
-const THE_FLEET = "*";
-
 function describeAlert(alert) {
   return h("li", {},
     h("span", { class: `badge ${levelKind(alert.level)}` }, alert.level),
-    alert.server_name === THE_FLEET
+    alert.server_name === tables.fleet
       ? h("b", {}, "the whole fleet")
       : h("a", { href: addressOf(alert.server_name), "data-action": alert.server_name }, alert.server_name),
     h("span", { class: "muted" }, alert.message ?? ""));
@@ -225,7 +223,7 @@ byId("map").addEventListener("click", (event) => {
   if (cell) location.assign(addressOf(fleet.servers[order[cell.place]]));
 });
 
-const addressOf = (name) => `/servers/${encodeURIComponent(name)}`;
+const addressOf = (name) => urlOf(`/servers/${encodeURIComponent(name)}`);
 
 // --- the list ---
 

@@ -57,9 +57,11 @@ function describeLive() {
     h("dl", { class: "facts" },
       fact("Generation", String(info.generation)),
       fact("Forecasts", `${config.targets.map(metricName).join(", ")}; ${span(config.max_prediction_length)} ahead`),
+      info.members?.length > 1 && fact("Blend of", info.members.join(", ")),
       fact("Reads", `${span(config.max_encoder_length)} of ${config.metrics.length} metrics`),
       fact("Servers", `${info.servers.known} of ${info.servers.total} known from training`),
       training?.epochs && fact("Training", describeTraining(training)),
+      training?.comparison && fact("Error in validation", describeComparison(training.comparison)),
       fact("SHA-256", h("code", { title: info.sha256 }, info.sha256.slice(0, 12)))),
     info.pinned && h("p", { class: "muted" }, "Newer versions wait until it is unpinned."),
   ].filter(Boolean);
@@ -111,8 +113,7 @@ function describeProgress(reload) {
 /** Those that it passed; while it is on its way, or was stopped, also those that lie ahead. */
 function stagesOf(reload, passed, open) {
   if (!open) return tables.stages.filter((name) => passed.has(name));
-  const asked = ["api", "rollback"].includes(reload.trigger);
-  return tables.stages.filter((name) => !(asked && tables.stages_of_a_drop.includes(name)));
+  return tables.stages_ahead[reload.trigger];
 }
 
 function tellOutcome(reload) {
@@ -144,7 +145,7 @@ function describeVersion(model) {
     h("td", { "data-label": "State" }, h("div", {}, h("span", { class: `badge ${STATES[model.state] ?? ""}` }, model.state),
       model.reason && h("p", { class: "reason" }, model.reason))),
     h("td", { "data-label": "Trained" }, training.epochs ? describeTraining(training) : h("span", { class: "muted" }, "not said")),
-    h("td", { "data-label": "Error in validation" }, describeValidation(training.validation)),
+    h("td", { "data-label": "Error in validation" }, describeValidation(training.validation), describeComparison(training.comparison)),
     h("td", { "data-label": "Error live" }, describeAccuracy(model.accuracy)),
     h("td", { "data-label": "Size", class: "number" }, megabytes(model.size_mb)),
     h("td", { class: "actions" }, model.is_current || !mayAct ? null
@@ -161,7 +162,18 @@ function describeValidation(validation) {
   return describeErrors(scores, "not said");
 }
 
-/** The same of what came due, for the shortest horizon; and how often the truth lay between p10 and p90. */
+/** The errors of all metrics relative to last value's and to the newest version's of that time. */
+function describeComparison(comparison) {
+  if (!comparison) return null;
+  const beside = [[comparison.beside_last_value, "last value"], [comparison.beside_newest, comparison.newest && shortName(comparison.newest)]];
+  const parts = beside.filter(([ratio]) => ratio !== null).map(([ratio, name]) => `${percentage(ratio)} beside ${name}`);
+  if (!comparison.passed) parts.push("dropped anyway");
+  return parts.length === 0 ? null : h("p", { class: comparison.passed ? "muted" : "reason", title: "mean absolute error, all metrics" }, parts.join(", "));
+}
+
+const percentage = (ratio) => `${ratio < 1 ? "−" : "+"}${Math.abs((ratio - 1) * 100).toFixed(0)} %`;
+
+/** The same for forecasts that came due, at the shortest horizon; and the share of measurements between p10 and p90. */
 function describeAccuracy(accuracy) {
   const scores = Object.entries(accuracy ?? {}).map(([metric, horizons]) => {
     const [horizon, score] = Object.entries(horizons)[0];
@@ -175,11 +187,11 @@ function describeErrors(scores, none) {
   if (known.length === 0) return h("span", { class: "muted" }, none);
   return h("ul", { class: "plain" }, known.slice(0, SHOWN_ERRORS).map(({ metric, horizon, mae, last, coverage }) => {
     const gain = last ? (mae / last - 1) * 100 : null;
-    const covered = coverage === undefined ? "" : `; ${Math.round(coverage * 100)} % between p10 and p90, 80 % is right`;
+    const covered = coverage === undefined ? "" : `; ${Math.round(coverage * 100)} % between p10 and p90, ${Math.round(tables.expected_coverage * 100)} % is right`;
     return h("li", { title: `mean absolute error${horizon ? ` ${horizon} ahead` : ""}${covered}` },
       `${metricName(metric)} ±${number(mae)} ${unitOf(metric)}`,
       gain !== null && h("span", { class: gain < 0 ? "better" : "worse", title: "beside the last value, held" },
-        ` ${gain < 0 ? "−" : "+"}${Math.abs(gain).toFixed(0)} %`));
+        ` ${percentage(mae / last)}`));
   }), known.length > SHOWN_ERRORS && h("li", { class: "muted" }, `and ${known.length - SHOWN_ERRORS} more`));
 }
 

@@ -169,6 +169,8 @@ function describeExplanation(body) {
   return [
     h("p", { class: "lead" }, `${metricName(said.target)} is forecast at `, h("b", {}, `${number(said.p50)} ${said.unit}`), " for ", time(said.at),
       `: ${points(body.shap.difference)} beside the ${number(said.baseline)} ${said.unit} that the model would say without knowing this server's past.`),
+    Object.keys(body.members ?? {}).length > 1 && h("p", { class: "muted" },
+      `The forecast is a blend: ${describeMembers(body.members)}. What is read and where it looks are the network's alone.`),
     h("div", { class: "why" },
       h("div", {}, h("h3", {}, "What makes the difference"),
         h("ol", { class: "bars" }, body.shap.top_features.slice(0, SHOWN_FEATURES).map((feature) => bar(
@@ -185,6 +187,9 @@ function describeExplanation(body) {
         h("b", {}, change.scenario), h("span", { class: "badge info" }, change.impact), h("span", { class: "muted" }, change.recommendation)))),
   ];
 }
+
+const describeMembers = (members) =>
+  Object.entries(members).map(([member, weight]) => `${member} ${Math.round(weight * 100)} %`).join(", ");
 
 function bar(label, share, text, title) {
   const fillOf = h("span", { class: "fill" });

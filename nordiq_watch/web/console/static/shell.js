@@ -1,6 +1,6 @@
 // What all pages share: the live model in the bar, notices, colours, the question before an order.
 
-import { connection, follow, post } from "./api.js";
+import { connection, follow, post, urlOf } from "./api.js";
 import { byId, fillList, h, setText } from "./dom.js";
 import { ago, clockTime, shortName, zone } from "./format.js";
 
@@ -40,7 +40,7 @@ function showNotices() {
     key: (notice) => notice.kind + notice.text.slice(0, 20),
     make: (notice) => h("p", { class: `notice ${notice.kind}` }, notice.text,
       notice.progress !== undefined && h("progress", { max: 100, value: notice.progress, "aria-label": "warm-up" }),
-      notice.link && notice.link !== location.pathname && h("a", { href: notice.link }, notice.label)),
+      notice.link && urlOf(notice.link) !== location.pathname && h("a", { href: urlOf(notice.link) }, notice.label)),
   });
 }
 
@@ -97,7 +97,7 @@ function nextTheme() {
 
 byId("theme").addEventListener("click", nextTheme);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => document.dispatchEvent(new Event("theme")));
-byId("sign-out").addEventListener("click", async () => { await post("/sign-out"); location.assign("/sign-in"); });
+byId("sign-out").addEventListener("click", async () => { await post("/sign-out"); location.assign(urlOf("/sign-in")); });
 setText(byId("zone"), zone);
 showTheme();
 follow("/status", () => STATUS_SECONDS, (body) => {

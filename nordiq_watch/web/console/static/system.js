@@ -5,6 +5,7 @@ import { colour } from "./charts.js";
 import { byId, fill, fillList, h, setText } from "./dom.js";
 import { duration, metricName, number } from "./format.js";
 import { prepare } from "./heat.js";
+import { tables } from "./tables.js";
 
 const FOLLOW_SECONDS = 2;
 const SLOW_SECONDS = 15;
@@ -104,10 +105,10 @@ function describeRecord(record) {
 }
 
 const FIGURES = [
-  ["prediction_error_rate", "Forecasts beside the truth", "error_rate"],
-  ["anomaly_rate", "Values far outside the forecast", "anomaly_rate"],
-  ["distribution_shift", "Data beside that of the training", "psi"],
-  ["feature_drift", "The metric that moved most", "psi"],
+  ["prediction_error_rate", "Forecasts beside the truth"],
+  ["anomaly_rate", "Values far outside the forecast"],
+  ["distribution_shift", "Data beside that of the training"],
+  ["feature_drift", "The metric that moved most"],
 ];
 
 function showDrift(drift) {
@@ -116,8 +117,8 @@ function showDrift(drift) {
     return [
       h("p", { class: "big" }, measured ? (drift.needs_retraining ? "Retraining is due" : metricName(drift.status)) : "Not measured yet"),
       measured || h("p", { class: "muted" }, drift.message ?? "It begins when forecasts of the live model come due."),
-      h("dl", { class: "facts wide" }, FIGURES.map(([name, label, limit]) =>
-        fact(label, `${number(drift[name])}${drift.thresholds ? ` of ${number(drift.thresholds[limit])}` : ""}`))),
+      h("dl", { class: "facts wide" }, FIGURES.map(([name, label]) =>
+        fact(label, `${number(drift[name])} of ${number(tables.drift_limits[name])}`))),
       ...(drift.reasons ?? []).map((reason) => h("p", { class: "reason" }, reason)),
     ].filter((part) => part !== true);
   });

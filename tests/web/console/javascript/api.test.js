@@ -3,7 +3,7 @@ import test from "node:test";
 
 import { answers, document, load, pauses, requests, settled, tick, visited } from "./browser.js";
 
-const { Refused, connection, follow, get, post } = await load("api.js");
+const { Refused, connection, follow, get, post, urlOf } = await load("api.js");
 
 test("a page is told an answer once, however often it is asked for", async () => {
   const shown = [];
@@ -61,4 +61,15 @@ test("an order shows that one of the console's pages gave it", async () => {
   assert.deepEqual(await post("/admin/unpin"), {});
   assert.equal(headers["X-Nordiq-Console"], "1");
   globalThis.fetch = real;
+});
+
+test("every address is under the path that a proxy has the daemon under", async () => {
+  document.body.dataset.root = "/nordiq";
+  location.pathname = "/nordiq/models";
+  answers.set("/nordiq/view/log", { status: 401, body: { error: "unauthorized" } });
+  await assert.rejects(get("/view/log"));
+  assert.equal(visited.at(-1), `/nordiq/sign-in?next=${encodeURIComponent("/models" + location.search)}`);
+  assert.equal(urlOf("/system"), "/nordiq/system");
+  delete document.body.dataset.root;
+  location.pathname = "/";
 });

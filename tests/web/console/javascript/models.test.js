@@ -51,3 +51,48 @@ test("a drop that was refused shows at which stage", async () => {
   assert.deepEqual(stages, ["done", "done", "done", "done", "done", "failed", "open"]);
   assert.match(document.getElementById("progress").textContent, /20250130_143000 goes on answering/);
 });
+
+function version(comparison) {
+  return {
+    name: "tft_model_20250131_143000", path: "models/tft_model_20250131_143000", timestamp: "20250131_143000", is_current: false,
+    state: "available", size_mb: 1, modified: "2025-01-31T14:35:22", sha256: null, accuracy: null,
+    training: { epochs: 3, training_time: 60, servers_trained: 5, validation: null, comparison },
+  };
+}
+
+async function showVersion(comparison) {
+  answers.set("/admin/models", { body: { models: [version(comparison)], count: 1, models_dir: "models", current_model: null, pinned_model: null } });
+  await show(reload({ id: 20 }));
+  await tick();
+  return document.getElementById("versions").tBodies[0].children[0].textContent;
+}
+
+test("a version shows its error beside last value and beside the newest version of its time", async () => {
+  const comparison = {
+    windows: 2000, beside_last_value: 0.86, passed: true, newest: "tft_model_20250123_000000", beside_newest: 1.03, newest_skipped: null, targets: {},
+  };
+  assert.match(await showVersion(comparison), /−14 % beside last value, \+3 % beside 20250123_000000/);
+  assert.match(await showVersion({ ...comparison, beside_last_value: 1.3, passed: false }), /\+30 % beside last value.*dropped anyway/);
+});
+
+test("a version without figures shows none", async () => {
+  assert.doesNotMatch(await showVersion(null), /beside/);
+});
+
+function liveModel(members) {
+  return {
+    loaded: true, model_name: "tft_model_20250131_143000", generation: 2, sha256: "ab".repeat(32), members, pinned: false, servers: { total: 5, known: 5 },
+    config: { max_prediction_length: 96, max_encoder_length: 288, interval_seconds: 300, quantiles: [0.1, 0.5, 0.9], metrics: ["cpu_user_pct"], targets: ["cpu_user_pct"] },
+  };
+}
+
+async function showLiveModel(members) {
+  answers.set("/admin/model-info", { body: liveModel(members) });
+  await tick();
+  return document.getElementById("live").textContent;
+}
+
+test("the live model names what its forecast is a blend of, where it is one", async () => {
+  assert.match(await showLiveModel(["network", "linear", "rows"]), /Blend ofnetwork, linear, rows/);
+  assert.doesNotMatch(await showLiveModel(["network"]), /Blend/);
+});

@@ -34,3 +34,29 @@ test("the numbers ahead are those of the daemon's horizons", async () => {
   assert.deepEqual(table.tHead.querySelectorAll("th").map((cell) => cell.textContent), ["Metric", "Now", "in 30 min", "in 2 h", "in 8 h", "Trend an hour"]);
   assert.deepEqual(table.tBodies[0].querySelectorAll("b").map((cell) => cell.textContent), ["105", "123", "195"]);
 });
+
+function explanation(members) {
+  return {
+    prediction: { target: "cpu_user_pct", unit: "%", p50: 40, at: "2025-01-30T15:00:00+00:00", baseline: 35 }, members,
+    shap: { difference: 5, top_features: [{ feature: "cpu_user_pct", importance: 1, contribution: 5, stars: 5 }] },
+    variable_selection: { encoder: {}, decoder: {} }, counterfactuals: [],
+    attention: { weights: [1], from: "2025-01-30T14:00:00+00:00", until: "2025-01-30T14:30:00+00:00", analysis: "Evenly." },
+  };
+}
+
+async function showExplanation(members, prediction_time) {
+  answers.set(`/explain/${address}`, { body: explanation(members) });
+  answers.set(`/predictions/${address}`, { body: {
+    predictions: { [NAME]: { cpu_user_pct: { current: 2, p10: [1], p50: [2], p90: [3], trend: 1 } } },
+    metadata: { interval_seconds: 300, horizon_steps: 1, horizon_start: "2025-01-30T14:30:00", prediction_time, model_version: "tft_model_20250130_143000" },
+  } });
+  await tick();
+  await tick();
+  await settled();
+  return document.getElementById("explanation").textContent;
+}
+
+test("an explanation names the members of a blend with their weights", async () => {
+  assert.match(await showExplanation({ network: 0.43, linear: 0.57 }, "2025-01-30T14:30:01"), /a blend: network 43 %, linear 57 %\./);
+  assert.doesNotMatch(await showExplanation({ network: 1 }, "2025-01-30T14:30:02"), /blend/);
+});

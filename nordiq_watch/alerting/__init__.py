@@ -1,0 +1,1 @@
+"""From a forecast to risk, alerts and the webhook."""

@@ -1,0 +1,74 @@
+"""Maps a metric's value to a score from 0 to 100, for a whole fleet at once.
+
+One scale for all metrics: calm scores 0, the three thresholds score where the alert levels begin (50, 60, 80), and a
+value as far beyond critical as critical is beyond warning scores 100; linear in between. A score can thus be read as a
+level, and a server whose only metric is measured at its warning threshold has a risk of exactly 60.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from nordiq_watch.config.schema import RiskSettings, Threshold, default_profiles, default_thresholds
+from nordiq_watch.records.arrays import DoubleArray, FloatArray
+
+FLOORS = (50.0, 60.0, 80.0)
+"""The risk at which a server becomes degraded, warning, critical: `ALERT_LEVELS`."""
+
+_SCORES = (0.0, *FLOORS, 100.0)
+CRITICAL = 3
+"""Index of the critical threshold among a metric's four numbers."""
+
+
+class ThresholdTable:
+    """The thresholds in force for these metrics: the defaults, with the config's changes, by profile.
+
+    metrics: those scored for any profile, in the order of the window.
+    """
+
+    def __init__(self, risk: RiskSettings, metrics: Sequence[str]) -> None:
+        self._general = default_thresholds() | risk.thresholds
+        defaults = default_profiles()
+        self._by_profile = {
+            profile: self._general | defaults.get(profile, {}) | risk.profiles.get(profile, {})
+            for profile in {**defaults, **risk.profiles}
+        }
+        tables = (self._general, *self._by_profile.values())
+        self.metrics = tuple(metric for metric in metrics if any(table.get(metric) for table in tables))
+
+    def of(self, profiles: Sequence[str]) -> DoubleArray:
+        """(servers, metrics, 4): calm, degraded, warning, critical for each server; NaN where not scored."""
+        names = {name: number for number, name in enumerate(dict.fromkeys(profiles))}
+        rows = [self._row(self._by_profile.get(name, self._general)) for name in names]
+        table = np.array(rows, dtype=np.float64).reshape(len(names), len(self.metrics), 4)
+        chosen: DoubleArray = table[[names[profile] for profile in profiles]]
+        return chosen
+
+    def _row(self, thresholds: Mapping[str, Threshold | None]) -> list[tuple[float, ...]]:
+        return [_numbers(thresholds.get(metric)) for metric in self.metrics]
+
+
+def score_values(values: FloatArray | DoubleArray, thresholds: DoubleArray) -> DoubleArray:
+    """values (servers, …), thresholds (servers, 4) → scores of 0 to 100 in the shape of values; NaN stays NaN."""
+    knots = thresholds.reshape(len(thresholds), 4, *[1] * (values.ndim - 1))
+    sign = np.where(knots[:, 3] < knots[:, 0], -1.0, 1.0)
+    ahead = sign * values
+    calm, degraded, warning, critical = (sign * knots[:, column] for column in range(4))
+    edges = (calm, degraded, warning, critical, 2 * critical - warning)
+    scores: DoubleArray = np.zeros(values.shape)
+    for low, high, below, above in zip(edges, edges[1:], _SCORES, _SCORES[1:], strict=False):
+        scores += (above - below) * np.clip((ahead - low) / (high - low), 0.0, 1.0)
+    return scores
+
+
+def level_of(scores: DoubleArray) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
+    """The rank of each score's level; without a score (NaN) a server counts as healthy."""
+    return np.searchsorted(np.array(FLOORS), np.nan_to_num(scores, nan=-1.0), side="right")
+
+
+def _numbers(threshold: Threshold | None) -> tuple[float, ...]:
+    if threshold is None:
+        return (np.nan,) * 4
+    return threshold.calm, threshold.degraded, threshold.warning, threshold.critical

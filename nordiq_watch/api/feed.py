@@ -1,0 +1,73 @@
+"""The answers to samples, whatever route they came by. What there is nothing to say about is left out."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from nordiq_watch.api.enums import FeedStatus
+
+
+class Rejection(Struct, frozen=True):
+    """A record that was not taken: its place in the list that was sent, and what is wrong with which field."""
+
+    index: int
+    field: str
+    reason: str
+
+
+class Remarks(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the sender should look at.
+
+    rejected: records that were not taken. rejected_unnamed: more of them than are named. not_looked_at: those of them
+    that were not read any more. clipped: percentages above 100 that were kept as 100. unknown_fields: names of fields
+    that the daemon does not know. servers_refused: new servers that the window has no room for. series_refused: new
+    series of a collector that there is no room for. passed_over: series or metrics with too many labels;
+    passed_over_reason: what is wrong with the first.
+    """
+
+    rejected: tuple[Rejection, ...] = ()
+    rejected_unnamed: int = 0
+    not_looked_at: int = 0
+    clipped: int = 0
+    unknown_fields: tuple[str, ...] = ()
+    servers_refused: int = 0
+    series_refused: int = 0
+    passed_over: int = 0
+    passed_over_reason: str | None = None
+
+
+class Fed(Remarks, frozen=True, omit_defaults=True):
+    """A batch was taken, and is durable; or it was empty, for the reason given.
+
+    tick: batches accepted. window_size: samples in the window, over all servers. progress: of the warm-up, in percent,
+    with a message, while no server is ready.
+    """
+
+    status: FeedStatus
+    reason: str | None = None
+    records_received: int = 0
+    tick: int | None = None
+    window_size: int | None = None
+    servers_tracked: int | None = None
+    servers_ready: int | None = None
+    warmup_complete: bool | None = None
+    progress: float | None = None
+    message: str | None = None
+
+
+class NothingTaken(Remarks, frozen=True, omit_defaults=True):
+    """There were records, and none was taken."""
+
+    error: str
+    detail: str
+    records_received: int
+
+
+class Dropped(Struct, frozen=True):
+    """A batch that is too large, answered with 200, because its sender would repeat it for ever otherwise."""
+
+    status: Literal["dropped"]
+    error: str
+    detail: str

@@ -1,0 +1,57 @@
+"""Recognises content that waiting cannot mend: another format than the documented one, not an unfinished file.
+
+A file that is still being written is waited for. One of these is refused at once, in words that say what it is.
+"""
+
+from __future__ import annotations
+
+import json
+
+GIT_LFS = b"version https://git-lfs.github.com/spec/"
+
+_BINARY_FORMATS = {
+    b"PK\x03\x04": "a zip archive, as torch.save writes",
+    b"\x80\x02": "a Python pickle",
+    b"\x80\x04": "a Python pickle",
+    b"\x80\x05": "a Python pickle",
+    b"\x89HDF": "an HDF5 file",
+    b"GGUF": "a GGUF file",
+    b"\x1f\x8b": "packed with gzip",
+    b"\x28\xb5\x2f\xfd": "packed with zstd",
+}
+_BYTE_ORDER_MARKS = {
+    b"\xef\xbb\xbf": "begins with a byte order mark (EF BB BF): save it as UTF-8 without one",
+    b"\xff\xfe": "is UTF-16: save it as UTF-8",
+    b"\xfe\xff": "is UTF-16: save it as UTF-8",
+}
+_POINTER = "is a Git LFS pointer, not the file itself: fetch it with `git lfs pull`"
+
+
+def explain_json(content: bytes) -> str | None:
+    """Why this is not, and will not become, JSON as the standard has it (RFC 8259); None if it may just be unfinished.
+
+    content: bytes that a strict reader refuses.
+    """
+    if content.startswith(GIT_LFS):
+        return _POINTER
+    for mark, reason in _BYTE_ORDER_MARKS.items():
+        if content.startswith(mark):
+            return reason
+    constants: list[str] = []
+    try:
+        json.loads(content, parse_constant=constants.append)
+    except (ValueError, RecursionError):
+        return None
+    if not constants:
+        return None
+    return f"holds {constants[0]}, which Python writes and JSON does not have: write null, or leave the key out"
+
+
+def explain_weights(beginning: bytes) -> str | None:
+    """What a file is whose first bytes (at least 8) are these, if it is no safetensors file; None if it may be one."""
+    if GIT_LFS.startswith(beginning[: len(GIT_LFS)]) and len(beginning) >= 8:
+        return _POINTER
+    for magic, name in _BINARY_FORMATS.items():
+        if beginning.startswith(magic):
+            return f"is {name}, not a safetensors file: write it with safetensors.torch.save_file"
+    return None

@@ -1,0 +1,69 @@
+"""Checks between settings that no single type can express."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+import msgspec
+
+from nordiq_watch.api.predictions import ServerForecast
+from nordiq_watch.config.schema import Config
+from nordiq_watch.errors import ConfigError
+from nordiq_watch.zones import UnknownZone, find_zone
+
+_RECORD_FIELDS = {"timestamp", "server_name", "status", "profile"}
+_ANSWER_FIELDS = {field.encode_name for field in msgspec.structs.fields(ServerForecast)}
+
+
+def check_consistency(config: Config, path: Path) -> None:
+    _check_thresholds(config, path)
+    _check_proxy(config, path)
+    _check_zone(config, path)
+    twice = {name for name in config.metrics if config.metrics.count(name) > 1}
+    if twice:
+        raise ConfigError(f"{path}: metrics names {', '.join(sorted(twice))} twice; name each once")
+    mapped = {*config.feeders.prometheus.metrics, *config.feeders.telegraf.metrics}
+    if mapped - set(config.metrics):
+        raise ConfigError(
+            f"{path}: feeders has a rule for {', '.join(sorted(mapped - set(config.metrics)))}, which is not in metrics"
+        )
+    for what, fields in (("a record", _RECORD_FIELDS), ("an answer", _ANSWER_FIELDS)):
+        if reserved := fields.intersection(config.metrics):
+            raise ConfigError(
+                f"{path}: metrics names {', '.join(sorted(reserved))}, which {what} uses for something else"
+            )
+    if config.training.max_encoder_length > config.window.length:
+        raise ConfigError(
+            f"{path}: training.max_encoder_length is {config.training.max_encoder_length}, but window.length is "
+            f"{config.window.length}: such a model could never be loaded. Make the window as long as the encoder."
+        )
+
+
+def _check_proxy(config: Config, path: Path) -> None:
+    proxy = config.server.trusted_proxy
+    try:
+        if proxy is not None:
+            ipaddress.ip_address(proxy)
+    except ValueError:
+        raise ConfigError(f"{path}: server.trusted_proxy is {proxy!r}, which is no IP address") from None
+
+
+def _check_zone(config: Config, path: Path) -> None:
+    try:
+        find_zone(config.training.calendar.zone)
+    except UnknownZone as error:
+        raise ConfigError(f"{path}: training.calendar.zone is {error}") from None
+
+
+def _check_thresholds(config: Config, path: Path) -> None:
+    tables = {"thresholds": config.risk.thresholds}
+    tables |= {f"profiles.{profile}": table for profile, table in config.risk.profiles.items()}
+    for place, table in tables.items():
+        for metric, threshold in table.items():
+            numbers = [] if threshold is None else list(msgspec.structs.astuple(threshold))
+            if numbers not in (sorted(set(numbers)), sorted(set(numbers), reverse=True)):
+                raise ConfigError(
+                    f"{path}: risk.{place}.{metric} is {', '.join(f'{number:g}' for number in numbers)}; calm, "
+                    "degraded, warning and critical must each be above the one before (or below, where low is bad)"
+                )

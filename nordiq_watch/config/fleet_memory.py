@@ -1,0 +1,57 @@
+"""How much memory a fleet takes in the daemon, by its config: for `nordiq-watch doctor` and `window.max_servers: auto`.
+
+It is reckoned for models such as `training` would make: all metrics forecast, `max_prediction_length` steps, p10, p50
+and p90. benchmarks/million.py measures what it really is.
+"""
+
+from __future__ import annotations
+
+from nordiq_watch.config.schema import Config
+
+AUTO = "auto"
+
+AUTO_SHARE = 0.7
+"""Of the free memory, for `auto`: the rest is for models, requests and other programs."""
+
+_BASE_BYTES = 600_000_000
+"""Python, torch and an empty fleet."""
+
+_NUMBER = 4  # float32
+_QUANTILES = 3
+_NAMED_BYTES = 600
+"""Per server: its name, and where it stands in tables by name."""
+
+_ROOM = 1.3
+"""For what is computed in between, and memory that is freed late: with 100,000 servers it was 1.28 at the peak."""
+
+_SHOWN_BYTES = 12
+"""Per number of an answer that is written ahead: its text, and that compressed."""
+
+
+def bytes_per_server(config: Config, servers: int) -> int:
+    """Memory of each of this number of servers at the peak of a tick.
+
+    Its row of the window; the bands that are served and, for the next answer, all quantiles and bands; for each of the
+    two a copy of the window that it was made from, and its text if it is written ahead (`answers.render_ahead`).
+    """
+    slots, metrics = config.window.length, len(config.metrics)
+    window = slots * (metrics * _NUMBER + 3)  # values; status, presence, and whether it counts
+    copy = slots * (metrics * _NUMBER + 1)  # values and status
+    numbers = metrics * config.training.max_prediction_length * _QUANTILES
+    text = numbers * _SHOWN_BYTES if servers <= config.answers.render_ahead else 0
+    return int(_ROOM * (window + 3 * numbers * _NUMBER + 2 * (copy + text) + _NAMED_BYTES))
+
+
+def needed_bytes(config: Config, servers: int) -> int:
+    """Memory of the daemon with this number of servers."""
+    return _BASE_BYTES + servers * bytes_per_server(config, servers)
+
+
+def max_servers(config: Config, *, free_bytes: int) -> int:
+    """`window.max_servers` as a number, at least one. free_bytes: of memory, for `auto`."""
+    setting = config.window.max_servers
+    if isinstance(setting, int):
+        return setting
+    left, ahead = int(AUTO_SHARE * free_bytes - _BASE_BYTES), config.answers.render_ahead
+    many = left // bytes_per_server(config, ahead + 1)
+    return max(1, many if many > ahead else left // bytes_per_server(config, ahead))

@@ -1,0 +1,297 @@
+"""The schema of all settings: type, default and allowed range of every key, in one place."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+Count = Annotated[int, Meta(ge=1)]
+
+Seconds = Annotated[float, Meta(gt=0)]
+
+MetricName = Annotated[str, Meta(pattern="^[a-zA-Z][a-zA-Z0-9_]*$", description="metric name")]
+
+DEFAULT_METRICS = (
+    "cpu_user_pct",
+    "cpu_sys_pct",
+    "cpu_iowait_pct",
+    "cpu_idle_pct",
+    "java_cpu_pct",
+    "mem_used_pct",
+    "swap_used_pct",
+    "disk_usage_pct",
+    "net_in_mb_s",
+    "net_out_mb_s",
+    "back_close_wait",
+    "front_close_wait",
+    "load_average",
+    "uptime_days",
+)
+
+
+class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class ServerSettings(_Section, frozen=True):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
+    threads: Annotated[int, Meta(ge=1, le=256)] = 8
+    max_body_mb: Annotated[float, Meta(gt=0, le=1024)] = 16
+    request_seconds: Seconds = 60
+    trusted_proxy: Annotated[str, Meta(pattern=r"^[0-9a-fA-F.:]+$", description="IP address")] | None = None
+    url_prefix: Annotated[
+        str, Meta(pattern=r"^((/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+)?$", description="path such as `/nordiq`, or nothing")
+    ] = ""
+
+
+class AuthSettings(_Section, frozen=True):
+    key_file: str = ".nordiq_key"
+    public: tuple[Annotated[str, Meta(pattern="^/", description="path from `/`")], ...] = (
+        "/health",
+        "/ready",
+        "/status",
+        "/metrics",
+    )
+
+
+class LimitSettings(_Section, frozen=True):
+    mode: Literal["auto", "always", "never"] = "auto"
+    read_per_minute: Count = 600
+    feed_per_minute: Count = 60_000
+    admin_per_minute: Count = 120
+    refused_per_minute: Count = 60
+
+
+class ModelSettings(_Section, frozen=True):
+    dir: str = "models"
+    keep: Count | None = None
+    allow_world_writable: bool = False
+    trusted_keys: tuple[
+        Annotated[str, Meta(pattern="^[A-Za-z0-9+/]{43}=$", description="ed25519 public key in base64")], ...
+    ] = ()
+
+
+class WatchSettings(_Section, frozen=True):
+    enabled: bool = True
+    mode: Literal["auto", "inotify", "poll"] = "auto"
+    settle_seconds: Annotated[float, Meta(ge=0)] = 1.0
+    rescan_seconds: Seconds = 30
+
+
+class CanarySettings(_Section, frozen=True):
+    max_crossed_share: Annotated[float, Meta(ge=0, le=1)] = 0.2
+    max_overshoot: Annotated[float, Meta(ge=0)] = 0.5
+    max_distance: Annotated[float, Meta(gt=0)] = 20.0
+    max_error: Annotated[float, Meta(gt=0)] = 3.0
+
+
+class ReloadSettings(_Section, frozen=True):
+    policy: Literal["auto", "load_first", "unload_first"] = "auto"
+    auto_rollback: bool = True
+    on_loss: Literal["warn", "refuse"] = "warn"
+    canary: CanarySettings = CanarySettings()
+
+
+class WindowSettings(_Section, frozen=True):
+    interval_seconds: Annotated[int, Meta(ge=1, le=86400)] = 300
+    length: Annotated[int, Meta(ge=2, le=100_000)] = 288
+    max_servers: Count | Literal["auto"] = 20000
+    silent_seconds: Seconds = 3600
+    future_seconds: Annotated[float, Meta(ge=0)] = 300
+
+
+class StateSettings(_Section, frozen=True):
+    dir: str = "state"
+
+
+class ArchiveSettings(_Section, frozen=True):
+    days: Count = 30
+
+
+class LogSettings(_Section, frozen=True):
+    dir: str = "logs"
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    max_mb: Annotated[float, Meta(gt=0)] = 10
+    keep: Annotated[int, Meta(ge=0)] = 5
+    format: Literal["text", "json"] = "text"
+
+
+class Threshold(_Section, frozen=True):
+    """A metric's value at the scores 0 (calm), 50, 60 and 80. Descending numbers mean that low values are bad."""
+
+    calm: float
+    degraded: float
+    warning: float
+    critical: float
+
+    @property
+    def falling(self) -> bool:
+        return self.critical < self.calm
+
+
+Thresholds = dict[MetricName, Threshold | None]
+
+
+def default_thresholds() -> Thresholds:
+    """Reasons and sources are in docs/risk.md."""
+    return {
+        "cpu_user_pct": Threshold(calm=60, degraded=80, warning=90, critical=95),
+        "cpu_idle_pct": Threshold(calm=40, degraded=20, warning=10, critical=5),
+        "cpu_iowait_pct": Threshold(calm=5, degraded=20, warning=30, critical=50),
+        "mem_used_pct": Threshold(calm=60, degraded=85, warning=90, critical=95),
+        "swap_used_pct": Threshold(calm=10, degraded=40, warning=60, critical=80),
+        "disk_usage_pct": Threshold(calm=70, degraded=85, warning=90, critical=95),
+        "load_average": Threshold(calm=4, degraded=8, warning=12, critical=16),
+    }
+
+
+def default_profiles() -> dict[str, Thresholds]:
+    return {"Database": {"mem_used_pct": Threshold(calm=85, degraded=95, warning=97, critical=98.5)}}
+
+
+class RiskSettings(_Section, frozen=True):
+    current_weight: Annotated[float, Meta(ge=0, le=1)] = 0.7
+    thresholds: Thresholds = msgspec.field(default_factory=default_thresholds)
+    profiles: dict[str, Thresholds] = msgspec.field(default_factory=default_profiles)
+
+
+class WebhookSettings(_Section, frozen=True):
+    url: Annotated[str, Meta(pattern="^https?://", description="text from `http://`, `https://`")] | None = None
+    format: Literal["alertmanager", "json"] = "alertmanager"
+    min_level: Literal["degraded", "warning", "critical"] = "warning"
+    resend_seconds: Seconds = 60
+    timeout_seconds: Seconds = 5
+    queue_size: Count = 1000
+    headers: dict[str, str] = {}
+    headers_file: str | None = None
+    proxy: (
+        Annotated[
+            str,
+            Meta(pattern=r"^(environment|none|https?://\S+)$", description="`environment`, `none` or a proxy's URL"),
+        ]
+        | None
+    ) = None
+
+
+class AlertSettings(_Section, frozen=True):
+    raise_seconds: Annotated[float, Meta(ge=0)] = 0
+    hold_seconds: Annotated[float, Meta(ge=0)] = 900
+    clear_seconds: Annotated[float, Meta(ge=0)] = 600
+    silent_seconds: Seconds = 900
+    ended_seconds: Seconds = 86_400
+    webhook: WebhookSettings = WebhookSettings()
+
+
+class HistorySettings(_Section, frozen=True):
+    keep_days: Annotated[float, Meta(gt=0)] = 31
+
+
+class DriftSettings(_Section, frozen=True):
+    error_rate: Annotated[float, Meta(gt=0, le=1)] = 0.4
+    anomaly_rate: Annotated[float, Meta(gt=0, le=1)] = 0.05
+    psi_moderate: Annotated[float, Meta(gt=0)] = 0.1
+    psi: Annotated[float, Meta(gt=0)] = 0.25
+
+
+class CascadeSettings(_Section, frozen=True):
+    share: Annotated[float, Meta(gt=0, le=1)] = 0.3
+    servers: Count = 3
+
+
+class SeriesRule(_Section, frozen=True):
+    """Computes a metric from series: the sum of those selected by `value`, as a percentage of those selected by `of`.
+
+    rate: per-second rate of counters. complement: 100 minus the result. age: the sample's time minus the value. scale:
+    a factor, applied last.
+    """
+
+    value: str
+    of: str | None = None
+    rate: bool = False
+    complement: bool = False
+    age: bool = False
+    scale: float = 1.0
+
+
+class PrometheusSettings(_Section, frozen=True):
+    server_label: str = "instance"
+    metrics: dict[MetricName, SeriesRule | None] = {}
+
+
+class TelegrafSettings(_Section, frozen=True):
+    server_label: str = "host"
+    metrics: dict[MetricName, SeriesRule | None] = {}
+
+
+class FeederSettings(_Section, frozen=True):
+    max_records: Count = 100_000
+    max_series: Count = 2_000_000
+    prometheus: PrometheusSettings = PrometheusSettings()
+    telegraf: TelegrafSettings = TelegrafSettings()
+
+
+class QualitySettings(_Section, frozen=True):
+    horizons_seconds: Annotated[tuple[Count, ...], Meta(min_length=1)] = (1800, 7200, 28800)
+    max_servers: Count = 1000
+    adaptive_bands: bool = True
+    drift: DriftSettings = DriftSettings()
+    cascade: CascadeSettings = CascadeSettings()
+
+
+class AnswerSettings(_Section, frozen=True):
+    render_ahead: Annotated[int, Meta(ge=0)] = 5000
+
+
+class CalendarSettings(_Section, frozen=True):
+    zone: Annotated[str, Meta(description="IANA name of a time zone")] = "UTC"
+    holidays: tuple[Annotated[date, Meta(description="dates, such as `2026-12-25`")], ...] = ()
+
+
+class TrainingSettings(_Section, frozen=True):
+    hidden_size: Annotated[int, Meta(ge=4, le=1024)] = 32
+    attention_heads: Annotated[int, Meta(ge=1, le=64)] = 4
+    max_encoder_length: Annotated[int, Meta(ge=2)] = 288
+    max_prediction_length: Count = 96
+    batch_size: Count = 64
+    learning_rate: Annotated[float, Meta(gt=0, lt=1)] = 0.005
+    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.1
+    members: tuple[Literal["linear", "rows"], ...] = ("linear", "rows")
+    max_batches_per_epoch: Count | None = None
+    max_seconds: Seconds | None = None
+    calendar: CalendarSettings = CalendarSettings()
+    seed: Annotated[int, Meta(ge=0)] = 42
+
+
+class WatchdogSettings(_Section, frozen=True):
+    stuck_seconds: Annotated[float, Meta(ge=40)] = 600  # an idle thread has a round every 30 s
+
+
+class Config(_Section, frozen=True):
+    """All settings. Paths in it are as written; `root` resolves them."""
+
+    server: ServerSettings = ServerSettings()
+    auth: AuthSettings = AuthSettings()
+    limits: LimitSettings = LimitSettings()
+    models: ModelSettings = ModelSettings()
+    watch: WatchSettings = WatchSettings()
+    reload: ReloadSettings = ReloadSettings()
+    window: WindowSettings = WindowSettings()
+    metrics: Annotated[tuple[MetricName, ...], Meta(min_length=1)] = DEFAULT_METRICS
+    state: StateSettings = StateSettings()
+    archive: ArchiveSettings = ArchiveSettings()
+    logs: LogSettings = LogSettings()
+    device: Annotated[str, Meta(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="`auto`, `cpu`, `cuda`, `cuda:N`")] = (
+        "auto"
+    )
+    risk: RiskSettings = msgspec.field(default_factory=RiskSettings)
+    alerts: AlertSettings = AlertSettings()
+    history: HistorySettings = HistorySettings()
+    feeders: FeederSettings = FeederSettings()
+    quality: QualitySettings = QualitySettings()
+    answers: AnswerSettings = AnswerSettings()
+    watchdog: WatchdogSettings = WatchdogSettings()
+    training: TrainingSettings = TrainingSettings()

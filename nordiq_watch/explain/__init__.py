@@ -1,0 +1,1 @@
+"""Why the live model forecasts what it forecasts for one server, and what would change it."""

@@ -1,0 +1,87 @@
+"""The ingest room, put together: journal, archive and window, the thread that takes batches, and the data's age."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nordiq_watch.config.fleet_memory import max_servers
+from nordiq_watch.config.settings import Settings
+from nordiq_watch.events import EventBus, WindowChanged
+from nordiq_watch.ingest.freshness import Freshness
+from nordiq_watch.ingest.ingest import Ingest
+from nordiq_watch.ingest.sample_store import SampleStore
+from nordiq_watch.ingest.window import Window
+from nordiq_watch.live.published import Live
+from nordiq_watch.parts import Parts
+from nordiq_watch.storage.archive import Archive, days_of_window
+from nordiq_watch.storage.journal import Journal
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class IngestParts:
+    window: Window
+    worker: Ingest
+    freshness: Freshness
+    journal: Journal
+    archive: Archive
+
+    def restore(self) -> None:
+        """Fills the window with what was accepted before. Call it once, before the worker's thread starts."""
+        self.worker.restore()
+        self.freshness.begin()
+
+
+def build_ingest(
+    settings: Settings,
+    events: EventBus,
+    *,
+    live: Live,
+    parts: Parts,
+    device: str = "cpu",
+    clock: Clock = time.time,
+    free_bytes: Callable[[], int],
+) -> IngestParts:
+    """Opens the journal; the window is empty until `restore`. StorageError. clock: Unix time. free_bytes: of memory."""
+    config = settings.config
+    window = Window(
+        config.metrics,
+        interval_seconds=config.window.interval_seconds,
+        length=config.window.length,
+        max_servers=max_servers(config, free_bytes=free_bytes()),
+        silent_seconds=config.window.silent_seconds,
+        tracks_changes=device != "cpu",
+    )
+    freshness = Freshness(window, silent_seconds=config.alerts.silent_seconds, clock=clock)
+    events.subscribe(WindowChanged, lambda _: freshness.note())
+    journal, archive = _open_journal(settings), _open_archive(settings, clock)
+    sample_store = SampleStore(
+        journal, archive, window, future_seconds=config.window.future_seconds, clock=clock, parts=parts
+    )
+    worker = Ingest(sample_store, window, events, live=live, part=parts.of("ingest"))
+    return IngestParts(window, worker, freshness, journal, archive)
+
+
+def _open_journal(settings: Settings) -> Journal:
+    config = settings.config
+    return Journal(
+        settings.state_dir / "journal.sqlite3",
+        metrics=config.metrics,
+        interval_seconds=config.window.interval_seconds,
+    )
+
+
+def _open_archive(settings: Settings, clock: Clock) -> Archive:
+    """At least the days of the window are kept: it is filled from them at a start."""
+    config = settings.config
+    interval_seconds = config.window.interval_seconds
+    return Archive(
+        settings.archive_dir,
+        metrics=config.metrics,
+        interval_seconds=interval_seconds,
+        days=max(config.archive.days, days_of_window(config.window.length, interval_seconds)),
+        clock=clock,
+    )

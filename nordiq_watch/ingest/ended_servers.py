@@ -1,0 +1,71 @@
+"""Servers that ended while journal or archive have samples of theirs that would be restored into the window.
+
+Their samples stay there, for training; the journal records which servers ended, so that a restart restores the same
+fleet. A name that sends again is a new server: its new samples count, even in slots from before its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from nordiq_watch.batches import leave_out
+from nordiq_watch.ingest.window import Window
+from nordiq_watch.records.samples import Batch
+from nordiq_watch.storage.journal import Journal
+from nordiq_watch.storage.journal_file import Ended
+
+
+class EndedServers:
+    """For the sample store, in its thread.
+
+    until: the newest slot for which the archive has, or may get, a sample of an ended server; None if there is none.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._ended: Mapping[str, Ended] = {}
+        self._arrived: set[str] = set()
+        self._back: dict[str, int] = {}
+        self.until: int | None = None
+
+    def load(self) -> None:
+        """Reads the ended servers, for `visible`. Raises StorageError if the journal cannot be read."""
+        self._ended = self._journal.ended()
+        for ended in self._ended.values():
+            self._reach(ended.until)
+
+    def visible(self, slice_: Batch) -> Batch | None:
+        """The part of an archived slot that the window may take; None for nothing."""
+        if not self._ended:
+            return slice_
+        slot = int(slice_.slots[0])
+        known = ((name, self._ended.get(name)) for name in slice_.servers)
+        return leave_out(slice_, {name for name, ended in known if ended is not None and ended.hides(slot)})
+
+    def unload(self, window: Window) -> None:
+        """Ends the restoration: from now on only servers that return matter."""
+        self._back = {name: ended.until for name, ended in self._ended.items() if window.tracks(name)}
+        self._ended = {}
+
+    def add(self, ended: Mapping[str, int]) -> None:
+        """Adds servers that left; the journal already has them."""
+        for name, until in ended.items():
+            self._back.pop(name, None)
+            self._arrived.discard(name)
+            self._reach(until)
+
+    def add_arrived(self, names: Iterable[str]) -> None:
+        """Adds servers new to the window, some of which may be returning."""
+        if self.until is not None:
+            self._arrived.update(names)
+
+    def back(self, window: Window) -> dict[str, list[int]]:
+        """For each returned server: slots from before its end in which it has valid samples."""
+        arrived = self._journal.ended(self._arrived) if self._arrived else {}
+        self._back.update((name, ended.until) for name, ended in arrived.items())
+        self._arrived.clear()
+        self._back = {name: until for name, until in self._back.items() if window.tracks(name)}
+        return {name: window.slots_of(name, until=until) for name, until in self._back.items()}
+
+    def _reach(self, slot: int) -> None:
+        self.until = slot if self.until is None else max(self.until, slot)

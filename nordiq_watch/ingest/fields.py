@@ -1,0 +1,91 @@
+"""Reads the fields of one record with errors, and words what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from nordiq_watch.json_lists.lenient import kind_of
+from nordiq_watch.metrics import describe
+
+OWN_FIELDS = ("timestamp", "server_name", "status", "profile")
+"""Fields of a record that are no metrics."""
+
+
+class Refused(Exception):
+    """A record that is refused."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(field, reason)
+        self.field = field
+        self.reason = reason
+
+
+def read_name(name: Any) -> str:
+    if name is None:
+        raise Refused("server_name", "is missing; must be a text")
+    if not isinstance(name, str):
+        raise Refused("server_name", f"is {show(name)}; must be a text that is not empty")
+    return name
+
+
+def read_timestamp(stamp: Any) -> str | int | float:
+    if stamp is None:
+        raise Refused("timestamp", "is missing; must be ISO 8601 or Unix seconds")
+    if isinstance(stamp, bool) or not isinstance(stamp, str | int | float):
+        raise Refused("timestamp", f"is {show(stamp)}; must be ISO 8601 or Unix seconds")
+    return stamp
+
+
+def read_label(record: dict[str, Any], field: str) -> str | None:
+    label = record.get(field)
+    if label is not None and not isinstance(label, str):
+        raise Refused(field, f"is {show(label)}; must be a text")
+    return label
+
+
+def read_number(name: str, value: Any) -> float | None:
+    """NaN is refused here, where it still differs from "not measured"; ranges are checked elsewhere."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # NaN alone differs from itself
+        raise Refused(name, f"is {show(value)}; must be {Range.of(name).allowed()}")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+# --- words --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The allowed range of a metric. Non-finite values never pass: NaN fails every comparison, and `high` is finite."""
+
+    name: str
+    low: float
+    high: float
+    accepted_high: float
+
+    @classmethod
+    def of(cls, name: str) -> Range:
+        metric = describe(name)
+        return cls(name, metric.low, metric.high, metric.accepted_high)
+
+    def allowed(self) -> str:
+        overshoot = (
+            f" (up to {self.accepted_high:g} is kept as {self.high:g})" if self.accepted_high > self.high else ""
+        )
+        return f"a number from {self.low:g} to {self.high:g}{overshoot}"
+
+
+def show(value: Any) -> str:
+    """A JSON value in one short line: scalars literally, containers by their type."""
+    if isinstance(value, dict | list):
+        return kind_of(value)
+    if isinstance(value, str):
+        return repr(value if len(value) <= 40 else value[:40] + "…")
+    return json.dumps(value)[:40]

@@ -1,0 +1,1 @@
+"""Formats of other programs: Prometheus remote write and Telegraf become readings of our metrics."""

@@ -1,0 +1,83 @@
+"""Series: named numbers over time with labels, and the selectors that match them, in Prometheus' notation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from nordiq_watch.errors import ConfigError
+
+NAME = "__name__"
+
+_SELECTOR = re.compile(r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)?\s*(?:\{(?P<matchers>.*)\})?", re.DOTALL)
+_MATCHER = re.compile(r'\s*(?P<label>[a-zA-Z_]\w*)\s*(?P<operator>=~|!~|!=|=)\s*"(?P<value>(?:[^"\\]|\\.)*)"\s*(?:,|$)')
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """labels: including the name, as `__name__`. samples: (Unix seconds, value), oldest first; NaN ends a series."""
+
+    labels: Mapping[str, str]
+    samples: Sequence[tuple[float, float]]
+
+
+MAX_LABELS = 100
+"""Limit per series. Those with more are skipped: each label costs, and a server's own name is among the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesBatch:
+    """The content of one body. series: made one at a time, because all of them are many times the body.
+
+    passed_over: number of series skipped for their labels; `reason` describes the first.
+    """
+
+    series: Iterator[Series]
+    passed_over: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """One condition on one label; a missing label is the empty text."""
+
+    label: str
+    pattern: re.Pattern[str]
+    wanted: bool
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        return (self.pattern.fullmatch(labels.get(self.label, "")) is not None) == self.wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    matchers: tuple[Matcher, ...]
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        return all(matcher.matches(labels) for matcher in self.matchers)
+
+
+def parse_selector(text: str) -> Selector:
+    """Parses `name{label="value", label!="…", label=~"regex", label!~"regex"}`. ConfigError for anything else."""
+    whole = _SELECTOR.fullmatch(text.strip())
+    if whole is None or not (whole["name"] or whole["matchers"]):
+        raise ConfigError(f'{text!r} is no selector; write name{{label="value", other=~"regex"}}')
+    matchers = [Matcher(NAME, re.compile(re.escape(whole["name"])), wanted=True)] if whole["name"] else []
+    rest = whole["matchers"] or ""
+    while rest.strip():
+        found = _MATCHER.match(rest)
+        if found is None:
+            raise ConfigError(f'{text!r} is no selector: {rest!r} is not label="value", or =~, !=, !~')
+        matchers.append(_build_matcher(text, found))
+        rest = rest[found.end() :]
+    return Selector(tuple(matchers))
+
+
+def _build_matcher(text: str, found: re.Match[str]) -> Matcher:
+    value = re.sub(r"\\(.)", r"\1", found["value"]) if "~" not in found["operator"] else found["value"]
+    try:
+        pattern = re.compile(value if "~" in found["operator"] else re.escape(value))
+    except re.error as error:
+        raise ConfigError(f"{text!r} is no selector: {value!r} is no regular expression ({error})") from None
+    return Matcher(found["label"], pattern, wanted=not found["operator"].startswith("!"))

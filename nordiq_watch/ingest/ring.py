@@ -1,0 +1,155 @@
+"""The ring of the window: its arrays, with a row per server and a column per slot, `slot % length`.
+
+All writes that change cells are here, so that the arrays, the number of samples, the counts of `cells` and the stamps
+of changes stay in step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nordiq_watch.ingest.cells import MeasuredCounts, merge_duplicates
+from nordiq_watch.ingest.server_rows import NEVER, ServerRows
+from nordiq_watch.metrics import UNKNOWN_STATUS
+from nordiq_watch.records.arrays import CodeArray, FloatArray, IntArray
+
+_SMALLEST_CAPACITY = 64
+
+
+class Ring:
+    """Not thread-safe: the window calls it under its lock.
+
+    newest: the newest slot, None while nothing was ever written. size: slots with a sample, over all servers.
+    values (rows, length, metrics): NaN where not measured. statuses (rows, length). present (rows, length): whether
+    there is a sample. changed (rows, length): stamps for CellMap, None unless they are kept. copies: the number of
+    snapshots so far.
+    """
+
+    def __init__(
+        self, rows: ServerRows, metrics: Sequence[str], *, length: int, max_servers: int, tracks_changes: bool
+    ) -> None:
+        """rows: which servers have which rows; its `last_seen` grows and is emptied with the arrays here."""
+        self.newest: int | None = None
+        self.size = 0
+        self.values: FloatArray = np.empty((0, length, len(metrics)), dtype=np.float32)
+        self.statuses: CodeArray = np.empty((0, length), dtype=np.uint8)
+        self.present = np.empty((0, length), dtype=np.bool_)
+        self.changed = np.empty((0, length), dtype=np.int32) if tracks_changes else None
+        self.copies = 0
+        self._metrics = tuple(metrics)
+        self._length = length
+        self._max_servers = max_servers
+        self._rows = rows
+        self._counts = MeasuredCounts(slots=length, metrics=metrics, ring_metrics=metrics, length=length)
+
+    def holds(self, slot: int) -> bool:
+        return self.newest is not None and self.newest - self._length < slot <= self.newest
+
+    def measured_counts(self, slots: int, metrics: tuple[str, ...]) -> IntArray:
+        """(rows,): in how many of the newest `slots` slots any of `metrics` is measured.
+
+        The counts of the last `slots` and `metrics` are kept up to date with every write: only other arguments than in
+        the call before cost a look at the whole ring.
+        """
+        slots = min(slots, self._length)
+        if (slots, metrics) != (self._counts.slots, self._counts.metrics):
+            counts = MeasuredCounts(slots=slots, metrics=metrics, ring_metrics=self._metrics, length=self._length)
+            counts.recount(self.values, newest=self.newest or 0)
+            self._counts = counts
+        return self._counts.counts
+
+    def clear(self) -> None:
+        """Empties all rows; the memory stays allocated."""
+        self.newest = None
+        self.size = 0
+        for array, empty in self._columns():
+            array[:] = empty
+        self._mark(slice(None), slice(None))
+
+    def advance(self, slot: int) -> int:
+        """Makes `slot` the newest one, if it is, and clears the columns that it and those before it take over.
+
+        Returns the newest slot.
+        """
+        if self.newest is None:
+            self.newest = slot
+        if slot <= self.newest:
+            return self.newest
+        columns = np.arange(max(self.newest + 1, slot - self._length + 1), slot + 1) % self._length
+        self._counts.advance(self.newest, slot)
+        self.size -= int(np.count_nonzero(self.present[:, columns]))
+        self.values[:, columns] = np.nan
+        self.statuses[:, columns] = UNKNOWN_STATUS
+        self.present[:, columns] = False
+        self._mark(slice(None), columns)
+        self.newest = slot
+        self._rows.release_aged(slot)
+        return slot
+
+    def free(self, rows: list[int]) -> None:
+        """Empties rows of servers and frees them."""
+        if not rows:
+            return
+        self.size -= int(np.count_nonzero(self.present[rows]))
+        for array, empty in self._columns():
+            array[rows] = empty
+        self._mark(rows, slice(None))
+        self._rows.release(rows)
+
+    def write(self, rows: IntArray, slots: IntArray, *, values: FloatArray, statuses: CodeArray) -> None:
+        """Writes samples, each with at least one value, in order of arrival. The slots are in the ring already."""
+        if not len(rows):
+            return
+        np.maximum.at(self._rows.last_seen, rows, slots)
+        cells, values, statuses = merge_duplicates(rows * self._length + slots % self._length, values, statuses)
+        row, column = np.divmod(cells, self._length)
+        self.values[row, column] = np.where(np.isnan(values), self.values[row, column], values)
+        self.statuses[row, column] = np.where(statuses == UNKNOWN_STATUS, self.statuses[row, column], statuses)
+        self.size += int(np.count_nonzero(~self.present[row, column]))
+        self.present[row, column] = True
+        assert self.newest is not None  # advance came before
+        self._counts.add(self.values, row, column, newest=self.newest)
+        self._mark(row, column)
+
+    def make_room(self, rows: int) -> None:
+        """Grows by a sixteenth. ndarray.resize reallocates in place: large arrays move by page tables, not by bytes.
+
+        refcheck=False is safe because no view of these arrays ever leaves the lock.
+        """
+        before = len(self._rows.last_seen)
+        if rows <= before:
+            return
+        capacity = min(max(rows, before + before // 16, _SMALLEST_CAPACITY), max(rows, self._max_servers))
+        for array, empty in self._columns():
+            array.resize((capacity, *array.shape[1:]), refcheck=False)
+            array[before:] = empty
+
+    def _columns(self) -> tuple[tuple[NDArray[Any], Any], ...]:
+        """The arrays with a row per server, and what an empty row holds."""
+        return (
+            (self.values, np.nan),
+            (self.statuses, UNKNOWN_STATUS),
+            (self.present, False),
+            (self._rows.last_seen, NEVER),
+            (self._counts.measured, False),
+            (self._counts.counts, 0),
+            *(() if self.changed is None else ((self.changed, 0),)),
+        )
+
+    def _mark(self, rows: Any, columns: Any) -> None:
+        """Stamps cells as changed since the last snapshot."""
+        if self.changed is not None:
+            self.changed[rows, columns] = self.copies + 1
+
+    def unroll(self, ring: NDArray[Any], rows: IntArray) -> NDArray[Any]:
+        """A copy of some rows of the ring, (rows, length, …), oldest slot first."""
+        oldest = 0 if self.newest is None else (self.newest + 1) % self._length
+        chosen: Any = slice(len(rows)) if len(rows) and rows[-1] == len(rows) - 1 else rows  # a slice copies once
+        copy = np.empty((len(rows), *ring.shape[1:]), dtype=ring.dtype)
+        copy[:, : self._length - oldest] = ring[chosen, oldest:]
+        copy[:, self._length - oldest :] = ring[chosen, :oldest]
+        return copy

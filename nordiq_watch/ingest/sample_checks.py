@@ -1,0 +1,225 @@
+"""What is checked of samples, one column after the other: names, times, labels and values.
+
+A bad record is refused and named, never repaired. The rules of time: a timestamp without a zone is UTC; a sample
+belongs to slot floor(timestamp / interval); one that is further ahead of this machine's clock than `future_seconds`, or
+older than the window, is refused. Zones are resolved before the slot is chosen, so a change to or from daylight saving
+time neither doubles nor skips a slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from nordiq_watch.ingest.columns import Coded
+from nordiq_watch.ingest.fields import Range, show
+from nordiq_watch.ingest.rows import MAX_LABEL_LENGTH, MAX_RECORDS, Rejection
+from nordiq_watch.ingest.time_grid import begun_slot
+from nordiq_watch.metrics import status_code
+from nordiq_watch.moments import parse_moment
+from nordiq_watch.names import find_fault, find_invisible, tidy_name
+from nordiq_watch.records.arrays import BoolArray, DoubleArray, FloatArray, IntArray
+
+_MILLISECONDS_FROM = 1e11  # as seconds, the year 5138
+
+
+@dataclass(frozen=True, slots=True)
+class FeedRules:
+    """What a record is checked against. `newest_slot` is the window's, None while it is empty.
+
+    max_records: how many one body may have.
+    """
+
+    metrics: tuple[str, ...]
+    interval_seconds: int
+    future_seconds: float
+    window_length: int
+    newest_slot: int | None = None
+    max_records: int = MAX_RECORDS
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with a value."""
+
+    reason: str
+
+
+class RowChecks:
+    """Which rows are still good, and why the others are not.
+
+    `refuse` is the only change: keep (rows,) goes from true to false, with one rejection for the first fault found.
+    """
+
+    def __init__(self, indices: Sequence[int]) -> None:
+        """indices: the position in the request of each row."""
+        self._indices = indices
+        self.keep: BoolArray = np.ones(len(indices), dtype=np.bool_)
+        self.rejected: list[Rejection] = []
+
+    def refuse(self, row: int, field: str, reason: str) -> None:
+        if self.keep[row]:
+            self.keep[row] = False
+            self.rejected.append(Rejection(self._indices[row], field, reason))
+
+    def refuse_faulty(self, field: str, column: Coded, find: Callable[[Any], object]) -> None:
+        """Refuses the rows for whose value `find` returns a Fault; it is called once per different value."""
+        self._refuse_coded(field, column.codes, [find(value) for value in column.values])
+
+    def encode(self, field: str, column: Coded, encode: Callable[[Any], int | Fault]) -> IntArray:
+        """(rows,): the code of each value, -1 for a fault, whose row is refused."""
+        found = [encode(value) for value in column.values]
+        self._refuse_coded(field, column.codes, found)
+        codes = np.array([-1 if isinstance(code, Fault) else code for code in found], dtype=np.int64)
+        return codes[column.codes]
+
+    def _refuse_coded(self, field: str, codes: IntArray, found: Sequence[object]) -> None:
+        """found: of each different value, a Fault or something else."""
+        if not any(isinstance(fault, Fault) for fault in found):
+            return
+        for row, code in enumerate(codes.tolist()):
+            fault = found[code]
+            if isinstance(fault, Fault):
+                self.refuse(row, field, fault.reason)
+
+
+class SoundNames:
+    """Names that were found good, so that those of a fleet are checked once. From any thread.
+
+    Forgetting them costs time only, so neither two threads that add nor one that empties need a lock.
+    """
+
+    def __init__(self, *, most: int = 1 << 15) -> None:
+        self._most = most
+        self._names: set[str] = set()
+
+    def check(self, checks: RowChecks, names: list[str]) -> list[str]:
+        """The names in the form in which they are kept. Rows with a faulty one are refused."""
+        if self._names.issuperset(names):
+            return names
+        changed = {name: tidy for name in {*names} - self._names if (tidy := tidy_name(name)) != name}
+        kept = [changed.get(name, name) for name in names] if changed else names
+        checks.refuse_faulty("server_name", Coded.of(kept), self._find_fault)
+        return kept
+
+    def _find_fault(self, name: str) -> Fault | None:
+        fault = find_fault(name)
+        if fault is not None:
+            return Fault(fault)
+        if len(self._names) >= self._most:
+            self._names.clear()
+        self._names.add(name)
+        return None
+
+
+class Grid:
+    """The time grid, and which moments are on it now."""
+
+    def __init__(self, rules: FeedRules, now: float) -> None:
+        self._rules = rules
+        self._now = now
+
+    def place(self, stamp: str | int | float) -> int | Fault:
+        """The slot of a moment. Comparisons are written so that NaN fails them."""
+        seconds = _seconds_of(stamp) if isinstance(stamp, str) else stamp
+        if isinstance(seconds, Fault):
+            return seconds
+        if not seconds >= 0:
+            return Fault(f"is {show(stamp)}; must be a time since 1970")
+        if not seconds <= self._now + self._rules.future_seconds:
+            return Fault(self._why_future(stamp, seconds))
+        return int(seconds // self._rules.interval_seconds)
+
+    def _why_future(self, stamp: Any, seconds: float) -> str:
+        if seconds > _MILLISECONDS_FROM and not isinstance(stamp, str):
+            return f"is {show(stamp)}; Unix times must be in seconds"
+        return (
+            f"is {show(stamp)}, {seconds - self._now:.0f} s ahead of this machine's clock; must be at most "
+            f"{self._rules.future_seconds:g} s ahead (times without a zone are UTC)"
+        )
+
+
+def _seconds_of(text: str) -> float | Fault:
+    try:
+        return parse_moment(text)
+    except ValueError:
+        return Fault(f"is {show(text)}; must be ISO 8601, such as 2025-01-15T10:00:00Z, or Unix seconds")
+
+
+def encode_status(label: str | None) -> int | Fault:
+    return find_label_fault(label) or status_code(label)
+
+
+def find_label_fault(label: str | None) -> Fault | None:
+    if label is None:
+        return None
+    if len(label) > MAX_LABEL_LENGTH:
+        return Fault(f"has {len(label)} characters; must have at most {MAX_LABEL_LENGTH}")
+    if (hidden := find_invisible(label)) is not None:
+        return Fault(f"is {show(label)}; must be without control characters and others that nobody can see ({hidden})")
+    return None
+
+
+def check_values(checks: RowChecks, values: DoubleArray, metrics: Sequence[str]) -> tuple[FloatArray, IntArray]:
+    """values (rows, metrics), NaN where not measured → the same with overshooting percentages as 100, and (rows,): how
+    many of them there are. Refuses rows with an impossible value, and those without any.
+    """
+    bounds = _bounds_of(tuple(metrics))
+    impossible = (values < bounds.low) | (values > bounds.accepted_high)
+    if impossible.any():
+        for row, column in np.argwhere(impossible).tolist():
+            allowed = Range.of(metrics[column]).allowed()
+            checks.refuse(row, metrics[column], f"is {_show_number(values[row, column])}; must be {allowed}")
+    unmeasured = np.isnan(values).all(axis=1)
+    if unmeasured.any():
+        for row in np.flatnonzero(unmeasured).tolist():
+            checks.refuse(row, "metrics", f"none was measured; must have at least one of {_some(metrics)}")
+    clips = np.count_nonzero(values > bounds.high, axis=1)
+    return np.minimum(values, bounds.high).astype(np.float32), clips
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """The ranges of all metrics, (metrics,) each."""
+
+    low: DoubleArray
+    high: DoubleArray
+    accepted_high: DoubleArray
+
+
+@lru_cache(maxsize=8)
+def _bounds_of(metrics: tuple[str, ...]) -> _Bounds:
+    ranges = [Range.of(name) for name in metrics]
+    return _Bounds(
+        low=np.array([bounds.low for bounds in ranges]),
+        high=np.array([bounds.high for bounds in ranges]),
+        accepted_high=np.array([bounds.accepted_high for bounds in ranges]),
+    )
+
+
+def refuse_old(checks: RowChecks, slots: IntArray, rules: FeedRules, *, now: float) -> None:
+    """Keeps what is in the window as it will be with the newest sample of the request. What is ahead of the clock, in
+    the request or in the window, makes nothing old.
+    """
+    known = max(int(slots[checks.keep].max(initial=0)), rules.newest_slot or 0)
+    newest = min(known, begun_slot(now, rules.interval_seconds))
+    oldest = newest - rules.window_length + 1
+    if slots.min(initial=oldest) >= oldest:
+        return
+    since = datetime.fromtimestamp(max(oldest, 0) * rules.interval_seconds, UTC).isoformat()
+    for row in np.flatnonzero(slots < oldest).tolist():
+        checks.refuse(row, "timestamp", f"is older than the window; must be from {since} on")
+
+
+def _show_number(number: float) -> str:
+    """As it was sent: a whole number without a point."""
+    return show(int(number) if float(number).is_integer() and abs(number) < 2**53 else float(number))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")

@@ -1,0 +1,203 @@
+"""Requests become batches: columns are checked one by one, the good rows are one Batch, the others are named."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import compress
+
+import numpy as np
+
+from nordiq_watch.batches import arrange_profiles, given_profiles, keep_rows, select_rows
+from nordiq_watch.ingest.columns import Coded, Columns
+from nordiq_watch.ingest.feed_scanner import FeedScanner, load_scanner
+from nordiq_watch.ingest.fields import show
+from nordiq_watch.ingest.rows import MAX_NAMED, Rejection, Rows, Schema
+from nordiq_watch.ingest.sample_checks import (
+    FeedRules,
+    Grid,
+    RowChecks,
+    SoundNames,
+    check_values,
+    encode_status,
+    find_label_fault,
+    refuse_old,
+)
+from nordiq_watch.records.arrays import BoolArray, FloatArray, IntArray
+from nordiq_watch.records.samples import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedFeed:
+    """What one request held.
+
+    batch: the valid records, in order of arrival; None if there is none. indices[i] is the position in the request of
+    the batch's row i. clipped: values above 100 % that are kept as 100. unknown_fields: ignored, sorted, at most
+    MAX_UNKNOWN_FIELDS of them. rejected: in order, at most MAX_NAMED; there are `unnamed` more, `not_looked_at` among
+    them.
+    """
+
+    batch: Batch | None
+    received: int
+    rejected: tuple[Rejection, ...]
+    clipped: int
+    unknown_fields: tuple[str, ...]
+    indices: Sequence[int] = ()
+    unnamed: int = 0
+    not_looked_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What was read of a request. columns: the rows whose values have the right types; None without any. The others as
+    in Rows.
+    """
+
+    columns: Columns | None
+    received: int
+    rejected: Sequence[Rejection] = ()
+    unknown_fields: tuple[str, ...] = ()
+    unnamed: int = 0
+    not_looked_at: int = 0
+
+
+class FeedReader:
+    """Reads requests with samples of one list of metrics. From any thread.
+
+    It learns from them which names are good and which fields to read over; forgetting that costs time only.
+    """
+
+    def __init__(self, metrics: tuple[str, ...], *, scans: bool = True) -> None:
+        """scans: with the native scanner, where there is one."""
+        self.schema = Schema(metrics)
+        libraries = load_scanner() if scans else None
+        self._scanner = None if libraries is None else FeedScanner(metrics, libraries)
+        self._sound_names = SoundNames()
+
+    def read(self, body: bytes, rules: FeedRules, *, now: float) -> ParsedFeed:
+        """The samples in a request's body. `now` is Unix time. RequestError if the body as a whole cannot be read."""
+        columns = None if self._scanner is None else self._scanner.scan(body, most=rules.max_records)
+        if columns is not None:
+            return self.judge(Sent(columns, len(columns.indices)), rules, now=now)
+        return self.check(self.schema.read(body, most=rules.max_records), rules, now=now)
+
+    def check(self, rows: Rows, rules: FeedRules, *, now: float) -> ParsedFeed:
+        """The rows that keep the rules, as one batch, and why the others are not in it. `now` is Unix time."""
+        records = rows.records
+        columns = Columns(
+            indices=rows.indices,
+            names=[record.server_name for record in records],
+            timestamps=Coded.of(record.timestamp for record in records),
+            statuses=Coded.of(record.status for record in records),
+            profiles=Coded.of(record.profile for record in records),
+            values=self.schema.values_of(records),
+        )
+        sent = Sent(columns, rows.received, rows.rejected, rows.unknown_fields, rows.unnamed, rows.not_looked_at)
+        return self.judge(sent, rules, now=now)
+
+    def judge(self, sent: Sent, rules: FeedRules, *, now: float) -> ParsedFeed:
+        """As `check`, of columns."""
+        checks, kept = RowChecks(()), None
+        if sent.columns is not None:
+            checks = RowChecks(sent.columns.indices)
+            kept = self._check_columns(checks, sent.columns, rules, now=now).select(checks.keep)
+        named, unnamed = _name((*sent.rejected, *checks.rejected), sent.unnamed)
+        return ParsedFeed(
+            batch=None if kept is None else kept.build_batch(),
+            received=sent.received,
+            rejected=named,
+            clipped=0 if kept is None else int(kept.clips.sum()),
+            unknown_fields=sent.unknown_fields,
+            indices=() if kept is None else tuple(kept.indices),
+            unnamed=unnamed,
+            not_looked_at=sent.not_looked_at,
+        )
+
+    def _check_columns(self, checks: RowChecks, sent: Columns, rules: FeedRules, *, now: float) -> _Judged:
+        """All rows, the refused ones too; a value of these may be meaningless."""
+        names = self._sound_names.check(checks, sent.names)
+        slots = checks.encode("timestamp", sent.timestamps, Grid(rules, now).place)
+        statuses = checks.encode("status", sent.statuses, encode_status)
+        checks.refuse_faulty("profile", sent.profiles, find_label_fault)
+        values, clips = sent.sound or check_values(checks, sent.values, rules.metrics)
+        refuse_old(checks, slots, rules, now=now)
+        return _Judged(sent.indices, names, sent.profiles, slots=slots, statuses=statuses, values=values, clips=clips)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """Rows as columns. indices: their positions in the request. values (rows, metrics); clips (rows,): how many of a
+    row's values were reduced to 100 %.
+    """
+
+    indices: Sequence[int] = field(kw_only=False)
+    names: Sequence[str] = field(kw_only=False)
+    profiles: Coded = field(kw_only=False)
+    slots: IntArray
+    statuses: IntArray
+    values: FloatArray
+    clips: IntArray
+
+    def select(self, keep: BoolArray) -> _Judged:
+        """The rows where `keep` is true."""
+        if keep.all():
+            return self
+        return _Judged(
+            list(compress(self.indices, keep)),
+            list(compress(self.names, keep)),
+            Coded(self.profiles.values, self.profiles.codes[keep]),
+            slots=self.slots[keep],
+            statuses=self.statuses[keep],
+            values=self.values[keep],
+            clips=self.clips[keep],
+        )
+
+    def build_batch(self) -> Batch | None:
+        """One batch server per name, with the last profile given; None without rows."""
+        if not self.names:
+            return None
+        servers = tuple(dict.fromkeys(self.names))
+        if len(servers) == len(self.names):
+            rows = np.arange(len(self.names))
+        else:
+            row_of = {name: row for row, name in enumerate(servers)}
+            rows = np.fromiter(map(row_of.__getitem__, self.names), np.int64, len(self.names))
+        given = given_profiles(self.names, self.profiles.expand()) if any(self.profiles.values) else ()
+        return Batch(
+            servers=servers,
+            profiles=arrange_profiles(servers, dict(given)),
+            rows=rows,
+            slots=self.slots,
+            statuses=self.statuses.astype(np.uint8),
+            values=self.values,
+        )
+
+
+def reject_servers(feed: ParsedFeed, servers: Collection[str]) -> ParsedFeed:
+    """The feed after the window had no room for `servers`: their records move from the batch to `rejected`."""
+    if feed.batch is None or not servers:
+        return feed
+    keep = keep_rows(feed.batch, without=servers)
+    full = tuple(
+        Rejection(
+            index,
+            "server_name",
+            f"is {show(feed.batch.servers[row])}, a new server, but the window is full and every server in "
+            "it is heard: raise window.max_servers",
+        )
+        for index, row in compress(zip(feed.indices, feed.batch.rows, strict=True), ~keep)
+    )
+    named, unnamed = _name((*feed.rejected, *full), feed.unnamed)
+    return replace(
+        feed,
+        batch=select_rows(feed.batch, keep),
+        rejected=named,
+        indices=tuple(compress(feed.indices, keep)),
+        unnamed=unnamed,
+    )
+
+
+def _name(rejections: Sequence[Rejection], unnamed: int) -> tuple[tuple[Rejection, ...], int]:
+    """In order, those that an answer names, and how many it does not."""
+    named = tuple(sorted(rejections, key=lambda rejection: rejection.index)[:MAX_NAMED])
+    return named, unnamed + len(rejections) - len(named)

@@ -1,0 +1,195 @@
+"""Which row of the window belongs to which server, and which servers leave when room is short.
+
+A server keeps its row while it has a sample in the window, unless it is silent and a new name takes its row because
+the window is full (`eviction`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from itertools import repeat
+
+import numpy as np
+
+from nordiq_watch.ingest.eviction import Eviction, choose_evictions
+from nordiq_watch.metrics import profile_of
+from nordiq_watch.records.arrays import BoolArray, IntArray
+from nordiq_watch.records.samples import Batch
+
+NEVER = np.iinfo(np.int64).min
+"""`last_seen` of a row without a server."""
+
+
+class ServerRows:
+    """Not thread-safe: the window calls it under its lock.
+
+    last_seen (rows,): the slot of the server's newest sample, or NEVER. The window grows and empties this array
+    together with its own.
+    """
+
+    def __init__(self, *, length: int, max_servers: int, silent_slots: int) -> None:
+        self.last_seen: IntArray = np.empty(0, dtype=np.int64)
+        self._length = length
+        self._max_servers = max_servers
+        self._silent_slots = silent_slots
+        self._row_by_name: dict[str, int] = {}
+        self._names: list[str] = []
+        self._profiles: list[str | None] = []
+        self._free: list[int] = []
+        self._found: tuple[Sequence[str], IntArray] | None = None
+        self._named: tuple[Sequence[str], Sequence[str | None]] | None = None
+
+    def __len__(self) -> int:
+        """The number of servers."""
+        return len(self._row_by_name)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._row_by_name
+
+    @property
+    def end(self) -> int:
+        """One more than the highest row that was ever given to a server."""
+        return len(self._names)
+
+    def row_of(self, name: str) -> int | None:
+        return self._row_by_name.get(name)
+
+    def all(self) -> IntArray:
+        """(servers,): the rows of all servers, in ascending order."""
+        return np.sort(np.fromiter(self._row_by_name.values(), np.int64, len(self._row_by_name)))
+
+    def audible(self, newest: int | None) -> IntArray:
+        """(servers,): the rows of the servers that are not silent, ascending; none without a newest slot."""
+        if newest is None:
+            return np.empty(0, dtype=np.int64)
+        return np.flatnonzero(self.last_seen >= newest - self._silent_slots)
+
+    def names(self, rows: IntArray) -> tuple[str, ...]:
+        return tuple(self._names[row] for row in rows)
+
+    def given_profiles(self, rows: IntArray) -> tuple[str | None, ...]:
+        """The profile that each server's samples named last; None if none did."""
+        return tuple(self._profiles[row] for row in rows)
+
+    def profiles(self, rows: IntArray) -> tuple[str, ...]:
+        """As `given_profiles`; where samples named none, the one that the server's name implies."""
+        return tuple(self._profiles[row] or profile_of(self._names[row]) for row in rows)
+
+    # --- writing ---
+
+    def assign(self, batch: Batch, used: IntArray, *, refused: Collection[str]) -> IntArray:
+        """(batch servers,): the row of each server in `used`, -1 for the rest. New servers get a row.
+
+        used (samples,): index into batch.servers for each sample that is in time. No row is given to the `refused`.
+        The caller grows its arrays to `end` afterwards.
+        """
+        rows = self._rows_of(batch.servers)
+        fresh = dict.fromkeys(used[rows[used] < 0].tolist())
+        if fresh:
+            rows = rows.copy()
+        for server in fresh:
+            if batch.servers[server] not in refused:
+                rows[server] = self._claim(batch.servers[server])
+        self._note_profiles(batch, used, rows)
+        return rows
+
+    def _note_profiles(self, batch: Batch, used: IntArray, rows: IntArray) -> None:
+        """As the batch before, with the same servers and profiles, and none of them has another row since: nothing."""
+        known = self._named is not None and self._named[0] is batch.servers and self._named[1] is batch.profiles
+        if known or not any(batch.profiles):
+            return
+        noted = np.unique(used[rows[used] >= 0])
+        for server in noted.tolist():
+            self._profiles[rows[server]] = batch.profiles[server] or self._profiles[rows[server]]
+        self._named = (batch.servers, batch.profiles) if len(noted) == len(batch.servers) else None
+
+    def release(self, rows: Collection[int]) -> None:
+        """Frees rows of servers. The caller has emptied them, `last_seen` included."""
+        for row in rows:
+            del self._row_by_name[self._names[row]]
+            self._free.append(row)
+        if rows:
+            self._found = self._named = None
+
+    def release_aged(self, newest: int) -> None:
+        """Frees the rows of the servers whose newest sample left the window when `newest` became the newest slot."""
+        aged = self._aged(newest)
+        self.release(np.flatnonzero(aged).tolist())
+        self.last_seen[aged] = NEVER
+
+    def clear(self) -> None:
+        """Forgets all servers. The caller empties `last_seen`."""
+        self._row_by_name.clear()
+        self._names.clear()
+        self._profiles.clear()
+        self._free.clear()
+        self._found = self._named = None
+
+    def _claim(self, name: str) -> int:
+        self._found = self._named = None
+        if self._free:
+            row = self._free.pop()
+            self._names[row], self._profiles[row] = name, None
+        else:
+            row = len(self._names)
+            self._names.append(name)
+            self._profiles.append(None)
+        self._row_by_name[name] = row
+        return row
+
+    # --- planning ---
+
+    def plan(self, batch: Batch, in_time: BoolArray, *, newest: int) -> Eviction:
+        """Which servers leave and which new ones are refused, when `newest` is the newest slot. Changes nothing.
+
+        in_time (samples,): those that reach the window. New names are let in by their order in the batch.
+        """
+        aged = self._aged(newest)
+        gone = {self._names[row] for row in np.flatnonzero(aged).tolist()}
+        rows = self._rows_of(batch.servers)
+        if gone:
+            rows = np.where((rows >= 0) & aged[rows], -1, rows)
+        used, slots = batch.rows[in_time], batch.slots[in_time]
+        fresh = dict.fromkeys(used[rows[used] < 0].tolist())
+        refused: list[str] = []
+        replaced: dict[str, int] = {}
+        free = self._max_servers - len(self._row_by_name) + len(gone)
+        if len(fresh) > free:
+            heard = np.full(len(batch.servers), NEVER)
+            np.maximum.at(heard, used, slots)
+            newcomers = [(batch.servers[server], int(heard[server])) for server in fresh]
+            silent = (self.last_seen < newest - self._silent_slots) & (self.last_seen != NEVER) & ~aged
+            silent[rows[used[rows[used] >= 0]]] = False  # this batch has samples of theirs
+            refused, replaced = choose_evictions(
+                newcomers, free=max(0, free), silent=self._longest_silent_first(silent, at_most=len(fresh))
+            )
+        named = dict.fromkeys(batch.servers[server] for server in fresh)
+        left_out = frozenset(refused)
+        arrived = tuple(name for name in named if name not in left_out)
+        return Eviction(arrived, tuple(refused), replaced, tuple(gone.difference(named)))
+
+    def _aged(self, newest: int) -> BoolArray:
+        """(rows,): whether its server's newest sample is older than the window."""
+        aged: BoolArray = (self.last_seen <= newest - self._length) & (self.last_seen != NEVER)
+        return aged
+
+    def _rows_of(self, servers: Sequence[str]) -> IntArray:
+        """(servers,): their rows, -1 for those that have none. Not to be written to.
+
+        Remembered for the same tuple: a batch is planned and then assigned, and an archive's slots name the same fleet.
+        """
+        if self._found is None or self._found[0] is not servers:
+            found = np.fromiter(map(self._row_by_name.get, servers, repeat(-1)), np.int64, len(servers))
+            self._found = servers, found
+        return self._found[1]
+
+    def _longest_silent_first(self, silent: BoolArray, *, at_most: int) -> Iterator[tuple[str, int]]:
+        """silent (rows,). Of a large fleet, only those that are among the first `at_most` are sorted."""
+        rows = np.flatnonzero(silent)
+        seen = self.last_seen[rows]
+        if at_most < len(rows):
+            chosen = seen <= np.partition(seen, at_most)[at_most]  # ties too: their names decide
+            rows, seen = rows[chosen], seen[chosen]
+        names = [self._names[row] for row in rows.tolist()]
+        ordered = sorted(zip(seen.tolist(), names, strict=True))  # a tie ends alike after a restart
+        return ((name, slot) for slot, name in ordered)

@@ -1,0 +1,1 @@
+"""Values that cross rooms: frozen, without behaviour. Arrays in them are never written to once they are made."""

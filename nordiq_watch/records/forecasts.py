@@ -1,0 +1,42 @@
+"""Forecasts, and what they were made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nordiq_watch.records.arrays import FloatArray, IntArray
+from nordiq_watch.records.models import ModelIdentity
+from nordiq_watch.records.samples import WindowSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What one model says about every warm server of one snapshot. Step k of the horizon is slot `origin_slot + 1 + k`.
+
+    rows (servers,): where in the snapshot each server stands.
+    values (servers, targets, horizon, quantiles): as the model gave them, in the metric's unit; NaN throughout where a
+    server's target was never measured. In what is held of a concluded forecast they are the bands.
+    bands (servers, targets, horizon, 3): p10, p50, p90 as they are served: `quantiles.make_bands` of the values.
+    factors (targets, horizon): by which an adaptive band moved all quantiles away from p50, in values and bands; None
+    where bands do not adapt.
+    """
+
+    servers: tuple[str, ...]
+    rows: IntArray
+    targets: tuple[str, ...]
+    quantiles: tuple[float, ...]
+    values: FloatArray
+    bands: FloatArray
+    origin_slot: int
+    interval_seconds: int
+    model: ModelIdentity
+    factors: FloatArray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forecasting:
+    """A forecast together with the snapshot that it was made from. whole: of all its servers, not of a sample."""
+
+    snapshot: WindowSnapshot
+    forecast: Forecast
+    whole: bool = True

@@ -1,0 +1,73 @@
+"""Samples on their way from a request to the window, and the window as forecasts see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nordiq_watch.records.arrays import CodeArray, FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Validated samples of one request, as columns.
+
+    servers: names of the servers in the batch, each once; profiles: one per server.
+    rows (n,): index into servers. slots (n,): floor(timestamp / interval). statuses (n,): code in metrics.STATUSES.
+    values (n, metrics): float32 in the metric's unit, NaN where not measured.
+    """
+
+    servers: tuple[str, ...]
+    profiles: tuple[str | None, ...]
+    rows: IntArray
+    slots: IntArray
+    statuses: CodeArray
+    values: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CellMap:
+    """Maps snapshot cells to window rows, with a write stamp per cell, so that a mirror can copy only what changed.
+
+    window: the window that was copied. values: the snapshot's; a snapshot with other values must not use this map.
+    rows (servers,): the row of each server in the window; it belongs to another server only after its cells were
+    cleared. changed (servers, slots): int32, the stamp of the last time that a cell was written or cleared, 0 for
+    never. Stamps count snapshots: what was written before this one has a stamp of at most `count`.
+    """
+
+    window: object
+    values: FloatArray
+    count: int
+    rows: IntArray
+    changed: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class WindowSnapshot:
+    """A copy of the newest `slots` of every server; column -1 is `last_slot`, the newest slot of the whole fleet.
+
+    values (servers, slots, metrics): float32 in the metric's unit, NaN where not measured.
+    statuses (servers, slots): code in metrics.STATUSES.
+    Slot s covers [s * interval_seconds, (s + 1) * interval_seconds) of Unix time.
+    cell_map: None unless the window keeps track of changes.
+    """
+
+    servers: tuple[str, ...]
+    profiles: tuple[str, ...]
+    metrics: tuple[str, ...]
+    interval_seconds: int
+    last_slot: int
+    values: FloatArray
+    statuses: CodeArray
+    cell_map: CellMap | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """What every server measured in one slot: values (servers, metrics), NaN where nothing."""
+
+    servers: tuple[str, ...]
+    metrics: tuple[str, ...]
+    values: FloatArray

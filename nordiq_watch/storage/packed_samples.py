@@ -1,0 +1,94 @@
+"""The samples of a batch, packed into one BLOB with a checksum: a row of a file of samples.
+
+Little-endian, one column after the other; n samples, m metrics:
+
+    server ids   n × uint32    ids of the table `servers`
+    slots        n × int64     floor(timestamp / interval)
+    statuses     n × uint8     codes of metrics.STATUSES
+    values       n × m × float32, row by row, NaN where not measured
+
+A layout says which m metrics, in which order and on which interval, so that a batch stays readable after the config's
+list of metrics changed: columns are found by name. The checksum is the CRC-32 of layout, n and BLOB.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nordiq_watch.records.arrays import CodeArray, FloatArray, IntArray
+from nordiq_watch.records.samples import Batch
+
+_ID, _SLOT, _STATUS, _VALUE = np.dtype("<u4"), np.dtype("<i8"), np.dtype("u1"), np.dtype("<f4")
+
+
+class Layout(NamedTuple):
+    """Metrics, in the order of the value columns, and the interval of the slots."""
+
+    id: int
+    metrics: tuple[str, ...]
+    interval_seconds: int
+
+
+class Columns(NamedTuple):
+    """Unpacked samples: one element, or one row of values, per sample."""
+
+    server_ids: NDArray[np.uint32]
+    slots: IntArray
+    statuses: CodeArray
+    values: FloatArray
+
+
+class PackedSamples(NamedTuple):
+    """What a row of the table `batches` holds. Read from a file, it may be damaged until `is_sound` says otherwise."""
+
+    layout: Layout
+    samples: int
+    crc: int
+    body: bytes
+
+    def is_sound(self) -> bool:
+        return _checksum(self.layout, self.samples, self.body) == self.crc
+
+    def unpack(self, metrics: Sequence[str]) -> Columns:
+        """The columns of a sound row, with values (samples, metrics): NaN for metrics that the layout lacks.
+
+        Not copied, except for values of another layout.
+        """
+        ids, at = np.frombuffer(self.body, _ID, self.samples), self.samples * _ID.itemsize
+        slots, at = np.frombuffer(self.body, _SLOT, self.samples, at), at + self.samples * _SLOT.itemsize
+        statuses, at = np.frombuffer(self.body, _STATUS, self.samples, at), at + self.samples * _STATUS.itemsize
+        values = np.frombuffer(self.body, _VALUE, offset=at).reshape(self.samples, len(self.layout.metrics))
+        return Columns(ids, slots, statuses, _rearrange(values, self.layout.metrics, metrics))
+
+
+def pack(batch: Batch, server_ids: IntArray, layout: Layout) -> PackedSamples:
+    """Packs the samples of a batch. server_ids: one per sample; layout: the one of the batch's values."""
+    columns = (
+        server_ids.astype(_ID),
+        batch.slots.astype(_SLOT),
+        batch.statuses.astype(_STATUS),
+        batch.values.astype(_VALUE),
+    )
+    body = b"".join(column.tobytes() for column in columns)
+    return PackedSamples(layout, len(batch.rows), _checksum(layout, len(batch.rows), body), body)
+
+
+def _checksum(layout: Layout, samples: int, body: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(struct.pack("<qq", layout.id, samples)))
+
+
+def _rearrange(values: FloatArray, have: Sequence[str], want: Sequence[str]) -> FloatArray:
+    """(n, have) → (n, want), by name; NaN for metrics that were not stored."""
+    if tuple(have) == tuple(want):
+        return values
+    arranged = np.full((len(values), len(want)), np.nan, dtype=np.float32)
+    for column, name in enumerate(want):
+        if name in have:
+            arranged[:, column] = values[:, have.index(name)]
+    return arranged

@@ -1,0 +1,79 @@
+"""Finds the files of a dataset in a folder and its sub-folders, and names what is no data."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nordiq_watch.errors import DatasetError
+
+ARCHIVE_SUFFIX = ".sqlite3"
+PARQUET_SUFFIX = ".parquet"
+PACKED = {"": None, ".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
+"""What may follow `.csv`, and the name that pyarrow has for it."""
+
+_HIDDEN = (".", "_")  # macOS writes ._NAME beside each NAME, Spark _SUCCESS
+_OF_SQLITE = ("-wal", "-shm", "-journal")
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFiles:
+    """paths: the files to read, by path. left_out: one line about the others, None if there are none."""
+
+    paths: Sequence[Path]
+    left_out: str | None = None
+
+
+def find_files(directory: Path) -> DatasetFiles:
+    """Raises DatasetError if there is no file to read. Hidden files and folders are no part of a dataset."""
+    if not directory.is_dir():
+        found = "is a file; name the directory that holds it" if directory.exists() else "does not exist"
+        raise DatasetError(f"{directory}: {found}")
+    paths, others = [], []
+    for path in sorted(_walk(directory)):
+        if is_data(path):
+            paths.append(path)
+        elif not path.name.endswith(_OF_SQLITE):
+            others.append(path.relative_to(directory))
+    left_out = _describe(others) if others else None
+    if not paths:
+        also = f"; {left_out}" if left_out else ""
+        raise DatasetError(
+            f"{directory}: holds no *.parquet or *.csv file, and no *.sqlite3 of a daemon's archive{also}"
+        )
+    return DatasetFiles(tuple(paths), left_out)
+
+
+def is_data(path: Path) -> bool:
+    return path.suffix.lower() in (PARQUET_SUFFIX, ARCHIVE_SUFFIX) or packing_of(path) is not None
+
+
+def packing_of(path: Path) -> str | None:
+    """The suffix after `.csv` that says how the file is packed, "" for a plain one; None if it is no CSV file."""
+    name = path.name.lower()
+    return next((suffix for suffix in PACKED if name.endswith(f".csv{suffix}")), None)
+
+
+def _walk(directory: Path) -> Iterator[Path]:
+    """All files below it that are not hidden. Raises DatasetError for a folder that cannot be listed."""
+    try:
+        entries = sorted(directory.iterdir())
+    except OSError as error:
+        raise DatasetError(f"{directory}: cannot be listed ({error.strerror})") from None
+    for path in entries:
+        if path.name.startswith(_HIDDEN):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            yield from _walk(path)
+        elif path.is_file():
+            yield path
+
+
+def _describe(others: Sequence[Path]) -> str:
+    kinds = Counter("".join(path.suffixes[-2:]) or path.name for path in others)
+    names = ", ".join(map(str, others[:_NAMED])) + (", …" if len(others) > _NAMED else "")
+    files = "1 file" if len(others) == 1 else f"{len(others):,} files"
+    return f"left out {files} that no reader knows ({', '.join(sorted(kinds)[:_NAMED])}): {names}"

@@ -1,0 +1,86 @@
+"""Puts a trained version into the models directory: dropped, or refused under a hidden name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from nordiq_watch.artifact.layout import is_refused, name_at
+from nordiq_watch.artifact.writer import write_model_directory
+from nordiq_watch.errors import ConfigError
+from nordiq_watch.spec import ModelSpec, ServerMapping, TrainingInfo
+
+KEPT_REFUSALS = 3
+"""Refused versions that stay on disk: enough to look at, few enough for a training every hour."""
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A trained version. known: the numbers of servers that keep theirs.
+
+    weights, extras: the bytes of safetensors files; extras exactly if the spec names them.
+    """
+
+    weights: bytes
+    spec: ModelSpec
+    info: TrainingInfo
+    servers: Sequence[str]
+    known: Mapping[str, int]
+    extras: bytes | None = None
+
+
+def drop(models_dir: Path, product: Product, *, at: datetime, refused: bool = False) -> Path:
+    """Writes the version named after `at`, or after the next second that is free, and returns its directory.
+
+    refused: under a hidden name that no watcher takes; of those, the oldest beyond KEPT_REFUSALS are deleted.
+    Raises OSError.
+    """
+    while True:
+        name = name_at(at)
+        mapping = map_servers(product.servers, known=product.known, version=name)
+        try:
+            directory = write_model_directory(
+                models_dir,
+                name=name,
+                weights=product.weights,
+                spec=product.spec,
+                mapping=mapping,
+                info=product.info,
+                extras=product.extras,
+                refused=refused,
+            )
+        except FileExistsError:
+            at += timedelta(seconds=1)
+            continue
+        if refused:
+            _delete_old_refusals(models_dir)
+        return directory
+
+
+def _delete_old_refusals(models_dir: Path) -> None:
+    refused = [path for path in models_dir.iterdir() if is_refused(path.name)]
+    for path in sorted(refused, key=lambda path: path.name)[:-KEPT_REFUSALS]:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def map_servers(servers: Sequence[str], *, known: Mapping[str, int], version: str) -> ServerMapping:
+    """Numbers for all servers the weights have seen: known ones keep theirs, new ones follow by name."""
+    ids = dict(known)
+    for server in sorted(set(servers) - ids.keys()):
+        ids[server] = max(ids.values(), default=-1) + 1
+    return ServerMapping(
+        name_to_id=ids, id_to_name={str(i): name for name, i in ids.items()}, version=version, total_servers=len(ids)
+    )
+
+
+def check_place(models_dir: Path) -> None:
+    """Raises ConfigError before, rather than after, hours of training."""
+    place = next(path for path in (models_dir, *models_dir.parents) if path.exists())
+    if not place.is_dir():
+        raise ConfigError(f"{place} is a file, models need a directory. Name another with --models-dir or models.dir.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ConfigError(f"{place}: no permission to write models there. Change that, or name another --models-dir.")

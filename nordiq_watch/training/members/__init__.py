@@ -1,0 +1,1 @@
+"""Fits what a model forecasts with beside its network: further members, their blend, and its calibration."""

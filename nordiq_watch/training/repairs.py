@@ -1,0 +1,74 @@
+"""What was repaired in a dataset: counted while its rows are read, told in one line per kind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from nordiq_watch.metrics import SENSOR_OVERSHOOT_PCT, STATUSES, describe
+from nordiq_watch.network.gaps import MAX_GAP_SLOTS
+
+MANY_FILLED = 0.5
+"""A dataset with a larger share of filled slots was measured at a longer interval than its slots have."""
+
+
+@dataclass
+class Repairs:
+    """left_out: a line about files that were not read. overshoots, impossible: values per metric. unmeasured: metrics
+    without a value. backwards, doubled: rows. changing_profiles: servers. statuses: those that are not in the list.
+    servers, pieces, slots: of the finished series; sampled: how many of these slots have a row.
+    """
+
+    left_out: str | None = None
+    overshoots: Counter[str] = field(default_factory=Counter)
+    impossible: Counter[str] = field(default_factory=Counter)
+    unmeasured: Sequence[str] = ()
+    backwards: int = 0
+    changing_profiles: int = 0
+    doubled: int = 0
+    statuses: set[str] = field(default_factory=set)
+    servers: int = 0
+    pieces: int = 0
+    slots: int = 0
+    sampled: int = 0
+
+    @property
+    def filled_share(self) -> float:
+        """The share of slots without a row, which repeat the one before."""
+        return max(0.0, 1.0 - self.sampled / self.slots) if self.slots else 0.0
+
+    def describe(self, metrics: Sequence[str]) -> Iterator[str]:
+        """The lines, those about values in the order of `metrics`."""
+        if self.left_out:
+            yield self.left_out
+        for metric in metrics:
+            yield from self._describe_range(metric)
+        if self.unmeasured:
+            yield f"{', '.join(self.unmeasured)}: no values at all, left out"
+        if self.backwards:
+            yield f"{some(self.backwards, 'row')} before an older row of the same server: sorted by time"
+        if self.changing_profiles:
+            yield f"{some(self.changing_profiles, 'server')} with several profiles: the last one counts"
+        if self.doubled:
+            yield f"{some(self.doubled, 'row')} for a time slot that the server has already: the last value counts"
+        if strange := sorted(self.statuses - {"", *STATUSES}):
+            yield f"status: {', '.join(map(repr, strange[:5]))} not in the list, taken as unknown"
+        if self.filled_share > MANY_FILLED:
+            yield f"{self.filled_share:.0%} of the slots repeat the one before: samples are farther apart than slots"
+        if self.pieces > self.servers:
+            servers, pieces = some(self.servers, "server"), some(self.pieces, "piece")
+            yield f"gaps of more than {MAX_GAP_SLOTS} slots: {servers} in {pieces}"
+
+    def _describe_range(self, metric: str) -> Iterator[str]:
+        if count := self.overshoots[metric]:
+            yield f"{metric}: {some(count, 'value')} of 100 to {SENSOR_OVERSHOOT_PCT:.0f} % kept as 100"
+        if count := self.impossible[metric]:
+            limits = describe(metric)
+            allowed = f"{limits.low:g} to {limits.high:g}"
+            yield f"{metric}: {some(count, 'value')} outside {allowed} taken as not measured"
+
+
+def some(count: int, noun: str, plural: str | None = None) -> str:
+    """`1 row`, `2,500 rows`."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"

@@ -1,0 +1,95 @@
+"""A short way for the requests that a daemon gets most: plain JSON for `POST /feed/data`, with a key, on its own.
+
+Half of what a short batch costs in the app is the way through it: contexts, hooks, the objects of request and answer.
+A request that says nothing special is answered here, with the same status, headers and body. Any other one, and each
+that fails, goes through the app, which refuses, words, counts and audits it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from nordiq_watch.api.enums import Media, Role
+from nordiq_watch.records.admission import BODY_LEFT_OUT
+from nordiq_watch.security.keys import KeyHolder
+from nordiq_watch.web.access import is_allowed
+from nordiq_watch.web.feeding import take_json
+from nordiq_watch.web.prometheus import Instruments
+from nordiq_watch.web.routing import encode
+from nordiq_watch.web.services import Services
+
+log = logging.getLogger(__name__)
+
+WsgiApp = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+ROUTE = "/feed/data"
+_FAILURE = "nordiq_watch.feed_failure"
+"""In the environment of a request whose body was read here: why it failed."""
+
+_KEY = "HTTP_X_API_KEY"
+_SAY_NOTHING_SPECIAL = frozenset(
+    {_KEY, *(f"HTTP_{name}" for name in ("HOST", "ACCEPT", "ACCEPT_ENCODING", "USER_AGENT", "CONNECTION"))}
+)
+
+
+class QuickFeed:
+    """WSGI in front of the app. From any thread."""
+
+    def __init__(self, app: WsgiApp, services: Services, instruments: Instruments, *, most_bytes: int) -> None:
+        self._app = app
+        self._services = services
+        self._instruments = instruments
+        self._most_bytes = most_bytes
+        self._is_public = ROUTE in services.config.auth.public
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if not (self._is_plain(environ) and self._may_feed(environ)):
+            return self._app(environ, start_response)
+        began = time.perf_counter()
+        body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        try:
+            taken, status = take_json(self._services, body)
+        except Exception as error:  # noqa: BLE001  # the route raises it again
+            environ[_FAILURE] = error
+            return self._app(environ, start_response)
+        content = encode(taken)
+        headers = [
+            ("Content-Type", "application/json"),
+            ("Content-Length", str(len(content))),
+            ("X-Content-Type-Options", "nosniff"),
+        ]
+        start_response(f"{status.value} {status.phrase.upper()}", headers)
+        self._note(environ, status.value, time.perf_counter() - began)
+        return [content]
+
+    def _is_plain(self, environ: Mapping[str, Any]) -> bool:
+        if environ["REQUEST_METHOD"] != "POST" or environ["PATH_INFO"] != ROUTE or environ.get("QUERY_STRING"):
+            return False
+        if any(name.startswith("HTTP_") and name not in _SAY_NOTHING_SPECIAL for name in environ):
+            return False
+        is_arrow = environ.get("CONTENT_TYPE", "").lower().startswith(Media.ARROW)
+        length = environ.get("CONTENT_LENGTH", "")
+        return not is_arrow and length.isdecimal() and int(length) <= self._most_bytes and BODY_LEFT_OUT not in environ
+
+    def _may_feed(self, environ: Mapping[str, Any]) -> bool:
+        """Whether the guard lets the request pass and has nothing to count."""
+        security = self._services.security
+        if self._is_public or _KEY not in environ or security.rate_limits.are_in_force:
+            return False
+        holder: KeyHolder | None = security.keyring.identify(environ[_KEY])
+        return holder is not None and is_allowed(holder, Role.FEED)
+
+    def _note(self, environ: Mapping[str, Any], status: int, seconds: float) -> None:
+        self._instruments.observe_request(route=ROUTE, status=status, seconds=seconds)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("POST %s %d in %.1f ms, for %s", ROUTE, status, seconds * 1000, environ.get("REMOTE_ADDR"))
+
+
+def raise_failure(environ: Mapping[str, Any]) -> None:
+    """Raises what failed before the app had the request, if anything did."""
+    failure: Exception | None = environ.get(_FAILURE)
+    if failure is not None:
+        raise failure

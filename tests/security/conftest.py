@@ -1,0 +1,3 @@
+from support.settings import make_settings
+
+__all__ = ["make_settings"]

@@ -1,0 +1,129 @@
+"""All that lies beside the network, from series to tensors that the daemon takes."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from support.networks import network_spec
+
+from nordiq_watch.network.terms.blend import Terms
+from nordiq_watch.network.terms.history_inputs import HistoryInputs
+from nordiq_watch.records.arrays import FloatArray
+from nordiq_watch.spec import ModelSpec
+from nordiq_watch.training.dataset import Series
+from nordiq_watch.training.members.descent import Parameters
+from nordiq_watch.training.members.extras_fit import RECIPES, ExtrasFit
+from nordiq_watch.training.windows import Places, SeriesWindows
+
+pytestmark = pytest.mark.slow
+
+SLOTS, HORIZON, INTERVAL = 24, 4, 3600
+CUT, END = 24 * 20, 24 * 32
+
+
+def spec() -> ModelSpec:
+    return network_spec(interval_seconds=INTERVAL, max_encoder_length=SLOTS, max_prediction_length=HORIZON)
+
+
+def daily_series() -> list[Series]:
+    chance, hours = np.random.default_rng(0), np.arange(END)
+    patterns = np.stack([np.sin(hours * 2 * np.pi / 24), np.cos(hours * 2 * np.pi / 24)], axis=1)
+    return [
+        Series(
+            f"server{number}",
+            "Generic",
+            24 * 1000,
+            (50 + chance.uniform(5, 15, 2) * patterns + chance.normal(0, 1, patterns.shape)).astype(np.float32),
+        )
+        for number in range(4)
+    ]
+
+
+def windows_of(series: list[Series], *, first: int | None = None) -> SeriesWindows:
+    begin = None if first is None else series[0].first_slot + first
+    return SeriesWindows(series, shortest_past=SLOTS // 2, horizon=HORIZON, first_slot=begin)
+
+
+def halves() -> tuple[SeriesWindows, SeriesWindows]:
+    whole = daily_series()
+    return windows_of([one.between(0, one.first_slot + CUT) for one in whole]), windows_of(whole, first=CUT)
+
+
+def last_values(windows: SeriesWindows, places: Places, *, width: float) -> FloatArray:
+    """A network that repeats the last value, with a band of this half width."""
+    history, _, _ = windows.cut(*places, past=1)
+    last = np.broadcast_to(history[:, 0, :, None, None], (len(history), 2, HORIZON, 3))
+    return (last + width * np.array([-1, 0, 1], dtype=np.float32)).astype(np.float32)
+
+
+def fit_all(members: tuple[str, ...]) -> tuple[ExtrasFit, Parameters]:
+    fit = ExtrasFit(spec(), members, (0.0, 0.0), seed=3)
+    training, validation = halves()
+    fitted, places = fit.fit(training), validation.spread(300)
+    return fit, fitted | fit.weigh(fitted, last_values(validation, places, width=3), validation, places)
+
+
+@pytest.fixture(scope="module")
+def both() -> tuple[ExtrasFit, Parameters]:
+    return fit_all(("linear", "rows"))
+
+
+def test_the_daemon_takes_them(both: tuple[ExtrasFit, Parameters]) -> None:
+    fit, tensors = both
+    Terms(fit.extended, tensors)
+    assert fit.extended.format_version == 2
+    assert msgspec.structs.replace(fit.extended, format_version=1, extras=None) == spec()
+
+
+def test_members_that_know_the_day_outweigh_a_network_that_repeats_the_last_value(
+    both: tuple[ExtrasFit, Parameters],
+) -> None:
+    network, *members = both[1]["blend"]
+    assert float(network.max()) < 0.1
+    assert all(bool((member > network).all()) for member in members)
+
+
+def test_the_whole_forecast_holds_what_it_says_on_days_that_were_not_looked_at(
+    both: tuple[ExtrasFit, Parameters],
+) -> None:
+    fit, tensors = both
+    validation = halves()[1]
+    places = validation.locate(np.arange(7, len(validation), 11))
+    history, lengths, ahead = validation.cut(*places, past=SLOTS)
+    first = np.array([one.first_slot for one in validation.series])[places.series]
+    inputs = HistoryInputs(
+        torch.from_numpy(history), torch.from_numpy(lengths), torch.from_numpy(first + places.origins - 1)
+    )
+    network = torch.from_numpy(last_values(validation, places, width=3))
+    band = Terms(fit.extended, tensors).apply(network, inputs).numpy()
+    truth = ahead.swapaxes(1, 2)
+    assert np.abs(truth - band[..., 1]).mean() < 1.0  # of noise with a deviation of 1: 0.8
+    assert np.mean((truth >= band[..., 0]) & (truth <= band[..., 2])) == pytest.approx(0.8, abs=0.04)
+
+
+def test_without_members_the_network_alone_is_calibrated() -> None:
+    fit, tensors = fit_all(())
+    assert set(tensors) == {"blend", "calibration"}
+    assert bool((tensors["blend"] == 1).all())
+    assert bool((tensors["calibration"][:, -1, ::2] > 1).all()), "a band of 3 around the last value is too narrow"
+    Terms(fit.extended, tensors)
+
+
+def test_a_network_without_a_forecast_of_some_windows_is_weighed_on_the_others() -> None:
+    fit = ExtrasFit(spec(), (), (0.0, 0.0), seed=3)
+    _, validation = halves()
+    places = validation.spread(300)
+    network = last_values(validation, places, width=3)
+    whole = fit.weigh({}, network[::2], validation, Places(places.series[::2], places.origins[::2]))
+    network[1::2] = np.nan
+    holed = fit.weigh({}, network, validation, places)
+    torch.testing.assert_close(holed["calibration"], whole["calibration"])
+
+
+def test_little_data_is_not_learnt_by_heart() -> None:
+    """The number of steps follows from the number of windows."""
+    recipe = RECIPES["rows"]
+    assert recipe.descent(100, lambda: 0.0).steps < 100
+    assert recipe.descent(10**6, lambda: 0.0).steps == recipe.steps
