@@ -77,7 +77,16 @@ def who_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iter
     return [environ["REMOTE_ADDR"].encode()]
 
 
-@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def has_ipv6() -> bool:
+    """Whether this machine has the loopback address of IPv6; a container may have the family without any address."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return socket.has_dualstack_ipv6()
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 def test_every_address_of_both_families_is_listened_on_with_two_colons(
     start: Callable[..., Running], address: str
