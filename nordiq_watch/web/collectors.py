@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from nordiq_watch.config.schema import Config, PrometheusSettings, SeriesRule, TelegrafSettings
 from nordiq_watch.ingest.formats.budget import SeriesBudget
 from nordiq_watch.ingest.formats.mappings import NODE_EXPORTER, TELEGRAF
+from nordiq_watch.ingest.formats.server_names import ServerNames
 from nordiq_watch.ingest.formats.translator import Translator
 
 _EXTENSION = "nordiq_watch.translators"
@@ -89,10 +90,11 @@ def _build_translator(
     *,
     max_servers: int,
 ) -> Translator:
+    section = f"feeders.{name}"
     return Translator(
         {**mapping, **feeder.metrics},
-        section=f"feeders.{name}",
-        server_label=feeder.server_label,
+        section=section,
+        names=ServerNames(section=section, server_label=feeder.server_label),
         metrics=config.metrics,
         interval_seconds=config.window.interval_seconds,
         max_servers=2 * max_servers,  # those that the window has no room for are named in the answer

@@ -23,6 +23,7 @@ from nordiq_watch.forecast.forecaster import Forecaster
 from nordiq_watch.ingest.formats.budget import SeriesBudget
 from nordiq_watch.ingest.formats.mappings import NODE_EXPORTER
 from nordiq_watch.ingest.formats.series import NAME, Series
+from nordiq_watch.ingest.formats.server_names import ServerNames
 from nordiq_watch.ingest.formats.translator import Translator
 from nordiq_watch.ingest.ingest import Ingest
 from nordiq_watch.ingest.sample_store import SampleStore
@@ -108,7 +109,8 @@ class Town:
         )
         self.budget = SeriesBudget(2_000_000)
         self.translator = Translator(
-            NODE_EXPORTER, section="feeders.prometheus", server_label="instance", metrics=METRICS,
+            NODE_EXPORTER, section="feeders.prometheus",
+            names=ServerNames(section="feeders.prometheus", server_label="instance"), metrics=METRICS,
             interval_seconds=HOUR, max_servers=2 * self.max_servers, forget_seconds=2 * HOUR, budget=self.budget,
             clock=self.now,
         )  # fmt: skip

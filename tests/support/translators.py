@@ -8,6 +8,7 @@ from nordiq_watch.config.schema import DEFAULT_METRICS, SeriesRule
 from nordiq_watch.ingest.formats.budget import SeriesBudget
 from nordiq_watch.ingest.formats.mappings import NODE_EXPORTER
 from nordiq_watch.ingest.formats.series import NAME, Series
+from nordiq_watch.ingest.formats.server_names import ServerNames
 from nordiq_watch.ingest.formats.translator import Reading, Translator
 
 AT = 300.0 * 5_000_000  # the begin of a slot
@@ -32,7 +33,7 @@ def make_translator(
     return Translator(
         mapping,
         section="feeders.test",
-        server_label=label,
+        names=ServerNames(section="feeders.test", server_label=label),
         metrics=DEFAULT_METRICS,
         interval_seconds=300,
         max_servers=max_servers,

@@ -7,26 +7,17 @@ rules: a node_exporter with 64 cores has 512 CPU series in four groups. Sums are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
 from nordiq_watch.ingest.formats.budget import SeriesBudget
+from nordiq_watch.ingest.formats.server_names import Key
 
 GAP_SECONDS = 600.0
 MAX_SERIES_PER_SERVER = 10_000
 
-_DIGEST_BYTES = 16
-
-Key = bytes
 Total = tuple[float, int] | None
 """The sum over some series, and their number. None: one of them has no sample at this moment, or no rate yet."""
-
-
-def key_of(labels: Mapping[str, str]) -> Key:
-    """A digest of all labels: 64 bytes of memory, where the labels themselves would take a thousand."""
-    text = "\xff".join(f"{name}\xfe{labels[name]}" for name in sorted(labels))
-    return blake2b(text.encode(errors="surrogatepass"), digest_size=_DIGEST_BYTES).digest()
 
 
 class Track:

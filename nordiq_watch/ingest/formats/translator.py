@@ -23,8 +23,8 @@ from nordiq_watch.config.schema import SeriesRule
 from nordiq_watch.ingest.formats.budget import SeriesBudget
 from nordiq_watch.ingest.formats.series import Series
 from nordiq_watch.ingest.formats.series_rules import build_rule, evaluate_rule, roles_in
-from nordiq_watch.ingest.formats.tracks import GAP_SECONDS, MAX_SERIES_PER_SERVER, Key, ServerTracks, Total, key_of
-from nordiq_watch.names import tidy_name
+from nordiq_watch.ingest.formats.server_names import Key, ServerNames
+from nordiq_watch.ingest.formats.tracks import GAP_SECONDS, MAX_SERIES_PER_SERVER, ServerTracks, Total
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +72,9 @@ class _SortedSamples:
     def __init__(self) -> None:
         self._servers: dict[str, dict[float, list[_Sample]]] = {}
 
-    def add(self, server: str, series: Series, roles: int) -> None:
-        key, moments = key_of(series.labels), self._servers.setdefault(server, {})
-        for at, value in series.samples:
+    def add(self, server: str, key: Key, samples: Sequence[tuple[float, float]], *, roles: int) -> None:
+        moments = self._servers.setdefault(server, {})
+        for at, value in samples:
             moments.setdefault(at, []).append(_Sample(roles, key, value))
 
     def __iter__(self) -> Iterator[tuple[str, float, list[_Sample]]]:
@@ -92,7 +92,7 @@ class Translator:
         mapping: Mapping[str, SeriesRule | None],
         *,
         section: str,
-        server_label: str,
+        names: ServerNames,
         metrics: Sequence[str],
         interval_seconds: int,
         max_servers: int,
@@ -102,7 +102,7 @@ class Translator:
     ) -> None:
         """forget_seconds: a server that is not heard for so long is forgotten. budget: shared with other collectors."""
         self._section = section
-        self._server_label = server_label
+        self._names = names
         self._interval_seconds = interval_seconds
         self._max_servers = max_servers
         self._forget_seconds = forget_seconds
@@ -112,7 +112,6 @@ class Translator:
         self._rules = [build_rule(number, metric, rule, section) for number, (metric, rule) in enumerate(wanted)]
         self._servers: OrderedDict[str, ServerTracks] = OrderedDict()  # the one heard last is the last
         self._unconfirmed = 0
-        self._nameless_mentioned = False
         self._refusals_said_at = -math.inf
         self._refusals_unsaid = 0
         self._lock = threading.Lock()
@@ -168,26 +167,17 @@ class Translator:
         roles = self._roles_of(series)
         if not roles:
             return
-        name = _server_name(series.labels.get(self._server_label, ""))
+        name = self._names.name_of(series.labels)
         if not name:
-            self._mention_nameless()
-        elif self._hear(name, _newest_moment(series, newest), newest) is None:
+            return
+        if self._hear(name, _newest_moment(series, newest), newest) is None:
             self._refused += 1
         else:
-            sorted_samples.add(name, series, roles)
+            sorted_samples.add(name, self._names.key_of(series.labels), series.samples, roles=roles)
 
     def _roles_of(self, series: Series) -> int:
         """What the series is in the rules, as bits; 0 if no rule wants it or it has no samples."""
         return sum(roles_in(rule, labels=series.labels) for rule in self._rules) if series.samples else 0
-
-    def _mention_nameless(self) -> None:
-        if not self._nameless_mentioned:
-            self._nameless_mentioned = True
-            log.warning(
-                "%s: series come without the label %s, which would name their server: they are left out",
-                self._section,
-                self._server_label,
-            )
 
     def _mention_refused(self) -> None:
         self._budget.note_refused(self._refused)
@@ -278,10 +268,3 @@ class Translator:
 def _newest_moment(series: Series, newest: float) -> float:
     """The moment of the newest sample that is not later than `newest`; 0 without one."""
     return max((at for at, _ in series.samples if at <= newest), default=0.0)
-
-
-def _server_name(label: str) -> str:
-    """Without the port of a scrape's target, `web1:9100`."""
-    name = tidy_name(label)
-    host, colon, port = name.rpartition(":")
-    return tidy_name(host) if colon and port.isdigit() and host else name
