@@ -30,8 +30,9 @@ from nordiq_watch.alerting.active_alerts import ActiveAlerts
 from nordiq_watch.alerting.evaluator import RiskEvaluator
 from nordiq_watch.alerting.thresholds import FLOORS, ThresholdTable, level_of, score_values
 from nordiq_watch.api.enums import Level
-from nordiq_watch.config.schema import AlertSettings, Config, RiskSettings, TrainingSettings, WindowSettings
+from nordiq_watch.config.schema import AlertSettings, Config, RiskSettings, WindowSettings
 from nordiq_watch.config.settings import Settings
+from nordiq_watch.config.training import TrainingSettings
 from nordiq_watch.events import EventBus
 from nordiq_watch.live.servable import Servable
 from nordiq_watch.network.predictor import limit_threads

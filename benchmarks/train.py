@@ -26,7 +26,7 @@ from support.library_dataset import library_dataset
 from support.small_fleet import fleet_of, series_of, wavy
 from torch import nn
 
-from nordiq_watch.config.schema import TrainingSettings
+from nordiq_watch.config.training import TrainingSettings
 from nordiq_watch.training.batches import TrainingBatches
 from nordiq_watch.training.dataset import FleetData, load_dataset
 from nordiq_watch.training.forecaster import Forecaster, build_forecaster, start_at_last_value

@@ -1,18 +1,16 @@
-"""The schema of all settings: type, default and allowed range of every key, in one place."""
+"""The schema of all settings: type, default and allowed range of every key; of quality and training in files beside."""
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 
-Count = Annotated[int, Meta(ge=1)]
-
-Seconds = Annotated[float, Meta(gt=0)]
-
-MetricName = Annotated[str, Meta(pattern="^[a-zA-Z][a-zA-Z0-9_]*$", description="metric name")]
+from nordiq_watch.config.quality import QualitySettings
+from nordiq_watch.config.section import Count, MetricName, Seconds
+from nordiq_watch.config.section import Section as _Section
+from nordiq_watch.config.training import TrainingSettings
 
 DEFAULT_METRICS = (
     "cpu_user_pct",
@@ -30,10 +28,6 @@ DEFAULT_METRICS = (
     "load_average",
     "uptime_days",
 )
-
-
-class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
 
 
 class ServerSettings(_Section, frozen=True):
@@ -166,7 +160,7 @@ class WebhookSettings(_Section, frozen=True):
     resend_seconds: Seconds = 60
     timeout_seconds: Seconds = 5
     queue_size: Count = 1000
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
     headers_file: str | None = None
     proxy: (
         Annotated[
@@ -190,18 +184,6 @@ class HistorySettings(_Section, frozen=True):
     keep_days: Annotated[float, Meta(gt=0)] = 31
 
 
-class DriftSettings(_Section, frozen=True):
-    error_rate: Annotated[float, Meta(gt=0, le=1)] = 0.4
-    anomaly_rate: Annotated[float, Meta(gt=0, le=1)] = 0.05
-    psi_moderate: Annotated[float, Meta(gt=0)] = 0.1
-    psi: Annotated[float, Meta(gt=0)] = 0.25
-
-
-class CascadeSettings(_Section, frozen=True):
-    share: Annotated[float, Meta(gt=0, le=1)] = 0.3
-    servers: Count = 3
-
-
 class SeriesRule(_Section, frozen=True):
     """Computes a metric from series: the sum of those selected by `value`, as a percentage of those selected by `of`.
 
@@ -219,12 +201,12 @@ class SeriesRule(_Section, frozen=True):
 
 class PrometheusSettings(_Section, frozen=True):
     server_label: str = "instance"
-    metrics: dict[MetricName, SeriesRule | None] = {}
+    metrics: dict[MetricName, SeriesRule | None] = msgspec.field(default_factory=dict)
 
 
 class TelegrafSettings(_Section, frozen=True):
     server_label: str = "host"
-    metrics: dict[MetricName, SeriesRule | None] = {}
+    metrics: dict[MetricName, SeriesRule | None] = msgspec.field(default_factory=dict)
 
 
 class FeederSettings(_Section, frozen=True):
@@ -234,36 +216,8 @@ class FeederSettings(_Section, frozen=True):
     telegraf: TelegrafSettings = TelegrafSettings()
 
 
-class QualitySettings(_Section, frozen=True):
-    horizons_seconds: Annotated[tuple[Count, ...], Meta(min_length=1)] = (1800, 7200, 28800)
-    max_servers: Count = 1000
-    adaptive_bands: bool = True
-    drift: DriftSettings = DriftSettings()
-    cascade: CascadeSettings = CascadeSettings()
-
-
 class AnswerSettings(_Section, frozen=True):
     render_ahead: Annotated[int, Meta(ge=0)] = 5000
-
-
-class CalendarSettings(_Section, frozen=True):
-    zone: Annotated[str, Meta(description="IANA name of a time zone")] = "UTC"
-    holidays: tuple[Annotated[date, Meta(description="dates, such as `2026-12-25`")], ...] = ()
-
-
-class TrainingSettings(_Section, frozen=True):
-    hidden_size: Annotated[int, Meta(ge=4, le=1024)] = 32
-    attention_heads: Annotated[int, Meta(ge=1, le=64)] = 4
-    max_encoder_length: Annotated[int, Meta(ge=2)] = 288
-    max_prediction_length: Count = 96
-    batch_size: Count = 64
-    learning_rate: Annotated[float, Meta(gt=0, lt=1)] = 0.005
-    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.1
-    members: tuple[Literal["linear", "rows"], ...] = ("linear", "rows")
-    max_batches_per_epoch: Count | None = None
-    max_seconds: Seconds | None = None
-    calendar: CalendarSettings = CalendarSettings()
-    seed: Annotated[int, Meta(ge=0)] = 42
 
 
 class WatchdogSettings(_Section, frozen=True):

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nordiq_watch.api.enums import Direction
-from nordiq_watch.config.schema import CascadeSettings
+from nordiq_watch.config.quality import CascadeSettings
 from nordiq_watch.quality.residuals import Residuals
 from nordiq_watch.records.arrays import DoubleArray
 from nordiq_watch.records.forecasts import Forecasting

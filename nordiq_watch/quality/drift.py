@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from nordiq_watch.api.enums import DriftState
-from nordiq_watch.config.schema import DriftSettings
+from nordiq_watch.config.quality import DriftSettings
 from nordiq_watch.quality.residuals import Residuals
 from nordiq_watch.records.arrays import DoubleArray, FloatArray
 from nordiq_watch.records.forecasts import Forecasting

@@ -10,7 +10,7 @@ from pytorch_forecasting import MultiLoss, QuantileLoss, TemporalFusionTransform
 from pytorch_forecasting.utils import get_embedding_size
 from torch import Tensor, nn
 
-from nordiq_watch.config.schema import TrainingSettings
+from nordiq_watch.config.training import TrainingSettings
 from nordiq_watch.errors import ConfigError, NordiqError
 from nordiq_watch.network.derived_inputs import lag_inputs
 from nordiq_watch.training.library_inputs import Batch, Windows

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from nordiq_watch.config.schema import TrainingSettings
+from nordiq_watch.config.training import TrainingSettings
 from nordiq_watch.moments import write_moment
 from nordiq_watch.training.dataset import FleetData
 from nordiq_watch.training.incremental import Predecessor

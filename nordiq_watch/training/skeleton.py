@@ -13,7 +13,7 @@ import numpy as np
 from pytorch_forecasting import EncoderNormalizer, MultiNormalizer, NaNLabelEncoder, TimeSeriesDataSet
 from sklearn.preprocessing import StandardScaler
 
-from nordiq_watch.config.schema import TrainingSettings
+from nordiq_watch.config.training import TrainingSettings
 from nordiq_watch.metrics import STATUSES, UNKNOWN_STATUS
 from nordiq_watch.network.calendar import useful_inputs
 from nordiq_watch.network.derived_inputs import lag_inputs, summary_inputs

@@ -13,7 +13,7 @@ from math import ceil
 from pytorch_forecasting import TimeSeriesDataSet
 from torch import nn
 
-from nordiq_watch.config.schema import TrainingSettings
+from nordiq_watch.config.training import TrainingSettings
 from nordiq_watch.errors import ConfigError, DatasetError
 from nordiq_watch.network.calendar import CALENDAR
 from nordiq_watch.network.derived_inputs import lag_inputs, summary_inputs

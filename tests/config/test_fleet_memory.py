@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from nordiq_watch.config.fleet_memory import AUTO_SHARE, bytes_per_server, max_servers, needed_bytes
-from nordiq_watch.config.schema import AnswerSettings, Config, TrainingSettings, WindowSettings
+from nordiq_watch.config.schema import AnswerSettings, Config, WindowSettings
 from nordiq_watch.config.settings import Settings
+from nordiq_watch.config.training import TrainingSettings
 from nordiq_watch.events import EventBus
 from nordiq_watch.ingest.build import build_ingest
 from nordiq_watch.ingest.window import Window

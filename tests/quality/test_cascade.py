@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.fleets import made_of
 
-from nordiq_watch.config.schema import CascadeSettings
+from nordiq_watch.config.quality import CascadeSettings
 from nordiq_watch.quality.cascade import (
     CascadeReport,
     CascadeWatch,

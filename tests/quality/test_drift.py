@@ -11,7 +11,7 @@ from support.fleets import A_SLOT, made_of
 from support.forecasts import MODEL
 
 from nordiq_watch.api.enums import DriftState
-from nordiq_watch.config.schema import DriftSettings
+from nordiq_watch.config.quality import DriftSettings
 from nordiq_watch.quality.drift import DriftReport, DriftWatch, judge, psi
 from nordiq_watch.quality.residuals import Residuals
 from nordiq_watch.records.models import ModelIdentity

@@ -7,7 +7,7 @@ import pytest
 from support.fleet import INTERVAL_SECONDS, METRICS, RealFleet, needs_google_fleet
 from support.forecasts import make_forecast
 
-from nordiq_watch.config.schema import CascadeSettings, DriftSettings
+from nordiq_watch.config.quality import CascadeSettings, DriftSettings
 from nordiq_watch.events import FleetForecast
 from nordiq_watch.quality.cascade import CascadeWatch
 from nordiq_watch.quality.drift import DriftWatch

@@ -10,7 +10,7 @@ import torch
 from msgspec.structs import replace
 from pytorch_forecasting import TemporalFusionTransformer
 
-from nordiq_watch.config.schema import TrainingSettings
+from nordiq_watch.config.training import TrainingSettings
 from nordiq_watch.training.batches import UNKNOWN_SHARE, TrainingBatches
 from nordiq_watch.training.forecaster import Forecaster, build_forecaster
 from nordiq_watch.training.library_inputs import Batch

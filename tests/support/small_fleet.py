@@ -12,8 +12,9 @@ import pandas as pd
 from msgspec.structs import replace
 from rich.console import Console
 
-from nordiq_watch.config.schema import Config, TrainingSettings, WindowSettings
+from nordiq_watch.config.schema import Config, WindowSettings
 from nordiq_watch.config.settings import Settings
+from nordiq_watch.config.training import TrainingSettings
 from nordiq_watch.training.dataset import FleetData, Series
 
 INTERVAL_SECONDS = 300

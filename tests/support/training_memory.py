@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 
-from nordiq_watch.config.schema import DEFAULT_METRICS, TrainingSettings
+from nordiq_watch.config.schema import DEFAULT_METRICS
+from nordiq_watch.config.training import TrainingSettings
 
 INTERVAL_SECONDS = 300
 OURS, LIBRARY = "ours", "library"

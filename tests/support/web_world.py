@@ -20,7 +20,8 @@ from nordiq_watch.alerting.evaluator import RiskEvaluator
 from nordiq_watch.alerting.thresholds import ThresholdTable
 from nordiq_watch.api.enums import ReloadState, Role
 from nordiq_watch.api.predictions import Metadata
-from nordiq_watch.config.schema import Config, ModelSettings, QualitySettings, ServerSettings, WindowSettings
+from nordiq_watch.config.quality import QualitySettings
+from nordiq_watch.config.schema import Config, ModelSettings, ServerSettings, WindowSettings
 from nordiq_watch.config.settings import Settings
 from nordiq_watch.events import EventBus
 from nordiq_watch.explain.explanations import Explanations

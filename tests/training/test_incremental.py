@@ -13,8 +13,8 @@ from support.small_fleet import fleet_table, settings_for, silent_console, write
 
 from nordiq_watch.artifact.layout import CONFIG_FILE, EXTRAS_FILE, INFO_FILE, WEIGHTS_FILE
 from nordiq_watch.artifact.manifest import encode, read_mapping, read_spec
-from nordiq_watch.config.schema import CalendarSettings
 from nordiq_watch.config.settings import Settings
+from nordiq_watch.config.training import CalendarSettings
 from nordiq_watch.errors import DatasetError
 from nordiq_watch.training.incremental import find_newest
 from nordiq_watch.training.trainer import Order, TrainingRun

@@ -24,7 +24,7 @@ from support.gradients import (
 )
 from support.networks import shake
 
-from nordiq_watch.config.schema import TrainingSettings
+from nordiq_watch.config.training import TrainingSettings
 from nordiq_watch.network.native_library import LANES, load_library
 from nordiq_watch.network.training_library import load_training_library
 from nordiq_watch.training.forecaster import Forecaster

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 from support.small_fleet import FIRST_SLOT, TINY, fleet_of, series_of, wavy
 
-from nordiq_watch.config.schema import CalendarSettings
+from nordiq_watch.config.training import CalendarSettings
 from nordiq_watch.errors import ConfigError, DatasetError
 from nordiq_watch.metrics import STATUSES
 from nordiq_watch.network.calendar import CALENDAR, calendar_input

@@ -14,7 +14,8 @@ from support.web_world import World
 
 from nordiq_watch.api.console import Tables
 from nordiq_watch.api.enums import ReloadOutcome, ReloadTrigger, VersionState
-from nordiq_watch.config.schema import Config, QualitySettings
+from nordiq_watch.config.quality import QualitySettings
+from nordiq_watch.config.schema import Config
 from nordiq_watch.web.console import pages
 from nordiq_watch.web.console.tables import describe_tables
 
