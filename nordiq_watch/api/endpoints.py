@@ -29,9 +29,12 @@ from nordiq_watch.api.failure import Failure, OrderFailure
 from nordiq_watch.api.requests import ReloadRequest
 
 _FEED = Body(also=(Media.ARROW,), schema={"$ref": "#/components/schemas/Feed"})
+_REMOTE_WRITE = (
+    "prometheus.WriteRequest, or io.prometheus.write.v2.Request where Content-Type says so, packed with snappy"
+)
 _WRITE_REQUEST = Body(
     Media.PROTOBUF,
-    schema={"type": "string", "format": "binary", "description": "prometheus.WriteRequest, packed with snappy"},
+    schema={"type": "string", "format": "binary", "description": _REMOTE_WRITE},
 )
 _TELEGRAF = Body(schema={"type": "object", "description": "What Telegraf's outputs.http sends with data_format = json"})
 _NOT_LOADED = {202: reloads.Accepted, 404: reloads.NotLoaded, 422: reloads.NotLoaded}

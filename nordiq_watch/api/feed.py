@@ -23,8 +23,8 @@ class Remarks(Struct, frozen=True, kw_only=True, omit_defaults=True):
     rejected: records that were not taken. rejected_unnamed: more of them than are named. not_looked_at: those of them
     that were not read any more. clipped: percentages above 100 that were kept as 100. unknown_fields: names of fields
     that the daemon does not know. servers_refused: new servers that the window has no room for. series_refused: new
-    series of a collector that there is no room for. passed_over: series or metrics with too many labels;
-    passed_over_reason: what is wrong with the first.
+    series of a collector that there is no room for. passed_over: series or metrics that cannot be read, or have too
+    many labels; passed_over_reason: what is wrong with the first.
     """
 
     rejected: tuple[Rejection, ...] = ()

@@ -13,17 +13,17 @@ from nordiq_watch.api.enums import Media
 from nordiq_watch.errors import BodyTooLarge, MissingPackage
 from nordiq_watch.events import BatchAccepted
 from nordiq_watch.ingest.formats.arrow import read_arrow
-from nordiq_watch.ingest.formats.remote_write import read_remote_write
 from nordiq_watch.ingest.formats.series import SeriesBatch
 from nordiq_watch.ingest.formats.telegraf import read_telegraf
 from nordiq_watch.ingest.formats.translator import Reading, Translator
 from nordiq_watch.ingest.rows import Rows
 from nordiq_watch.ingest.samples import ParsedFeed
-from nordiq_watch.web.bodies import limit_bytes, read_body, read_packed
+from nordiq_watch.web.bodies import read_body
 from nordiq_watch.web.collectors import translators
-from nordiq_watch.web.feeding import rules_of, take, take_json
+from nordiq_watch.web.feeding import Outcome, rules_of, take, take_json
 from nordiq_watch.web.oversize import GIVEN_UP_FOR, refuse_body
 from nordiq_watch.web.quick_feed import raise_failure
+from nordiq_watch.web.remote_write import describe_written, read_remote_write
 from nordiq_watch.web.routing import answer
 from nordiq_watch.web.services import services
 
@@ -54,11 +54,10 @@ def _read_arrow() -> ParsedFeed:
 
 @routes.post("/feed/prometheus")
 def feed_prometheus() -> Response:
-    """Takes remote write 0.1.0. Its senders send again what is answered with 5xx, and all of them give up for a 400."""
-    if request.headers.get("Content-Encoding") != "snappy" or "v2" in request.headers.get("Content-Type", ""):
-        raise UnsupportedMediaType("This takes remote write 0.1.0: protobuf prometheus.WriteRequest in snappy.")
-    sent = read_remote_write(read_packed(), limit_bytes=limit_bytes(), most=services().config.feeders.max_records)
-    return _take_series(sent, translators().prometheus)
+    """Takes remote write 1.0 and 2.0. Its senders repeat what is answered with 5xx; all of them give up for a 400."""
+    sent = read_remote_write(most=services().config.feeders.max_records)
+    body, status = _take_series(sent, translators().prometheus)
+    return answer(body, status=status, headers=describe_written(sent, body, status))
 
 
 @routes.post("/feed/telegraf")
@@ -67,7 +66,8 @@ def feed_telegraf() -> Response:
     named in an answer of 200.
     """
     sent = read_telegraf(read_body(), most=services().config.feeders.max_records)
-    return _take_series(sent, translators().telegraf)
+    body, status = _take_series(sent, translators().telegraf)
+    return answer(body, status=status)
 
 
 @routes.errorhandler(BodyTooLarge)
@@ -77,7 +77,7 @@ def give_up(error: BodyTooLarge) -> Response:
     return answer(body, status=status)
 
 
-def _take_series(sent: SeriesBatch, translator: Translator) -> Response:
+def _take_series(sent: SeriesBatch, translator: Translator) -> Outcome:
     """As `_take`. A batch answered with 503 is sent and read again; one that can never be taken is not."""
     newest = services().clock() + services().config.window.future_seconds
     translated = translator.translate(sent.series, newest=newest)
@@ -90,7 +90,7 @@ def _take_series(sent: SeriesBatch, translator: Translator) -> Response:
         body = replace(body, passed_over=sent.passed_over, passed_over_reason=sent.reason)
     if status == HTTPStatus.UNPROCESSABLE_ENTITY:
         status = GIVEN_UP_FOR[request.path]
-    return answer(body, status=status)
+    return body, status
 
 
 def _check(readings: Sequence[Reading]) -> ParsedFeed:

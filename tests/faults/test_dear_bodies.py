@@ -14,6 +14,7 @@ import psutil
 import pytest
 import requests
 from support.daemon import DaemonProcess
+from support.remote_write import V2_HEADERS
 
 pytestmark = pytest.mark.slow
 
@@ -24,12 +25,15 @@ def zipped(head: bytes, unit: bytes, count: int) -> bytes:
     return gzip.compress(head + unit * count + unit[:-1] + b"]}")
 
 
+V2 = "/feed/prometheus in 2.0"
 BODIES: dict[str, tuple[str, str, Callable[[], bytes], int]] = {
     "empty records": ("/feed/data", "gzip", lambda: zipped(b'{"records":[', b"{},", 5_300_000), 413),
     "numbers": ("/feed/data", "gzip", lambda: zipped(b'{"records":[', b"1,", 7_900_000), 413),
     "bad records": ("/feed/data", "gzip", lambda: zipped(b'{"records":[', b"{},", 99_999), 422),
     "metrics": ("/feed/telegraf", "gzip", lambda: zipped(b'{"metrics":[', b"{},", 5_300_000), 200),
     "series": ("/feed/prometheus", "snappy", lambda: bytes(cramjam.snappy.compress_raw(b"\x0a\x00" * 7_950_000)), 400),
+    "series of 2.0": (V2, "snappy", lambda: bytes(cramjam.snappy.compress_raw(b"\x2a\x00" * 7_950_000)), 400),
+    "symbols": (V2, "snappy", lambda: bytes(cramjam.snappy.compress_raw(b"\x22\x00" * 7_950_000)), 400),
 }
 
 MEMORY_BYTES = 400 * 2**20
@@ -58,14 +62,15 @@ def peak_bytes(daemon: DaemonProcess) -> int:
 
 @pytest.mark.parametrize("name", BODIES)
 def test_eight_of_them_cost_little(daemon: DaemonProcess, name: str) -> None:
-    path, encoding, make, status = BODIES[name]
+    way, encoding, make, status = BODIES[name]
+    path, headers = way.split()[0], {**(V2_HEADERS if way == V2 else {}), "Content-Encoding": encoding}
     body = make()
     assert daemon.process is not None
     Path(f"/proc/{daemon.process.pid}/clear_refs").write_text("5")  # the peak begins here
     memory, cpu = peak_bytes(daemon), cpu_seconds(daemon)
 
     def send(_: int) -> int:
-        return daemon.request("POST", path, data=body, headers={"Content-Encoding": encoding}).status_code
+        return daemon.request("POST", path, data=body, headers=headers).status_code
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = pool.map(send, range(AT_ONCE))

@@ -12,13 +12,13 @@ from typing import Any
 import cramjam
 import pyarrow as pa
 import pytest
+from support.remote_write import V1_HEADERS, V2_HEADERS, Sent, message_v1, pack, write_v2
 from support.web_world import METRICS, NOW, ApiResponse, BuildWorld, World, read_answer
 
 from nordiq_watch.api.enums import FeedStatus, Media
 from nordiq_watch.api.feed import Fed, NothingTaken
 from nordiq_watch.config.schema import FeederSettings
 from nordiq_watch.events import BatchAccepted
-from nordiq_watch.ingest.formats.remote_write import _message_type
 from nordiq_watch.ingest.rows import MAX_NAMED
 from nordiq_watch.storage.journal import Journal
 
@@ -254,7 +254,7 @@ def test_a_stopping_daemon_says_busy(world: World) -> None:
 
 def remote_write(slots_ago: Sequence[int] = (0,), **series: float) -> bytes:
     """Samples of this moment, and of the same in other slots, packed as Prometheus packs them."""
-    message = _message_type()()
+    message = message_v1()
     for name, value in series.items():
         one = message.timeseries.add()
         one.labels.add(name="__name__", value=name)
@@ -289,7 +289,10 @@ def test_remote_write_without_anything_for_us_is_ignored(world: World) -> None:
     [
         (b"no snappy", {}, 400),
         (remote_write(a=1.0), {"Content-Encoding": "gzip"}, 415),
-        (remote_write(a=1.0), {"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"}, 415),
+        (remote_write(a=1.0), {"Content-Encoding": "zstd"}, 415),
+        (remote_write(a=1.0), {"Content-Type": "application/x-protobuf;proto=io.prometheus.write.v3.Request"}, 415),
+        (remote_write(a=1.0), {"Content-Type": "application/x-protobuf; proto=io.prometheus.write.v2.Request"}, 400),
+        (pack(write_v2([Sent({"__name__": "a"}, [(1, 1)])])), {}, 400),
         (bytes(cramjam.snappy.compress_raw(bytes(17_000_000))), {}, 400),
     ],
 )
@@ -297,6 +300,42 @@ def test_other_formats_of_remote_write_are_refused(
     world: World, body: bytes, headers: dict[str, Any], status: int
 ) -> None:
     assert post_remote_write(world, body, **headers).status_code == status
+
+
+WRITTEN = "X-Prometheus-Remote-Write-{}-Written"
+
+
+def memory(at: float, **labels: str) -> list[Sent]:
+    """Three quarters used."""
+    values = {"node_memory_MemAvailable_bytes": 25.0, "node_memory_MemTotal_bytes": 100.0}
+    return [
+        Sent({"__name__": name, "instance": "ppdb001:9100", **labels}, [(at, value)]) for name, value in values.items()
+    ]
+
+
+def test_remote_write_2_is_taken_beside_1_and_says_how_much(world: World) -> None:
+    sent = [*memory(NOW), Sent({"__name__": "other"}, [(NOW, 1.0)]), Sent({"__name__": "shapes"}, histograms=2)]
+    answer = post_remote_write(world, pack(write_v2(sent)), **V2_HEADERS)
+    assert (answer.status_code, answer.json["window_size"], answer.json["passed_over"]) == (200, 1, 1)
+    assert "native histograms" in answer.json["passed_over_reason"]
+    assert world.services.ingest.window.snapshot().values[0, -1, METRICS.index("mem_used_pct")] == 75.0
+    kinds = ("Samples", "Histograms", "Exemplars")
+    assert [answer.headers[WRITTEN.format(kind)] for kind in kinds] == ["3", "0", "0"]
+    old = post_remote_write(world, remote_write(node_load1=1.0), **V1_HEADERS)
+    assert [name for name in old.headers if "Written" in name] == []
+
+
+def test_remote_write_2_says_0_of_what_was_not_taken(world: World) -> None:
+    feed(world, record())
+    answer = post_remote_write(world, pack(write_v2(memory(NOW - 300_000))), **V2_HEADERS)
+    assert (answer.status_code, answer.headers[WRITTEN.format("Samples")]) == (400, "0")
+
+
+@pytest.mark.parametrize("name", ["io.prometheus.write.v2.Request", '"io.prometheus.write.v2.Request"'])
+def test_the_version_may_be_written_as_http_allows(world: World, name: str) -> None:
+    headers = {"Content-Type": f"application/x-protobuf; charset=utf-8; proto={name}"}
+    answer = post_remote_write(world, pack(write_v2(memory(NOW))), **headers)
+    assert (answer.status_code, answer.json["records_received"]) == (200, 1)
 
 
 def test_prometheus_gives_up_what_can_never_be_taken(world: World) -> None:

@@ -30,12 +30,14 @@ MAX_LABELS = 100
 class SeriesBatch:
     """The content of one body. series: made one at a time, because all of them are many times the body.
 
-    passed_over: number of series skipped for their labels; `reason` describes the first.
+    passed_over: number of series that are not read; `reason` describes the first. samples: number of those in series
+    that are read, where a format counts them.
     """
 
     series: Iterator[Series]
     passed_over: int = 0
     reason: str = ""
+    samples: int = 0
 
 
 @dataclass(frozen=True, slots=True)

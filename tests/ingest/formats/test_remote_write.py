@@ -8,6 +8,7 @@ import cramjam
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.remote_write import Sent, pack, write_v1
 
 from nordiq_watch.errors import BodyTooLarge, RequestError, TooManyRecords
 from nordiq_watch.ingest.formats.remote_write import read_remote_write
@@ -33,10 +34,6 @@ def field(tag: int, content: bytes) -> bytes:
         varint.append(length & 0x7F | 0x80)
         length >>= 7
     return bytes([tag, *varint, length]) + content
-
-
-def pack(message: bytes) -> bytes:
-    return bytes(cramjam.snappy.compress_raw(message))
 
 
 def test_a_message_by_the_letter_of_the_format() -> None:
@@ -103,7 +100,7 @@ def test_a_message_is_read_alike_whole_and_in_pieces() -> None:
     ("message", "said"),
     [
         (b"\x0a\x00" * 1_001, "1,000 series"),
-        (METADATA * 1_001, "1,000 series"),
+        (METADATA * 1_001, "1,000 other fields"),
         (field(0x0A, b"\x12\x00" * 501) * 2, "1,000 samples"),
         (field(0x0A, b"\x0a\x00" * 7_000) * 3, "1,000 series with 20 labels each"),
         (field(0x0A, b"\x12\x00" * 500_000), "1,000 samples"),
@@ -113,6 +110,23 @@ def test_a_message_is_read_alike_whole_and_in_pieces() -> None:
 def test_a_message_with_too_much_in_it_is_refused(message: bytes, said: str) -> None:
     with pytest.raises(TooManyRecords, match=f"{said} .feeders.max_records"):
         read(pack(message), limit_bytes=2_000_000, most=1_000)
+
+
+def test_a_label_that_is_not_utf_8_costs_its_series_alone() -> None:
+    bad = field(0x0A, field(0x0A, LABEL.replace(b"up", b"\xc3\x28")) + field(0x12, SAMPLE))
+    sent = read_remote_write(pack(MESSAGE + bad + MESSAGE), limit_bytes=100_000, most=100)
+    assert (sent.passed_over, sent.reason, sent.samples) == (1, "a label of a series is not UTF-8", 2)
+    assert [one.labels for one in sent.series] == [{"__name__": "up"}] * 2
+
+
+def test_native_histograms_are_passed_over_and_said() -> None:
+    sent = read_remote_write(
+        pack(write_v1([Sent({"__name__": "shape"}, histograms=1), Sent({"__name__": "up"}, [(1.0, 1.5)])])),
+        limit_bytes=100_000,
+        most=100,
+    )
+    assert (sent.passed_over, sent.reason) == (1, "a series has native histograms, which no rule reads")
+    assert list(sent.series) == [Series({"__name__": "up"}, [(1.0, 1.5)])]
 
 
 def test_series_with_too_many_labels_are_passed_over() -> None:
