@@ -89,7 +89,7 @@ def _check_names(settings: Settings) -> Iterator[Finding]:
     from nordiq_watch.reload.catalogue import Catalogue
 
     try:
-        ignored = Catalogue(settings.models_dir).ignored()
+        _, ignored = Catalogue(settings.models_dir).look()
     except StorageError:
         return  # the check of the directory says so
     for entry in ignored:

@@ -8,6 +8,7 @@ import os
 import re
 import stat
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from nordiq_watch.artifact.completeness import Completeness, judge
@@ -47,13 +48,14 @@ class Catalogue:
 
         Raises StorageError if the directory exists but cannot be listed.
         """
-        versions = [version for name in self._names() if is_candidate(name) and (version := self._look_at(name))]
-        return tuple(sorted(versions, key=lambda version: age_key(version.name), reverse=True))
+        return self._find_versions(self._names())
 
-    def ignored(self) -> tuple[IgnoredEntry, ...]:
-        """What is no version and may have been meant as one, by name. Raises StorageError like `scan`."""
-        found = ((name, self._why_ignored(name)) for name in sorted(self._names()))
-        return tuple(IgnoredEntry(name, reason) for name, reason in found if reason is not None)
+    def look(self) -> tuple[tuple[Version, ...], tuple[IgnoredEntry, ...]]:
+        """As `scan`, and what is no version and may have been meant as one, by name: both of one listing."""
+        names = self._names()
+        found = ((name, self._why_ignored(name)) for name in sorted(names))
+        ignored = tuple(IgnoredEntry(name, reason) for name, reason in found if reason is not None)
+        return self._find_versions(names), ignored
 
     def find(self, name: str) -> Version | None:
         """The version of this name, if it exists now. Raises StorageError like `scan`."""
@@ -92,6 +94,10 @@ class Catalogue:
     def shown(self, name: str) -> str:
         """The version as shown to users: models/NAME, never the path on this host."""
         return f"{self.models_dir.name}/{name}"
+
+    def _find_versions(self, names: Sequence[str]) -> tuple[Version, ...]:
+        versions = [version for name in names if is_candidate(name) and (version := self._look_at(name))]
+        return tuple(sorted(versions, key=lambda version: age_key(version.name), reverse=True))
 
     def _names(self) -> list[str]:
         try:

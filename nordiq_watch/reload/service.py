@@ -75,12 +75,13 @@ class ReloadService:
 
     def statuses(self) -> tuple[VersionStatus, ...]:
         """Every version on disk with its state, newest first."""
-        live = self._live.peek()
-        return tuple(self._describe(version, live) for version in self._catalogue.scan())
+        return self.look()[0]
 
-    def ignored(self) -> tuple[IgnoredEntry, ...]:
-        """What lies in the models directory and is no version."""
-        return self._catalogue.ignored()
+    def look(self) -> tuple[tuple[VersionStatus, ...], tuple[IgnoredEntry, ...]]:
+        """As `statuses`, and what lies in the models directory and is no version: both of one listing."""
+        versions, ignored = self._catalogue.look()
+        live = self._live.peek()
+        return tuple(self._describe(version, live) for version in versions), ignored
 
     def newest(self) -> VersionStatus | None:
         """The newest version on disk with its state; None if there is none."""

@@ -78,7 +78,7 @@ class VersionSource:
         """The version that should be live but is not; None if there is none, or it is not ready yet."""
         self.look_at = None
         try:
-            versions, ignored = self._catalogue.scan(), self._catalogue.ignored()
+            versions, ignored = self._catalogue.look()
         except StorageError as error:
             self._tell_unlisted(error)
             return None

@@ -23,7 +23,7 @@ _MEGABYTE = 1_000_000
 def describe_models() -> api.Models:
     """Every version on disk. Raises StorageError if the models directory cannot be listed."""
     catalogue, live = services().reloads, services().live.peek()
-    statuses = catalogue.statuses()
+    statuses, ignored = catalogue.look()
     pin = _describe_pin(statuses)
     return api.Models(
         models=[_describe_version(status) for status in statuses],
@@ -33,7 +33,7 @@ def describe_models() -> api.Models:
         pinned_model=pin.model,
         pinned_missing=pin.missing,
         pinned_note=pin.note,
-        ignored=[api.IgnoredEntry(entry.name, entry.reason) for entry in catalogue.ignored()],
+        ignored=[api.IgnoredEntry(entry.name, entry.reason) for entry in ignored],
     )
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -110,8 +111,27 @@ def test_what_was_meant_as_a_version_and_is_none_is_listed_with_the_rule(tmp_pat
     for on_purpose in (".hidden", "tft_model_20250103_000000.partial", "lost+found"):
         (models / on_purpose).mkdir()
     (models / "README").write_text("models go here")
-    reasons = {entry.name: entry.reason for entry in Catalogue(models).ignored()}
+    versions, ignored = Catalogue(models).look()
+    assert [version.name for version in versions] == [A]
+    reasons = {entry.name: entry.reason for entry in ignored}
     assert set(reasons) == {B, "tft_model_2025-01-31T14:30:00", "TFT_model_20250131_143000.tar.gz"}
     assert "it is a link, and only real directories are loaded" in reasons[B]
     assert "call it tft_model_YYYYMMDD_HHMMSS" in reasons["tft_model_2025-01-31T14:30:00"]
     assert "a version is a directory: unpack it" in reasons["TFT_model_20250131_143000.tar.gz"]
+
+
+def test_one_listing_gives_versions_and_what_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Listing a directory on a network file system is the dearest part of a look."""
+    write_whole_directory(tmp_path, A)
+    (tmp_path / "TFT_model_x").mkdir()
+    listings: list[Path] = []
+    iterdir = Path.iterdir
+
+    def counted(place: Path) -> Iterator[Path]:
+        listings.append(place)
+        return iterdir(place)
+
+    monkeypatch.setattr(Path, "iterdir", counted)
+    versions, ignored = Catalogue(tmp_path).look()
+    assert ([version.name for version in versions], [entry.name for entry in ignored]) == ([A], ["TFT_model_x"])
+    assert listings == [tmp_path]

@@ -34,7 +34,7 @@ from nordiq_watch.live.servable import Servable
 from nordiq_watch.parts import Parts
 from nordiq_watch.quality.build import build_quality
 from nordiq_watch.quality.residuals import Residuals
-from nordiq_watch.records.models import ModelIdentity, Version
+from nordiq_watch.records.models import IgnoredEntry, ModelIdentity, Version
 from nordiq_watch.records.reloads import ReloadRecord
 from nordiq_watch.reload.catalogue import Catalogue
 from nordiq_watch.reload.jobs import Job, LoadVersion
@@ -112,8 +112,8 @@ class ScriptedReloads(ReloadService):
     def recent(self, limit: int) -> tuple[ReloadRecord, ...]:
         return tuple(ticket.record for ticket in reversed(self.tickets))[:limit]
 
-    def statuses(self) -> tuple[VersionStatus, ...]:
-        return self.versions
+    def look(self) -> tuple[tuple[VersionStatus, ...], tuple[IgnoredEntry, ...]]:
+        return self.versions, self._catalogue.look()[1]
 
 
 def _clock() -> float:
