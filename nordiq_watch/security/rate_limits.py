@@ -39,13 +39,8 @@ class RateLimits:
                 "refused": limits.refused_per_minute,
             }
 
-    @property
-    def are_in_force(self) -> bool:
-        """Whether anything is counted."""
-        return bool(self._per_minute)
-
     def count_allowed(self, who: str, role: Role, route: str) -> None:
-        """Counts a request to a route that needs `role`. Raises TooManyRequests beyond the limit."""
+        """Counts a request to a route that needs `role`. Raises TooManyRequests beyond the limit, without counting."""
         self._count(role, who, route)
 
     def count_refused(self, address: str) -> None:

@@ -18,6 +18,9 @@ SIGN_IN_BYTES = 16 * 1024
 ORDER_BYTES = 64 * 1024
 """Limit of bodies at all other routes, whose requests are short."""
 
+COUNTED = "nordiq_watch.counted"
+"""In the environment of a request that the rate limits have counted before the app had it."""
+
 _WITHOUT_KEY = frozenset({"POST /sign-in", "POST /sign-out"})
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 

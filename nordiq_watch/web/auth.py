@@ -19,7 +19,7 @@ from nordiq_watch.errors import Forbidden, Unauthorized
 from nordiq_watch.log_throttle import LogThrottle
 from nordiq_watch.security.keys import KeyHolder, Keyring
 from nordiq_watch.security.rate_limits import RateLimits
-from nordiq_watch.web.access import SAFE_METHODS, check_public, is_allowed, needed_role
+from nordiq_watch.web.access import COUNTED, SAFE_METHODS, check_public, is_allowed, needed_role
 from nordiq_watch.web.services import services
 from nordiq_watch.web.sessions import Sessions
 
@@ -70,7 +70,8 @@ class Guard:
             return
         g.holder = self._identify_caller()
         role = needed_role(request.method, rule)
-        self._rate_limits.count_allowed(g.holder.id, role, rule or "")
+        if COUNTED not in request.environ:
+            self._rate_limits.count_allowed(g.holder.id, role, rule or "")
         if rule is not None:
             require_role(g.holder, role)
 

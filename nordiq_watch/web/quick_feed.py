@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from nordiq_watch.api.enums import Media, Role
+from nordiq_watch.errors import TooManyRequests
 from nordiq_watch.records.admission import BODY_LEFT_OUT
 from nordiq_watch.security.keys import KeyHolder
-from nordiq_watch.web.access import is_allowed
+from nordiq_watch.web.access import COUNTED, is_allowed
 from nordiq_watch.web.feeding import take_json
 from nordiq_watch.web.prometheus import Instruments
 from nordiq_watch.web.routing import encode
@@ -74,13 +75,20 @@ class QuickFeed:
         length = environ.get("CONTENT_LENGTH", "")
         return not is_arrow and length.isdecimal() and int(length) <= self._most_bytes and BODY_LEFT_OUT not in environ
 
-    def _may_feed(self, environ: Mapping[str, Any]) -> bool:
-        """Whether the guard lets the request pass and has nothing to count."""
+    def _may_feed(self, environ: dict[str, Any]) -> bool:
+        """Whether the guard lets the request pass. It is counted then, as the guard does it."""
         security = self._services.security
-        if self._is_public or _KEY not in environ or security.rate_limits.are_in_force:
+        if self._is_public or _KEY not in environ:
             return False
         holder: KeyHolder | None = security.keyring.identify(environ[_KEY])
-        return holder is not None and is_allowed(holder, Role.FEED)
+        if holder is None or not is_allowed(holder, Role.FEED):
+            return False
+        try:
+            security.rate_limits.count_allowed(holder.id, Role.FEED, ROUTE)
+        except TooManyRequests:  # which is not counted: the guard meets the same limit, and refuses
+            return False
+        environ[COUNTED] = True
+        return True
 
     def _note(self, environ: Mapping[str, Any], status: int, seconds: float) -> None:
         self._instruments.observe_request(route=ROUTE, status=status, seconds=seconds)

@@ -123,10 +123,26 @@ def test_what_is_not_plain_is_left_to_the_app(
     assert passing.count == 1
 
 
-def test_with_rate_limits_every_request_is_counted_by_the_guard(world: World) -> None:
+@pytest.mark.parametrize("name", ["good", "partly", "not JSON", "too many"])
+def test_the_limits_count_a_request_once_whichever_way_it_goes(build_world: BuildWorld, name: str) -> None:
+    world = build_world(feeders=FeederSettings(max_records=10))
+    limits = LimitSettings(read_per_minute=1, feed_per_minute=4, admin_per_minute=1, refused_per_minute=1)
+    world.services.security.rate_limits.replace(limits)
+    ways: list[dict[str, str]] = [{}, THROUGH_THE_APP, {}, THROUGH_THE_APP]
+    assert 429 not in [send(world, BODIES[name], **way).status_code for way in ways]
+    quick, app = send(world, BODIES[name]), send(world, BODIES[name], **THROUGH_THE_APP)
+    assert (quick.status_code, quick.json.keys()) == (429, app.json.keys())
+    assert app.status_code == 429
+    assert quick.headers["Retry-After"]
+    assert send(world, BODIES["good"], key=FEED_KEY).status_code == 200  # each key has its own
+
+
+def test_within_the_limits_a_plain_request_does_not_reach_the_app(world: World) -> None:
+    passing = watch(world)
     limits = LimitSettings(read_per_minute=1, feed_per_minute=2, admin_per_minute=1, refused_per_minute=1)
     world.services.security.rate_limits.replace(limits)
     assert [send(world, BODIES["good"]).status_code for _ in range(3)] == [200, 200, 429]
+    assert passing.count == 1
 
 
 def test_a_key_that_was_revoked_is_refused_at_once(world: World) -> None:
