@@ -448,3 +448,12 @@ def test_of_several_proxies_in_a_row_the_trusted_one_is_believed(
     assert environ["wsgi.url_scheme"] == scheme
     assert environ["REMOTE_ADDR"] == "10.0.0.1"
     assert environ["HTTP_HOST"].lower().startswith("watch.example")
+
+
+def test_a_forwarded_header_that_cannot_be_understood_is_an_answer_of_its_own(start: Callable[..., Running]) -> None:
+    connection = start(where_from, ServerSettings(port=0, trusted_proxy="127.0.0.1")).connect()
+    for _ in range(2):  # on one connection
+        connection.request("GET", "/", headers={"X-Forwarded-Proto": "ftp"})
+        response = connection.getresponse()
+        assert response.status == 400
+        assert "X-Forwarded-Proto: 'ftp'" in json.loads(response.read())["detail"]

@@ -19,7 +19,7 @@ from nordiq_watch.host.http.channel import Channel
 from nordiq_watch.host.http.counts import ConnectionCounts
 from nordiq_watch.host.http.limits import MAX_HEADER_BYTES, MEGABYTE, READ_BEYOND_LIMIT, SENT_AT_ONCE, find_bounds
 from nordiq_watch.host.http.listener import Listener, bind
-from nordiq_watch.host.http.proxy import proxy_settings
+from nordiq_watch.host.http.proxy import ForwardedHeaders
 from nordiq_watch.host.http.request import Admit
 from nordiq_watch.host.http.timeouts import Timeouts
 
@@ -67,7 +67,13 @@ class HttpServer:
         bounds, tally = find_bounds(settings, files=count_allowed_files()), tally or ConnectionCounts()
         self._patience = Timeouts(bounds, tally, request_seconds=settings.request_seconds)
         self._server = Listener(
-            app, self._map, listener, adjustments=_adjust(settings, listener), bounds=bounds, admit=admit, tally=tally
+            ForwardedHeaders(app, settings.trusted_proxy),
+            self._map,
+            listener,
+            adjustments=_adjust(settings, listener),
+            bounds=bounds,
+            admit=admit,
+            tally=tally,
         )
 
     @property
@@ -160,7 +166,7 @@ def _adjust(settings: ServerSettings, listener: socket.socket) -> Adjustments:
         outbuf_overflow=_NEVER_TO_DISK,
         log_socket_errors=False,  # a traceback for each connection that breaks
         url_prefix=settings.url_prefix,
-        **proxy_settings(settings.trusted_proxy),
+        clear_untrusted_proxy_headers=False,  # ForwardedHeaders does it
     )
     adjustments.send_bytes = SENT_AT_ONCE  # deprecated as an argument: a release without it sends twice, no more
     return adjustments
