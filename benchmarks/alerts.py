@@ -43,7 +43,9 @@ from nordiq_watch.records.models import ModelIdentity
 from nordiq_watch.records.samples import WindowSnapshot
 from nordiq_watch.reload.catalogue import Catalogue
 from nordiq_watch.reload.loader import Loader
-from nordiq_watch.training.trainer import Order, TrainingRun
+from nordiq_watch.reload.proof import prove_written
+from nordiq_watch.training.order import Order
+from nordiq_watch.training.trainer import TrainingRun
 
 ENCODER, HORIZON = 96, 96
 DAY, HOUR = 288, 12
@@ -141,7 +143,9 @@ def train_network(fleet: RealFleet, root: Path, *, batches: int) -> Servable:
     )
     config = Config(metrics=METRICS, window=WindowSettings(length=ENCODER), training=training, device="cpu")
     order = Order(root / "dataset", root / "models", epochs=1, drop_anyway=True)
-    directory = TrainingRun(order, Settings(config, root), console=Console(file=io.StringIO())).execute()
+    directory = TrainingRun(
+        order, Settings(config, root), console=Console(file=io.StringIO()), prove=prove_written
+    ).execute()
     (version,) = Catalogue(directory.parent).scan()
     loader = Loader(None)
     return loader.build(version, loader.read(version), generation=1)

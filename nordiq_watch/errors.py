@@ -4,7 +4,7 @@
     ├── ConfigError                  a key of config.yaml or the environment
     ├── DatasetError                 a file of a training dataset
     ├── CheckpointError              an interrupted training that cannot be resumed
-    ├── NotDropped                   a trained version that is worse than last value
+    ├── NotDropped                   a trained version that is worse than last value, or cannot be served
     ├── MissingPackage               an optional dependency that a command needs
     ├── StorageError                 the state on disk
     ├── ModelRejected                422  a version that must not go live
@@ -58,7 +58,7 @@ class CheckpointError(NordiqError):
 
 
 class NotDropped(NordiqError):
-    """A version that was trained and is worse than last value; names where it lies, and both figures."""
+    """A version that was trained and is worse than last value, or cannot be served; names why, and where it lies."""
 
     title = "Not dropped"
 

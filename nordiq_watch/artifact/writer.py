@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -32,16 +33,21 @@ def write_model_directory(
     mapping: ServerMapping,
     info: TrainingInfo,
     extras: bytes | None = None,
-    refused: bool = False,
+    accept: Callable[[Path], bool] = lambda _: True,
 ) -> Path:
     """Writes `models_dir/name` whole or not at all, and returns it. The info gets the SHA-256 of each other file.
 
-    weights, extras: the bytes of safetensors files; extras exactly if the spec names them, else ValueError. refused:
-    write it as `.refused_name`, which no watcher takes. Raises FileExistsError if the name is taken, and OSError.
+    weights, extras: the bytes of safetensors files; extras exactly if the spec names them, else ValueError. accept:
+    called with the finished directory, which still has a hidden name; what it does not accept becomes `.refused_name`,
+    which no watcher takes, and nothing is left of what it raises an exception for. Raises FileExistsError if one of
+    both names is taken, and OSError.
     """
     if not is_candidate(name):
         raise ValueError(f"{name!r} is not the name of a version")
-    target = _choose_place(models_dir, name, refused=refused)
+    place, refused = models_dir / name, models_dir / refused_name(name)
+    for taken in (place, refused):
+        if taken.exists():
+            raise FileExistsError(f"{taken} exists already")
     files = _encode_files(weights, extras, spec, mapping, info)
     make_directories(models_dir)
     staging = Path(mkdtemp(prefix=f".{name}.", dir=models_dir))
@@ -50,19 +56,12 @@ def write_model_directory(
             create_file(staging / file_name, content, is_draft=True)
         staging.chmod(0o755)  # mkdtemp gives 0700; the daemon may run as another user
         sync_directory(staging)
+        target = place if accept(staging) else refused
         staging.rename(target)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
     sync_directory(models_dir)
-    return target
-
-
-def _choose_place(models_dir: Path, name: str, *, refused: bool) -> Path:
-    target = models_dir / (refused_name(name) if refused else name)
-    for taken in (models_dir / name, target):
-        if taken.exists():
-            raise FileExistsError(f"{taken} exists already")
     return target
 
 

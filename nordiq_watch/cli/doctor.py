@@ -64,10 +64,10 @@ def _check_device(settings: Settings) -> Finding:
 
 def _check_newest(settings: Settings) -> Finding:
     """Runs the checks of `verify` on the newest version, which a start would load."""
-    from nordiq_watch.cli.verify import prove
     from nordiq_watch.host.checkup import Finding
     from nordiq_watch.reload.catalogue import Catalogue
     from nordiq_watch.reload.named_version import version_at
+    from nordiq_watch.reload.proof import prove_version
 
     try:
         newest = next(iter(Catalogue(settings.models_dir).scan()), None)
@@ -75,7 +75,7 @@ def _check_newest(settings: Settings) -> Finding:
             return Finding(
                 "newest model", "warning", f"there is none in {settings.models_dir}: no forecasts until one comes"
             )
-        prove(version_at(newest.path), settings.config)
+        prove_version(version_at(newest.path), settings.config)
     except (StorageError, OSError) as error:
         return Finding("newest model", "warning", f"it cannot be looked at: {error}")
     except ModelRejected as error:

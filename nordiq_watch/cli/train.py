@@ -36,7 +36,8 @@ Ctrl-C (exit code 130) or SIGTERM (143) end it between two batches. What was tra
 models/.training_checkpoint, which is also written every minute; the same command with --resume goes on from there.
 
 A model that is worse than repeating the last value is not dropped: exit code 1, and it stays in models/.refused_NAME,
-which no daemon loads. --drop-anyway drops it all the same.
+which no daemon loads. --drop-anyway drops it all the same. What was written is read back and tried as a daemon would:
+what cannot be served is not dropped either, with or without --drop-anyway.
 
 example:
   nordiq-watch train --dataset data/
@@ -103,9 +104,12 @@ def _prepare(args: argparse.Namespace, stop: StopRequest, started: float) -> Tra
     from nordiq_watch.config.load import find_settings
 
     try:
-        from nordiq_watch.training.trainer import Order, TrainingRun
+        from nordiq_watch.training.order import Order
+        from nordiq_watch.training.trainer import TrainingRun
     except ModuleNotFoundError as error:
         raise MissingPackage(str(error.name).partition(".")[0], extra="train") from error
+
+    from nordiq_watch.reload.proof import prove_written
 
     settings = find_settings(args.config)
     order = Order(
@@ -119,7 +123,7 @@ def _prepare(args: argparse.Namespace, stop: StopRequest, started: float) -> Tra
         resume=args.resume,
     )
     console = Console(stderr=True, highlight=False, markup=False, width=None if sys.stderr.isatty() else PIPE_COLUMNS)
-    return TrainingRun(order, settings, console=console, started=started, stop=stop)
+    return TrainingRun(order, settings, console=console, prove=prove_written, started=started, stop=stop)
 
 
 def _describe_interruption(kept: Path | None) -> str:

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from nordiq_watch.cli.parsers import Subparsers, add_command
-
-if TYPE_CHECKING:
-    from nordiq_watch.config.schema import Config
-    from nordiq_watch.live.servable import Servable
-    from nordiq_watch.records.models import Version
 
 _EXAMPLE = """\
 example:
@@ -35,10 +29,11 @@ def run(args: argparse.Namespace) -> int:
     from nordiq_watch.config.load import load_settings
     from nordiq_watch.network.derived_inputs import reads_back
     from nordiq_watch.reload.named_version import version_at
+    from nordiq_watch.reload.proof import prove_version
 
     version = version_at(args.model_dir)
     settings = load_settings(args.config) if args.config else None
-    servable = prove(version, settings.config if settings else None)
+    servable = prove_version(version, settings.config if settings else None)
     spec = servable.spec
     print(f"{version.name}: complete and loadable")
     print(f"  sha256    {servable.identity.sha256}")
@@ -52,24 +47,3 @@ def run(args: argparse.Namespace) -> int:
     if errors:
         print(f"  errors    in validation {errors}")
     return 0
-
-
-def prove(version: Version, config: Config | None) -> Servable:
-    """Checks completeness, hashes, manifest, names and shapes, and forecasts a synthetic fleet."""
-    from nordiq_watch.artifact.signature import trust_in
-    from nordiq_watch.config.schema import CanarySettings
-    from nordiq_watch.reload.canary import Canary
-    from nordiq_watch.reload.loader import Requirements, memory_errors
-    from nordiq_watch.reload.named_version import load_version
-    from nordiq_watch.reload.synthetic_window import synthetic_window
-
-    requirements = None
-    if config is not None:
-        requirements = Requirements(config.metrics, config.window.interval_seconds, config.window.length)
-    check_trust = trust_in(config.models.trusted_keys) if config else None
-    servable = load_version(version, requirements=requirements, check_trust=check_trust)
-    limits = config.reload.canary if config else CanarySettings()
-    with memory_errors(version.name):
-        canary = Canary(limits, snapshot=lambda: synthetic_window(servable.spec), latest=lambda: None)
-        canary.check(servable, against=None)
-    return servable

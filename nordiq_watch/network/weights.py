@@ -86,6 +86,11 @@ def to_tensors(raw: Mapping[str, RawTensor]) -> dict[str, Tensor]:
     return {name: _to_torch(name, tensor) for name, tensor in raw.items()}
 
 
+def find_not_finite(raw: Mapping[str, RawTensor]) -> str | None:
+    """The first tensor with a number that is not finite in float32; None if there is none. Raises WeightsMismatch."""
+    return next((name for name in raw if not bool(_to_torch(name, raw[name]).isfinite().all())), None)
+
+
 def _count(names: Iterable[str], problem: str) -> str:
     names = list(names)
     more = ", …" if len(names) > _SHOWN else ""

@@ -17,6 +17,7 @@ from nordiq_watch.config.load import change_settings, find_settings
 from nordiq_watch.config.settings import Settings
 from nordiq_watch.errors import ConfigError, MissingPackage
 from nordiq_watch.offline.datasets import Dataset, as_directory
+from nordiq_watch.reload.proof import prove_written
 from nordiq_watch.training.quiet import quiet_libraries
 
 
@@ -46,8 +47,8 @@ def train(
     settings, to the limits of then unless others are given.
 
     Raises CheckpointError where there is nothing to go on from, DatasetError, ConfigError, OSError, and NotDropped for
-    a model that is worse than the last value, unless `drop_anyway`; MissingPackage where only evaluating and
-    forecasting is installed.
+    a model that is worse than the last value, unless `drop_anyway`, and for one that no daemon could serve;
+    MissingPackage where only evaluating and forecasting is installed.
     """
     _check_limits(max_minutes, epochs)
     found = change_settings(find_settings(None if config is None else Path(config)), settings or {})
@@ -62,11 +63,12 @@ def _run(settings: Settings, quiet: bool, **order: Any) -> Path:
     """order: the fields of training.trainer.Order."""
     with _training_packages():
         from nordiq_watch.training.interruption import StopRequest
-        from nordiq_watch.training.trainer import Order, TrainingRun
+        from nordiq_watch.training.order import Order
+        from nordiq_watch.training.trainer import TrainingRun
 
     stop, console = StopRequest(), Console(file=sys.stderr, quiet=quiet)
     with stop.listening() if threading.current_thread() is threading.main_thread() else nullcontext():
-        return TrainingRun(Order(**order), settings, console=console, stop=stop).execute()
+        return TrainingRun(Order(**order), settings, console=console, prove=prove_written, stop=stop).execute()
 
 
 @contextmanager

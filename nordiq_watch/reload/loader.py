@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nordiq_watch.api.enums import Check
+from nordiq_watch.artifact.layout import EXTRAS_FILE, WEIGHTS_FILE
 from nordiq_watch.artifact.manifest import BrokenManifest
 from nordiq_watch.artifact.reader import CheckTrust, HashMismatch, ModelFiles, UntrustedModel, read_model
 from nordiq_watch.artifact.weights_file import BrokenWeights
@@ -16,6 +17,7 @@ from nordiq_watch.errors import ModelRejected, TransientModelError
 from nordiq_watch.live.servable import Servable
 from nordiq_watch.network.derived_inputs import reads_back
 from nordiq_watch.network.predictor import Predictor
+from nordiq_watch.network.weights import find_not_finite
 from nordiq_watch.quantiles import SERVED_QUANTILES
 from nordiq_watch.records.models import ModelIdentity, Version
 from nordiq_watch.spec import ModelSpec
@@ -109,6 +111,16 @@ def check_served_quantiles(name: str, spec: ModelSpec) -> None:
             found=f"it has no quantile {', '.join(map(str, missing))}",
             remedy="Train with quantiles that include 0.1, 0.5 and 0.9.",
         )
+
+
+def check_numbers(name: str, files: ModelFiles) -> None:
+    """Raises ModelRejected with the first tensor that holds a number which is not finite as the daemon computes."""
+    for file, tensors in ((WEIGHTS_FILE, files.weights.tensors), (EXTRAS_FILE, files.extra_tensors)):
+        with _refusals(name):
+            broken = find_not_finite(tensors)
+        if broken is not None:
+            found = f"{broken} in {file} is not finite in float32"
+            raise ModelRejected(name, check=Check.WEIGHTS, found=found, remedy="Look at its training and its weights.")
 
 
 @contextmanager

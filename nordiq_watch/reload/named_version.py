@@ -10,7 +10,7 @@ from nordiq_watch.artifact.reader import CheckTrust
 from nordiq_watch.errors import ConfigError, ModelRejected
 from nordiq_watch.live.servable import Servable
 from nordiq_watch.records.models import Version
-from nordiq_watch.reload.loader import Loader, Requirements, memory_errors
+from nordiq_watch.reload.loader import Loader, Requirements, check_numbers, memory_errors
 
 
 def version_at(path: Path) -> Version:
@@ -22,11 +22,16 @@ def version_at(path: Path) -> Version:
 
 
 def load_version(
-    version: Version, *, requirements: Requirements | None = None, check_trust: CheckTrust | None = None
+    version: Version,
+    *,
+    requirements: Requirements | None = None,
+    check_trust: CheckTrust | None = None,
+    every_number: bool = False,
 ) -> Servable:
     """Reads, checks and builds it, in host memory. Raises ModelRejected with the check that failed.
 
-    requirements: those of the daemon that would serve it; without them, only its own bytes decide.
+    requirements: those of the daemon that would serve it; without them, only its own bytes decide. every_number: all
+    numbers of its tensors must be finite, those too that few forecasts read, such as the embedding of one server.
     """
     verdict = judge(version.path)
     if not verdict.complete:
@@ -34,4 +39,7 @@ def load_version(
         raise ModelRejected(version.name, check=Check.LAYOUT, found=found, remedy="Write the directory again.")
     loader = Loader(requirements, check_trust=check_trust)
     with memory_errors(version.name):
-        return loader.build(version, loader.read(version), generation=0)
+        files = loader.read(version)
+        if every_number:
+            check_numbers(version.name, files)
+        return loader.build(version, files, generation=0)

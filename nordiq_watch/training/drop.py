@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from nordiq_watch.artifact.layout import is_refused, name_at
 from nordiq_watch.artifact.writer import write_model_directory
-from nordiq_watch.errors import ConfigError
+from nordiq_watch.errors import ConfigError, ModelRejected, NotDropped
 from nordiq_watch.spec import ModelSpec, ServerMapping, TrainingInfo
+from nordiq_watch.training.gate import explain_refusal
+
+Prove = Callable[[Path], None]
+"""Reads a finished directory back and tries it; raises ModelRejected if it cannot be served."""
 
 KEPT_REFUSALS = 3
 """Refused versions that stay on disk: enough to look at, few enough for a training every hour."""
@@ -33,11 +37,36 @@ class Product:
     extras: bytes | None = None
 
 
-def drop(models_dir: Path, product: Product, *, at: datetime, refused: bool = False) -> Path:
+def deliver(models_dir: Path, product: Product, *, at: datetime, prove: Prove, drop_anyway: bool = False) -> Path:
+    """Drops the version that passes the gate and then, as it lies on the disk, `prove`; returns its directory.
+
+    drop_anyway: past the gate. Raises NotDropped with the reason and the place where it lies hidden, and OSError.
+    """
+    comparison, faults = product.info.comparison, list[tuple[str, str]]()
+    if comparison is not None and not comparison.passed and not drop_anyway:
+        advice = "train longer or on more data, or drop it all the same with --drop-anyway"
+        faults.append((explain_refusal(comparison), advice))
+
+    def accept(directory: Path) -> bool:
+        try:
+            if not faults:
+                prove(directory)
+        except ModelRejected as error:
+            reason = f"the version that was written cannot be served ({error.reason})"
+            faults.append((reason, "train again; `nordiq-watch verify` with that directory repeats the check"))
+        return not faults
+
+    directory = drop(models_dir, product, at=at, accept=accept)
+    for reason, advice in faults:
+        raise NotDropped(f"{reason}. It stays in {directory}, not dropped: {advice}.")
+    return directory
+
+
+def drop(models_dir: Path, product: Product, *, at: datetime, accept: Callable[[Path], bool] = lambda _: True) -> Path:
     """Writes the version named after `at`, or after the next second that is free, and returns its directory.
 
-    refused: under a hidden name that no watcher takes; of those, the oldest beyond KEPT_REFUSALS are deleted.
-    Raises OSError.
+    accept: called with the whole directory, still hidden. What it does not accept keeps a hidden name that no watcher
+    takes; of those, the oldest beyond KEPT_REFUSALS are deleted. Raises OSError.
     """
     while True:
         name = name_at(at)
@@ -51,12 +80,12 @@ def drop(models_dir: Path, product: Product, *, at: datetime, refused: bool = Fa
                 mapping=mapping,
                 info=product.info,
                 extras=product.extras,
-                refused=refused,
+                accept=accept,
             )
         except FileExistsError:
             at += timedelta(seconds=1)
             continue
-        if refused:
+        if is_refused(directory.name):
             _delete_old_refusals(models_dir)
         return directory
 

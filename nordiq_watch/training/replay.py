@@ -11,12 +11,16 @@ from nordiq_watch.network.predictor import Predictor
 from nordiq_watch.records.arrays import FloatArray, IntArray
 from nordiq_watch.records.samples import WindowSnapshot
 from nordiq_watch.spec import ModelSpec
-from nordiq_watch.training.dataset import Series, lay_statuses, lay_values
+from nordiq_watch.training.dataset import FleetData, Series, lay_statuses, lay_values
 from nordiq_watch.training.timeseries import Split
 from nordiq_watch.training.windows import Places
 
 Pick = Callable[[FloatArray, IntArray], FloatArray]
 """(slots, metrics) of a series and the origins (windows,) in it → (windows, steps, metrics), as in `baselines`."""
+
+
+_MOMENTS = 3
+_SERIES_AT_A_MOMENT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,30 @@ def replay_validation(split: Split, places: Places, *, interval_seconds: int, le
         origins=first_slots[places.series] + places.origins,
         metrics=tuple(split.fill_values),
         interval_seconds=interval_seconds,
+        length=length,
+    )
+
+
+def replay_moments(data: FleetData, *, shortest_past: int, length: int) -> Replay:
+    """Windows of a few moments of the data: the newest that most series reach, and earlier ones; evenly spread over the
+    series where there are many.
+    """
+    begins = np.array([series.first_slot + shortest_past for series in data.series], dtype=np.int64)
+    ends = np.array([series.first_slot + len(series.values) for series in data.series], dtype=np.int64)
+    slots, counts = np.unique(ends[ends >= begins], return_counts=True)
+    newest = int(slots[len(slots) - 1 - np.argmax(counts[::-1])])
+    numbers, origins = [], []
+    for moment in np.unique(np.linspace(begins.min(), newest, _MOMENTS).astype(np.int64)).tolist():
+        there = np.flatnonzero((begins <= moment) & (moment <= ends))
+        chosen = there[np.linspace(0, len(there) - 1, min(len(there), _SERIES_AT_A_MOMENT)).astype(np.int64)]
+        numbers.append(chosen)
+        origins.append(np.full(len(chosen), moment, dtype=np.int64))
+    return Replay(
+        series=data.series,
+        numbers=np.concatenate(numbers),
+        origins=np.concatenate(origins),
+        metrics=data.metrics,
+        interval_seconds=data.interval_seconds,
         length=length,
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,19 +24,19 @@ from nordiq_watch.training.checkpoint import CheckpointFile
 from nordiq_watch.training.checkpoint_writer import CheckpointWriter
 from nordiq_watch.training.dataset import FleetData, load_dataset
 from nordiq_watch.training.derived_windows import choose_lags
-from nordiq_watch.training.drop import Product, check_place, drop
+from nordiq_watch.training.drop import Product, check_place, deliver
 from nordiq_watch.training.evaluation import MAX_WINDOWS
 from nordiq_watch.training.export import export_model
 from nordiq_watch.training.forecaster import Forecaster, build_forecaster, start_at_last_value
-from nordiq_watch.training.gate import explain_refusal
 from nordiq_watch.training.incremental import Predecessor, check_fit, find_predecessor, take_weights
 from nordiq_watch.training.interruption import StopRequest
 from nordiq_watch.training.judgement import judge_version
 from nordiq_watch.training.loop import Fit, Fitted
+from nordiq_watch.training.order import Order, Proof
 from nordiq_watch.training.origin import describe_origin
 from nordiq_watch.training.progress import ProgressReport
 from nordiq_watch.training.repairs import some
-from nordiq_watch.training.replay import Replay, replay_validation
+from nordiq_watch.training.replay import Replay, replay_moments, replay_validation
 from nordiq_watch.training.resumption import begin_of, explain_failure, find_limits, open_checkpoint, restore_fit
 from nordiq_watch.training.schedule import Plan
 from nordiq_watch.training.skeleton import fleet_calendar
@@ -52,25 +51,6 @@ PASSES_AFTER = 2 + MAX_WINDOWS / EPOCH_WINDOWS
 """The last validation, of the weights and their average, and the evaluation, in passes over EPOCH_WINDOWS windows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What to train. per_server: the server's name is an input, so that one model covers each server separately.
-
-    incremental: start from the weights of the newest model in models_dir, if there is one. drop_anyway: even if it is
-    worse than last value. epochs, max_seconds and the setting training.max_seconds each limit the training; without
-    any, it takes DEFAULT_SECONDS. resume: go on from the checkpoint in models_dir.
-    """
-
-    dataset: Path
-    models_dir: Path
-    epochs: int | None = None
-    max_seconds: float | None = None
-    per_server: bool = False
-    incremental: bool = False
-    drop_anyway: bool = False
-    resume: bool = False
-
-
 class TrainingRun:
     """Carries out one order, once."""
 
@@ -80,15 +60,19 @@ class TrainingRun:
         settings: Settings,
         *,
         console: Console,
+        prove: Proof,
         clock: Clock = time.monotonic,
         started: float | None = None,
         stop: StopRequest | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """started: the clock's reading from which the time counts, by default now. stop: ends it early."""
+        """prove: the daemon's checks of a finished directory; `reload.proof.prove_written`, but for tests. started: the
+        clock's reading from which the time counts, by default now. stop: ends it early.
+        """
         self._order = order
         self._config = settings.config
         self._console = console
+        self._prove = prove
         self._now = now
         self._clock = clock
         self._started = clock() if started is None else started
@@ -104,7 +88,8 @@ class TrainingRun:
         """Trains and returns the new model's directory, which appears whole or not at all.
 
         On the CPU, the same data, settings and seed give the same weights, unless time ended it. Raises NotDropped for
-        a model that is worse than last value, DatasetError, ConfigError, NordiqError, OSError and KeyboardInterrupt.
+        a model that is worse than last value or cannot be served, DatasetError, ConfigError, NordiqError, OSError and
+        KeyboardInterrupt.
         """
         check_place(self._order.models_dir)
         try:
@@ -121,7 +106,9 @@ class TrainingRun:
         origin = describe_origin(data, self._config.training, self._order.per_server, predecessor)
         assembly = self._fit_members(forecaster, split)
         fitted = self._fit(forecaster, split, origin, share=assembly.network_share)
-        return self._drop(self._produce(data, split, assembly, forecaster, fitted, predecessor))
+        product = self._produce(data, split, assembly, forecaster, fitted, predecessor)
+        past = split.training.source.shortest_past
+        return self._deliver(product, replay_moments(data, shortest_past=past, length=self._window_length))
 
     def _report(self, line: str) -> None:
         self._console.print(line, soft_wrap=True)
@@ -258,28 +245,35 @@ class TrainingRun:
         return Product(save(tensors), spec, info, split.servers, known, extras=save(extras) if extras else None)
 
     def _replay(self, split: Split, places: Places) -> Replay:
-        window = self._config.window
-        length = max(window.length, self._config.training.max_encoder_length)
-        return replay_validation(split, places, interval_seconds=window.interval_seconds, length=length)
+        return replay_validation(
+            split, places, interval_seconds=self._config.window.interval_seconds, length=self._window_length
+        )
 
-    def _drop(self, product: Product) -> Path:
-        """Raises NotDropped, with the directory kept under a hidden name, if the gate refuses it, and StorageError if
-        it cannot be written. A signal waits until the directory is whole and the checkpoint gone.
+    @property
+    def _window_length(self) -> int:
+        return max(self._config.window.length, self._config.training.max_encoder_length)
+
+    def _deliver(self, product: Product, windows: Replay) -> Path:
+        """Raises NotDropped, with the directory kept under a hidden name, if the gate refuses it or it cannot be served
+        as it lies on the disk, and StorageError if it cannot be written. A signal waits until the directory is whole
+        and the checkpoint gone.
         """
-        comparison, models_dir = product.info.comparison, self._order.models_dir
-        passed = comparison is None or comparison.passed or self._order.drop_anyway
+        models_dir, anyway = self._order.models_dir, self._order.drop_anyway
+
+        def prove(directory: Path) -> None:
+            shown = (snapshot for _, snapshot in windows.snapshots())
+            self._prove(directory, shown, config=self._config, finite_only=anyway)
+
         with self._stop.deferred():
             try:
-                directory = drop(models_dir, product, at=self._now(), refused=not passed)
+                directory = deliver(models_dir, product, at=self._now(), prove=prove, drop_anyway=anyway)
             except OSError as error:
                 raise StorageError(explain_failure(models_dir, error, kept=self.kept)) from error
+            except NotDropped:
+                self._file.delete()
+                raise
             self._file.delete()
-        if comparison is None or passed:
-            return directory
-        raise NotDropped(
-            f"{explain_refusal(comparison)}. It stays in {directory}, not dropped: train longer or on more data, or "
-            "drop it all the same with --drop-anyway."
-        )
+        return directory
 
     def _describe(self, fitted: Fitted, predecessor: Predecessor | None) -> dict[str, Any]:
         """The settings, the order and the outcome, for config.json."""

@@ -71,7 +71,7 @@ def test_a_refused_version_is_whole_and_hidden(tmp_path: Path) -> None:
         spec=small_spec(),
         mapping=mapping_of("ppdb001", version=name),
         info=TrainingInfo(),
-        refused=True,
+        accept=lambda _: False,
     )
     assert directory == tmp_path / ".refused_tft_model_20250130_143000"
     assert read_model(directory).mapping.version == name
@@ -83,8 +83,30 @@ def test_a_refused_version_is_whole_and_hidden(tmp_path: Path) -> None:
             spec=small_spec(),
             mapping=mapping_of("ppdb001", version=name),
             info=TrainingInfo(),
-            refused=True,
+            accept=lambda _: False,
         )
+
+
+def test_it_is_accepted_whole_under_a_hidden_name(tmp_path: Path) -> None:
+    name = "tft_model_20250130_143000"
+    seen: list[tuple[bool, str]] = []
+
+    def accept(place: Path) -> bool:
+        assert not (tmp_path / name).exists()
+        seen.append((place.name.startswith("."), read_model(place).mapping.version))
+        return True
+
+    directory = write_model_directory(
+        tmp_path,
+        name=name,
+        weights=weights_bytes(),
+        spec=small_spec(),
+        mapping=mapping_of("ppdb001", version=name),
+        info=TrainingInfo(),
+        accept=accept,
+    )
+    assert seen == [(True, name)]
+    assert list(tmp_path.iterdir()) == [directory] == [tmp_path / name]
 
 
 def test_a_name_that_is_no_version_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from support.small_fleet import write_dataset
@@ -14,6 +15,9 @@ from nordiq_watch.artifact.completeness import judge
 from nordiq_watch.artifact.manifest import read_spec
 from nordiq_watch.cli.main import INTERRUPTED, main
 from nordiq_watch.training import gate
+from nordiq_watch.training.assembly import Assembled, Assembly
+from nordiq_watch.training.dataset import FleetData
+from nordiq_watch.training.members.descent import Parameters
 from nordiq_watch.training.trainer import TrainingRun
 
 pytestmark = pytest.mark.slow
@@ -84,6 +88,41 @@ def test_a_model_worse_than_last_value_is_one_line_and_no_drop(
     (kept,) = (folder / "models").iterdir()
     assert kept.name.startswith(".refused_tft_model_")
     assert judge(kept).complete
+
+
+@pytest.fixture
+def broken_solver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second fit of the members, which no validation sees, is given what an equation solver once made of it."""
+    renew = Assembly.renew
+
+    def solve(_: np.ndarray, right: np.ndarray) -> np.ndarray:
+        return np.full_like(right, np.nan)
+
+    def renew_with_it(assembly: Assembly, assembled: Assembled, data: FleetData) -> Parameters:
+        with pytest.MonkeyPatch.context() as broken:
+            broken.setattr(np.linalg, "solve", solve)
+            return renew(assembly, assembled, data)
+
+    monkeypatch.setattr(Assembly, "renew", renew_with_it)
+
+
+@pytest.mark.usefixtures("broken_solver")
+@pytest.mark.parametrize("more", [[], GOOD_ENOUGH])
+def test_a_member_that_is_not_finite_is_one_line_and_no_drop(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, more: list[str]
+) -> None:
+    monkeypatch.setattr(gate, "MAX_RELATIVE_ERROR", 1e6)  # the fault is found although the gate lets it pass
+    assert main(["train", "--dataset", "data", "--epochs", "1", *more]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = [line for line in err.splitlines() if line.startswith("error:")]
+    (kept,) = (folder / "models").iterdir()
+    assert kept.name.startswith(".refused_tft_model_")
+    assert "(weights: linear.bias in extras.safetensors is not finite in float32)" in line
+    assert f"It stays in {kept}, not dropped" in line
+    assert judge(kept).complete
+    assert main(["verify", str(kept)]) == 1
+    assert "linear.bias in extras.safetensors is not finite in float32" in capsys.readouterr().err
 
 
 def test_per_server_and_incremental_reach_the_trainer(capsys: pytest.CaptureFixture[str]) -> None:

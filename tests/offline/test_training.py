@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from support.small_fleet import METRICS, fleet_table, write_dataset
 
 from nordiq_watch import offline
 from nordiq_watch.artifact.completeness import judge
 from nordiq_watch.artifact.manifest import read_spec
+from nordiq_watch.training.assembly import Assembled, Assembly
+from nordiq_watch.training.dataset import FleetData
+from nordiq_watch.training.members.descent import Parameters
 
 SMALL: dict[str, Any] = {
     "metrics": list(METRICS),
@@ -60,6 +64,22 @@ def test_a_config_file_counts_and_settings_win(folder: Path, capfd: pytest.Captu
     assert directory.parent == Path("elsewhere")
     assert (spec.max_encoder_length, spec.targets) == (10, ("cpu_user_pct",))
     assert "windows to train on" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_member_that_is_not_finite_is_not_dropped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    renew = Assembly.renew
+
+    def renew_badly(assembly: Assembly, assembled: Assembled, data: FleetData) -> Parameters:
+        extras = renew(assembly, assembled, data)
+        extras["rows.inner_weight"].view(-1)[-1] = torch.inf
+        return extras
+
+    monkeypatch.setattr(Assembly, "renew", renew_badly)
+    with pytest.raises(offline.NotDropped, match=r"rows\.inner_weight in extras\.safetensors is not finite") as error:
+        offline.train(fleet_table(), epochs=1, settings=SMALL, drop_anyway=True, quiet=True)
+    (kept,) = (folder / "models").iterdir()
+    assert f"It stays in {kept}" in str(error.value)
 
 
 INTERRUPTED = """

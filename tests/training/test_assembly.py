@@ -12,7 +12,9 @@ from support.small_fleet import fleet_table, settings_for, silent_console
 
 from nordiq_watch.artifact.completeness import judge
 from nordiq_watch.artifact.manifest import read_info, read_spec
-from nordiq_watch.training.trainer import Order, TrainingRun
+from nordiq_watch.reload.proof import prove_written
+from nordiq_watch.training.order import Order
+from nordiq_watch.training.trainer import TrainingRun
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +29,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train(dataset: Path, root: Path, members: tuple[str, ...]) -> Path:
     settings = settings_for(root, training={"members": members})
     order = Order(dataset, settings.models_dir, epochs=1, drop_anyway=True)
-    return TrainingRun(order, settings, console=silent_console()[0]).execute()
+    return TrainingRun(order, settings, console=silent_console()[0], prove=prove_written).execute()
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,10 @@ NOW = datetime(2025, 1, 30, 14, 30, tzinfo=UTC)
 PRODUCT = Product(weights_bytes(), small_spec(), TrainingInfo(), servers=("b", "a"), known={})
 
 
+def refuse(_: Path) -> bool:
+    return False
+
+
 def names(models_dir: Path) -> list[str]:
     return sorted(path.name for path in models_dir.iterdir())
 
@@ -35,7 +39,7 @@ def test_extras_are_dropped_with_the_rest(tmp_path: Path) -> None:
 
 
 def test_a_refused_version_is_whole_and_hidden(tmp_path: Path) -> None:
-    directory = drop(tmp_path, PRODUCT, at=NOW, refused=True)
+    directory = drop(tmp_path, PRODUCT, at=NOW, accept=refuse)
     assert directory.name == ".refused_tft_model_20250130_143000"
     assert judge(directory).proven
     assert read_mapping(directory).version == "tft_model_20250130_143000"
@@ -44,7 +48,7 @@ def test_a_refused_version_is_whole_and_hidden(tmp_path: Path) -> None:
 def test_a_refused_version_takes_no_name_of_a_dropped_one(tmp_path: Path) -> None:
     """Renaming it back must be possible."""
     drop(tmp_path, PRODUCT, at=NOW)
-    assert drop(tmp_path, PRODUCT, at=NOW, refused=True).name == ".refused_tft_model_20250130_143001"
+    assert drop(tmp_path, PRODUCT, at=NOW, accept=refuse).name == ".refused_tft_model_20250130_143001"
 
 
 def test_only_the_newest_refused_versions_stay(tmp_path: Path) -> None:
@@ -52,13 +56,13 @@ def test_only_the_newest_refused_versions_stay(tmp_path: Path) -> None:
     for name in others:
         (tmp_path / name).mkdir()
     made = [
-        drop(tmp_path, PRODUCT, at=NOW + timedelta(days=day), refused=True).name for day in range(KEPT_REFUSALS + 2)
+        drop(tmp_path, PRODUCT, at=NOW + timedelta(days=day), accept=refuse).name for day in range(KEPT_REFUSALS + 2)
     ]
     assert names(tmp_path) == sorted([*others, *made[2:]])
 
 
 def test_a_drop_leaves_refused_versions_alone(tmp_path: Path) -> None:
-    refused, dropped = drop(tmp_path, PRODUCT, at=NOW, refused=True), drop(tmp_path, PRODUCT, at=NOW)
+    refused, dropped = drop(tmp_path, PRODUCT, at=NOW, accept=refuse), drop(tmp_path, PRODUCT, at=NOW)
     assert names(tmp_path) == [refused.name, dropped.name]
 
 

@@ -16,8 +16,10 @@ from nordiq_watch.artifact.manifest import encode, read_mapping, read_spec
 from nordiq_watch.config.settings import Settings
 from nordiq_watch.config.training import CalendarSettings
 from nordiq_watch.errors import DatasetError
+from nordiq_watch.reload.proof import prove_written
 from nordiq_watch.training.incremental import find_newest
-from nordiq_watch.training.trainer import Order, TrainingRun
+from nordiq_watch.training.order import Order
+from nordiq_watch.training.trainer import TrainingRun
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +34,7 @@ def train(
     order = Order(
         dataset, settings.root / "models", epochs=1, per_server=per_server, incremental=incremental, drop_anyway=True
     )
-    return TrainingRun(order, settings, console=console).execute(), text.getvalue()
+    return TrainingRun(order, settings, console=console, prove=prove_written).execute(), text.getvalue()
 
 
 @pytest.fixture(scope="module")

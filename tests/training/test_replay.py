@@ -11,7 +11,7 @@ from nordiq_watch.training.batches import ValidationBatches
 from nordiq_watch.training.export import export_model
 from nordiq_watch.training.forecaster import build_forecaster
 from nordiq_watch.training.gate import build_contender
-from nordiq_watch.training.replay import Replay, forecast_p50, replay_validation
+from nordiq_watch.training.replay import Replay, forecast_p50, replay_moments, replay_validation
 from nordiq_watch.training.timeseries import split_by_time
 
 LENGTH = 16
@@ -82,3 +82,19 @@ def test_the_daemons_predictor_forecasts_what_the_trained_network_does() -> None
     np.testing.assert_allclose(p50[~unmeasured], expected[~unmeasured], rtol=1e-4)
     backwards = forecast_p50(build_contender(spec, tensors).predictor, spec, windows, targets=METRICS[::-1])
     np.testing.assert_array_equal(backwards, p50[..., ::-1])
+
+
+def test_moments_show_the_end_that_most_series_reach_and_earlier_ones() -> None:
+    short, late = series_of(wavy(40), server="short"), series_of(wavy(60), server="late", first_slot=FIRST_SLOT + 40)
+    data = fleet_of(short, *(series_of(wavy(100), server=name) for name in ("a", "b")), late)
+    shown = [snapshot for _, snapshot in replay_moments(data, shortest_past=10, length=LENGTH).snapshots()]
+    assert [snapshot.last_slot + 1 - FIRST_SLOT for snapshot in shown] == [10, 55, 100]
+    assert [snapshot.servers for snapshot in shown] == [("short", "a", "b"), ("a", "b", "late"), ("a", "b", "late")]
+    np.testing.assert_array_equal(shown[-1].values[0], wavy(100)[-LENGTH:])
+
+
+def test_moments_show_servers_of_the_whole_fleet_but_not_all_of_many() -> None:
+    data = fleet_of(*(series_of(wavy(30), server=f"s{number:03d}") for number in range(200)))
+    newest = [snapshot for _, snapshot in replay_moments(data, shortest_past=10, length=LENGTH).snapshots()][-1]
+    assert len(newest.servers) == 64
+    assert (newest.servers[0], newest.servers[-1]) == ("s000", "s199")

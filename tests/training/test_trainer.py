@@ -27,8 +27,10 @@ from nordiq_watch.config.settings import Settings
 from nordiq_watch.errors import ConfigError, DatasetError, NotDropped
 from nordiq_watch.network.training_library import load_training_library
 from nordiq_watch.network.weights import build_network
+from nordiq_watch.reload.proof import prove_written
 from nordiq_watch.training import trainer
-from nordiq_watch.training.trainer import Order, TrainingRun
+from nordiq_watch.training.order import Order
+from nordiq_watch.training.trainer import TrainingRun
 
 pytestmark = pytest.mark.slow
 
@@ -44,9 +46,8 @@ def train(dataset: Path, settings: Settings, *, epochs: int = 1, drop_anyway: bo
     """By default it is dropped however good it is: a few batches teach little."""
     console, _ = silent_console()
     order = {"epochs": epochs, "drop_anyway": drop_anyway, **order}
-    return TrainingRun(
-        Order(dataset, settings.root / "models", **order), settings, console=console, now=lambda: NOW
-    ).execute()
+    todo = Order(dataset, settings.root / "models", **order)
+    return TrainingRun(todo, settings, console=console, prove=prove_written, now=lambda: NOW).execute()
 
 
 @pytest.fixture(scope="module")
@@ -161,9 +162,8 @@ class Clock:
 def test_when_its_time_is_over_it_still_writes_a_model(dataset: Path, tmp_path: Path, seconds: float) -> None:
     console, text = silent_console()
     settings = settings_for(tmp_path, training={"max_seconds": seconds, "max_batches_per_epoch": 1000, "batch_size": 2})
-    run = TrainingRun(
-        Order(dataset, tmp_path / "models", drop_anyway=True), settings, console=console, clock=Clock(), now=lambda: NOW
-    )
+    order = Order(dataset, tmp_path / "models", drop_anyway=True)
+    run = TrainingRun(order, settings, console=console, prove=prove_written, clock=Clock())
     spec = read_spec(run.execute())
     assert spec.training_config["batches"] < 20
     assert (spec.training_config["epochs"], spec.training_config["max_seconds"]) == (None, seconds)
@@ -176,7 +176,7 @@ def test_a_person_reads_what_was_repaired_and_how_good_it_is(tmp_path: Path) -> 
     console, text = silent_console()
     settings = settings_for(tmp_path, training={"max_batches_per_epoch": 1})
     order = Order(write_dataset(tmp_path / "data", table), settings.models_dir, epochs=1, drop_anyway=True)
-    TrainingRun(order, settings, console=console).execute()
+    TrainingRun(order, settings, console=console, prove=prove_written).execute()
     said = text.getvalue()
     assert f"{tmp_path / 'data'}: 3 servers, 360 slots, cpu_user_pct, mem_used_pct\n" in said
     assert "  cpu_user_pct: 1 value of 100 to 110 % kept as 100\n" in said
@@ -190,7 +190,7 @@ def test_servers_with_too_little_data_are_counted(tmp_path: Path) -> None:
     console, text = silent_console()
     settings = settings_for(tmp_path, training={"max_batches_per_epoch": 1})
     order = Order(write_dataset(tmp_path / "data", table), settings.models_dir, epochs=1, drop_anyway=True)
-    info = read_info(TrainingRun(order, settings, console=console).execute())
+    info = read_info(TrainingRun(order, settings, console=console, prove=prove_written).execute())
     assert info is not None
     assert info.servers_trained == 3
     assert "  1 server without an unbroken series that is long enough: not trained on\n" in text.getvalue()
