@@ -23,8 +23,9 @@ class Remarks(Struct, frozen=True, kw_only=True, omit_defaults=True):
     rejected: records that were not taken. rejected_unnamed: more of them than are named. not_looked_at: those of them
     that were not read any more. clipped: percentages above 100 that were kept as 100. unknown_fields: names of fields
     that the daemon does not know. servers_refused: new servers that the window has no room for. series_refused: new
-    series of a collector that there is no room for. passed_over: series or metrics that cannot be read, or have too
-    many labels; passed_over_reason: what is wrong with the first.
+    series of a collector that there is no room for. series_left_out: series whose labels name no server;
+    left_out_reasons: why, with an example and the setting that helps. passed_over: series or metrics that cannot be
+    read, or have too many labels; passed_over_reason: what is wrong with the first.
     """
 
     rejected: tuple[Rejection, ...] = ()
@@ -34,6 +35,8 @@ class Remarks(Struct, frozen=True, kw_only=True, omit_defaults=True):
     unknown_fields: tuple[str, ...] = ()
     servers_refused: int = 0
     series_refused: int = 0
+    series_left_out: int = 0
+    left_out_reasons: tuple[str, ...] = ()
     passed_over: int = 0
     passed_over_reason: str | None = None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec.inspect import DictType, NoneType, UnionType, type_info
 
 from nordiq_watch.config.schema import Config
 from nordiq_watch.conversion import converter
@@ -32,8 +32,7 @@ def to_config(tree: dict[str, Any], path: Path, sources: Mapping[str, str]) -> C
         unknown = re.fullmatch(r"Object contains unknown field `(.*)`", problem)
         if unknown:
             key = f"{key}.{unknown[1]}".lstrip(".")
-            section = _section_at(key.rpartition(".")[0])
-            allowed = ", ".join(section.__struct_fields__)
+            allowed = ", ".join(_fields_at(key.rpartition(".")[0]))
             raise ConfigError(f"{_place(key, path, sources)}: unknown key {key!r}; allowed here: {allowed}") from None
         raise ConfigError(
             f"{_place(key, path, sources)}: {key} is {_value_at(tree, key)!r}, but: {_plain(problem)}"
@@ -44,15 +43,20 @@ def _place(key: str, path: Path, sources: Mapping[str, str]) -> str:
     return sources.get(key.partition("[")[0], str(path))
 
 
-def _section_at(key: str) -> type[Struct]:
-    section: type[Struct] = Config
-    for part in filter(None, key.replace("[...]", "[]").split(".")):
-        name, *inside = part.split("[]")
-        default = getattr(section(), name)
-        for _ in inside:  # any entry of a table: all are alike
-            default = next(iter(default.values()))
-        section = type(default)
-    return section
+def _fields_at(key: str) -> list[str]:
+    """The keys that a section, or an entry of a table or list, may have."""
+    kind: Any = type_info(Config)
+    for part in re.findall(r"\[[^\]]*\]|[^.\[\]]+", key):
+        if part.startswith("["):  # any entry of a table or list: all are alike
+            kind = _section_among(kind.value_type if isinstance(kind, DictType) else kind.item_type)
+        else:
+            kind = _section_among(next(field.type for field in kind.fields if field.name == part))
+    return [field.name for field in kind.fields]
+
+
+def _section_among(kind: Any) -> Any:
+    """Without the `null` that may stand in its place."""
+    return next(one for one in kind.types if not isinstance(one, NoneType)) if isinstance(kind, UnionType) else kind
 
 
 def _value_at(tree: Any, key: str) -> Any:

@@ -209,9 +209,25 @@ class TelegrafSettings(_Section, frozen=True):
     metrics: dict[MetricName, SeriesRule | None] = msgspec.field(default_factory=dict)
 
 
+LabelName = Annotated[str, Meta(pattern="^[a-zA-Z_][a-zA-Z0-9_]*$", description="label")]
+
+
+class RelabelRule(_Section, frozen=True):
+    """As in Prometheus' relabel_configs: the values of `source_labels`, joined, against the whole of `regex`."""
+
+    source_labels: tuple[LabelName, ...] = ()
+    separator: str = ";"
+    regex: str = "(.*)"
+    target_label: LabelName = "server_name"
+    replacement: str = "$1"
+    action: Literal["replace", "keep", "drop"] = "replace"
+
+
 class FeederSettings(_Section, frozen=True):
     max_records: Count = 100_000
     max_series: Count = 2_000_000
+    replica_labels: tuple[LabelName, ...] = ("replica", "prometheus_replica", "__replica__", "job")
+    relabel: tuple[RelabelRule, ...] = ()
     prometheus: PrometheusSettings = PrometheusSettings()
     telegraf: TelegrafSettings = TelegrafSettings()
 

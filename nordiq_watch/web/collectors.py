@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from nordiq_watch.config.schema import Config, PrometheusSettings, SeriesRule, TelegrafSettings
 from nordiq_watch.ingest.formats.budget import SeriesBudget
 from nordiq_watch.ingest.formats.mappings import NODE_EXPORTER, TELEGRAF
-from nordiq_watch.ingest.formats.server_names import ServerNames
+from nordiq_watch.ingest.formats.server_names import Cause, ServerNames
 from nordiq_watch.ingest.formats.translator import Translator
 
 _EXTENSION = "nordiq_watch.translators"
@@ -28,14 +28,18 @@ class Translators:
     telegraf: Translator
     budget: SeriesBudget
 
+    @property
+    def all(self) -> tuple[Translator, ...]:
+        return self.prometheus, self.telegraf
+
     def forget_silent(self) -> None:
         """Frees some of the long-silent series, even of collectors that have stopped sending."""
-        for translator in (self.prometheus, self.telegraf):
+        for translator in self.all:
             translator.forget_silent()
 
     def forget(self, server: str) -> bool:
         """False if no translator knew the server."""
-        known = [translator.forget(server) for translator in (self.prometheus, self.telegraf)]
+        known = [translator.forget(server) for translator in self.all]
         return any(known)
 
 
@@ -56,7 +60,7 @@ def build_translators(config: Config, *, max_servers: int) -> Translators:
 def keep_translators(app: Flask, config: Config, registry: CollectorRegistry, *, max_servers: int) -> None:
     """Registers the translators with the app and with /metrics."""
     app.extensions[_EXTENSION] = made = build_translators(config, max_servers=max_servers)
-    registry.register(SeriesCounts(made.budget))
+    registry.register(SeriesCounts(made.budget, [translator.names for translator in made.all]))
 
 
 def translators() -> Translators:
@@ -65,10 +69,17 @@ def translators() -> Translators:
 
 
 class SeriesCounts(Collector):
-    def __init__(self, budget: SeriesBudget) -> None:
+    def __init__(self, budget: SeriesBudget, names: Sequence[ServerNames]) -> None:
         self._budget = budget
+        self._names = names
 
     def collect(self) -> Iterable[Metric]:
+        left_out = CounterMetricFamily(
+            "nordiq_watch_feeder_series_left_out", "Series whose labels name no server.", labels=("cause",)
+        )
+        for cause in Cause:
+            left_out.add_metric((cause,), float(sum(names.left_out[cause] for names in self._names)))
+        yield left_out
         yield GaugeMetricFamily(
             "nordiq_watch_feeder_series", "Series of collectors that are held.", float(self._budget.held)
         )
@@ -91,10 +102,11 @@ def _build_translator(
     max_servers: int,
 ) -> Translator:
     section = f"feeders.{name}"
+    names = ServerNames(section=section, server_label=feeder.server_label, feeders=config.feeders)
     return Translator(
         {**mapping, **feeder.metrics},
         section=section,
-        names=ServerNames(section=section, server_label=feeder.server_label),
+        names=names,
         metrics=config.metrics,
         interval_seconds=config.window.interval_seconds,
         max_servers=2 * max_servers,  # those that the window has no room for are named in the answer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from http import HTTPStatus
+from typing import Any
 
 from flask import Blueprint, Response, request
 from msgspec.structs import replace
@@ -15,7 +16,7 @@ from nordiq_watch.events import BatchAccepted
 from nordiq_watch.ingest.formats.arrow import read_arrow
 from nordiq_watch.ingest.formats.series import SeriesBatch
 from nordiq_watch.ingest.formats.telegraf import read_telegraf
-from nordiq_watch.ingest.formats.translator import Reading, Translator
+from nordiq_watch.ingest.formats.translator import Reading, Translation, Translator
 from nordiq_watch.ingest.rows import Rows
 from nordiq_watch.ingest.samples import ParsedFeed
 from nordiq_watch.web.bodies import read_body
@@ -84,13 +85,24 @@ def _take_series(sent: SeriesBatch, translator: Translator) -> Outcome:
     translators().forget_silent()
     body, status = take(services(), _check(translated.readings))
     translator.confirm(translated.readings)
-    body = replace(body, series_refused=translated.refused)
+    body = replace(body, series_refused=translated.refused, **_tell_left_out(translated))
     if sent.passed_over:
         services().events.publish(BatchAccepted(records=0, rejected=sent.passed_over, clipped=0))
         body = replace(body, passed_over=sent.passed_over, passed_over_reason=sent.reason)
     if status == HTTPStatus.UNPROCESSABLE_ENTITY:
         status = GIVEN_UP_FOR[request.path]
     return body, status
+
+
+def _tell_left_out(translated: Translation) -> dict[str, Any]:
+    """The remarks on series without a server, which are told instead of taken, whatever became of the others."""
+    left_out = translated.left_out
+    if not left_out:
+        return {}
+    return {
+        "series_left_out": sum(one.count for one in left_out),
+        "left_out_reasons": tuple(f"{one.count} series are left out, {one.reason}" for one in left_out),
+    }
 
 
 def _check(readings: Sequence[Reading]) -> ParsedFeed:

@@ -48,6 +48,8 @@ def allowed(kind: msgspec.inspect.Type) -> str:
             return "mapping of header to text"
         deep = isinstance(kind.value_type, msgspec.inspect.DictType)
         return "table by profile and metric" if deep else "table by metric"
+    if isinstance(kind, msgspec.inspect.StructType):
+        return "rule"
     if isinstance(kind, msgspec.inspect.LiteralType):
         return ", ".join(f"`{value}`" for value in kind.values)
     if isinstance(kind, msgspec.inspect.StrType):

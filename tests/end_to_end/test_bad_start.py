@@ -85,6 +85,18 @@ def test_an_unknown_key(tmp_path: Path) -> None:
         ("metrics: [cpu_user_pct, alert]", "metrics names alert, which an answer uses for something else"),
         ("window: {length: 100}", "training.max_encoder_length is 288, but window.length is 100"),
         ("- a list", "must hold sections"),
+        (
+            "feeders: {relabel: [{source_labels: [host], regex: '(web'}]}",
+            "feeders.relabel[0].regex: '(web' is no regular",
+        ),
+        (
+            "feeders: {relabel: [{source_label: host}]}",
+            "unknown key 'feeders.relabel[0].source_label'; allowed here: source_labels, separator, regex",
+        ),
+        (
+            "feeders: {prometheus: {metrics: {load_average: {values: node_load5}}}}",
+            "unknown key 'feeders.prometheus.metrics[...].values'; allowed here: value, of",
+        ),
         ("server: {port: [", "is not YAML"),
     ],
 )

@@ -70,7 +70,7 @@ def prometheus_command(root: Path, daemon: DaemonProcess, *, exporter_port: int)
 global: {{scrape_interval: 1s}}
 scrape_configs:
   - job_name: node
-    static_configs: [{{targets: ["127.0.0.1:{exporter_port}"]}}]
+    static_configs: [{{targets: ["127.0.0.1:{exporter_port}"], labels: {{instance: "web1:9100"}}}}]
 remote_write:
   - url: {daemon.url}/feed/prometheus
     authorization: {{credentials: "{daemon.key}"}}
@@ -112,7 +112,7 @@ def test_what_node_exporter_measures_arrives_by_remote_write(tmp_path: Path) -> 
     )
     batches = list(journal.replay(0))
     journal.close()
-    assert {name for batch in batches for name in batch.servers} == {"127.0.0.1"}
+    assert {name for batch in batches for name in batch.servers} == {"web1"}
     last = {
         name: float(value)
         for batch in batches

@@ -23,7 +23,7 @@ from nordiq_watch.config.schema import SeriesRule
 from nordiq_watch.ingest.formats.budget import SeriesBudget
 from nordiq_watch.ingest.formats.series import Series
 from nordiq_watch.ingest.formats.series_rules import build_rule, evaluate_rule, roles_in
-from nordiq_watch.ingest.formats.server_names import Key, ServerNames
+from nordiq_watch.ingest.formats.server_names import Key, LeftOut, ServerNames
 from nordiq_watch.ingest.formats.tracks import GAP_SECONDS, MAX_SERIES_PER_SERVER, ServerTracks, Total
 
 log = logging.getLogger(__name__)
@@ -51,10 +51,11 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """What a request's series say. refused: new series that there was no room for."""
+    """What a request's series say. refused: new series that there was no room for. left_out: those without a server."""
 
     readings: list[Reading]
     refused: int
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ class Translator:
     ) -> None:
         """forget_seconds: a server that is not heard for so long is forgotten. budget: shared with other collectors."""
         self._section = section
-        self._names = names
+        self.names = names
         self._interval_seconds = interval_seconds
         self._max_servers = max_servers
         self._forget_seconds = forget_seconds
@@ -134,7 +135,8 @@ class Translator:
                 for server, at, samples in sorted_samples
             ]
             self._mention_refused()
-            return Translation([one for one in readings if one.values or one.timestamp > newest], self._refused)
+            told = [one for one in readings if one.values or one.timestamp > newest]
+            return Translation(told, self._refused, self.names.take_left_out())
 
     def forget_silent(self) -> None:
         """Frees some of the servers that are silent for long; nothing while a request is translated."""
@@ -167,13 +169,13 @@ class Translator:
         roles = self._roles_of(series)
         if not roles:
             return
-        name = self._names.name_of(series.labels)
-        if not name:
+        identity = self.names.identify(series.labels)
+        if identity is None:
             return
-        if self._hear(name, _newest_moment(series, newest), newest) is None:
+        if self._hear(identity.server, _newest_moment(series, newest), newest) is None:
             self._refused += 1
         else:
-            sorted_samples.add(name, self._names.key_of(series.labels), series.samples, roles=roles)
+            sorted_samples.add(identity.server, identity.key, series.samples, roles=roles)
 
     def _roles_of(self, series: Series) -> int:
         """What the series is in the rules, as bits; 0 if no rule wants it or it has no samples."""

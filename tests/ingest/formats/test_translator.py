@@ -9,7 +9,6 @@ from support.translators import AT, TRAFFIC, Clock, make_translator, series, sho
 
 from nordiq_watch.ingest.formats import translator as module
 from nordiq_watch.ingest.formats.budget import SeriesBudget
-from nordiq_watch.ingest.formats.series import NAME, Series
 from nordiq_watch.ingest.formats.translator import MAX_UNCONFIRMED, Translation
 
 
@@ -62,21 +61,16 @@ def test_after_the_daemons_clock_was_ahead_servers_are_read_anew() -> None:
     ]
 
 
-def test_series_without_their_servers_label_are_mentioned_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_wanted_series_without_their_servers_label_are_left_out_and_counted() -> None:
     translator = make_translator(label="host")
-    for _ in range(2):
-        assert translator.translate([series("node_load1", (0, 1.0)), series("unrelated", (0, 1.0))]).readings == []
-    assert caplog.messages == [
-        "feeders.test: series come without the label host, which would name their server: they are left out"
-    ]
+    told = translator.translate([series("node_load1", (0, 1.0)), series("unrelated", (0, 1.0))])
+    assert (told.readings, [one.count for one in told.left_out]) == ([], [1])
 
 
 def test_servers_are_kept_apart_and_named_without_a_port() -> None:
-    names = ["web1:9100", "web2", "[::1]:9100"]
+    names = ["web1:9100", "web2", "[2001:db8::1]:9100"]
     readings = make_translator().translate([series("node_load1", (0, 1.0), instance=name) for name in names]).readings
-    assert [reading.server for reading in readings] == ["web1", "web2", "[::1]"]
-    nameless = Series({NAME: "node_load1"}, [(AT, 1.0)])
-    assert make_translator().translate([nameless]).readings == []
+    assert [reading.server for reading in readings] == ["web1", "web2", "2001:db8::1"]
 
 
 def test_the_number_of_servers_is_bounded_and_silent_ones_make_room() -> None:
