@@ -134,7 +134,7 @@ class Daemon:
             ),
             parts=parts,
         )
-        checks = (check_log, self._security.audit.check, self._lock.check)
+        checks = (check_log, self._security.audit.check, self._lock.check, self._ingest.sources.tell_due)
         self._housekeeper = Housekeeper(checks, part=parts.of("housekeeper"))
 
     def _make_services(self, tally: ConnectionCounts) -> Services:

@@ -21,6 +21,7 @@ from nordiq_watch.api import (
     queries,
     reloads,
     servers,
+    sources,
     status,
 )
 from nordiq_watch.api.endpoint import Body, Endpoint
@@ -69,6 +70,7 @@ _API = (
         answer=(feed.Fed, feed.NothingTaken, feed.Dropped),
         audited=False,
     ),
+    Endpoint(name="GET /feed/sources", answer=sources.Sources),
     Endpoint(
         name="GET /predictions/current",
         query=queries.FleetQuery,

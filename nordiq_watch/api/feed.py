@@ -25,7 +25,8 @@ class Remarks(Struct, frozen=True, kw_only=True, omit_defaults=True):
     that the daemon does not know. servers_refused: new servers that the window has no room for. series_refused: new
     series of a collector that there is no room for. series_left_out: series whose labels name no server;
     left_out_reasons: why, with an example and the setting that helps. passed_over: series or metrics that cannot be
-    read, or have too many labels; passed_over_reason: what is wrong with the first.
+    read, or have too many labels; passed_over_reason: what is wrong with the first. series_unknown: series that no rule
+    knows; unknown_examples: names of some, where no rule knows any of them.
     """
 
     rejected: tuple[Rejection, ...] = ()
@@ -39,6 +40,8 @@ class Remarks(Struct, frozen=True, kw_only=True, omit_defaults=True):
     left_out_reasons: tuple[str, ...] = ()
     passed_over: int = 0
     passed_over_reason: str | None = None
+    series_unknown: int = 0
+    unknown_examples: tuple[str, ...] = ()
 
 
 class Fed(Remarks, frozen=True, omit_defaults=True):

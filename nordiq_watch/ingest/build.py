@@ -12,6 +12,7 @@ from nordiq_watch.events import EventBus, WindowChanged
 from nordiq_watch.ingest.freshness import Freshness
 from nordiq_watch.ingest.ingest import Ingest
 from nordiq_watch.ingest.sample_store import SampleStore
+from nordiq_watch.ingest.sources import SourceRegister
 from nordiq_watch.ingest.window import Window
 from nordiq_watch.live.published import Live
 from nordiq_watch.parts import Parts
@@ -28,6 +29,7 @@ class IngestParts:
     freshness: Freshness
     journal: Journal
     archive: Archive
+    sources: SourceRegister
 
     def restore(self) -> None:
         """Fills the window with what was accepted before. Call it once, before the worker's thread starts."""
@@ -62,7 +64,7 @@ def build_ingest(
         journal, archive, window, future_seconds=config.window.future_seconds, clock=clock, parts=parts
     )
     worker = Ingest(sample_store, window, events, live=live, part=parts.of("ingest"))
-    return IngestParts(window, worker, freshness, journal, archive)
+    return IngestParts(window, worker, freshness, journal, archive, SourceRegister(clock=clock))
 
 
 def _open_journal(settings: Settings) -> Journal:

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from nordiq_watch.api.sources import Drop
 from nordiq_watch.json_lists.lenient import kind_of
 from nordiq_watch.metrics import describe
 
@@ -17,15 +18,16 @@ OWN_FIELDS = ("timestamp", "server_name", "status", "profile")
 class Refused(Exception):
     """A record that is refused."""
 
-    def __init__(self, field: str, reason: str) -> None:
+    def __init__(self, field: str, reason: str, cause: Drop = Drop.INVALID) -> None:
         super().__init__(field, reason)
         self.field = field
         self.reason = reason
+        self.cause = cause
 
 
 def read_name(name: Any) -> str:
     if name is None:
-        raise Refused("server_name", "is missing; must be a text")
+        raise Refused("server_name", "is missing; must be a text", Drop.NO_SERVER_NAME)
     if not isinstance(name, str):
         raise Refused("server_name", f"is {show(name)}; must be a text that is not empty")
     return name
@@ -51,7 +53,7 @@ def read_number(name: str, value: Any) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # NaN alone differs from itself
-        raise Refused(name, f"is {show(value)}; must be {Range.of(name).allowed()}")
+        raise Refused(name, f"is {show(value)}; must be {Range.of(name).allowed()}", Drop.NOT_A_NUMBER)
     try:
         return float(value)
     except OverflowError:

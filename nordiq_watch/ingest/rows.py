@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from nordiq_watch.api.sources import Drop
 from nordiq_watch.ingest.fields import OWN_FIELDS, Refused, read_label, read_name, read_number, read_timestamp
 from nordiq_watch.json_lists.lenient import kind_of, too_many
 from nordiq_watch.json_lists.lists import Piece, find_list
@@ -41,11 +42,12 @@ _PLAIN = re.compile(r"[\w.:/-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why the record at `index` of the request was not taken."""
+    """Why the record at `index` of the request was not taken; `cause` is the reason as it is counted."""
 
     index: int
     field: str
     reason: str
+    cause: Drop = Drop.INVALID
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +176,7 @@ class Schema:
             try:
                 found.add([self._read_one(record, unknown)], [index])
             except Refused as refused:
-                found.rejected.append(Rejection(index, refused.field, refused.reason))
+                found.rejected.append(Rejection(index, refused.field, refused.reason, refused.cause))
         found.add([], [], unknown)
         self._expect(unknown)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from nordiq_watch.api.sources import Drop
 from nordiq_watch.ingest.columns import Coded
 from nordiq_watch.ingest.fields import Range, show
 from nordiq_watch.ingest.rows import MAX_LABEL_LENGTH, MAX_RECORDS, Rejection
@@ -45,9 +46,10 @@ class FeedRules:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with a value."""
+    """What is wrong with a value; `cause` is the reason as it is counted."""
 
     reason: str
+    cause: Drop = Drop.INVALID
 
 
 class RowChecks:
@@ -62,10 +64,10 @@ class RowChecks:
         self.keep: BoolArray = np.ones(len(indices), dtype=np.bool_)
         self.rejected: list[Rejection] = []
 
-    def refuse(self, row: int, field: str, reason: str) -> None:
+    def refuse(self, row: int, field: str, reason: str, *, cause: Drop = Drop.INVALID) -> None:
         if self.keep[row]:
             self.keep[row] = False
-            self.rejected.append(Rejection(self._indices[row], field, reason))
+            self.rejected.append(Rejection(self._indices[row], field, reason, cause))
 
     def refuse_faulty(self, field: str, column: Coded, find: Callable[[Any], object]) -> None:
         """Refuses the rows for whose value `find` returns a Fault; it is called once per different value."""
@@ -85,7 +87,7 @@ class RowChecks:
         for row, code in enumerate(codes.tolist()):
             fault = found[code]
             if isinstance(fault, Fault):
-                self.refuse(row, field, fault.reason)
+                self.refuse(row, field, fault.reason, cause=fault.cause)
 
 
 class SoundNames:
@@ -110,7 +112,7 @@ class SoundNames:
     def _find_fault(self, name: str) -> Fault | None:
         fault = find_fault(name)
         if fault is not None:
-            return Fault(fault)
+            return Fault(fault, Drop.BAD_NAME)
         if len(self._names) >= self._most:
             self._names.clear()
         self._names.add(name)
@@ -118,11 +120,12 @@ class SoundNames:
 
 
 class Grid:
-    """The time grid, and which moments are on it now."""
+    """The time grid, and which moments are on it now. newest: of the moments placed, Unix time; None without any."""
 
     def __init__(self, rules: FeedRules, now: float) -> None:
         self._rules = rules
         self._now = now
+        self.newest: float | None = None
 
     def place(self, stamp: str | int | float) -> int | Fault:
         """The slot of a moment. Comparisons are written so that NaN fails them."""
@@ -132,7 +135,8 @@ class Grid:
         if not seconds >= 0:
             return Fault(f"is {show(stamp)}; must be a time since 1970")
         if not seconds <= self._now + self._rules.future_seconds:
-            return Fault(self._why_future(stamp, seconds))
+            return Fault(self._why_future(stamp, seconds), Drop.TOO_NEW)
+        self.newest = seconds if self.newest is None else max(self.newest, seconds)
         return int(seconds // self._rules.interval_seconds)
 
     def _why_future(self, stamp: Any, seconds: float) -> str:
@@ -174,11 +178,13 @@ def check_values(checks: RowChecks, values: DoubleArray, metrics: Sequence[str])
     if impossible.any():
         for row, column in np.argwhere(impossible).tolist():
             allowed = Range.of(metrics[column]).allowed()
-            checks.refuse(row, metrics[column], f"is {_show_number(values[row, column])}; must be {allowed}")
+            shown = _show_number(values[row, column])
+            checks.refuse(row, metrics[column], f"is {shown}; must be {allowed}", cause=Drop.OUT_OF_RANGE)
     unmeasured = np.isnan(values).all(axis=1)
     if unmeasured.any():
         for row in np.flatnonzero(unmeasured).tolist():
-            checks.refuse(row, "metrics", f"none was measured; must have at least one of {_some(metrics)}")
+            reason = f"none was measured; must have at least one of {_some(metrics)}"
+            checks.refuse(row, "metrics", reason, cause=Drop.NOTHING_MEASURED)
     clips = np.count_nonzero(values > bounds.high, axis=1)
     return np.minimum(values, bounds.high).astype(np.float32), clips
 
@@ -213,7 +219,8 @@ def refuse_old(checks: RowChecks, slots: IntArray, rules: FeedRules, *, now: flo
         return
     since = datetime.fromtimestamp(max(oldest, 0) * rules.interval_seconds, UTC).isoformat()
     for row in np.flatnonzero(slots < oldest).tolist():
-        checks.refuse(row, "timestamp", f"is older than the window; must be from {since} on")
+        reason = f"is older than the window; must be from {since} on"
+        checks.refuse(row, "timestamp", reason, cause=Drop.TOO_OLD)
 
 
 def _show_number(number: float) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
 
 import numpy as np
 
+from nordiq_watch.api.sources import Drop
 from nordiq_watch.batches import arrange_profiles, given_profiles, keep_rows, select_rows
 from nordiq_watch.ingest.columns import Coded, Columns
 from nordiq_watch.ingest.feed_scanner import FeedScanner, load_scanner
@@ -34,7 +36,8 @@ class ParsedFeed:
     batch: the valid records, in order of arrival; None if there is none. indices[i] is the position in the request of
     the batch's row i. clipped: values above 100 % that are kept as 100. unknown_fields: ignored, sorted, at most
     MAX_UNKNOWN_FIELDS of them. rejected: in order, at most MAX_NAMED; there are `unnamed` more, `not_looked_at` among
-    them.
+    them. causes: how many are rejected for which reason, and clipped. newest: of the samples' times, Unix time; None
+    without any.
     """
 
     batch: Batch | None
@@ -45,6 +48,8 @@ class ParsedFeed:
     indices: Sequence[int] = ()
     unnamed: int = 0
     not_looked_at: int = 0
+    causes: Mapping[Drop, int] = field(default_factory=dict)
+    newest: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,26 +102,30 @@ class FeedReader:
 
     def judge(self, sent: Sent, rules: FeedRules, *, now: float) -> ParsedFeed:
         """As `check`, of columns."""
-        checks, kept = RowChecks(()), None
+        checks, grid, kept = RowChecks(()), Grid(rules, now), None
         if sent.columns is not None:
             checks = RowChecks(sent.columns.indices)
-            kept = self._check_columns(checks, sent.columns, rules, now=now).select(checks.keep)
-        named, unnamed = _name((*sent.rejected, *checks.rejected), sent.unnamed)
+            kept = self._check_columns(checks, sent.columns, rules, grid, now=now).select(checks.keep)
+        rejected = (*sent.rejected, *checks.rejected)
+        named, unnamed = _name(rejected, sent.unnamed)
+        clipped = 0 if kept is None else int(kept.clips.sum())
         return ParsedFeed(
             batch=None if kept is None else kept.build_batch(),
             received=sent.received,
             rejected=named,
-            clipped=0 if kept is None else int(kept.clips.sum()),
+            clipped=clipped,
             unknown_fields=sent.unknown_fields,
             indices=() if kept is None else tuple(kept.indices),
             unnamed=unnamed,
             not_looked_at=sent.not_looked_at,
+            causes=_count_causes(rejected, unnamed=sent.unnamed, clipped=clipped),
+            newest=grid.newest,
         )
 
-    def _check_columns(self, checks: RowChecks, sent: Columns, rules: FeedRules, *, now: float) -> _Judged:
+    def _check_columns(self, checks: RowChecks, sent: Columns, rules: FeedRules, grid: Grid, *, now: float) -> _Judged:
         """All rows, the refused ones too; a value of these may be meaningless."""
         names = self._sound_names.check(checks, sent.names)
-        slots = checks.encode("timestamp", sent.timestamps, Grid(rules, now).place)
+        slots = checks.encode("timestamp", sent.timestamps, grid.place)
         statuses = checks.encode("status", sent.statuses, encode_status)
         checks.refuse_faulty("profile", sent.profiles, find_label_fault)
         values, clips = sent.sound or check_values(checks, sent.values, rules.metrics)
@@ -184,6 +193,7 @@ def reject_servers(feed: ParsedFeed, servers: Collection[str]) -> ParsedFeed:
             "server_name",
             f"is {show(feed.batch.servers[row])}, a new server, but the window is full and every server in "
             "it is heard: raise window.max_servers",
+            Drop.NO_ROOM,
         )
         for index, row in compress(zip(feed.indices, feed.batch.rows, strict=True), ~keep)
     )
@@ -194,6 +204,7 @@ def reject_servers(feed: ParsedFeed, servers: Collection[str]) -> ParsedFeed:
         rejected=named,
         indices=tuple(compress(feed.indices, keep)),
         unnamed=unnamed,
+        causes={**feed.causes, Drop.NO_ROOM: len(full)},
     )
 
 
@@ -201,3 +212,12 @@ def _name(rejections: Sequence[Rejection], unnamed: int) -> tuple[tuple[Rejectio
     """In order, those that an answer names, and how many it does not."""
     named = tuple(sorted(rejections, key=lambda rejection: rejection.index)[:MAX_NAMED])
     return named, unnamed + len(rejections) - len(named)
+
+
+def _count_causes(rejected: Sequence[Rejection], *, unnamed: int, clipped: int) -> Mapping[Drop, int]:
+    """unnamed: of records that were refused before, and whose reasons were not kept."""
+    if not (rejected or unnamed or clipped):
+        return {}
+    causes = Counter(rejection.cause for rejection in rejected)
+    causes.update({Drop.INVALID: unnamed, Drop.CLIPPED: clipped})
+    return causes

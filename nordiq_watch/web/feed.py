@@ -11,8 +11,10 @@ from msgspec.structs import replace
 from werkzeug.exceptions import UnsupportedMediaType
 
 from nordiq_watch.api.enums import Media
+from nordiq_watch.api.sources import FeedFormat
 from nordiq_watch.errors import BodyTooLarge, MissingPackage
 from nordiq_watch.events import BatchAccepted
+from nordiq_watch.ingest.delivery import Delivery
 from nordiq_watch.ingest.formats.arrow import read_arrow
 from nordiq_watch.ingest.formats.series import SeriesBatch
 from nordiq_watch.ingest.formats.telegraf import read_telegraf
@@ -21,7 +23,8 @@ from nordiq_watch.ingest.rows import Rows
 from nordiq_watch.ingest.samples import ParsedFeed
 from nordiq_watch.web.bodies import read_body
 from nordiq_watch.web.collectors import translators
-from nordiq_watch.web.feeding import Outcome, rules_of, take, take_json
+from nordiq_watch.web.deliveries import deliver, note_left_out
+from nordiq_watch.web.feeding import Outcome, rules_of, take, take_json, take_records
 from nordiq_watch.web.oversize import GIVEN_UP_FOR, refuse_body
 from nordiq_watch.web.quick_feed import raise_failure
 from nordiq_watch.web.remote_write import describe_written, read_remote_write
@@ -38,10 +41,20 @@ def feed_data() -> Response:
     200 when at least one record was taken: it is durable then. 422 when there were records and none was taken, so that
     a sender that looks at the status alone learns that nothing arrived. 400 when the body as a whole is no feed.
     """
-    raise_failure(request.environ)
     is_arrow = request.mimetype == Media.ARROW
-    body, status = take(services(), _read_arrow()) if is_arrow else take_json(services(), read_body())
+    with deliver(FeedFormat.ARROW if is_arrow else FeedFormat.JSON) as delivery:
+        raise_failure(request.environ)
+        if is_arrow:
+            body, status = take_records(services(), _read_arrow(), delivery)
+        else:
+            body, status = take_json(services(), read_body(), delivery)
     return answer(body, status=status)
+
+
+@routes.get("/feed/sources")
+def show_sources() -> Response:
+    """The senders, what was taken from each, and what was dropped and why."""
+    return answer(services().ingest.sources.describe())
 
 
 def _read_arrow() -> ParsedFeed:
@@ -56,8 +69,9 @@ def _read_arrow() -> ParsedFeed:
 @routes.post("/feed/prometheus")
 def feed_prometheus() -> Response:
     """Takes remote write 1.0 and 2.0. Its senders repeat what is answered with 5xx; all of them give up for a 400."""
-    sent = read_remote_write(most=services().config.feeders.max_records)
-    body, status = _take_series(sent, translators().prometheus)
+    with deliver(FeedFormat.PROMETHEUS) as delivery:
+        sent = read_remote_write(most=services().config.feeders.max_records)
+        body, status = _take_series(sent, translators().prometheus, delivery)
     return answer(body, status=status, headers=describe_written(sent, body, status))
 
 
@@ -66,24 +80,28 @@ def feed_telegraf() -> Response:
     """Takes Telegraf's JSON. Telegraf sends again, for ever, what is not answered with 2xx: what can never be taken is
     named in an answer of 200.
     """
-    sent = read_telegraf(read_body(), most=services().config.feeders.max_records)
-    body, status = _take_series(sent, translators().telegraf)
+    with deliver(FeedFormat.TELEGRAF) as delivery:
+        sent = read_telegraf(read_body(), most=services().config.feeders.max_records)
+        body, status = _take_series(sent, translators().telegraf, delivery)
     return answer(body, status=status)
 
 
 @routes.errorhandler(BodyTooLarge)
 def give_up(error: BodyTooLarge) -> Response:
     """Answers so that the sender drops the batch, whatever the route."""
-    body, status = refuse_body(services(), request.path, request.remote_addr, error)
+    body, status = refuse_body(services(), request.path, error)
     return answer(body, status=status)
 
 
-def _take_series(sent: SeriesBatch, translator: Translator) -> Outcome:
+def _take_series(sent: SeriesBatch, translator: Translator, delivery: Delivery) -> Outcome:
     """As `_take`. A batch answered with 503 is sent and read again; one that can never be taken is not."""
     newest = services().clock() + services().config.window.future_seconds
-    translated = translator.translate(sent.series, newest=newest)
+    translated = translator.translate(sent.series, delivery, newest=newest)
     translators().forget_silent()
-    body, status = take(services(), _check(translated.readings))
+    delivery.note_received(sent.passed_over)
+    delivery.note_all_dropped(sent.causes, dict.fromkeys(sent.causes, sent.reason))
+    note_left_out(delivery, translated.left_out)
+    body, status = take(services(), _check(translated.readings), delivery)
     translator.confirm(translated.readings)
     body = replace(body, series_refused=translated.refused, **_tell_left_out(translated))
     if sent.passed_over:

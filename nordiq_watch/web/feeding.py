@@ -10,31 +10,44 @@ from msgspec.structs import replace
 from nordiq_watch.api import feed as api
 from nordiq_watch.api.enums import FeedStatus
 from nordiq_watch.events import BatchAccepted
+from nordiq_watch.ingest.delivery import Delivery
 from nordiq_watch.ingest.ingest import IngestResult
 from nordiq_watch.ingest.sample_checks import FeedRules
 from nordiq_watch.ingest.samples import ParsedFeed, reject_servers
+from nordiq_watch.web.deliveries import note_feed
 from nordiq_watch.web.services import Services
 
 Outcome: TypeAlias = "tuple[api.Fed | api.NothingTaken, HTTPStatus]"
 
 
-def take_json(services: Services, body: bytes) -> Outcome:
+def take_json(services: Services, body: bytes, delivery: Delivery) -> Outcome:
     """Of a body of `POST /feed/data`, unpacked. Raises as FeedReader.read and Ingest.submit do."""
-    return take(services, services.feed_reader.read(body, rules_of(services), now=services.clock()))
+    return take_records(services, services.feed_reader.read(body, rules_of(services), now=services.clock()), delivery)
 
 
-def take(services: Services, feed: ParsedFeed) -> Outcome:
-    """Blocks until the good records are durable and in the window."""
+def take_records(services: Services, feed: ParsedFeed, delivery: Delivery) -> Outcome:
+    """As `take`, of a body whose records are the samples."""
+    delivery.note_received(feed.received)
+    return take(services, feed, delivery)
+
+
+def take(services: Services, feed: ParsedFeed, delivery: Delivery) -> Outcome:
+    """Blocks until the good records are durable and in the window. Notes what became of them, not how many the body
+    held: a reader of series knows that.
+    """
     if feed.received == 0:
-        return api.Fed(FeedStatus.IGNORED, reason="empty batch"), HTTPStatus.OK
+        return api.Fed(FeedStatus.IGNORED, reason=_why_nothing(delivery), **_unknown(delivery)), HTTPStatus.OK
     if feed.batch is None:
+        note_feed(delivery, feed)
         services.events.publish(BatchAccepted(records=0, rejected=_count_rejected(feed), clipped=0))
         return _refuse(feed), HTTPStatus.UNPROCESSABLE_ENTITY
     result = services.ingest.worker.submit(feed.batch, rejected=_count_rejected(feed), clipped=feed.clipped)
     taken, refused = reject_servers(feed, result.refused), len(result.refused)
+    note_feed(delivery, taken)
+    delivery.note_taken(0 if taken.batch is None else len(taken.batch.rows))
     if taken.batch is None:
         return replace(_refuse(taken), servers_refused=refused), HTTPStatus.UNPROCESSABLE_ENTITY
-    return replace(_accept(taken, result), servers_refused=refused), HTTPStatus.OK
+    return replace(_accept(taken, result), servers_refused=refused, **_unknown(delivery)), HTTPStatus.OK
 
 
 def rules_of(services: Services) -> FeedRules:
@@ -86,3 +99,23 @@ def _remarks(feed: ParsedFeed) -> dict[str, Any]:
         "clipped": feed.clipped,
         "unknown_fields": tuple(feed.unknown_fields),
     }
+
+
+def _unknown(delivery: Delivery) -> dict[str, Any]:
+    """The fields of `api.Remarks` about series that no rule knows: examples only where no rule knows any."""
+    examples = delivery.examples_of_unknown() if delivery.is_all_unknown else ()
+    return {"series_unknown": delivery.unknown, "unknown_examples": examples}
+
+
+def _why_nothing(delivery: Delivery) -> str:
+    """Why no sample came of a body."""
+    if delivery.received == 0:
+        return "empty batch"
+    if delivery.is_all_unknown:
+        examples = ", ".join(delivery.examples_of_unknown())
+        return f"{delivery.received:,} series came, no rule knows any of them, e.g. {examples}; see docs/collectors.md"
+    lost = {reason: note.count for reason, note in delivery.drops.items()}
+    left_out = "".join(f"; {count:,} were left out: {reason}" for reason, count in lost.items())
+    if sum(lost.values()) >= delivery.received:
+        return f"{delivery.received:,} series came and none was taken{left_out}"
+    return f"{delivery.received:,} series came and complete no metric yet: rates need a second sample{left_out}"

@@ -6,7 +6,6 @@ after any 4xx but 429, vmagent only after 400 and 409, Telegraf's HTTP output by
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -15,8 +14,6 @@ from nordiq_watch.api.feed import Dropped
 from nordiq_watch.errors import BodyTooLarge, TooManyRecords
 from nordiq_watch.events import BodyRefused
 from nordiq_watch.web.services import Services
-
-log = logging.getLogger(__name__)
 
 GIVEN_UP_FOR: Mapping[str, HTTPStatus] = {
     "/feed/prometheus": HTTPStatus.BAD_REQUEST,
@@ -32,14 +29,9 @@ def status_for(path: str) -> HTTPStatus:
     return GIVEN_UP_FOR.get(path, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
 
-def refuse_body(
-    services: Services, path: str, sender: str | None, error: BodyTooLarge
-) -> tuple[Failure | Dropped, HTTPStatus]:
-    """Counts and logs it, and returns the message."""
+def refuse_body(services: Services, path: str, error: BodyTooLarge) -> tuple[Failure | Dropped, HTTPStatus]:
+    """Counts it, and returns the message."""
     services.events.publish(BodyRefused(path, "records" if isinstance(error, TooManyRecords) else "bytes"))
-    left_out = services.refusals.count()
-    if left_out is not None:
-        log.warning("a batch for %s from %s is dropped: %s%s", path, sender, error, left_out)
     status = status_for(path)
     detail = str(error)
     if status == HTTPStatus.OK:

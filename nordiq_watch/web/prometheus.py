@@ -9,6 +9,7 @@ from nordiq_watch.web.current_metrics import CurrentMetrics
 from nordiq_watch.web.event_metrics import AlertMetrics, FeedMetrics, ForecastMetrics, ReloadMetrics
 from nordiq_watch.web.server_metrics import ServerCounts
 from nordiq_watch.web.services import Services, services
+from nordiq_watch.web.source_metrics import SourceMetrics
 
 routes = Blueprint("prometheus", __name__)
 
@@ -32,7 +33,7 @@ class Instruments:
             buckets=_REQUEST_BUCKETS,
             registry=registry,
         )
-        for listener in (ReloadMetrics, FeedMetrics, ForecastMetrics, AlertMetrics, ServerCounts):
+        for listener in (ReloadMetrics, FeedMetrics, ForecastMetrics, AlertMetrics, ServerCounts, SourceMetrics):
             listener(services)  # held by its subscriptions
         registry.register(CurrentMetrics(services))
         ProcessCollector(registry=registry)

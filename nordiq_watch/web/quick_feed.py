@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from nordiq_watch.api.enums import Media, Role
+from nordiq_watch.api.sources import FeedFormat
 from nordiq_watch.errors import TooManyRequests
+from nordiq_watch.ingest.delivery import Delivery, Sender
 from nordiq_watch.records.admission import BODY_LEFT_OUT
 from nordiq_watch.security.keys import KeyHolder
 from nordiq_watch.web.access import COUNTED, is_allowed
@@ -47,15 +49,18 @@ class QuickFeed:
         self._is_public = ROUTE in services.config.auth.public
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        if not (self._is_plain(environ) and self._may_feed(environ)):
+        holder = self._find_feeder(environ) if self._is_plain(environ) else None
+        if holder is None:
             return self._app(environ, start_response)
         began = time.perf_counter()
         body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        delivery = Delivery(_sender_of(environ, holder))
         try:
-            taken, status = take_json(self._services, body)
+            taken, status = take_json(self._services, body, delivery)
         except Exception as error:  # noqa: BLE001  # the route raises it again
             environ[_FAILURE] = error
             return self._app(environ, start_response)
+        self._services.ingest.sources.note(delivery)
         content = encode(taken)
         headers = [
             ("Content-Type", "application/json"),
@@ -75,25 +80,32 @@ class QuickFeed:
         length = environ.get("CONTENT_LENGTH", "")
         return not is_arrow and length.isdecimal() and int(length) <= self._most_bytes and BODY_LEFT_OUT not in environ
 
-    def _may_feed(self, environ: dict[str, Any]) -> bool:
-        """Whether the guard lets the request pass. It is counted then, as the guard does it."""
+    def _find_feeder(self, environ: dict[str, Any]) -> KeyHolder | None:
+        """The holder of the request's key, if the guard lets the request pass. It is counted then, as the guard does
+        it.
+        """
         security = self._services.security
         if self._is_public or _KEY not in environ:
-            return False
+            return None
         holder: KeyHolder | None = security.keyring.identify(environ[_KEY])
         if holder is None or not is_allowed(holder, Role.FEED):
-            return False
+            return None
         try:
             security.rate_limits.count_allowed(holder.id, Role.FEED, ROUTE)
         except TooManyRequests:  # which is not counted: the guard meets the same limit, and refuses
-            return False
+            return None
         environ[COUNTED] = True
-        return True
+        return holder
 
     def _note(self, environ: Mapping[str, Any], status: int, seconds: float) -> None:
         self._instruments.observe_request(route=ROUTE, status=status, seconds=seconds)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("POST %s %d in %.1f ms, for %s", ROUTE, status, seconds * 1000, environ.get("REMOTE_ADDR"))
+
+
+def _sender_of(environ: Mapping[str, Any], holder: KeyHolder) -> Sender:
+    address, user_agent = environ.get("REMOTE_ADDR"), environ.get("HTTP_USER_AGENT")
+    return Sender.of(FeedFormat.JSON, key=holder.id, address=address, user_agent=user_agent)
 
 
 def raise_failure(environ: Mapping[str, Any]) -> None:

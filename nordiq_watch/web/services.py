@@ -77,7 +77,6 @@ class Services:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     sessions: Sessions = field(default_factory=lambda: Sessions(clock=time.monotonic))
     wrong_key_lines: LogThrottle = field(default_factory=LogThrottle)
-    refusals: LogThrottle = field(default_factory=LogThrottle)
 
     @cached_property
     def feed_reader(self) -> FeedReader:

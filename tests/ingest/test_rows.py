@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nordiq_watch.api.sources import Drop
 from nordiq_watch.errors import RequestError, TooManyRecords
 from nordiq_watch.ingest import rows as rows_module
 from nordiq_watch.ingest.rows import MAX_UNKNOWN_FIELDS, Rejection, Rows, Schema
@@ -135,5 +136,5 @@ def test_after_many_refusals_and_no_good_record_the_rest_is_not_looked_at(
 
 def test_the_refusal_says_what_was_expected(schema: Schema) -> None:
     (refused,) = schema.read(body_of(record(cpu_user_pct="high"))).rejected
-    assert refused == Rejection(0, "cpu_user_pct", refused.reason)
+    assert refused == Rejection(0, "cpu_user_pct", refused.reason, Drop.NOT_A_NUMBER)
     assert "number" in refused.reason

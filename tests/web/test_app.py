@@ -21,6 +21,7 @@ CONTRACT = {
     ("POST", "/feed/data"),
     ("POST", "/feed/prometheus"),
     ("POST", "/feed/telegraf"),
+    ("GET", "/feed/sources"),
     ("GET", "/predictions/current"),
     ("GET", "/predictions/<path:server>"),
     ("GET", "/alerts/active"),

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from nordiq_watch.api.sources import Drop
 from nordiq_watch.errors import MissingPackage, RequestError
 from nordiq_watch.ingest.columns import Coded, Columns
 from nordiq_watch.ingest.fields import OWN_FIELDS, Range, show
@@ -141,7 +142,8 @@ class _Reader:
             values[:, number] = column.to_numpy(zero_copy_only=False)
             sent_nan = np.isnan(values[:, number]) & ~_nulls(column)
             for row in np.flatnonzero(sent_nan).tolist():
-                self._refuse(row, name, f"is {show(float('nan'))}; must be {Range.of(name).allowed()}")
+                reason = f"is {show(float('nan'))}; must be {Range.of(name).allowed()}"
+                self._refuse(row, name, reason, cause=Drop.NOT_A_NUMBER)
         return values
 
     def _find(self, field: str) -> Any | None:
@@ -159,17 +161,19 @@ class _Reader:
     def _everywhere(self) -> BoolArray:
         return np.ones(self._table.num_rows, dtype=np.bool_)
 
-    def _refuse(self, row: int, field: str, reason: str) -> None:
-        self._faults.setdefault(row, Rejection(row, field, reason))
+    def _refuse(self, row: int, field: str, reason: str, *, cause: Drop = Drop.INVALID) -> None:
+        self._faults.setdefault(row, Rejection(row, field, reason, cause))
 
     def _refuse_missing(self, field: str, where: BoolArray, allowed: str) -> None:
         for row in np.flatnonzero(where).tolist():
-            self._refuse(row, field, f"is missing; must be {allowed}")
+            cause = Drop.NO_SERVER_NAME if field == "server_name" else Drop.INVALID
+            self._refuse(row, field, f"is missing; must be {allowed}", cause=cause)
 
     def _refuse_type(self, field: str, column: Any, allowed: str) -> None:
         """Rows with anything in a column of this type."""
+        cause = Drop.NOT_A_NUMBER if field in self._metrics else Drop.INVALID
         for row in np.flatnonzero(~_nulls(column)).tolist():
-            self._refuse(row, field, f"is of Arrow's type {column.type!s:.40}; must be {allowed}")
+            self._refuse(row, field, f"is of Arrow's type {column.type!s:.40}; must be {allowed}", cause=cause)
 
 
 def _encode(pa: Any, column: Any) -> Coded:

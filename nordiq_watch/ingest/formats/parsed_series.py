@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from nordiq_watch.api.sources import Drop
 from nordiq_watch.ingest.formats.series import MAX_LABELS, Series, SeriesBatch
 from nordiq_watch.json_lists.lenient import too_many
 
@@ -14,7 +16,11 @@ _MILLISECONDS = 1000
 
 
 class UnreadableSeries(Exception):
-    """One series that costs itself; the message says why."""
+    """One series that costs itself; the message says why, `cause` is the reason as it is counted."""
+
+    def __init__(self, reason: str, cause: Drop = Drop.INVALID) -> None:
+        super().__init__(reason)
+        self.cause = cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,8 @@ class ParsedSeries:
 
         TooManyRecords if there are more than `most` samples, or labels in proportion.
         """
-        all_samples = all_labels = samples = passed_over = 0
+        all_samples = all_labels = samples = 0
+        causes: Counter[Drop] = Counter()
         reason = ""
         for series in self.parse():
             all_samples, all_labels = all_samples + len(series.samples), all_labels + self.count_labels(series)
@@ -45,8 +52,9 @@ class ParsedSeries:
                 self._describe(series)
                 samples += len(series.samples)
             except UnreadableSeries as why:
-                passed_over, reason = passed_over + 1, reason or str(why)
-        return SeriesBatch(self._describe_all(), passed_over, reason, samples=samples)
+                causes[why.cause] += 1
+                reason = reason or str(why)
+        return SeriesBatch(self._describe_all(), causes, reason, samples=samples)
 
     def _describe_all(self) -> Iterator[Series]:
         for series in self.parse():
@@ -60,7 +68,7 @@ class ParsedSeries:
         """The labels of a series that can be read."""
         count = self.count_labels(series)
         if count > MAX_LABELS:
-            raise UnreadableSeries(f"a series has {count} labels; at most {MAX_LABELS} are taken")
+            raise UnreadableSeries(f"a series has {count} labels; at most {MAX_LABELS} are taken", Drop.TOO_MANY_LABELS)
         if series.histograms and not series.samples:
-            raise UnreadableSeries("a series has native histograms, which no rule reads")
+            raise UnreadableSeries("a series has native histograms, which no rule reads", Drop.UNSUPPORTED)
         return self.read_labels(series)

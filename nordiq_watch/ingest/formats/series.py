@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from nordiq_watch.api.sources import Drop
 from nordiq_watch.errors import ConfigError
 
 NAME = "__name__"
@@ -30,14 +31,19 @@ MAX_LABELS = 100
 class SeriesBatch:
     """The content of one body. series: made one at a time, because all of them are many times the body.
 
-    passed_over: number of series that are not read; `reason` describes the first. samples: number of those in series
-    that are read, where a format counts them.
+    causes: why series are not read, and how many; `reason` describes the first. samples: number of those in series that
+    are read, where a format counts them.
     """
 
     series: Iterator[Series]
-    passed_over: int = 0
+    causes: Mapping[Drop, int] = field(default_factory=dict)
     reason: str = ""
     samples: int = 0
+
+    @property
+    def passed_over(self) -> int:
+        """Number of series that are not read."""
+        return sum(self.causes.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from itertools import chain
 
 import msgspec
 
+from nordiq_watch.api.sources import Drop
 from nordiq_watch.errors import RequestError
 from nordiq_watch.ingest.formats.series import MAX_LABELS, NAME, Series, SeriesBatch
 from nordiq_watch.json_lists.lenient import too_many
@@ -43,7 +44,7 @@ def read_telegraf(body: bytes, *, most: int) -> SeriesBatch:
             reason = reason or (
                 f"the metric {metric.name[:40]!r} has {len(metric.tags)} tags; at most {MAX_LABELS} are taken"
             )
-    return SeriesBatch(chain.from_iterable(map(_series_of, pieces)), passed_over, reason)
+    return SeriesBatch(chain.from_iterable(map(_series_of, pieces)), {Drop.TOO_MANY_LABELS: passed_over}, reason)
 
 
 class _Pieces:

@@ -19,9 +19,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from nordiq_watch.api.sources import Drop
 from nordiq_watch.config.schema import SeriesRule
+from nordiq_watch.ingest.delivery import Delivery
 from nordiq_watch.ingest.formats.budget import SeriesBudget
-from nordiq_watch.ingest.formats.series import Series
+from nordiq_watch.ingest.formats.series import NAME, Series
 from nordiq_watch.ingest.formats.series_rules import build_rule, evaluate_rule, roles_in
 from nordiq_watch.ingest.formats.server_names import Key, LeftOut, ServerNames
 from nordiq_watch.ingest.formats.tracks import GAP_SECONDS, MAX_SERIES_PER_SERVER, ServerTracks, Total
@@ -118,8 +120,11 @@ class Translator:
         self._lock = threading.Lock()
         self._refused = 0
 
-    def translate(self, series: Iterable[Series], *, newest: float = math.inf) -> Translation:
-        """The readings that these samples complete, oldest first for each server.
+    def translate(
+        self, series: Iterable[Series], delivery: Delivery | None = None, *, newest: float = math.inf
+    ) -> Translation:
+        """The readings that these samples complete, oldest first for each server. Notes in `delivery` how many series
+        there are, and which of them are left out and why.
 
         newest: the latest moment that there can be, Unix seconds. What claims to be later changes nothing here, and is
         a reading without values: readings are held against the rules of time later, and refused by them.
@@ -128,13 +133,15 @@ class Translator:
             self._forget_silent(_FORGOTTEN_AT_ONCE)
             self._refused = 0
             sorted_samples = _SortedSamples()
+            noted = delivery or Delivery.unheard()
             for one in series:
-                self._sort_in(one, sorted_samples, newest)
+                self._sort_in(one, sorted_samples, newest, noted)
             readings = [
                 Reading(server, at, self._read(self._servers[server], at, samples) if at <= newest else {})
                 for server, at, samples in sorted_samples
             ]
             self._mention_refused()
+            noted.note_dropped(Drop.NO_ROOM, self._refused)
             told = [one for one in readings if one.values or one.timestamp > newest]
             return Translation(told, self._refused, self.names.take_left_out())
 
@@ -164,10 +171,14 @@ class Translator:
                         del server.unconfirmed[reading.timestamp]
                         self._unconfirmed -= 1
 
-    def _sort_in(self, series: Series, sorted_samples: _SortedSamples, newest: float) -> None:
+    def _sort_in(self, series: Series, sorted_samples: _SortedSamples, newest: float, delivery: Delivery) -> None:
         """Adds the samples of a series that a rule wants, under its server's name."""
+        if not series.samples:
+            return
+        delivery.note_received()
         roles = self._roles_of(series)
         if not roles:
+            delivery.note_unknown(series.labels.get(NAME, ""))
             return
         identity = self.names.identify(series.labels)
         if identity is None:
@@ -178,8 +189,8 @@ class Translator:
             sorted_samples.add(identity.server, identity.key, series.samples, roles=roles)
 
     def _roles_of(self, series: Series) -> int:
-        """What the series is in the rules, as bits; 0 if no rule wants it or it has no samples."""
-        return sum(roles_in(rule, labels=series.labels) for rule in self._rules) if series.samples else 0
+        """What the series is in the rules, as bits; 0 if no rule wants it."""
+        return sum(roles_in(rule, labels=series.labels) for rule in self._rules)
 
     def _mention_refused(self) -> None:
         self._budget.note_refused(self._refused)

@@ -1,0 +1,66 @@
+"""From a request for a feeding route to its entry in the register of sources.
+
+A view wraps everything that it does with its body:
+
+    with deliver(FeedFormat.TELEGRAF) as delivery:
+        …  # hand `delivery` to what reads the body and to `feeding.take`; they note what they find
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from flask import g, request
+
+from nordiq_watch.api.sources import Drop, FeedFormat
+from nordiq_watch.errors import BodyTooLarge, Busy, RequestError, StorageError
+from nordiq_watch.ingest.delivery import Delivery, Sender
+from nordiq_watch.ingest.formats.server_names import Cause, LeftOut
+from nordiq_watch.ingest.samples import ParsedFeed
+from nordiq_watch.security.keys import KeyHolder
+from nordiq_watch.web.services import services
+
+_DROPS = {Cause.NAMELESS: Drop.NO_SERVER_NAME, Cause.LOOPBACK: Drop.LOOPBACK, Cause.RELABEL: Drop.RELABELLED}
+
+
+@contextmanager
+def deliver(kind: FeedFormat) -> Iterator[Delivery]:
+    """The Delivery of the present request, which is in the register when the block ends, however it ends.
+
+    What the block raises says why the body as a whole was dropped; Busy and StorageError say that it comes again.
+    """
+    delivery = Delivery(_present_sender(kind))
+    try:
+        yield delivery
+    except (Busy, StorageError):
+        delivery.postpone()
+        raise
+    except BodyTooLarge as error:
+        delivery.note_dropped(Drop.TOO_LARGE, example=str(error))
+        raise
+    except RequestError as error:
+        delivery.note_dropped(Drop.UNREADABLE, example=str(error))
+        raise
+    finally:
+        services().ingest.sources.note(delivery)
+
+
+def note_feed(delivery: Delivery, feed: ParsedFeed) -> None:
+    """What the rules for records found in a request; `received` is noted by what read the body."""
+    delivery.note_moment(feed.newest)
+    if feed.causes:
+        examples = {found.cause: f"{found.field} {found.reason}" for found in reversed(feed.rejected)}
+        delivery.note_all_dropped(feed.causes, examples)
+
+
+def note_left_out(delivery: Delivery, left_out: Iterable[LeftOut]) -> None:
+    """Series that name no server, or that the config leaves out."""
+    for one in left_out:
+        delivery.note_dropped(_DROPS[one.cause], one.count, example=one.reason)
+
+
+def _present_sender(kind: FeedFormat) -> Sender:
+    holder: KeyHolder | None = g.get("holder")
+    key = None if holder is None else holder.id
+    return Sender.of(kind, key=key, address=request.remote_addr, user_agent=request.headers.get("User-Agent"))

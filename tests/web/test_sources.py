@@ -1,0 +1,132 @@
+"""`GET /feed/sources`, the metrics beside it, and what an answer says about series that no rule knows."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from support.remote_write import Sent, pack, write_v1
+from support.web_world import FEED_KEY, NOW, READ_KEY, ApiResponse, World, read_answer
+
+from nordiq_watch.api.sources import Drop, FeedFormat, Source, Sources
+
+
+def remote_write(*series: tuple[dict[str, str], float, float]) -> bytes:
+    """Series as (labels, value, Unix seconds)."""
+    return pack(write_v1(Sent(labels, [(at, value)]) for labels, value, at in series))
+
+
+def write(world: World, *series: tuple[dict[str, str], float, float]) -> ApiResponse:
+    headers = {"Content-Encoding": "snappy", "User-Agent": "Prometheus/2.42.0"}
+    return world.client.post("/feed/prometheus", data=remote_write(*series), headers=headers)
+
+
+def sources(world: World) -> list[Source]:
+    return read_answer(world.client.get("/feed/sources"), Sources).sources
+
+
+def counts(source: Source) -> dict[str, int]:
+    return {dropped.reason.value: dropped.count for dropped in source.dropped}
+
+
+OTEL = {"__name__": "system_cpu_time_seconds_total", "host_name": "web1", "job": "x"}
+TELEGRAF = {"__name__": "cpu_usage_user", "host": "web1", "cpu": "cpu-total"}
+TOTAL = {"__name__": "node_memory_MemTotal_bytes", "instance": "web1:9100", "job": "node"}
+FREE = TOTAL | {"__name__": "node_memory_MemAvailable_bytes"}
+
+
+@pytest.mark.parametrize("labels", [OTEL, TELEGRAF])
+def test_a_sender_whose_series_no_rule_knows_is_told_with_its_first_batch(
+    world: World, labels: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = write(world, (labels, 1.0, NOW), (labels | {"cpu": "1"}, 2.0, NOW))
+    assert (answer.status_code, answer.json["status"], answer.json["series_unknown"]) == (200, "ignored", 2)
+    assert answer.json["unknown_examples"] == [labels["__name__"]]
+    words = f"2 series came, no rule knows any of them, e.g. {labels['__name__']}; see docs/collectors.md"
+    assert answer.json["reason"] == words
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert line.startswith("2 series of prometheus at 127.0.0.1 (Prometheus/2.42.0) came, no rule knows any of them")
+    for _ in range(20):
+        write(world, (labels, 1.0, NOW))
+    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
+    (source,) = sources(world)
+    assert (source.received, source.batches, source.taken, counts(source)) == (22, 21, 0, {"unknown_series": 22})
+    assert source.unknown_names == [labels["__name__"]]
+    metrics = world.client.get("/metrics").text
+    assert 'nordiq_watch_feed_dropped_total{format="prometheus",reason="unknown_series"} 22.0' in metrics
+    assert 'nordiq_watch_feed_received_total{format="prometheus"} 22.0' in metrics
+    assert "nordiq_watch_feed_sources 1.0" in metrics
+
+
+def test_unknown_series_beside_known_ones_are_counted_and_no_example_is_given(world: World) -> None:
+    answer = write(world, (FREE, 25.0, NOW), (TOTAL, 100.0, NOW), (OTEL, 1.0, NOW))
+    assert answer.status_code == 200
+    (source,) = sources(world)
+    assert (answer.json["series_unknown"], source.received, counts(source)["unknown_series"]) == (1, 3, 1)
+    assert "unknown_examples" not in answer.json
+
+
+def test_an_empty_body_is_called_empty_and_incomplete_metrics_incomplete(world: World) -> None:
+    assert write(world).json["reason"] == "empty batch"
+    cpu = {"__name__": "node_cpu_seconds_total", "instance": "web1:9100", "mode": "user", "cpu": "0"}
+    assert "complete no metric yet" in write(world, (cpu, 1.0, NOW)).json["reason"]
+    nameless = write(world, ({"__name__": "node_cpu_seconds_total", "mode": "user"}, 1.0, NOW))
+    assert nameless.json["reason"] == "1 series came and none was taken; 1 were left out: no_server_name"
+
+
+def record(**fields: Any) -> dict[str, Any]:
+    return {"timestamp": NOW - 60, "server_name": "web1", "cpu_user_pct": 50.0} | fields
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_every_reason_of_a_record_is_counted(world: World, quick: bool) -> None:
+    bad = {
+        Drop.TOO_OLD: record(timestamp=NOW - 86_400),
+        Drop.TOO_NEW: record(timestamp=NOW + 86_400),
+        Drop.OUT_OF_RANGE: record(cpu_user_pct=500.0),
+        Drop.NOT_A_NUMBER: record(cpu_user_pct="much"),
+        Drop.BAD_NAME: record(server_name="*"),
+        Drop.NO_SERVER_NAME: record(server_name=None),
+        Drop.NOTHING_MEASURED: {"timestamp": NOW - 90, "server_name": "web1"},
+        Drop.INVALID: record(timestamp="yesterday"),
+        Drop.CLIPPED: record(cpu_user_pct=104.0),
+    }
+    headers = {} if quick else {"X-Something": "special"}
+    answer = world.client.post("/feed/data", json={"records": [record(), *bad.values()]}, headers=headers)
+    assert answer.status_code == 200
+    (source,) = sources(world)
+    assert counts(source) == {reason.value: 1 for reason in bad}
+    assert (source.format, source.key, source.unit, source.received, source.taken) == ("json", "boss", "records", 10, 2)
+    assert source.late_seconds == 60.0
+    examples = {dropped.reason: dropped.example for dropped in source.dropped}
+    assert examples[Drop.OUT_OF_RANGE].startswith("cpu_user_pct is 500; must be")
+
+
+def test_servers_without_room_and_whole_bodies_are_counted(world: World) -> None:
+    for number in range(4):
+        world.client.post("/feed/data", json={"records": [record(server_name=f"web{number}")]})
+    world.client.post("/feed/data", data=b"no json")
+    assert counts(sources(world)[0]) == {"no_room": 1, "unreadable": 1}
+
+
+def test_what_has_to_be_sent_again_is_postponed_and_not_dropped(world: World) -> None:
+    world.services.ingest.worker.stop()
+    assert world.client.post("/feed/data", json={"records": [record()]}).status_code == 503
+    (source,) = sources(world)
+    assert (source.postponed, source.batches, source.received, source.dropped) == (1, 0, 0, [])
+
+
+def test_each_format_and_key_is_a_source_of_its_own_and_a_read_key_sees_them(world: World) -> None:
+    write(world, (FREE, 1.0, NOW))
+    world.client.post("/feed/data", json={"records": [record()]})
+    world.stranger.post("/feed/data", json={"records": [record()]}, headers={"X-API-Key": FEED_KEY})
+    assert world.stranger.post("/feed/data", json={"records": [record()]}).status_code == 401
+    found = world.stranger.get("/feed/sources", headers={"X-API-Key": READ_KEY})
+    described = read_answer(found, Sources)
+    assert [(source.format, source.key) for source in described.sources] == [
+        (FeedFormat.JSON, "feeder"),
+        (FeedFormat.JSON, "boss"),
+        (FeedFormat.PROMETHEUS, "boss"),
+    ]
+    assert world.stranger.get("/feed/sources", headers={"X-API-Key": FEED_KEY}).status_code == 403
