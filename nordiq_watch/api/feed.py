@@ -21,12 +21,14 @@ class Remarks(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the sender should look at.
 
     rejected: records that were not taken. rejected_unnamed: more of them than are named. not_looked_at: those of them
-    that were not read any more. clipped: percentages above 100 that were kept as 100. unknown_fields: names of fields
-    that the daemon does not know. servers_refused: new servers that the window has no room for. series_refused: new
-    series of a collector that there is no room for. series_left_out: series whose labels name no server;
-    left_out_reasons: why, with an example and the setting that helps. passed_over: series or metrics that cannot be
-    read, or have too many labels; passed_over_reason: what is wrong with the first. series_unknown: series that no rule
-    knows; unknown_examples: names of some, where no rule knows any of them.
+    that were not read any more. clipped: percentages a little above 100 or, of collectors, below 0 that were kept as
+    these. unknown_fields: names of fields that the daemon does not know. servers_refused: new servers that the window
+    has no room for. series_refused: new series of a collector that there is no room for. series_left_out: series whose
+    labels name no server; left_out_reasons: why, with an example and the setting that helps. passed_over: series or
+    metrics that cannot be read, or have too many labels; passed_over_reason: what is wrong with the first.
+    series_unknown: series that no rule knows; unknown_examples: names of some, where no rule knows any of them.
+    values_left_out: samples of series, or values of metrics, that cannot be right or came too late;
+    values_left_out_reason: what is wrong with one of them.
     """
 
     rejected: tuple[Rejection, ...] = ()
@@ -42,6 +44,8 @@ class Remarks(Struct, frozen=True, kw_only=True, omit_defaults=True):
     passed_over_reason: str | None = None
     series_unknown: int = 0
     unknown_examples: tuple[str, ...] = ()
+    values_left_out: int = 0
+    values_left_out_reason: str | None = None
 
 
 class Fed(Remarks, frozen=True, omit_defaults=True):

@@ -27,16 +27,17 @@ class FeedFormat(StrEnum):
 class Drop(StrEnum):
     """Why something that was sent is not in the window.
 
-    unknown_series: no rule makes a metric of it. no_server_name: nothing names its server. loopback: its server would
-    be called as every machine calls itself. relabelled: `feeders.relabel` leaves it out. bad_name: no server can be
-    called so. too_old: older than the window. too_new: ahead of the daemon's clock. not_a_number: a text, NaN or
-    infinite where a number must be. out_of_range: more or less than the metric can be. nothing_measured: a record
-    without a metric. invalid: another field of a record is missing or has another form. too_many_labels: a series with
-    more than 100 of them. unsupported: a kind of data point that becomes no metric, such as a histogram. duplicate:
-    the same measurement came from another replica. no_room: a new server or series, and the daemon holds as many as it
-    may. unreadable: a body that is not in the format of its route. too_large: a body with more bytes or records than
-    one may have. internal: a fault of the daemon. clipped: not dropped, but kept as the greatest or the least that the
-    metric can be.
+    unknown_series: no rule makes a metric of it. no_server_name: nothing names its server. loopback: its server
+    would be called as every machine calls itself. relabelled: `feeders.relabel` leaves it out. bad_name: no server
+    can be called so. too_old: older than the window. too_new: ahead of the daemon's clock. not_a_number: a text,
+    NaN or infinite where a number must be. out_of_range: more or less than the metric can be. odd_growth: a counter
+    that jumped further than it can grow. slot_closed: it came after its slot was closed. nothing_measured: a record
+    without a metric. invalid: another field of a record is missing or has another form. too_many_labels: a series
+    with more than 100 of them. unsupported: a kind of data point that becomes no metric, such as a histogram.
+    duplicate: the same measurement came from another replica. no_room: a new server or series, and the daemon holds
+    as many as it may; or for want of room a slot was closed early. unreadable: a body that is not in the format of
+    its route. too_large: a body with more bytes or records than one may have. internal: a fault of the daemon.
+    clipped: not dropped, but kept as the greatest or the least that the metric can be.
     """
 
     UNKNOWN_SERIES = "unknown_series"
@@ -48,6 +49,8 @@ class Drop(StrEnum):
     TOO_NEW = "too_new"
     NOT_A_NUMBER = "not_a_number"
     OUT_OF_RANGE = "out_of_range"
+    ODD_GROWTH = "odd_growth"
+    SLOT_CLOSED = "slot_closed"
     NOTHING_MEASURED = "nothing_measured"
     INVALID = "invalid"
     TOO_MANY_LABELS = "too_many_labels"

@@ -96,6 +96,7 @@ class WindowSettings(_Section, frozen=True):
     max_servers: Count | Literal["auto"] = 20000
     silent_seconds: Seconds = 3600
     future_seconds: Annotated[float, Meta(ge=0)] = 300
+    lateness_seconds: Annotated[float, Meta(ge=0)] = 900
 
 
 class StateSettings(_Section, frozen=True):
@@ -188,7 +189,7 @@ class SeriesRule(_Section, frozen=True):
     """Computes a metric from series: the sum of those selected by `value`, as a percentage of those selected by `of`.
 
     rate: per-second rate of counters. complement: 100 minus the result. age: the sample's time minus the value. scale:
-    a factor, applied last.
+    a factor, applied last. max_per_second: what one counter can grow by in a second.
     """
 
     value: str
@@ -197,6 +198,7 @@ class SeriesRule(_Section, frozen=True):
     complement: bool = False
     age: bool = False
     scale: float = 1.0
+    max_per_second: Annotated[float, Meta(gt=0)] | None = None
 
 
 class PrometheusSettings(_Section, frozen=True):

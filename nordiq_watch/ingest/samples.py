@@ -182,6 +182,14 @@ class _Judged:
         )
 
 
+def count_clipped(feed: ParsedFeed, count: int) -> ParsedFeed:
+    """The feed, with `count` more values that were kept as the least or the greatest that their metric can be."""
+    if not count:
+        return feed
+    causes = {**feed.causes, Drop.CLIPPED: feed.causes.get(Drop.CLIPPED, 0) + count}
+    return replace(feed, clipped=feed.clipped + count, causes=causes)
+
+
 def reject_servers(feed: ParsedFeed, servers: Collection[str]) -> ParsedFeed:
     """The feed after the window had no room for `servers`: their records move from the batch to `rejected`."""
     if feed.batch is None or not servers:

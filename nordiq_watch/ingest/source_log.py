@@ -25,6 +25,8 @@ _REMEDIES = {
     Drop.TOO_NEW: "ahead of this machine's clock: look at both clocks",
     Drop.NOT_A_NUMBER: "no number where one must be",
     Drop.OUT_OF_RANGE: "outside of what the metric can be",
+    Drop.ODD_GROWTH: "a counter that jumped further than it can grow",
+    Drop.SLOT_CLOSED: "later than window.lateness_seconds after the end of its slot",
     Drop.NOTHING_MEASURED: "no metric of the config in it",
     Drop.INVALID: "a field is missing or has another form",
     Drop.TOO_MANY_LABELS: "too many labels",

@@ -70,7 +70,7 @@ def create_app(services: Services) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = int(services.config.server.max_body_mb * _MEGABYTE)
     app.json = _InOrder(app)
     app.extensions[EXTENSION] = services
-    keep_translators(app, services.config, services.registry, max_servers=services.ingest.window.max_servers)
+    keep_translators(app, services)
     keep_request_slots(app, threads=services.config.server.threads)
     register_error_answers(app)
     for part in _PARTS:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 from flask import Flask, current_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.registry import Collector
 
 from nordiq_watch.config.schema import Config, PrometheusSettings, SeriesRule, TelegrafSettings
 from nordiq_watch.ingest.formats.budget import SeriesBudget
 from nordiq_watch.ingest.formats.mappings import NODE_EXPORTER, TELEGRAF
 from nordiq_watch.ingest.formats.server_names import Cause, ServerNames
+from nordiq_watch.ingest.formats.slot_book import Before
 from nordiq_watch.ingest.formats.translator import Translator
+from nordiq_watch.ingest.window import Window
+from nordiq_watch.web.services import Services
 
 _EXTENSION = "nordiq_watch.translators"
 
@@ -43,24 +48,48 @@ class Translators:
         return any(known)
 
 
-def build_translators(config: Config, *, max_servers: int) -> Translators:
-    """max_servers: of the window. Raises ConfigError for an invalid rule."""
+def build_translators(
+    config: Config,
+    *,
+    max_servers: int,
+    clock: Callable[[], float] = time.time,
+    before: Before | None = None,
+) -> Translators:
+    """max_servers: of the window. clock: Unix time. before: what an earlier process left in the window.
+
+    Raises ConfigError for an invalid rule.
+    """
     budget = SeriesBudget(config.feeders.max_series)
+    build = partial(_build_translator, config, budget, max_servers=max_servers, clock=clock, before=before)
     return Translators(
-        prometheus=_build_translator(
-            config, "prometheus", config.feeders.prometheus, NODE_EXPORTER, budget, max_servers=max_servers
-        ),
-        telegraf=_build_translator(
-            config, "telegraf", config.feeders.telegraf, TELEGRAF, budget, max_servers=max_servers
-        ),
+        prometheus=build("prometheus", config.feeders.prometheus, NODE_EXPORTER),
+        telegraf=build("telegraf", config.feeders.telegraf, TELEGRAF),
         budget=budget,
     )
 
 
-def keep_translators(app: Flask, config: Config, registry: CollectorRegistry, *, max_servers: int) -> None:
+def keep_translators(app: Flask, services: Services) -> None:
     """Registers the translators with the app and with /metrics."""
-    app.extensions[_EXTENSION] = made = build_translators(config, max_servers=max_servers)
-    registry.register(SeriesCounts(made.budget, [translator.names for translator in made.all]))
+    window = services.ingest.window
+    app.extensions[_EXTENSION] = made = build_translators(
+        services.config,
+        max_servers=window.max_servers,
+        clock=services.clock,
+        before=Before(services.clock(), partial(_known_metrics, window)),
+    )
+    services.registry.register(SeriesCounts(made))
+
+
+def _known_metrics(window: Window, server: str, slot: int) -> frozenset[str]:
+    """The metrics that were measured of a server in a slot."""
+    measured = window.history(server)
+    if measured is None:
+        return frozenset()
+    newest, _, values = measured
+    place = len(values) - 1 - (newest - slot)
+    if not 0 <= place < len(values):
+        return frozenset()
+    return frozenset(metric for metric, value in zip(window.metrics, values[place], strict=True) if value == value)
 
 
 def translators() -> Translators:
@@ -69,23 +98,29 @@ def translators() -> Translators:
 
 
 class SeriesCounts(Collector):
-    def __init__(self, budget: SeriesBudget, names: Sequence[ServerNames]) -> None:
-        self._budget = budget
-        self._names = names
+    def __init__(self, made: Translators) -> None:
+        self._made = made
 
     def collect(self) -> Iterable[Metric]:
-        left_out = CounterMetricFamily(
+        budget = self._made.budget
+        for name, text, held in (
+            ("series", "Series of collectors that are held.", budget.held),
+            ("samples", "Samples of series that are held, for slots that are open still.", budget.samples),
+        ):
+            yield GaugeMetricFamily(f"nordiq_watch_feeder_{name}", text, float(held))
+        yield from self._collect_counts(budget)
+        nameless = CounterMetricFamily(
             "nordiq_watch_feeder_series_left_out", "Series whose labels name no server.", labels=("cause",)
         )
         for cause in Cause:
-            left_out.add_metric((cause,), float(sum(names.left_out[cause] for names in self._names)))
-        yield left_out
-        yield GaugeMetricFamily(
-            "nordiq_watch_feeder_series", "Series of collectors that are held.", float(self._budget.held)
-        )
+            nameless.add_metric((cause,), float(sum(one.names.left_out[cause] for one in self._made.all)))
+        yield nameless
+
+    @staticmethod
+    def _collect_counts(budget: SeriesBudget) -> Iterable[Metric]:
         for name, text, count in (
-            ("ended", "Series that ended, or whose server was silent, and were let go.", self._budget.ended),
-            ("refused", "New series that found no room, counted with each request.", self._budget.refused),
+            ("ended", "Series that ended, or whose server was silent, and were let go.", budget.ended),
+            ("refused", "New series that found no room, counted with each request.", budget.refused),
         ):
             family = CounterMetricFamily(f"nordiq_watch_feeder_series_{name}", text)
             family.add_metric((), float(count))
@@ -94,12 +129,14 @@ class SeriesCounts(Collector):
 
 def _build_translator(
     config: Config,
+    budget: SeriesBudget,
     name: str,
     feeder: PrometheusSettings | TelegrafSettings,
     mapping: Mapping[str, SeriesRule],
-    budget: SeriesBudget,
     *,
     max_servers: int,
+    clock: Callable[[], float],
+    before: Before | None,
 ) -> Translator:
     section = f"feeders.{name}"
     names = ServerNames(section=section, server_label=feeder.server_label, feeders=config.feeders)
@@ -109,7 +146,10 @@ def _build_translator(
         names=names,
         metrics=config.metrics,
         interval_seconds=config.window.interval_seconds,
+        lateness_seconds=config.window.lateness_seconds,
         max_servers=2 * max_servers,  # those that the window has no room for are named in the answer
         forget_seconds=config.window.silent_seconds,
         budget=budget,
+        clock=clock,
+        before=before,
     )

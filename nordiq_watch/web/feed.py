@@ -16,11 +16,12 @@ from nordiq_watch.errors import BodyTooLarge, MissingPackage
 from nordiq_watch.events import BatchAccepted
 from nordiq_watch.ingest.delivery import Delivery
 from nordiq_watch.ingest.formats.arrow import read_arrow
+from nordiq_watch.ingest.formats.readings import Reading, Translation
 from nordiq_watch.ingest.formats.series import SeriesBatch
 from nordiq_watch.ingest.formats.telegraf import read_telegraf
-from nordiq_watch.ingest.formats.translator import Reading, Translation, Translator
+from nordiq_watch.ingest.formats.translator import Translator
 from nordiq_watch.ingest.rows import Rows
-from nordiq_watch.ingest.samples import ParsedFeed
+from nordiq_watch.ingest.samples import ParsedFeed, count_clipped
 from nordiq_watch.web.bodies import read_body
 from nordiq_watch.web.collectors import translators
 from nordiq_watch.web.deliveries import deliver, note_left_out
@@ -101,9 +102,14 @@ def _take_series(sent: SeriesBatch, translator: Translator, delivery: Delivery) 
     delivery.note_received(sent.passed_over)
     delivery.note_all_dropped(sent.causes, dict.fromkeys(sent.causes, sent.reason))
     note_left_out(delivery, translated.left_out)
-    body, status = take(services(), _check(translated.readings), delivery)
-    translator.confirm(translated.readings)
-    body = replace(body, series_refused=translated.refused, **_tell_left_out(translated))
+    kept = False
+    try:
+        checked = _check(translated.readings)
+        body, status = take(services(), count_clipped(checked, translated.clipped), delivery)
+        kept = True
+    finally:
+        translator.settle(translated.readings, kept=kept)
+    body = replace(body, series_refused=translated.refused, **_tell_losses(translated))
     if sent.passed_over:
         services().events.publish(BatchAccepted(records=0, rejected=sent.passed_over, clipped=0))
         body = replace(body, passed_over=sent.passed_over, passed_over_reason=sent.reason)
@@ -112,15 +118,18 @@ def _take_series(sent: SeriesBatch, translator: Translator, delivery: Delivery) 
     return body, status
 
 
-def _tell_left_out(translated: Translation) -> dict[str, Any]:
-    """The remarks on series without a server, which are told instead of taken, whatever became of the others."""
-    left_out = translated.left_out
-    if not left_out:
-        return {}
-    return {
-        "series_left_out": sum(one.count for one in left_out),
-        "left_out_reasons": tuple(f"{one.count} series are left out, {one.reason}" for one in left_out),
-    }
+def _tell_losses(translated: Translation) -> dict[str, Any]:
+    """The remarks on what is told instead of taken, whatever became of the rest."""
+    remarks: dict[str, Any] = {}
+    if translated.left_out:
+        remarks["series_left_out"] = sum(one.count for one in translated.left_out)
+        remarks["left_out_reasons"] = tuple(
+            f"{one.count} series are left out, {one.reason}" for one in translated.left_out
+        )
+    if translated.losses.counts:
+        remarks["values_left_out"] = sum(translated.losses.counts.values())
+        remarks["values_left_out_reason"] = next(iter(translated.losses.examples.values()))
+    return remarks
 
 
 def _check(readings: Sequence[Reading]) -> ParsedFeed:

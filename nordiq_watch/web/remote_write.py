@@ -34,7 +34,7 @@ def describe_written(sent: SeriesBatch, body: Fed | NothingTaken, status: HTTPSt
     """
     if _message() != remote_write_v2.MESSAGE:
         return {}
-    lost = len(body.rejected) + body.rejected_unnamed + body.series_refused
+    lost = len(body.rejected) + body.rejected_unnamed + body.series_refused + body.values_left_out
     samples = max(sent.samples - lost, 0) if status == HTTPStatus.OK else 0
     counts = {"Samples": samples, "Histograms": 0, "Exemplars": 0}
     return {f"X-Prometheus-Remote-Write-{kind}-Written": str(count) for kind, count in counts.items()}

@@ -111,8 +111,8 @@ class Town:
         self.translator = Translator(
             NODE_EXPORTER, section="feeders.prometheus",
             names=ServerNames(section="feeders.prometheus", server_label="instance"), metrics=METRICS,
-            interval_seconds=HOUR, max_servers=2 * self.max_servers, forget_seconds=2 * HOUR, budget=self.budget,
-            clock=self.now,
+            interval_seconds=HOUR, lateness_seconds=900, max_servers=2 * self.max_servers, forget_seconds=2 * HOUR,
+            budget=self.budget, clock=self.now,
         )  # fmt: skip
 
     def _build_forecast(self) -> None:
@@ -163,7 +163,7 @@ class Town:
             make_batch([Sample(name, self.slot, {"cpu_user_pct": 5.0, **load}) for name in names], METRICS)
         )
         self.refused += len(result.refused)
-        self.translator.confirm(self.translator.translate(map(self._series, names)).readings)
+        self.translator.settle(self.translator.translate(map(self._series, names)).readings, kept=True)
         for _ in range(5):  # as every other request of a feed does
             self.translator.forget_silent()
         self.forecaster.step()

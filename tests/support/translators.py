@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from nordiq_watch.config.schema import DEFAULT_METRICS, SeriesRule
 from nordiq_watch.ingest.formats.budget import SeriesBudget
 from nordiq_watch.ingest.formats.mappings import NODE_EXPORTER
+from nordiq_watch.ingest.formats.readings import Reading
 from nordiq_watch.ingest.formats.series import NAME, Series
 from nordiq_watch.ingest.formats.server_names import ServerNames
-from nordiq_watch.ingest.formats.translator import Reading, Translator
+from nordiq_watch.ingest.formats.translator import Translator
 
 AT = 300.0 * 5_000_000  # the begin of a slot
 TRAFFIC = {"net_in_mb_s": SeriesRule(value="bytes_total", rate=True)}
 
 
 class Clock:
-    now = 1000.0
+    """Stands at the begin of the slot at AT until it is set."""
+
+    now = AT
 
     def __call__(self) -> float:
         return self.now
@@ -26,9 +30,11 @@ def make_translator(
     mapping: Mapping[str, SeriesRule | None] = NODE_EXPORTER,
     *,
     label: str = "instance",
-    clock: Callable[[], float] = lambda: 0.0,
+    clock: Callable[[], float] = lambda: AT,
     budget: SeriesBudget | None = None,
     max_servers: int = 3,
+    lateness_seconds: float = 900,
+    **more: Any,
 ) -> Translator:
     return Translator(
         mapping,
@@ -36,10 +42,12 @@ def make_translator(
         names=ServerNames(section="feeders.test", server_label=label),
         metrics=DEFAULT_METRICS,
         interval_seconds=300,
+        lateness_seconds=lateness_seconds,
         max_servers=max_servers,
         forget_seconds=3600,
         budget=budget or SeriesBudget(10_000),
         clock=clock,
+        **more,
     )
 
 

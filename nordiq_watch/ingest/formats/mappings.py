@@ -11,10 +11,12 @@ from nordiq_watch.config.schema import SeriesRule
 _CPU = "node_cpu_seconds_total"
 _A_DAY = 1 / 86_400
 _A_MEGABYTE = 1e-6
+_A_SECOND = 1.0  # of a processor's time, in a second
+_LINE_BYTES = 5e10  # 400 Gbit/s
 
 
 def _cpu_share(modes: str) -> SeriesRule:
-    return SeriesRule(value=f'{_CPU}{{mode=~"{modes}"}}', of=_CPU, rate=True)
+    return SeriesRule(value=f'{_CPU}{{mode=~"{modes}"}}', of=_CPU, rate=True, max_per_second=_A_SECOND)
 
 
 NODE_EXPORTER = {
@@ -31,8 +33,15 @@ NODE_EXPORTER = {
         of='node_filesystem_size_bytes{mountpoint="/"}',
         complement=True,
     ),
-    "net_in_mb_s": SeriesRule(value='node_network_receive_bytes_total{device!="lo"}', rate=True, scale=_A_MEGABYTE),
-    "net_out_mb_s": SeriesRule(value='node_network_transmit_bytes_total{device!="lo"}', rate=True, scale=_A_MEGABYTE),
+    "net_in_mb_s": SeriesRule(
+        value='node_network_receive_bytes_total{device!="lo"}', rate=True, scale=_A_MEGABYTE, max_per_second=_LINE_BYTES
+    ),
+    "net_out_mb_s": SeriesRule(
+        value='node_network_transmit_bytes_total{device!="lo"}',
+        rate=True,
+        scale=_A_MEGABYTE,
+        max_per_second=_LINE_BYTES,
+    ),
     "load_average": SeriesRule(value="node_load1"),
     "uptime_days": SeriesRule(value="node_boot_time_seconds", age=True, scale=_A_DAY),
 }
@@ -47,8 +56,12 @@ TELEGRAF = {
     "mem_used_pct": SeriesRule(value="mem_available_percent", complement=True),
     "swap_used_pct": SeriesRule(value="swap_used_percent"),
     "disk_usage_pct": SeriesRule(value='disk_used_percent{path="/"}'),
-    "net_in_mb_s": SeriesRule(value='net_bytes_recv{interface!~"lo|all"}', rate=True, scale=_A_MEGABYTE),
-    "net_out_mb_s": SeriesRule(value='net_bytes_sent{interface!~"lo|all"}', rate=True, scale=_A_MEGABYTE),
+    "net_in_mb_s": SeriesRule(
+        value='net_bytes_recv{interface!~"lo|all"}', rate=True, scale=_A_MEGABYTE, max_per_second=_LINE_BYTES
+    ),
+    "net_out_mb_s": SeriesRule(
+        value='net_bytes_sent{interface!~"lo|all"}', rate=True, scale=_A_MEGABYTE, max_per_second=_LINE_BYTES
+    ),
     "load_average": SeriesRule(value="system_load1"),
     "uptime_days": SeriesRule(value="system_uptime", scale=_A_DAY),
 }

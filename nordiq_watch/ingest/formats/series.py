@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,9 +16,17 @@ _SELECTOR = re.compile(r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)?\s*(?:\{(?P<matchers
 _MATCHER = re.compile(r'\s*(?P<label>[a-zA-Z_]\w*)\s*(?P<operator>=~|!~|!=|=)\s*"(?P<value>(?:[^"\\]|\\.)*)"\s*(?:,|$)')
 
 
+END_MARK: float = struct.unpack("<d", struct.pack("<Q", 0x7FF0000000000002))[0]
+"""The one NaN by which Prometheus and its kin say that a series ended ("staleness marker")."""
+
+
+def is_end_mark(value: float) -> bool:
+    return value != value and struct.pack("<d", value) == struct.pack("<d", END_MARK)  # NaN alone differs from itself
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
-    """labels: including the name, as `__name__`. samples: (Unix seconds, value), oldest first; NaN ends a series."""
+    """labels: including the name, as `__name__`. samples: (Unix seconds, value); END_MARK ends a series."""
 
     labels: Mapping[str, str]
     samples: Sequence[tuple[float, float]]

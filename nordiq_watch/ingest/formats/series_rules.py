@@ -1,81 +1,257 @@
-"""How a metric is computed from the series of one server: the rules of a mapping."""
+"""How a metric of a slot is computed from the series of one server: the rules of a mapping.
+
+What a slot is allowed to say while not all of its series are known:
+- A sum is not given while a series is missing that lasts: one with more than one sample, the newest before the slot no
+  older than the gap, that did not end and is still heard. One that was seen once holds nothing up, nor one that ended.
+- A share is given of those parts (processors, say) of which both sides are known: a part with a missing series is left
+  out of both sides.
+- Once the lateness of the slot is over, a sum is given of what there is, and a share of incomplete parts if no part is
+  complete.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from nordiq_watch.config.schema import SeriesRule
 from nordiq_watch.errors import ConfigError
-from nordiq_watch.ingest.formats.series import Selector, parse_selector
-from nordiq_watch.ingest.formats.tracks import ServerTracks, Total
+from nordiq_watch.ingest.fields import Range
+from nordiq_watch.ingest.formats.series import NAME, Selector, parse_selector
+from nordiq_watch.ingest.formats.server_names import Key
+from nordiq_watch.ingest.formats.tracks import Grid, Track
 
-_ROUNDING = 1e-6
+Part = tuple[tuple[str, ...], Key]
+"""What a share's sides have in common, such as one processor: names of labels, and a digest of their values."""
+
+WHOLE: Part = ((), b"")
+"""The one part of a sum."""
+
+_FUTURE_AGE_SECONDS = 60.0
+"""Clocks of hosts differ: what began so little in the future began now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a series' own values may be, and its growth per second where it is a counter."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    most_per_second: float | None = None
+    is_counter: bool = False
+
+    def narrowed(self, other: Limits) -> Limits:
+        rates = [one for one in (self.most_per_second, other.most_per_second) if one is not None]
+        return Limits(
+            max(self.low, other.low),
+            min(self.high, other.high),
+            min(rates, default=None),
+            self.is_counter or other.is_counter,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class MetricRule:
-    """value_role and of_role: bits in the roles of a series."""
+    """value_role and of_role: bits in the roles of a series. limits: of the series that it selects by `value`.
 
+    own_labels: those by which the selectors choose, which therefore tell no parts apart.
+    """
+
+    number: int
     metric: str
     rule: SeriesRule
     value: Selector
     of: Selector | None
     value_role: int
     of_role: int
+    own_labels: frozenset[str]
+    limits: Limits
+    aggregate: str
 
 
-def evaluate_rule(
-    rule: MetricRule, server: ServerTracks, at: float, totals: dict[tuple[int, bool], Total]
-) -> float | None:
-    """The metric's value at a moment; None while series of this moment are missing, or where the rule has no answer.
+@dataclass(slots=True)
+class Members:
+    """The series of one part, on both sides of a share."""
 
-    totals: a cache of the groups' sums at this moment.
-    """
-    value = _sum_role(rule.value_role, server, at, totals, rate=rule.rule.rate)
-    if value is None:
-        return None
-    if rule.of is not None:
-        whole = _sum_role(rule.of_role, server, at, totals, rate=rule.rule.rate)
-        if not whole:
-            return None
-        value = 100 * value / whole
-    if rule.rule.complement:
-        value = 100 - value
-    if rule.rule.age:
-        value = at - value
-    value *= rule.rule.scale
-    return 0.0 if -_ROUNDING < value < 0 else value
+    values: list[Track] = field(default_factory=list)
+    wholes: list[Track] = field(default_factory=list)
 
 
-def _sum_role(
-    role: int, server: ServerTracks, at: float, totals: dict[tuple[int, bool], Total], *, rate: bool
-) -> float | None:
-    """The sum over all series with this role; None if one of them has no sample of this moment, or there is none."""
-    total, count = 0.0, 0
-    for roles in server.groups:
-        if not roles & role:
-            continue
-        if (roles, rate) not in totals:
-            totals[roles, rate] = server.total(roles, at, rate=rate)
-        part = totals[roles, rate]
-        if part is None:
-            return None
-        total, count = total + part[0], count + part[1]
-    return total if count else None
+class Slot(Protocol):
+    """One slot of one server, as rules see it."""
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def newest(self) -> float:
+        """The newest moment that was heard of it."""
+        ...
 
 
-def build_rule(number: int, metric: str, rule: SeriesRule, section: str) -> MetricRule:
-    roles = 1 << 2 * number, 2 << 2 * number
+class Server(Protocol):
+    """One server, as rules see it."""
+
+    @property
+    def heard(self) -> float:
+        """The newest moment that was heard of it."""
+        ...
+
+    def parts(self, rule: MetricRule) -> Mapping[Part, Members]: ...
+
+
+@dataclass(slots=True)
+class Evaluation:
+    """Evaluates rules for one slot of one server. final: nothing more is waited for. odd: samples left out so far."""
+
+    grid: Grid
+    server: Server
+    slot: Slot
+    final: bool
+    odd: int = 0
+
+    def value_of(self, rule: MetricRule) -> tuple[float | None, bool]:
+        """The metric's value, None if there is none; and whether a series is waited for that may change it."""
+        parts = self.server.parts(rule)
+        if rule.of is None:
+            value, waits = self._sum(rule, parts.values())
+        else:
+            value, waits = self._share(rule, parts)
+        if value is not None:
+            value = (100 - value if rule.rule.complement else value) * rule.rule.scale
+        return value, waits
+
+    def _sum(self, rule: MetricRule, parts: Iterable[Members]) -> tuple[float | None, bool]:
+        found, is_whole = self._collect(rule, [track for part in parts for track in part.values])
+        if not found or not (is_whole or self.final):
+            return None, not is_whole
+        return math.fsum(found), not is_whole
+
+    def _share(self, rule: MetricRule, parts: Mapping[Part, Members]) -> tuple[float | None, bool]:
+        if not _are_alike(parts):
+            return self._share_of_sums(rule, parts)
+        complete, incomplete = _Sides(), _Sides()
+        waits = False
+        for part in parts.values():
+            value, value_is_whole = self._collect(rule, part.values)
+            whole, whole_is_whole = self._collect(rule, part.wholes)
+            is_whole = value_is_whole and whole_is_whole
+            waits |= not is_whole
+            if value and whole:
+                (complete if is_whole else incomplete).add(value, whole)
+        chosen = incomplete if self.final and not complete.values else complete
+        return chosen.percentage(), waits
+
+    def _share_of_sums(self, rule: MetricRule, parts: Mapping[Part, Members]) -> tuple[float | None, bool]:
+        """Where the sides have no labels in common: a total without the label that tells its parts apart."""
+        values, values_are_whole = self._collect(rule, [track for part in parts.values() for track in part.values])
+        wholes, wholes_are_whole = self._collect(rule, [track for part in parts.values() for track in part.wholes])
+        waits = not (values_are_whole and wholes_are_whole)
+        return (None if waits and not self.final else _Sides(values, wholes).percentage()), waits
+
+    def _collect(self, rule: MetricRule, tracks: Iterable[Track]) -> tuple[list[float], bool]:
+        """What these series say, and whether none is missing."""
+        found: list[float] = []
+        is_whole = True
+        for track in tracks:
+            value = self._read(rule, track)
+            if value is not None:
+                found.append(value)
+            elif is_whole and self._is_missing(track):
+                is_whole = False
+        return found, is_whole
+
+    def _read(self, rule: MetricRule, track: Track) -> float | None:
+        if rule.rule.rate:
+            value, odd = track.rate(self.slot.number, self.grid, rule.limits.most_per_second)
+            self.odd += odd
+            return value
+        if rule.rule.age:
+            return track.age(self.slot.number, rule.aggregate)
+        return track.level(self.slot.number, rule.aggregate)
+
+    def _is_missing(self, track: Track) -> bool:
+        number, gap = self.slot.number, self.grid.gap_seconds
+        if number in track.cells or not track.lasting or self.server.heard - track.last > gap:
+            return False
+        before = track.last_before(float(number * self.grid.interval_seconds), self.grid, number)
+        return before is not None and not math.isnan(before[1]) and self.slot.newest - before[0] <= gap
+
+
+def build_rule(number: int, metric: str, rule: SeriesRule, section: str, *, aggregate: str = "mean") -> MetricRule:
+    """aggregate: what the metric of a slot is of a gauge's samples, mean, last or max."""
     try:
-        return MetricRule(
-            metric, rule, parse_selector(rule.value), parse_selector(rule.of) if rule.of else None, *roles
-        )
+        value, of = parse_selector(rule.value), parse_selector(rule.of) if rule.of else None
     except ConfigError as error:
         raise ConfigError(f"{section}.metrics.{metric}: {error}") from None
+    selectors = [value] if of is None else [value, of]
+    return MetricRule(
+        number=number,
+        metric=metric,
+        rule=rule,
+        value=value,
+        of=of,
+        value_role=1 << 2 * number,
+        of_role=2 << 2 * number,
+        own_labels=frozenset({NAME, *(one.label for selector in selectors for one in selector.matchers)}),
+        limits=_limits_of(metric, rule),
+        aggregate="min" if aggregate == "max" and (rule.complement or rule.scale < 0) else aggregate,
+    )
 
 
 def roles_in(rule: MetricRule, *, labels: Mapping[str, str]) -> int:
     """What a series with these labels is in a rule."""
     value = rule.value_role if rule.value.matches(labels) else 0
     return value | (rule.of_role if rule.of is not None and rule.of.matches(labels) else 0)
+
+
+def _limits_of(metric: str, rule: SeriesRule) -> Limits:
+    if rule.rate or rule.of is not None:
+        return Limits(low=0.0, most_per_second=rule.max_per_second if rule.rate else None, is_counter=rule.rate)
+    if rule.age or not rule.scale:
+        return Limits()
+    bounds = Range.of(metric)
+    ends = [end / rule.scale for end in (bounds.low - (bounds.accepted_high - bounds.high), bounds.accepted_high)]
+    low, high = sorted(100 - end for end in ends) if rule.complement else sorted(ends)
+    return Limits(low, high)
+
+
+def keep_in_range(rule: MetricRule, value: float) -> tuple[float | None, bool]:
+    """The value that the metric has, None for one that it cannot have; and whether it was clipped to the nearest one.
+
+    Sensors and differences of counters are a little off both ends of a percentage.
+    """
+    bounds = Range.of(rule.metric)
+    below = bounds.accepted_high - bounds.high
+    if rule.rule.age:
+        below = _FUTURE_AGE_SECONDS * abs(rule.rule.scale)
+    if not bounds.low - below - 1e-6 <= value <= bounds.accepted_high:
+        return None, False
+    kept = min(max(value, bounds.low), bounds.high)
+    return kept, abs(kept - value) > 1e-6
+
+
+def _are_alike(parts: Mapping[Part, Members]) -> bool:
+    """Whether the sides of a share have the same labels beside those that their selectors choose by."""
+    if any(part.values and part.wholes for part in parts.values()):
+        return True
+    values = {names for (names, _), part in parts.items() if part.values}
+    return not values.isdisjoint(names for (names, _), part in parts.items() if part.wholes)
+
+
+@dataclass(slots=True)
+class _Sides:
+    """The two sides of a share."""
+
+    values: list[float] = field(default_factory=list)
+    wholes: list[float] = field(default_factory=list)
+
+    def add(self, values: list[float], wholes: list[float]) -> None:
+        self.values += values
+        self.wholes += wholes
+
+    def percentage(self) -> float | None:
+        whole = math.fsum(self.wholes)
+        return 100 * math.fsum(self.values) / whole if self.values and whole else None

@@ -98,6 +98,11 @@ class ServerNames:
             return None
         return Identity(name, self._key_of(relabelled.labels, target))
 
+    def part_of(self, labels: Mapping[str, str]) -> tuple[tuple[str, ...], Key]:
+        """What some labels say beside the server and the sender: their names, and a digest of their values."""
+        names = tuple(sorted(labels.keys() - self._ignored))
+        return names, _digest("\xff".join(labels[name] for name in names))
+
     def take_left_out(self) -> tuple[LeftOut, ...]:
         """What was left out since the call before; says it in the log, for each cause once an hour."""
         return self._notes.take(self._explain)
@@ -106,7 +111,7 @@ class ServerNames:
         """The same for replicas of one collector, for its jobs, and for all spellings of one target."""
         parts = [f"{name}\xfe{labels[name]}" for name in sorted(labels) if name not in self._ignored]
         text = "\xff".join([*parts, target.host, target.port])
-        return blake2b(text.encode(errors="surrogatepass"), digest_size=_DIGEST_BYTES).digest()
+        return _digest(text)
 
     def _read(self, label: str) -> Target:
         """As `read_target`; labels recur with every series."""
@@ -135,6 +140,10 @@ class ServerNames:
                 f"Telegraf), or set {setting} or feeders.relabel"
             )
         return f"as of {example!r}, which feeders.relabel drops"
+
+
+def _digest(text: str) -> Key:
+    return blake2b(text.encode(errors="surrogatepass"), digest_size=_DIGEST_BYTES).digest()
 
 
 class _Notes:

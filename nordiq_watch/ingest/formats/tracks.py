@@ -1,108 +1,198 @@
-"""The series of one server: the last sample of each, and the increase of each counter. Compact, because there are
-millions.
+"""The samples of one series, slot by slot. Compact, because there are millions.
 
-A series is identified by a digest of its labels and belongs to the group of series with the same roles in the same
-rules: a node_exporter with 64 cores has 512 CPU series in four groups. Sums are made once per group and moment.
+Which samples came, not in which order, decides what a series says about a slot. Of the samples in one
+MOMENTS_PER_SLOT-th of a slot the latest stays, so that a slot has room for fast scrapes and an end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import math
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from nordiq_watch.ingest.formats.budget import SeriesBudget
-from nordiq_watch.ingest.formats.server_names import Key
+from nordiq_watch.ingest.formats.counters import Sample, measure_growth
 
-GAP_SECONDS = 600.0
-MAX_SERIES_PER_SERVER = 10_000
+MOMENTS_PER_SLOT = 1000
 
-Total = tuple[float, int] | None
-"""The sum over some series, and their number. None: one of them has no sample at this moment, or no rate yet."""
+_CONTEXT = 3
+"""Samples before a slot that its growth starts from: one bad sample among them does no harm."""
+
+_MIN_GAP_SECONDS = 600.0
+
+_UNSET = math.nan
+
+
+def gap_of(interval_seconds: int) -> float:
+    """For how long, in seconds, a series is waited for, and a counter's growth is known from one sample to the next."""
+    return max(_MIN_GAP_SECONDS, 2.0 * interval_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The slots of all series of a translator."""
+
+    interval_seconds: int
+    gap_seconds: float
+
+    @property
+    def gap_slots(self) -> int:
+        """How many slots before one a sample may be that its growth starts from."""
+        return int(self.gap_seconds // self.interval_seconds) + 1
+
+    def part(self, at: float) -> int:
+        """Samples in one part are one."""
+        return int(at * MOMENTS_PER_SLOT // self.interval_seconds)
+
+
+class Cell:
+    """What a series said in one slot. times, values: in order of time; NaN marks the end of the series.
+
+    rate: of a counter, as computed last; NaN before, None if there is none. odd: samples that were left out in it.
+    """
+
+    __slots__ = ("odd", "rate", "times", "values")
+
+    def __init__(self) -> None:
+        self.times = array("d")
+        self.values = array("d")
+        self.rate: float | None = _UNSET
+        self.odd = 0
+
+    def put(self, at: float, value: float, grid: Grid) -> int | None:
+        """Adds a sample. Returns how many more there are, 0 or 1; None if nothing changed."""
+        times = self.times
+        if not times or at > times[-1]:
+            place = len(times)
+        else:
+            place = bisect_left(times, at)
+            if times[place] == at:
+                if _same(self.values[place], value):
+                    return None
+                self.values[place] = value
+                return 0
+            if grid.part(times[place]) == grid.part(at):
+                return None
+        if place and grid.part(times[place - 1]) == grid.part(at):
+            times[place - 1], self.values[place - 1] = at, value
+            return 0
+        times.insert(place, at)
+        self.values.insert(place, value)
+        return 1
+
+    def thin(self) -> int:
+        """Lets go of the second last sample of a counter if it lies between its neighbours; returns how many went."""
+        values = self.values
+        if len(values) < 3 or not values[-3] <= values[-2] <= values[-1]:
+            return 0
+        del self.times[-2], values[-2]
+        return 1
+
+    def trim(self) -> int:
+        """Keeps what the growth of a later slot starts from; returns how many samples went."""
+        gone = len(self.times) - _CONTEXT
+        if gone <= 0:
+            return 0
+        del self.times[:gone], self.values[:gone]
+        return gone
 
 
 class Track:
-    """The last sample of a series, and its increase since `base`, the last moment before the slot of `at`."""
+    """One series. last: time of its newest sample. lasting: it has had more than one."""
 
-    __slots__ = ("at", "base", "increase", "value")
+    __slots__ = ("cells", "last", "lasting")
 
-    def __init__(self, at: float, value: float) -> None:
-        self.at = self.base = at
-        self.value = value
-        self.increase = 0.0
+    def __init__(self) -> None:
+        self.cells: dict[int, Cell] = {}
+        self.last = -math.inf
+        self.lasting = False
 
-    def take(self, at: float, value: float, *, interval_seconds: int) -> None:
-        if at <= self.at:
-            return
-        if at // interval_seconds != self.at // interval_seconds:
-            self.base, self.increase = self.at, 0.0
-        if at - self.at > GAP_SECONDS:
-            self.base, self.increase = at, 0.0
-        else:
-            self.increase += value - self.value if value >= self.value else value
-        self.at, self.value = at, value
+    def put(self, slot: int, at: float, value: float, grid: Grid) -> tuple[int, list[int]] | None:
+        """Adds a sample. Returns how many more there are, and the slots whose value may have changed; None if none."""
+        cell = self.cells.get(slot)
+        is_new = cell is None
+        if cell is None:
+            cell = self.cells[slot] = Cell()
+        more = cell.put(at, value, grid)
+        if more is None:
+            return None
+        self.lasting |= len(cell.times) > 1 or (is_new and self.last > -math.inf)
+        cell.rate = _UNSET
+        if at >= self.last:
+            self.last = at
+            return more, [slot]
+        later = [other for other in self.cells if slot < other <= slot + grid.gap_slots]
+        for other in later:
+            self.cells[other].rate = _UNSET
+        return more, [slot, *later]
 
-    def rate(self) -> float | None:
-        return self.increase / (self.at - self.base) if self.at > self.base else None
+    def last_before(self, at: float, grid: Grid, slot: int) -> Sample | None:
+        """The newest sample before a slot, which begins at `at`, within the gap; NaN as its value ends the series."""
+        return next(self._backwards(slot, grid, since=at - grid.gap_seconds), None)
 
+    def level(self, slot: int, aggregate: str) -> float | None:
+        """Of a gauge: mean, last, max or min of the slot's samples; None without any."""
+        cell = self.cells.get(slot)
+        return None if cell is None else _aggregate(cell.values, aggregate)
 
-@dataclass(slots=True)
-class ServerTracks:
-    """The state of one server. roles: a number with one bit per place in a rule that a series has.
+    def age(self, slot: int, aggregate: str) -> float | None:
+        """Of a time: how long ago it was, in the mean, at the last sample, at most or at least."""
+        cell = self.cells.get(slot)
+        if cell is None:
+            return None
+        return _aggregate([at - value for at, value in zip(cell.times, cell.values, strict=True)], aggregate)
 
-    arrived: last arrival by this machine's clock; heard: time of its newest sample. unconfirmed: moment → values not
-    yet known to be stored.
-    """
+    def rate(self, slot: int, grid: Grid, most_per_second: float | None) -> tuple[float | None, int]:
+        """Of a counter: its growth per second in the slot, None if there is none; and how many samples were left out
+        that were not left out before.
+        """
+        cell = self.cells.get(slot)
+        if cell is None:
+            return None, 0
+        if cell.rate is not None and math.isnan(cell.rate):
+            odd = cell.odd
+            self._measure(cell, slot, grid, most_per_second)
+            return cell.rate, max(0, cell.odd - odd)
+        return cell.rate, 0
 
-    budget: SeriesBudget
-    arrived: float = 0.0
-    heard: float = 0.0
-    swept: float = 0.0
-    count: int = 0
-    unconfirmed: dict[float, dict[str, float]] = field(default_factory=dict)
-    groups: dict[int, dict[Key, Track]] = field(default_factory=dict)
+    def _measure(self, cell: Cell, slot: int, grid: Grid, most_per_second: float | None) -> None:
+        begin = float(slot * grid.interval_seconds)
+        before: list[Sample] = []
+        for at, value in self._backwards(slot, grid, since=cell.times[0] - grid.gap_seconds):
+            if not math.isnan(value):
+                before.append((at, value))
+                if len(before) == _CONTEXT:
+                    break
+        inside = zip(cell.times, cell.values, strict=True)
+        samples = [*reversed(before), *(one for one in inside if not math.isnan(one[1]))]
+        growth = measure_growth(samples, begin=begin, gap_seconds=grid.gap_seconds, most_per_second=most_per_second)
+        cell.rate, cell.odd = growth.rate, growth.odd
 
-    def take(self, roles: int, key: Key, sample: tuple[float, float], *, interval_seconds: int) -> bool:
-        """Records a sample; False if the series is new and there is no room for it."""
-        at, value = sample
-        group = self.groups.get(roles)
-        track = None if group is None else group.get(key)
-        if track is not None:
-            track.take(at, value, interval_seconds=interval_seconds)
-            return True
-        if self.count >= MAX_SERIES_PER_SERVER or not self.budget.take():
-            return False
-        self.count += 1
-        self.groups.setdefault(roles, {})[key] = Track(at, value)
-        return True
-
-    def end(self, roles: int, keys: Iterable[Key]) -> None:
-        """Ends these series."""
-        group = self.groups.get(roles, {})
-        ended = sum(group.pop(key, None) is not None for key in keys)
-        self.count -= ended
-        self.budget.release(ended)
-
-    def end_all(self) -> None:
-        self.groups.clear()
-        self.budget.release(self.count)
-        self.count = 0
-
-    def sweep(self) -> None:
-        """Ends series without a sample in the last GAP_SECONDS: devices and containers come and go."""
-        for roles, group in self.groups.items():
-            self.end(roles, [key for key, track in group.items() if self.heard - track.at > GAP_SECONDS])
-
-    def total(self, roles: int, at: float, *, rate: bool) -> Total:
-        """Sum over the series of a group, ending those without a sample for GAP_SECONDS."""
-        total, count = 0.0, 0
-        ended = []
-        for key, track in self.groups[roles].items():
-            if at - track.at > GAP_SECONDS:
-                ended.append(key)
+    def _backwards(self, slot: int, grid: Grid, *, since: float) -> Iterator[Sample]:
+        """The samples before a slot, newest first."""
+        for earlier in range(slot - 1, slot - 1 - grid.gap_slots, -1):
+            cell = self.cells.get(earlier)
+            if cell is None:
                 continue
-            value = track.rate() if rate else track.value
-            if track.at != at or value is None:
-                return None
-            total, count = total + value, count + 1
-        self.end(roles, ended)
-        return total, count
+            for place in range(len(cell.times) - 1, -1, -1):
+                if cell.times[place] < since:
+                    return
+                yield cell.times[place], cell.values[place]
+
+
+def _same(one: float, other: float) -> bool:
+    return one == other or (math.isnan(one) and math.isnan(other))
+
+
+def _aggregate(values: array[float] | list[float], aggregate: str) -> float | None:
+    found = [value for value in values if not math.isnan(value)]
+    if not found:
+        return None
+    if aggregate == "last":
+        return found[-1]
+    if aggregate == "max":
+        return max(found)
+    if aggregate == "min":
+        return min(found)
+    return math.fsum(found) / len(found)

@@ -1,12 +1,9 @@
 """Series of many servers become readings of our metrics, by the rules of a mapping.
 
-A scrape of one server may come in pieces, over several requests. A metric is computed for a moment once all of its
-series have a sample of that moment; a series that was not heard for GAP_SECONDS no longer belongs to it.
-
-Rates come from counters. A rate is the mean over the time slot so far, from the last sample before the slot began; a
-counter that went backwards began again at zero. Samples before a gap of more than GAP_SECONDS say nothing about the
-time in it. The same samples twice are the same reading twice, also once newer ones came, until `confirm` says that
-it was kept: a request that was answered with 503 comes again, with all of its moments.
+Each series is kept slot by slot, and a slot of a server is what all that is known of it says: in which order samples
+came, in how many requests, at which moments within the slot, or twice, makes no difference. The value of a slot is said
+again whenever it may have changed, until the slot is closed (`slot_book`). `series_rules` says what is said while
+series are missing, `counters` what a counter's growth is.
 """
 
 from __future__ import annotations
@@ -16,75 +13,42 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from nordiq_watch.api.sources import Drop
 from nordiq_watch.config.schema import SeriesRule
 from nordiq_watch.ingest.delivery import Delivery
 from nordiq_watch.ingest.formats.budget import SeriesBudget
-from nordiq_watch.ingest.formats.series import NAME, Series
-from nordiq_watch.ingest.formats.series_rules import build_rule, evaluate_rule, roles_in
-from nordiq_watch.ingest.formats.server_names import Key, LeftOut, ServerNames
-from nordiq_watch.ingest.formats.tracks import GAP_SECONDS, MAX_SERIES_PER_SERVER, ServerTracks, Total
+from nordiq_watch.ingest.formats.places import UNKNOWN, Places
+from nordiq_watch.ingest.formats.readings import Reading, Translation
+from nordiq_watch.ingest.formats.series import NAME, Series, is_end_mark
+from nordiq_watch.ingest.formats.series_rules import MetricRule, build_rule
+from nordiq_watch.ingest.formats.server_names import ServerNames
+from nordiq_watch.ingest.formats.server_series import MAX_SERIES_PER_SERVER, ClosedSlots, Place, ServerSeries
+from nordiq_watch.ingest.formats.slot_book import Before, Said, SlotBook
+from nordiq_watch.ingest.formats.tracks import Grid, gap_of
 
 log = logging.getLogger(__name__)
 
-MAX_UNCONFIRMED = 100
-"""Moments of one server whose readings are held until they are kept; the oldest go first."""
-
-MAX_UNCONFIRMED_MOMENTS = 100_000
-"""Of all servers together; beyond it a request that was answered with 503 is not read again as a whole."""
-
 _FORGOTTEN_AT_ONCE = 200
-"""Silent servers that one request frees: it must not pay for all of them."""
+"""Silent servers that one request frees, and slots that it closes: it must not pay for all of them."""
 
 _SAY_AGAIN_SECONDS = 600.0
 
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """Metrics of one server at one moment (Unix seconds)."""
-
-    server: str
-    timestamp: float
-    values: Mapping[str, float]
+_CLOSED_REMEMBERED = 2_000
+"""Closed slots of each server that are known as such: more than a window has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Translation:
-    """What a request's series say. refused: new series that there was no room for. left_out: those without a server."""
+@dataclass(slots=True)
+class _Request(Said):
+    """What is noted while one request is read. changed: server → slot → roles of the series of which more is known."""
 
-    readings: list[Reading]
-    refused: int
-    left_out: tuple[LeftOut, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    """One value of a series. roles: what the series is in the rules, as bits."""
-
-    roles: int
-    key: Key
-    value: float
-
-
-class _SortedSamples:
-    """The samples of one request by server and moment."""
-
-    def __init__(self) -> None:
-        self._servers: dict[str, dict[float, list[_Sample]]] = {}
-
-    def add(self, server: str, key: Key, samples: Sequence[tuple[float, float]], *, roles: int) -> None:
-        moments = self._servers.setdefault(server, {})
-        for at, value in samples:
-            moments.setdefault(at, []).append(_Sample(roles, key, value))
-
-    def __iter__(self) -> Iterator[tuple[str, float, list[_Sample]]]:
-        """Server, moment and samples; the moments of each server in order."""
-        for server, moments in self._servers.items():
-            for at in sorted(moments):
-                yield server, at, moments[at]
+    newest: float = math.inf
+    delivery: Delivery = field(default_factory=Delivery.unheard)
+    changed: dict[str, dict[int, int]] = field(default_factory=dict)
+    ahead: dict[tuple[str, float], None] = field(default_factory=dict)
+    refused: int = 0
 
 
 class Translator:
@@ -98,52 +62,73 @@ class Translator:
         names: ServerNames,
         metrics: Sequence[str],
         interval_seconds: int,
+        lateness_seconds: float,
         max_servers: int,
         forget_seconds: float,
         budget: SeriesBudget,
-        clock: Callable[[], float] = time.monotonic,
+        aggregates: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.time,
+        before: Before | None = None,
     ) -> None:
-        """forget_seconds: a server that is not heard for so long is forgotten. budget: shared with other collectors."""
+        """forget_seconds: a server that is not heard for so long is forgotten. budget: shared with other collectors.
+
+        aggregates: metric → mean, last or max of a gauge's samples in a slot. before: as for SlotBook.
+        """
         self._section = section
-        self.names = names
-        self._interval_seconds = interval_seconds
         self._max_servers = max_servers
         self._forget_seconds = forget_seconds
         self._budget = budget
         self._clock = clock
-        wanted = [(metric, rule) for metric, rule in mapping.items() if rule and metric in metrics]
-        self._rules = [build_rule(number, metric, rule, section) for number, (metric, rule) in enumerate(wanted)]
-        self._servers: OrderedDict[str, ServerTracks] = OrderedDict()  # the one heard last is the last
-        self._unconfirmed = 0
+        self._grid = grid = Grid(interval_seconds, gap_of(interval_seconds))
+        wanted = {metric: rule for metric, rule in mapping.items() if rule and metric in metrics}
+        self._rules = rules = _build_rules(wanted, section, aggregates or {})
+        self.names = names
+        self._places = Places(rules, names)
+        self._servers: OrderedDict[str, ServerSeries] = OrderedDict()  # the one heard last is the last
+        self._book = SlotBook(rules, self._servers, grid, lateness_seconds=lateness_seconds, before=before)
         self._refusals_said_at = -math.inf
         self._refusals_unsaid = 0
+        self._places_swept = clock()
         self._lock = threading.Lock()
-        self._refused = 0
 
     def translate(
         self, series: Iterable[Series], delivery: Delivery | None = None, *, newest: float = math.inf
     ) -> Translation:
-        """The readings that these samples complete, oldest first for each server. Notes in `delivery` how many series
-        there are, and which of them are left out and why.
+        """What these samples change, oldest first for each server; `settle` must follow. Notes in `delivery` how many
+        series there are, and which of them are left out and why.
 
         newest: the latest moment that there can be, Unix seconds. What claims to be later changes nothing here, and is
         a reading without values: readings are held against the rules of time later, and refused by them.
         """
         with self._lock:
+            request = _Request(newest=newest, delivery=delivery or Delivery.unheard())
+            self._book.close_due(self._clock(), request, most=_FORGOTTEN_AT_ONCE)
             self._forget_silent(_FORGOTTEN_AT_ONCE)
-            self._refused = 0
-            sorted_samples = _SortedSamples()
-            noted = delivery or Delivery.unheard()
+            self._forget_places()
             for one in series:
-                self._sort_in(one, sorted_samples, newest, noted)
-            readings = [
-                Reading(server, at, self._read(self._servers[server], at, samples) if at <= newest else {})
-                for server, at, samples in sorted_samples
-            ]
-            self._mention_refused()
-            noted.note_dropped(Drop.NO_ROOM, self._refused)
-            told = [one for one in readings if one.values or one.timestamp > newest]
-            return Translation(told, self._refused, self.names.take_left_out())
+                self._take(one, request)
+            for name, changed in request.changed.items():
+                server = self._servers[name]
+                self._book.make_room(name, server, request)
+                self._book.say(name, server, changed, request)
+            self._mention_refused(request.refused)
+            request.delivery.note_dropped(Drop.NO_ROOM, request.refused)
+            request.delivery.note_all_dropped(request.losses.counts, request.losses.examples)
+            ahead = [Reading(name, at, {}) for name, at in request.ahead]
+            return Translation(
+                request.readings + ahead,
+                request.refused,
+                self.names.take_left_out(),
+                clipped=request.clipped,
+                losses=request.losses,
+            )
+
+    def settle(self, readings: Collection[Reading], *, kept: bool) -> None:
+        """The answer with these readings of `translate` is known. kept: or refused for ever; False if they are to be
+        said again.
+        """
+        with self._lock:
+            self._book.settle(readings, kept=kept)
 
     def forget_silent(self) -> None:
         """Frees some of the servers that are silent for long; nothing while a request is translated."""
@@ -158,43 +143,99 @@ class Translator:
         with self._lock:
             return self._drop(name)
 
-    def confirm(self, readings: Iterable[Reading]) -> None:
-        """These were kept, or refused for ever: they need not be read again."""
-        with self._lock:
-            for reading in readings:
-                server = self._servers.get(reading.server)
-                values = server and server.unconfirmed.get(reading.timestamp)
-                if server and values:
-                    for metric in reading.values:
-                        values.pop(metric, None)
-                    if not values:
-                        del server.unconfirmed[reading.timestamp]
-                        self._unconfirmed -= 1
-
-    def _sort_in(self, series: Series, sorted_samples: _SortedSamples, newest: float, delivery: Delivery) -> None:
-        """Adds the samples of a series that a rule wants, under its server's name."""
+    def _take(self, series: Series, request: _Request) -> None:
+        """Puts the samples of a series that a rule wants into the slots of its server."""
         if not series.samples:
             return
-        delivery.note_received()
-        roles = self._roles_of(series)
-        if not roles:
-            delivery.note_unknown(series.labels.get(NAME, ""))
+        request.delivery.note_received()
+        place = self._places.find(series.labels)
+        if place is None or place is UNKNOWN:
+            if place is UNKNOWN:
+                request.delivery.note_unknown(series.labels.get(NAME, ""))
             return
-        identity = self.names.identify(series.labels)
-        if identity is None:
+        server = self._hear(place.server, request.newest)
+        if server is None:
+            request.refused += 1
             return
-        if self._hear(identity.server, _newest_moment(series, newest), newest) is None:
-            self._refused += 1
-        else:
-            sorted_samples.add(identity.server, identity.key, series.samples, roles=roles)
+        request.changed.setdefault(place.server, {})  # what it said and was not kept is said again
+        for at, value in series.samples:
+            if not 0 <= at <= request.newest:
+                request.ahead[place.server, at] = None
+            elif self._is_sound(place, value, request) and not self._put(server, place, at, value, request):
+                request.refused += 1
+                return
 
-    def _roles_of(self, series: Series) -> int:
-        """What the series is in the rules, as bits; 0 if no rule wants it."""
-        return sum(roles_in(rule, labels=series.labels) for rule in self._rules)
+    def _is_sound(self, place: Place, value: float, request: _Request) -> bool:
+        if place.limits.low <= value <= place.limits.high and math.isfinite(value):
+            return True
+        if math.isfinite(value):
+            request.losses.add(Drop.OUT_OF_RANGE, f"a series of {place.server} is {value:g}")
+        elif not is_end_mark(value):
+            request.losses.add(Drop.NOT_A_NUMBER, f"a series of {place.server} is {value:g}")
+        return is_end_mark(value)
 
-    def _mention_refused(self) -> None:
-        self._budget.note_refused(self._refused)
-        self._refusals_unsaid += self._refused
+    def _put(self, server: ServerSeries, place: Place, at: float, value: float, request: _Request) -> bool:
+        """False if the series is new and there is no room for it."""
+        name = place.server
+        slot = self._book.open(name, server, int(at // self._grid.interval_seconds), self._clock())
+        if slot is None:
+            request.losses.add(Drop.SLOT_CLOSED, f"a sample of {name} at {at:.0f} came after its slot was closed")
+            return True
+        changed = server.put(place, slot, at, value)
+        if changed is None:
+            return False
+        slots = request.changed[name]
+        for number in changed:
+            slots[number] = slots.get(number, 0) | place.roles
+        return True
+
+    def _hear(self, name: str, newest: float) -> ServerSeries | None:
+        """The server's record, a new one while there is room, or if the clock went back behind what was heard of it."""
+        server = self._servers.get(name)
+        if server is not None and server.heard > newest:
+            self._drop(name)
+            server = None
+        if server is None:
+            if len(self._servers) >= self._max_servers and not self._forget_silent(1):
+                return None
+            server = self._servers[name] = ServerSeries(self._budget, self._grid, ClosedSlots(_CLOSED_REMEMBERED))
+            server.swept = self._clock()
+        server.arrived = self._clock()
+        self._servers.move_to_end(name)
+        if server.arrived - server.swept > self._grid.gap_seconds:
+            server.swept = server.arrived
+            server.sweep()
+        return server
+
+    def _forget_silent(self, most: int) -> int:
+        """Forgets at most `most` of the servers that are silent for long and whose slots are closed, longest first;
+        returns how many.
+        """
+        count, silent_since = 0, self._clock() - self._forget_seconds
+        while count < most and self._servers:
+            name, server = next(iter(self._servers.items()))
+            if server.arrived >= silent_since or server.slots:
+                break
+            self._drop(name)
+            count += 1
+        return count
+
+    def _forget_places(self) -> None:
+        """Of series that are not heard any more."""
+        if self._clock() - self._places_swept > self._forget_seconds:
+            self._places_swept = self._clock()
+            self._places.forget_unused()
+
+    def _drop(self, name: str) -> bool:
+        server = self._servers.pop(name, None)
+        if server is None:
+            return False
+        server.end_all()
+        return True
+
+    def _mention_refused(self, refused: int) -> None:
+        self._budget.note_refused(refused)
+        self._refusals_unsaid += refused
         now = self._clock()
         if not self._refusals_unsaid or now - self._refusals_said_at < _SAY_AGAIN_SECONDS:
             return
@@ -210,74 +251,9 @@ class Translator:
         )
         self._refusals_said_at, self._refusals_unsaid = now, 0
 
-    def _hear(self, name: str, heard: float, newest: float) -> ServerTracks | None:
-        """The server's record, a new one while there is room, or if the clock went back behind what was heard of it."""
-        server = self._servers.get(name)
-        if server is not None and server.heard > newest:
-            self._drop(name)
-            server = None
-        if server is None:
-            if len(self._servers) >= self._max_servers and not self._forget_silent(1):
-                return None
-            server = self._servers[name] = ServerTracks(self._budget)
-        server.arrived, server.heard = self._clock(), max(server.heard, heard)
-        self._servers.move_to_end(name)
-        if server.arrived - server.swept > GAP_SECONDS:
-            server.swept = server.arrived
-            server.sweep()
-        return server
 
-    def _forget_silent(self, most: int) -> int:
-        """Forgets at most `most` of the servers that are silent for long, longest first; returns how many."""
-        count, silent_since = 0, self._clock() - self._forget_seconds
-        while count < most and self._servers:
-            name, server = next(iter(self._servers.items()))
-            if server.arrived >= silent_since:
-                break
-            self._drop(name)
-            count += 1
-        return count
-
-    def _drop(self, name: str) -> bool:
-        server = self._servers.pop(name, None)
-        if server is None:
-            return False
-        self._unconfirmed -= len(server.unconfirmed)
-        server.end_all()
-        return True
-
-    def _read(self, server: ServerTracks, at: float, samples: Iterable[_Sample]) -> dict[str, float]:
-        """What these samples complete, and what was read for this moment before and not kept."""
-        values = server.unconfirmed.get(at, {}) | self._compute(server, at, samples)
-        if not values:
-            return values
-        if at in server.unconfirmed or self._unconfirmed < MAX_UNCONFIRMED_MOMENTS:
-            self._unconfirmed += at not in server.unconfirmed
-            server.unconfirmed[at] = dict(values)
-        if len(server.unconfirmed) > MAX_UNCONFIRMED:
-            del server.unconfirmed[min(server.unconfirmed)]
-            self._unconfirmed -= 1
-        return values
-
-    def _compute(self, server: ServerTracks, at: float, samples: Iterable[_Sample]) -> dict[str, float]:
-        touched = 0
-        for sample in samples:
-            if math.isnan(sample.value):  # Prometheus' mark of a series that ended
-                server.end(sample.roles, (sample.key,))
-            elif server.take(sample.roles, sample.key, (at, sample.value), interval_seconds=self._interval_seconds):
-                touched |= sample.roles
-            else:
-                self._refused += 1
-        totals: dict[tuple[int, bool], Total] = {}
-        values: dict[str, float] = {}
-        for rule in self._rules:
-            if touched & (rule.value_role | rule.of_role):
-                metric = evaluate_rule(rule, server, at, totals)
-                if metric is not None:
-                    values[rule.metric] = metric
-        return values
-
-
-def _newest_moment(series: Series, newest: float) -> float:
-    """The moment of the newest sample that is not later than `newest`; 0 without one."""
-    return max((at for at, _ in series.samples if at <= newest), default=0.0)
+def _build_rules(wanted: Mapping[str, SeriesRule], section: str, aggregates: Mapping[str, str]) -> list[MetricRule]:
+    return [
+        build_rule(number, metric, rule, section, aggregate=aggregates.get(metric, "mean"))
+        for number, (metric, rule) in enumerate(wanted.items())
+    ]

@@ -1,85 +1,84 @@
-"""What is kept of each series, through the translator that keeps it."""
+"""The samples of one series, in any order."""
 
 from __future__ import annotations
 
+import math
+from itertools import permutations
+
 import pytest
-from support.translators import TRAFFIC, Clock, make_translator, series, shown
 
-from nordiq_watch.config.schema import SeriesRule
-from nordiq_watch.ingest.formats import tracks
-from nordiq_watch.ingest.formats.tracks import GAP_SECONDS
+from nordiq_watch.ingest.formats.series import END_MARK
+from nordiq_watch.ingest.formats.tracks import MOMENTS_PER_SLOT, Grid, Track, gap_of
 
-
-def test_a_rate_is_the_mean_over_the_slot_from_the_sample_before_it() -> None:
-    translator = make_translator(TRAFFIC)
-    samples = [(-20, 0.0), (-10, 10.0), (10, 50.0), (30, 50.0), (290, 650.0), (310, 650.0)]
-    readings = translator.translate([series("bytes_total", *samples)]).readings
-    assert [(at, values["net_in_mb_s"]) for _, at, values in shown(readings)] == [
-        (-10, 1.0),
-        (10, 2.0),  # from -10 on
-        (30, 1.0),
-        (290, round(640 / 300, 6)),
-        (310, 0.0),
-    ]
+GRID = Grid(300, gap_of(300))
+SAMPLES = [(-20.0, 0.0), (-10.0, 10.0), (10.0, 50.0), (30.0, 50.0), (290.0, 650.0), (310.0, 650.0)]
+AT = 300.0 * 100
 
 
-def test_a_counter_that_was_reset_began_again_at_zero() -> None:
-    readings = (
-        make_translator(TRAFFIC).translate([series("bytes_total", (0, 1000.0), (10, 1010.0), (20, 30.0))]).readings
-    )
-    assert [values["net_in_mb_s"] for _, _, values in shown(readings)] == [1.0, 2.0]
+def track_of(*samples: tuple[float, float]) -> Track:
+    track = Track()
+    for at, value in samples:
+        track.put(int((AT + at) // 300), AT + at, value, GRID)
+    return track
 
 
-def test_a_gap_says_nothing_about_the_time_in_it() -> None:
-    late = GAP_SECONDS + 1
-    readings = (
-        make_translator(TRAFFIC)
-        .translate([series("bytes_total", (0, 0.0), (late, 1e9), (late + 10, 1e9 + 10))])
-        .readings
-    )
-    assert [(at, values["net_in_mb_s"]) for _, at, values in shown(readings)] == [(late + 10, 1.0)]
+@pytest.mark.parametrize("order", list(permutations(SAMPLES))[::7])
+def test_the_order_of_samples_changes_nothing(order: tuple[tuple[float, float], ...]) -> None:
+    track = track_of(*order)
+    assert track.rate(99, GRID, None)[0] == 1.0
+    assert track.rate(100, GRID, None)[0] == pytest.approx(640 / 300)
+    assert track.rate(101, GRID, None)[0] == 0.0
+    assert track.level(100, "mean") == 250.0
+    assert (track.last, track.lasting) == (AT + 310, True)
 
 
-def test_a_scrape_in_pieces_is_read_when_it_is_whole() -> None:
-    translator = make_translator(TRAFFIC)
-    first, second = [series("bytes_total", (0, 0.0), device=name) for name in "ab"]
-    translator.translate([first, second])
-    assert translator.translate([series("bytes_total", (10, 10.0), device="a")]).readings == []
-    assert shown(translator.translate([series("bytes_total", (10, 30.0), device="b")]).readings) == [
-        ("web1", 10, {"net_in_mb_s": 4.0})
-    ]
+def test_a_rate_is_measured_anew_when_a_sample_comes_that_it_starts_from() -> None:
+    track = track_of((10.0, 50.0), (30.0, 50.0))
+    assert track.rate(100, GRID, None)[0] == 0.0
+    assert track.put(99, AT - 10, 10.0, GRID) == (1, [99, 100])
+    assert track.rate(100, GRID, None)[0] == 1.0
 
 
-def test_a_series_that_ended_is_not_waited_for() -> None:
-    translator = make_translator(TRAFFIC)
-    translator.translate([series("bytes_total", (0, 0.0), device=name) for name in "ab"])
-    ended = series("bytes_total", (10, float("nan")), device="b")
-    going_on = series("bytes_total", (10, 10.0), device="a")
-    assert shown(translator.translate([ended, going_on]).readings) == [("web1", 10, {"net_in_mb_s": 1.0})]
+def test_a_moment_is_one_sample_the_one_that_came_last() -> None:
+    track = track_of((10.0, 1.0), (20.0, 3.0))
+    assert track.put(100, AT + 10, 1.0, GRID) is None
+    assert track.put(100, AT + 10, 5.0, GRID) == (0, [100])
+    assert track.level(100, "mean") == 4.0
 
 
-def test_a_series_that_is_silent_for_long_is_not_waited_for() -> None:
-    translator = make_translator({"load_average": SeriesRule(value="load")})
-    translator.translate([series("load", (0, 1.0), part=name) for name in "ab"])
-    assert translator.translate([series("load", (GAP_SECONDS, 1.0), part="a")]).readings == []
-    assert len(translator.translate([series("load", (GAP_SECONDS + 1, 1.0), part="a")]).readings) == 1
+def test_of_samples_closer_together_than_can_be_told_apart_the_latest_stays() -> None:
+    step = 300 / MOMENTS_PER_SLOT
+    for order in permutations([(0.0, 1.0), (step / 3, 2.0), (step / 2, 3.0), (2 * step, 5.0)]):
+        assert track_of(*order).level(100, "mean") == 4.0
+    many = track_of(*((number * step / 10, 1.0) for number in range(10 * MOMENTS_PER_SLOT)))
+    assert len(many.cells[100].times) <= MOMENTS_PER_SLOT + 1
 
 
-def test_one_server_has_at_most_so_many_series_also_in_one_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracks, "MAX_SERIES_PER_SERVER", 10)
-    translator = make_translator(TRAFFIC)
-    ones = [series("bytes_total", (0, 1.0), device=str(number)) for number in range(50)]
-    assert translator.translate(ones).refused == 40
+def test_what_a_gauge_says_of_a_slot() -> None:
+    track = track_of((0.0, 1.0), (10.0, 7.0), (20.0, 4.0))
+    said = {name: track.level(100, name) for name in ("mean", "last", "max", "min")}
+    assert said == {"mean": 4.0, "last": 4.0, "max": 7.0, "min": 1.0}
+    assert track.level(101, "mean") is None
 
 
-def test_series_of_a_server_that_ended_make_room_while_the_server_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Devices and containers have names that come and go; those that end must not keep new ones out for ever."""
-    monkeypatch.setattr(tracks, "MAX_SERIES_PER_SERVER", 10)
-    clock = Clock()
-    translator = make_translator(TRAFFIC, clock=clock)
-    for number in range(10):
-        translator.translate([series("bytes_total", (0, 1.0), device=f"veth{number}")])
-    clock.now, later = clock.now + GAP_SECONDS + 1, GAP_SECONDS + 1
-    translator.translate([series("bytes_total", (later, 1.0), device="new")])
-    clock.now += GAP_SECONDS + 1
-    assert translator.translate([series("bytes_total", (2 * later, 5.0), device="newer")]).refused == 0
+def test_the_mark_of_an_end_is_no_value() -> None:
+    track = track_of((0.0, 1.0), (10.0, END_MARK))
+    assert track.level(100, "mean") == 1.0
+    before = track.last_before(AT + 300, GRID, 101)
+    assert before is not None
+    assert math.isnan(before[1])
+
+
+def test_the_age_of_a_time() -> None:
+    assert track_of((10.0, AT - 90), (20.0, AT - 90)).age(100, "mean") == 105.0
+
+
+def test_samples_of_a_counter_that_lie_between_others_can_go() -> None:
+    track = track_of((0.0, 1.0), (10.0, 2.0), (20.0, 9.0))
+    assert track.cells[100].thin() == 1
+    assert track.rate(100, GRID, None)[0] == 0.4
+    assert track_of((0.0, 1.0), (10.0, 20.0), (20.0, 9.0)).cells[100].thin() == 0
+
+
+def test_the_pause_that_a_series_may_make() -> None:
+    assert [gap_of(seconds) for seconds in (1, 300, 3600)] == [600.0, 600.0, 7200.0]

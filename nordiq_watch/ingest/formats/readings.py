@@ -1,0 +1,44 @@
+"""What translators make of series."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from nordiq_watch.api.sources import Drop
+from nordiq_watch.ingest.formats.server_names import LeftOut
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Metrics of one server at one moment (Unix seconds): of a slot, at its begin."""
+
+    server: str
+    timestamp: float
+    values: Mapping[str, float]
+
+
+@dataclass(slots=True)
+class Losses:
+    """How many samples or values were left out, by reason, with one example of each in words."""
+
+    counts: dict[Drop, int] = field(default_factory=dict)
+    examples: dict[Drop, str] = field(default_factory=dict)
+
+    def add(self, reason: Drop, example: str, count: int = 1) -> None:
+        if count:
+            self.counts[reason] = self.counts.get(reason, 0) + count
+            self.examples.setdefault(reason, example)
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """What a request's series say. refused: new series that there was no room for. left_out: those without a server.
+    clipped: percentages a little beyond 0 or 100 that were kept as these.
+    """
+
+    readings: list[Reading]
+    refused: int = 0
+    left_out: tuple[LeftOut, ...] = ()
+    clipped: int = 0
+    losses: Losses = field(default_factory=Losses)

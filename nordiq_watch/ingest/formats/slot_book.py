@@ -1,0 +1,197 @@
+"""The open slots of all servers: when each is opened, read and closed.
+
+A slot is open until `lateness_seconds` after its end, or after its first sample came, whichever is later. What it is
+worth is said anew whenever more is known of it, at its begin, so that the window replaces what was said before. What
+was said in an answer that failed is said again.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from nordiq_watch.api.sources import Drop
+from nordiq_watch.ingest.formats.readings import Losses, Reading
+from nordiq_watch.ingest.formats.series_rules import Evaluation, MetricRule, keep_in_range
+from nordiq_watch.ingest.formats.server_series import OpenSlot, ServerSeries
+from nordiq_watch.ingest.formats.tracks import Grid
+
+_MOST_SLOTS = 400
+"""Of one server beyond those of the lateness. A sender that catches up with a day has 288."""
+
+_LEAST_SLOTS = 3
+"""That stay open where there is no room for samples."""
+
+_TRY_AGAIN_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What there was before this process began, at `until` (Unix time), which it does not go on from.
+
+    known: the metrics that the window has of a server in a slot.
+    """
+
+    until: float
+    known: Callable[[str, int], Collection[str]]
+
+
+@dataclass(slots=True)
+class Said:
+    """What one request makes the book say."""
+
+    readings: list[Reading] = field(default_factory=list)
+    clipped: int = 0
+    losses: Losses = field(default_factory=Losses)
+
+
+class SlotBook:
+    """For one thread at a time. servers: the translator's own. before: None for a process that goes on from where an
+    earlier one ended.
+
+    What a process that was killed knew of a slot is lost, but its values are in the window: they stay until samples of
+    more than half of the slot are known here.
+    """
+
+    def __init__(
+        self,
+        rules: Sequence[MetricRule],
+        servers: Mapping[str, ServerSeries],
+        grid: Grid,
+        *,
+        lateness_seconds: float,
+        before: Before | None = None,
+    ) -> None:
+        self.before = before
+        self._rules = rules
+        self._servers = servers
+        self._grid = grid
+        self._lateness_seconds = lateness_seconds
+        self._most_slots = _MOST_SLOTS + 2 * int(lateness_seconds // grid.interval_seconds)
+        self._deadlines: list[tuple[float, int, str, int]] = []
+        self._count = itertools.count()
+
+    def open(self, name: str, server: ServerSeries, number: int, now: float) -> OpenSlot | None:
+        """The slot, opened if it was not heard of; None if it was closed before."""
+        slot = server.slots.get(number)
+        if slot is not None or number in server.closed:
+            return slot
+        end = float((number + 1) * self._grid.interval_seconds)
+        slot = server.slots[number] = OpenSlot(number, max(end, now) + self._lateness_seconds)
+        if self.before is not None and number * self._grid.interval_seconds <= self.before.until:
+            slot.kept = frozenset(self.before.known(name, number))
+        self.watch(name, slot)
+        return slot
+
+    def watch(self, name: str, slot: OpenSlot) -> None:
+        """Closes the slot when its time has come."""
+        self._watch(name, slot.number, slot.deadline)
+
+    def make_room(self, name: str, server: ServerSeries, said: Said) -> None:
+        """Closes the server's oldest slots where there are too many."""
+        most = _LEAST_SLOTS if server.budget.is_full else self._most_slots
+        while len(server.slots) > most:
+            oldest = server.slots[min(server.slots)]
+            said.losses.add(Drop.NO_ROOM, f"the slot of {name} at {self._begin(oldest):.0f} is closed early")
+            self._say(name, server, oldest, self._rules, said, final=True)
+            server.close(oldest.number)
+
+    def say(self, name: str, server: ServerSeries, changed: Mapping[int, int], said: Said) -> None:
+        """The values of the slots that changed, oldest first, and of those that have something to say still.
+
+        changed: slot → roles of the series of which more is known.
+        """
+        waiting = [number for number, slot in server.slots.items() if slot.waits]
+        for number in sorted({*changed, *waiting}):
+            slot = server.slots.get(number)
+            if slot is not None:
+                roles = changed.get(number, 0)
+                touched = [rule for rule in self._rules if roles & (rule.value_role | rule.of_role)]
+                self._say(name, server, slot, self._rules if slot.waits else touched, said, touched=touched)
+
+    def close_due(self, now: float, said: Said, *, most: int) -> None:
+        """Closes slots whose time has come, at most `most`. One whose last word is on its way is closed later."""
+        while most and self._deadlines and self._deadlines[0][0] <= now:
+            most -= 1
+            _, _, name, number = heapq.heappop(self._deadlines)
+            server = self._servers.get(name)
+            slot = None if server is None else server.slots.get(number)
+            if server is None or slot is None or slot.deadline > now:
+                continue
+            before = len(said.readings)
+            self._say(name, server, slot, self._rules, said, final=True)
+            if len(said.readings) > before or slot.in_flight:
+                self._watch(name, number, now + _TRY_AGAIN_SECONDS)
+            else:
+                server.close(number)
+
+    def settle(self, readings: Iterable[Reading], *, kept: bool) -> None:
+        """An answer with these readings is given: they were kept, or refused for ever; or they are to be said again."""
+        for reading in readings:
+            server = self._servers.get(reading.server)
+            slot = server and server.slots.get(int(reading.timestamp // self._grid.interval_seconds))
+            if not slot or not reading.values or not slot.in_flight:
+                continue
+            slot.in_flight -= 1
+            if not kept or (slot.overlapped and not slot.in_flight):
+                for metric in reading.values if not kept else list(slot.said):
+                    slot.said.pop(metric, None)
+                slot.waits = True
+            slot.overlapped &= slot.in_flight > 0
+
+    def _say(
+        self,
+        name: str,
+        server: ServerSeries,
+        slot: OpenSlot,
+        rules: Sequence[MetricRule],
+        said: Said,
+        *,
+        touched: Collection[MetricRule] = (),
+        final: bool = False,
+    ) -> None:
+        """Adds a reading of what is new: of touched rules, and of others whose value is not the one said last."""
+        values: dict[str, float] = {}
+        waits = False
+        for rule, value, misses in self._evaluate(name, server, slot, rules, said, final=final):
+            waits |= misses
+            if value is not None and (rule in touched or slot.said.get(rule.metric) != value):
+                values[rule.metric] = value
+        slot.waits = waits if len(rules) == len(self._rules) else slot.waits or waits
+        if slot.kept and slot.newest - slot.oldest <= self._grid.interval_seconds / 2:
+            values = {metric: value for metric, value in values.items() if metric not in slot.kept}
+        if values:
+            slot.said.update(values)
+            slot.overlapped |= slot.in_flight > 0
+            slot.in_flight += 1
+            said.readings.append(Reading(name, self._begin(slot), values))
+
+    def _evaluate(
+        self,
+        name: str,
+        server: ServerSeries,
+        slot: OpenSlot,
+        rules: Sequence[MetricRule],
+        said: Said,
+        *,
+        final: bool,
+    ) -> Iterator[tuple[MetricRule, float | None, bool]]:
+        evaluation = Evaluation(self._grid, server, slot, final)
+        for rule in rules:
+            value, waits = evaluation.value_of(rule)
+            if value is not None:
+                kept, clipped = keep_in_range(rule, value)
+                if kept is None:
+                    said.losses.add(Drop.OUT_OF_RANGE, f"{rule.metric} of {name} would be {value:g}")
+                said.clipped += clipped
+                value = kept
+            yield rule, value, waits
+        said.losses.add(Drop.ODD_GROWTH, f"a counter of {name} jumped further than it can grow", evaluation.odd)
+
+    def _watch(self, name: str, number: int, deadline: float) -> None:
+        heapq.heappush(self._deadlines, (deadline, next(self._count), name, number))
+
+    def _begin(self, slot: OpenSlot) -> float:
+        return float(slot.number * self._grid.interval_seconds)
