@@ -24,7 +24,7 @@ _FIELDS = {
     "Request": (("symbols", 4, "bytes[]"), ("timeseries", 5, "TimeSeries[]")),
 }
 
-_SYMBOLS_PER_SERIES = 4
+_SYMBOLS_PER_SERIES = 2
 """Texts that a body may have for each series that it may have: senders share them between series."""
 
 _FIRST_BYTES_OF_V1 = (b"\x0a", b"\x1a")

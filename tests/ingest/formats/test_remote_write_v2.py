@@ -126,7 +126,7 @@ def varint_field(tag: int, content: bytes) -> bytes:
     ("message", "said"),
     [
         (b"\x2a\x00" * 1_001, "1,000 series"),
-        (b"\x22\x00" * 4_001, "4,000 symbols"),
+        (b"\x22\x00" * 2_001, "2,000 symbols"),
         (varint_field(0x2A, b"\x12\x00" * 501) * 2, "1,000 samples"),
         (varint_field(0x2A, varint_field(0x0A, b"\x01" * 14_000)) * 3, "1,000 series with 20 labels each"),
         (varint_field(0x2A, b"\x12\x00" * 500_000), "1,000 samples"),
