@@ -38,6 +38,7 @@ _WRITE_REQUEST = Body(
     schema={"type": "string", "format": "binary", "description": _REMOTE_WRITE},
 )
 _TELEGRAF = Body(schema={"type": "object", "description": "What Telegraf's outputs.http sends with data_format = json"})
+_COLLECTD = Body(schema={"type": "array", "description": "What collectd's write_http sends with Format JSON"})
 _NOT_LOADED = {202: reloads.Accepted, 404: reloads.NotLoaded, 422: reloads.NotLoaded}
 _EXPORT = (Media.JSON, Media.CSV)
 
@@ -71,6 +72,14 @@ _API = (
         audited=False,
     ),
     Endpoint(name="GET /feed/sources", answer=sources.Sources),
+    Endpoint(
+        name="POST /feed/collectd",
+        role=Role.FEED,
+        body=_COLLECTD,
+        answer=feed.Fed,
+        others={400: (feed.NothingTaken, Failure)},
+        audited=False,
+    ),
     Endpoint(
         name="GET /predictions/current",
         query=queries.FleetQuery,

@@ -23,7 +23,8 @@ def check_consistency(config: Config, path: Path) -> None:
     twice = {name for name in config.metrics if config.metrics.count(name) > 1}
     if twice:
         raise ConfigError(f"{path}: metrics names {', '.join(sorted(twice))} twice; name each once")
-    mapped = {*config.feeders.prometheus.metrics, *config.feeders.telegraf.metrics}
+    feeders = config.feeders
+    mapped = {*feeders.prometheus.metrics, *feeders.telegraf.metrics, *feeders.collectd.metrics}
     if mapped - set(config.metrics):
         raise ConfigError(
             f"{path}: feeders has a rule for {', '.join(sorted(mapped - set(config.metrics)))}, which is not in metrics"

@@ -225,6 +225,11 @@ class RelabelRule(_Section, frozen=True):
     action: Literal["replace", "keep", "drop"] = "replace"
 
 
+class CollectdSettings(_Section, frozen=True):
+    server_label: str = "host"
+    metrics: dict[MetricName, SeriesRule | None] = msgspec.field(default_factory=dict)
+
+
 class FeederSettings(_Section, frozen=True):
     max_records: Count = 100_000
     max_series: Count = 2_000_000
@@ -232,6 +237,7 @@ class FeederSettings(_Section, frozen=True):
     relabel: tuple[RelabelRule, ...] = ()
     prometheus: PrometheusSettings = PrometheusSettings()
     telegraf: TelegrafSettings = TelegrafSettings()
+    collectd: CollectdSettings = CollectdSettings()
 
 
 class AnswerSettings(_Section, frozen=True):

@@ -13,9 +13,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from nordiq_watch.config.schema import Config, PrometheusSettings, SeriesRule, TelegrafSettings
+from nordiq_watch.config.schema import CollectdSettings, Config, PrometheusSettings, SeriesRule, TelegrafSettings
 from nordiq_watch.ingest.formats.budget import SeriesBudget
-from nordiq_watch.ingest.formats.mappings import NODE_EXPORTER, TELEGRAF
+from nordiq_watch.ingest.formats.mappings import COLLECTD, NODE_EXPORTER, TELEGRAF
 from nordiq_watch.ingest.formats.server_names import Cause, ServerNames
 from nordiq_watch.ingest.formats.slot_book import Before
 from nordiq_watch.ingest.formats.translator import Translator
@@ -31,11 +31,12 @@ class Translators:
 
     prometheus: Translator
     telegraf: Translator
+    collectd: Translator
     budget: SeriesBudget
 
     @property
     def all(self) -> tuple[Translator, ...]:
-        return self.prometheus, self.telegraf
+        return self.prometheus, self.telegraf, self.collectd
 
     def forget_silent(self) -> None:
         """Frees some of the long-silent series, even of collectors that have stopped sending."""
@@ -64,6 +65,7 @@ def build_translators(
     return Translators(
         prometheus=build("prometheus", config.feeders.prometheus, NODE_EXPORTER),
         telegraf=build("telegraf", config.feeders.telegraf, TELEGRAF),
+        collectd=build("collectd", config.feeders.collectd, COLLECTD),
         budget=budget,
     )
 
@@ -131,7 +133,7 @@ def _build_translator(
     config: Config,
     budget: SeriesBudget,
     name: str,
-    feeder: PrometheusSettings | TelegrafSettings,
+    feeder: PrometheusSettings | TelegrafSettings | CollectdSettings,
     mapping: Mapping[str, SeriesRule],
     *,
     max_servers: int,

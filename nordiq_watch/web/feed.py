@@ -1,4 +1,4 @@
-"""The feed routes: our own JSON and Arrow, Prometheus remote write, Telegraf's JSON."""
+"""The feed routes: our own JSON and Arrow, Prometheus remote write, Telegraf's and collectd's JSON."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from nordiq_watch.errors import BodyTooLarge, MissingPackage
 from nordiq_watch.events import BatchAccepted
 from nordiq_watch.ingest.delivery import Delivery
 from nordiq_watch.ingest.formats.arrow import read_arrow
+from nordiq_watch.ingest.formats.collectd import read_collectd
 from nordiq_watch.ingest.formats.readings import Reading, Translation
 from nordiq_watch.ingest.formats.series import SeriesBatch
 from nordiq_watch.ingest.formats.telegraf import read_telegraf
@@ -84,6 +85,15 @@ def feed_telegraf() -> Response:
     with deliver(FeedFormat.TELEGRAF) as delivery:
         sent = read_telegraf(read_body(), most=services().config.feeders.max_records)
         body, status = _take_series(sent, translators().telegraf, delivery)
+    return answer(body, status=status)
+
+
+@routes.post("/feed/collectd")
+def feed_collectd() -> Response:
+    """Takes the JSON of collectd's write_http, which sends nothing twice, whatever the answer."""
+    with deliver(FeedFormat.COLLECTD) as delivery:
+        sent = read_collectd(read_body(), most=services().config.feeders.max_records)
+        body, status = _take_series(sent, translators().collectd, delivery)
     return answer(body, status=status)
 
 

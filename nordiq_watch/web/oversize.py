@@ -1,7 +1,8 @@
 """Answers to oversized bodies, by bytes or by records: one table for all routes.
 
 A sender that repeats a batch until it is accepted gets stuck behind one that never can be. Prometheus drops a batch
-after any 4xx but 429, vmagent only after 400 and 409, Telegraf's HTTP output by default only after 2xx.
+after any 4xx but 429, vmagent only after 400 and 409, Telegraf's HTTP output by default only after 2xx, and
+collectd repeats nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from nordiq_watch.web.services import Services
 GIVEN_UP_FOR: Mapping[str, HTTPStatus] = {
     "/feed/prometheus": HTTPStatus.BAD_REQUEST,
     "/feed/telegraf": HTTPStatus.OK,
+    "/feed/collectd": HTTPStatus.BAD_REQUEST,
 }
 """Path of a collector's route → the status that makes its sender drop a batch."""
 

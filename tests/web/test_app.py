@@ -22,6 +22,7 @@ CONTRACT = {
     ("POST", "/feed/prometheus"),
     ("POST", "/feed/telegraf"),
     ("GET", "/feed/sources"),
+    ("POST", "/feed/collectd"),
     ("GET", "/predictions/current"),
     ("GET", "/predictions/<path:server>"),
     ("GET", "/alerts/active"),

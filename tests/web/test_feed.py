@@ -364,6 +364,18 @@ def test_what_was_refused_for_a_moment_is_read_again_with_all_its_moments(world:
     assert post_remote_write(world, body).json["window_size"] == 3
 
 
+def test_collectd_is_taken(world: World) -> None:
+    common = {"time": NOW, "interval": 10.0, "host": "web1", "plugin": "memory", "type": "memory"}
+    sent = [
+        {**common, "values": [value], "dstypes": ["gauge"], "dsnames": ["value"], "type_instance": name}
+        for name, value in {"used": 25.0, "free": 70.0, "cached": 5.0}.items()
+    ]
+    answer = world.client.post("/feed/collectd", json=[*sent, {"meta": 1}])
+    assert (answer.status_code, answer.json["records_received"], answer.json["passed_over"]) == (200, 1, 1)
+    assert world.services.ingest.window.snapshot().values[0, -1, METRICS.index("mem_used_pct")] == 25.0
+    assert world.client.post("/feed/collectd", json={}).status_code == 400
+
+
 def telegraf(world: World, timestamp: float) -> ApiResponse:
     fields = {"available_percent": 40.0, "used": 7}
     metric = {"name": "mem", "tags": {"host": "web1"}, "fields": fields, "timestamp": timestamp}

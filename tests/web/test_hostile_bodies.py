@@ -30,7 +30,9 @@ BODIES = {
 }
 
 
-@pytest.mark.parametrize("path", ["/feed/data", "/feed/telegraf", "/feed/prometheus", "/admin/reload-model"])
+@pytest.mark.parametrize(
+    "path", [f"/feed/{name}" for name in ("data", "telegraf", "prometheus", "collectd")] + ["/admin/reload-model"]
+)
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
 def test_it_is_refused_with_words(world: World, path: str, body: bytes) -> None:
     answer = world.client.post(path, data=body)

@@ -1,1 +1,1 @@
-"""Formats of other programs: Prometheus remote write and Telegraf become readings of our metrics."""
+"""Formats of other programs: Prometheus remote write, Telegraf and collectd become readings of our metrics."""

@@ -1,4 +1,4 @@
-"""Default mappings from series to metrics, for a stock node_exporter and for Telegraf's own plugins.
+"""Default mappings from series to metrics, for a stock node_exporter, Telegraf's own plugins and collectd's.
 
 The config's tables change single rows. The definitions equal those of `nordiq-watch agent`: user includes nice, sys
 includes interrupts, memory is what is not available, the disk is `/`, traffic excludes loopback.
@@ -66,3 +66,29 @@ TELEGRAF = {
     "uptime_days": SeriesRule(value="system_uptime", scale=_A_DAY),
 }
 """Series are named after plugin and field, `cpu_usage_user`; their labels are the tags."""
+
+
+def _collectd_share(states: str) -> SeriesRule:
+    return SeriesRule(value=f'cpu_cpu{{type_instance=~"{states}"}}', of="cpu_cpu", rate=True)
+
+
+COLLECTD = {
+    "cpu_user_pct": _collectd_share("user|nice"),
+    "cpu_sys_pct": _collectd_share("system|interrupt|softirq"),
+    "cpu_iowait_pct": _collectd_share("wait"),
+    "cpu_idle_pct": _collectd_share("idle"),
+    "mem_used_pct": SeriesRule(value='memory_memory{type_instance=~"used|slab_unrecl"}', of="memory_memory"),
+    "swap_used_pct": SeriesRule(value='swap_swap{type_instance="used"}', of='swap_swap{type_instance!~"reserved"}'),
+    "disk_usage_pct": SeriesRule(
+        value='df_df_complex{plugin_instance="root",type_instance="free"}',
+        of='df_df_complex{plugin_instance="root"}',
+        complement=True,
+    ),
+    "net_in_mb_s": SeriesRule(value='interface_if_octets_rx{plugin_instance!="lo"}', rate=True, scale=_A_MEGABYTE),
+    "net_out_mb_s": SeriesRule(value='interface_if_octets_tx{plugin_instance!="lo"}', rate=True, scale=_A_MEGABYTE),
+    "load_average": SeriesRule(value="load_load_shortterm"),
+    "uptime_days": SeriesRule(value="uptime_uptime", scale=_A_DAY),
+}
+"""Series are named after plugin, type and, where a type has several values, the value: `interface_if_octets_rx`.
+Counters come as they are, as write_http sends them unless told otherwise.
+"""
