@@ -76,7 +76,7 @@ class NothingTaken(Remarks, frozen=True, omit_defaults=True):
 
 
 class Dropped(Struct, frozen=True):
-    """A batch that is too large, answered with 200, because its sender would repeat it for ever otherwise."""
+    """A batch that can never be taken, answered with 200, because its sender would repeat it for ever otherwise."""
 
     status: Literal["dropped"]
     error: str

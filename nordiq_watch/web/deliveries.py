@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from flask import g, request
+from werkzeug.exceptions import HTTPException
 
 from nordiq_watch.api.sources import Drop, FeedFormat
 from nordiq_watch.errors import BodyTooLarge, Busy, RequestError, StorageError
@@ -19,6 +20,7 @@ from nordiq_watch.ingest.delivery import Delivery, Sender
 from nordiq_watch.ingest.formats.server_names import Cause, LeftOut
 from nordiq_watch.ingest.samples import ParsedFeed
 from nordiq_watch.security.keys import KeyHolder
+from nordiq_watch.web.final_answers import BODY_DROPPED
 from nordiq_watch.web.services import services
 
 _DROPS = {Cause.NAMELESS: Drop.NO_SERVER_NAME, Cause.LOOPBACK: Drop.LOOPBACK, Cause.RELABEL: Drop.RELABELLED}
@@ -28,7 +30,8 @@ _DROPS = {Cause.NAMELESS: Drop.NO_SERVER_NAME, Cause.LOOPBACK: Drop.LOOPBACK, Ca
 def deliver(kind: FeedFormat) -> Iterator[Delivery]:
     """The Delivery of the present request, which is in the register when the block ends, however it ends.
 
-    What the block raises says why the body as a whole was dropped; Busy and StorageError say that it comes again.
+    What the block raises says why the body as a whole is dropped, and is answered so that the sender does not repeat it
+    (`web.final_answers`); Busy and StorageError say that it may come again.
     """
     delivery = Delivery(_present_sender(kind))
     try:
@@ -36,14 +39,23 @@ def deliver(kind: FeedFormat) -> Iterator[Delivery]:
     except (Busy, StorageError):
         delivery.postpone()
         raise
-    except BodyTooLarge as error:
-        delivery.note_dropped(Drop.TOO_LARGE, example=str(error))
-        raise
-    except RequestError as error:
-        delivery.note_dropped(Drop.UNREADABLE, example=str(error))
+    except Exception as error:
+        cause = _find_cause(error)  # the text of an unforeseen one may name files of this host
+        delivery.note_dropped(cause, example=type(error).__name__ if cause is Drop.INTERNAL else str(error))
+        setattr(g, BODY_DROPPED, True)
         raise
     finally:
         services().ingest.sources.note(delivery)
+
+
+def _find_cause(error: Exception) -> Drop:
+    match error:
+        case BodyTooLarge():
+            return Drop.TOO_LARGE
+        case RequestError() | HTTPException():
+            return Drop.UNREADABLE
+        case _:
+            return Drop.INTERNAL
 
 
 def note_feed(delivery: Delivery, feed: ParsedFeed) -> None:

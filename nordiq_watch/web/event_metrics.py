@@ -21,7 +21,7 @@ from nordiq_watch.events import (
     ModelWentLive,
     ReloadFinished,
 )
-from nordiq_watch.web.oversize import FEED_ROUTES
+from nordiq_watch.web.final_answers import FEED_ROUTES
 from nordiq_watch.web.services import Services
 
 _RELOAD_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)

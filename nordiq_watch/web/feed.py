@@ -27,7 +27,8 @@ from nordiq_watch.web.bodies import read_body
 from nordiq_watch.web.collectors import translators
 from nordiq_watch.web.deliveries import deliver, note_left_out
 from nordiq_watch.web.feeding import Outcome, rules_of, take, take_json, take_records
-from nordiq_watch.web.oversize import GIVEN_UP_FOR, refuse_body
+from nordiq_watch.web.final_answers import GIVEN_UP_FOR
+from nordiq_watch.web.oversize import refuse_body
 from nordiq_watch.web.quick_feed import raise_failure
 from nordiq_watch.web.remote_write import describe_written, read_remote_write
 from nordiq_watch.web.routing import answer

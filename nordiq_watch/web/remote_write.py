@@ -9,6 +9,7 @@ from flask import request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from nordiq_watch.api.feed import Fed, NothingTaken
+from nordiq_watch.errors import RequestError
 from nordiq_watch.ingest.formats import remote_write, remote_write_v2
 from nordiq_watch.ingest.formats.series import SeriesBatch
 from nordiq_watch.web.bodies import limit_bytes, read_packed
@@ -20,9 +21,14 @@ _READERS = {
 
 
 def read_remote_write(*, most: int) -> SeriesBatch:
-    """The series of the present request. UnsupportedMediaType, after which a sender tries 1.0, for what is neither."""
+    """The series of the present request. UnsupportedMediaType, after which a sender tries 1.0, for another message;
+    RequestError for another packing of 1.0, whose senders do not know 415: vmagent would repeat the block for ever.
+    """
     reader = _READERS.get(_message())
-    if reader is None or request.headers.get("Content-Encoding", "").strip().lower() != "snappy":
+    is_packed = request.headers.get("Content-Encoding", "").strip().lower() == "snappy"
+    if not is_packed and _message() == remote_write.MESSAGE:
+        raise RequestError(f"{remote_write.MESSAGE} must be packed with snappy (Content-Encoding: snappy)")
+    if reader is None or not is_packed:
         raise UnsupportedMediaType(f"This takes protobuf {' or '.join(_READERS)}, packed with snappy.")
     return reader(read_packed(), limit_bytes=limit_bytes(), most=most)
 

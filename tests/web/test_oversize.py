@@ -11,7 +11,7 @@ import pytest
 from support.web_world import NOW, ApiResponse, BuildWorld, World
 
 from nordiq_watch.config.schema import FeederSettings, ServerSettings
-from nordiq_watch.web.oversize import FEED_ROUTES, status_for
+from nordiq_watch.web.final_answers import FEED_ROUTES, status_for
 
 MOST = 3
 RECORD = {"timestamp": NOW, "server_name": "ppdb001", "cpu_user_pct": 1.0}
@@ -44,7 +44,7 @@ def narrow(build_world: BuildWorld) -> World:
 def test_a_batch_that_is_too_large_is_dropped_by_its_sender(
     narrow: World, caplog: pytest.LogCaptureFixture, path: str, status: int
 ) -> None:
-    assert status_for(path) == status
+    assert status_for(path, 413) == status
     assert post(narrow, path, body_of(path, MOST)).status_code == 200
     many = post(narrow, path, body_of(path, MOST + 1))
     long = post(narrow, path, b" " * 100_001)
@@ -83,8 +83,8 @@ def test_the_log_does_not_grow_with_them(narrow: World, caplog: pytest.LogCaptur
 
 
 def test_every_other_route_says_413() -> None:
-    assert {status_for(path) for path in FEED_ROUTES} == {200, 400, 413}
-    assert status_for("/admin/reload-model") == 413
+    assert {status_for(path, 413) for path in FEED_ROUTES} == {200, 400, 413}
+    assert status_for("/admin/reload-model", 413) == 413
 
 
 def test_after_as_many_faults_as_are_named_the_rest_is_not_looked_at(world: World) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
+from nordiq_watch.api.sources import Drop
 from nordiq_watch.errors import RequestError, TooManyRecords
 from nordiq_watch.ingest.formats.series import MAX_LABELS, Series
 from nordiq_watch.ingest.formats.telegraf import read_telegraf
@@ -46,10 +48,11 @@ def test_more_metrics_or_fields_than_one_body_may_have_are_refused(metrics: list
         read(json.dumps({"metrics": metrics}).encode(), most=6)
 
 
-def test_one_metric_that_is_longer_than_any_is_refused() -> None:
+def test_one_metric_that_is_longer_than_any_is_passed_over() -> None:
     long = METRIC | {"name": "x" * 300_000}
-    with pytest.raises(RequestError, match=r"metric 1 has 300,1.. bytes; must have at most 262,144"):
-        read(json.dumps({"metrics": [METRIC, long]}).encode())
+    sent = read_telegraf(json.dumps({"metrics": [METRIC, long]}).encode(), most=100)
+    assert (sent.causes, list(sent.series)) == ({Drop.INVALID: 1}, EXPECTED)
+    assert re.fullmatch(r"metric 1 has 300,1.. bytes; must have at most 262,144", sent.reason)
     for single in (long, METRIC | {"fields": {"a": 1}, "odd": ["x" * 300_000]}):
         with pytest.raises(RequestError, match="bytes"):
             read(json.dumps(single).encode())
@@ -57,8 +60,41 @@ def test_one_metric_that_is_longer_than_any_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"[]", b"{}", b'{"metrics": 3}', b'{"metrics": [{"name": "x"}]}', b"\xff", b"[" * 100_000, b"system load1=1"],
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"metrics": 3}',
+        b'{"metrics": [{"name": "x"},]}',
+        b"\xff",
+        b"[" * 100_000,
+        b"system load1=1",
+    ],
 )
 def test_what_is_not_telegrafs_json_is_refused_with_the_settings_to_make(body: bytes) -> None:
     with pytest.raises(RequestError, match=r'data_format = "json"'):
         read(body)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"name": "x"},
+        METRIC | {"timestamp": "noon"},
+        METRIC | {"tags": {"host": 3}},
+        METRIC | {"fields": 1},
+        3,
+        None,
+        [],
+    ],
+)
+def test_a_metric_of_another_form_costs_itself(bad: Any) -> None:
+    sent = read_telegraf(json.dumps({"metrics": [METRIC, bad, METRIC]}).encode(), most=100)
+    assert (sent.causes, list(sent.series)) == ({Drop.INVALID: 1}, EXPECTED * 2)
+    assert sent.reason.startswith("metric 1 is not as Telegraf writes it")
+
+
+def test_a_field_of_another_form_costs_itself() -> None:
+    odd = METRIC | {"fields": METRIC["fields"] | {"nested": {"a": 1}, "list": [1]}}
+    sent = read_telegraf(json.dumps({"metrics": [odd]}).encode(), most=100)
+    assert (sent.passed_over, list(sent.series)) == (0, EXPECTED)
