@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
@@ -112,6 +112,13 @@ class ServersEnded:
 
     servers: tuple[str, ...]
     cause: Literal["aged", "replaced", "deleted"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServersRenamed:
+    """These servers have other names, old → new, and keep their past. Announced before the window has the new names."""
+
+    names: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -19,6 +20,14 @@ class Forget:
 
     server: str
     done: Future[bool] = field(default_factory=Future)
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """A request to know servers by other names, with all their past. names: old → new."""
+
+    names: Mapping[str, str]
+    done: Future[None] = field(default_factory=Future)
 
 
 class Mailbox(Generic[T]):

@@ -197,6 +197,18 @@ class ActiveAlerts:
         self._heard.pop(server, None)
         return self._settle(list(self._end_all(server, _FORGOTTEN, at=at)))
 
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Alerts go on under other names of their servers, old → new."""
+        self._take_adopted()
+        for (kind, server), alert in list(self._alerts.items()):
+            if server in names and (kind, names[server]) not in self._alerts:
+                del self._alerts[kind, server]
+                self._alerts[kind, names[server]] = replace(alert, server_name=names[server])
+        self._heard = {names.get(server, server): heard for server, heard in self._heard.items()}
+        self._levels.rename(names)
+        self._silence.rename(names)
+        self._settle([])
+
     def _end_all(self, server: str, reason: str, *, at: float) -> Iterator[AlertChange]:
         self._levels.forget([server])
         for kind in AlertKind:

@@ -12,7 +12,7 @@ from nordiq_watch.alerting.request_headers import check_headers, read_headers
 from nordiq_watch.alerting.thresholds import ThresholdTable
 from nordiq_watch.alerting.webhook import Webhook
 from nordiq_watch.config.settings import Settings
-from nordiq_watch.events import AlertsChanged, EventBus
+from nordiq_watch.events import AlertsChanged, EventBus, ServersRenamed
 from nordiq_watch.ingest.build import IngestParts
 from nordiq_watch.parts import Parts
 from nordiq_watch.storage.build import HistoryParts
@@ -54,6 +54,7 @@ def build_alerting(
         age=ingest.freshness.now,
         attend=ingest.window.attendance,
     )
+    events.subscribe(ServersRenamed, evaluator.rename)
     webhook = _build_webhook(settings, events, evaluator, parts=parts, clock=clock)
     return AlertingParts(alerts, evaluator, webhook)
 

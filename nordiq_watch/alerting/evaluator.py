@@ -22,7 +22,7 @@ from nordiq_watch.alerting.thresholds import ThresholdTable, level_of
 from nordiq_watch.api import alerts as api
 from nordiq_watch.api.predictions import FleetState
 from nordiq_watch.config.schema import RiskSettings
-from nordiq_watch.events import AlertsChanged, EventBus, FleetJudged, FleetUnknown
+from nordiq_watch.events import AlertsChanged, EventBus, FleetJudged, FleetUnknown, ServersRenamed
 from nordiq_watch.ingest.attendance import Attendance, attendance_of
 from nordiq_watch.ingest.freshness import UNDATED, Age
 from nordiq_watch.live.columns import Verdicts
@@ -144,6 +144,11 @@ class RiskEvaluator:
             changes = self._book.forget(server, at=self._clock())
             self._announce(changes)
             return bool(changes)
+
+    def rename(self, event: ServersRenamed) -> None:
+        """Alerts go on under the new names. Thread-safe."""
+        with self._changing:
+            self._book.rename(event.names)
 
     def _announce(self, changes: tuple[AlertChange, ...]) -> None:
         if changes:

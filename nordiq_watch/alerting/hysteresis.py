@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -82,6 +82,11 @@ class Hysteresis:
         for row in [self._row_of[server] for server in servers if server in self._row_of]:
             self._level[row], self._level_since[row] = 0, _NEVER
             self._above[row], self._turned[row] = False, _NEVER
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Servers go on under other names, old → new."""
+        self._servers = tuple(names.get(server, server) for server in self._servers)
+        self._row_of = {names.get(server, server): row for server, row in self._row_of.items()}
 
     def _note(self, rows: IntArray, scores: DoubleArray, *, at: float) -> None:
         """Records for each floor whether the score is above it, and since which step."""

@@ -62,6 +62,11 @@ class Silence:
             back=tuple(sorted(set(missed).intersection(attendance.servers) - silent.keys())),
         )
 
+    def rename(self, names: Mapping[str, str]) -> None:
+        """What was decided holds for the new names, old → new."""
+        if self._decided is not None:
+            self._decided = frozenset(names.get(server, server) for server in self._decided)
+
     def _miss(self, attendance: Attendance, position: int) -> Missed:
         seconds = 0.0
         if attendance.is_settled(position, self._silent_seconds):

@@ -234,6 +234,7 @@ class FeederSettings(_Section, frozen=True):
     max_records: Count = 100_000
     max_series: Count = 2_000_000
     replica_labels: tuple[LabelName, ...] = ("replica", "prometheus_replica", "__replica__", "job")
+    cluster_label: LabelName | None = "cluster"
     relabel: tuple[RelabelRule, ...] = ()
     prometheus: PrometheusSettings = PrometheusSettings()
     telegraf: TelegrafSettings = TelegrafSettings()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from nordiq_watch.config.fleet_memory import max_servers
 from nordiq_watch.config.settings import Settings
 from nordiq_watch.events import EventBus, WindowChanged
+from nordiq_watch.ingest.clusters import Clusters
 from nordiq_watch.ingest.freshness import Freshness
 from nordiq_watch.ingest.ingest import Ingest
 from nordiq_watch.ingest.sample_store import SampleStore
@@ -30,6 +31,7 @@ class IngestParts:
     journal: Journal
     archive: Archive
     sources: SourceRegister
+    clusters: Clusters
 
     def restore(self) -> None:
         """Fills the window with what was accepted before. Call it once, before the worker's thread starts."""
@@ -64,7 +66,8 @@ def build_ingest(
         journal, archive, window, future_seconds=config.window.future_seconds, clock=clock, parts=parts
     )
     worker = Ingest(sample_store, window, events, live=live, part=parts.of("ingest"))
-    return IngestParts(window, worker, freshness, journal, archive, SourceRegister(clock=clock))
+    clusters = Clusters(settings.state_dir / "clusters.json")
+    return IngestParts(window, worker, freshness, journal, archive, SourceRegister(clock=clock), clusters)
 
 
 def _open_journal(settings: Settings) -> Journal:

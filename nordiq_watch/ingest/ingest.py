@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import logging
 import queue
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from nordiq_watch.batches import leave_out, merge_batches
 from nordiq_watch.errors import Busy, StorageError
-from nordiq_watch.events import BatchAccepted, EventBus, ServersEnded, ServersRefused, WindowChanged
+from nordiq_watch.events import BatchAccepted, EventBus, ServersEnded, ServersRefused, ServersRenamed, WindowChanged
 from nordiq_watch.ingest.eviction import Eviction
 from nordiq_watch.ingest.sample_store import SampleStore
 from nordiq_watch.ingest.store_health import RETRY_SECONDS
 from nordiq_watch.ingest.warmup import Warmup, count_ready, measure_warmup, requirement_of
 from nordiq_watch.ingest.window import Window
 from nordiq_watch.live.published import Live
-from nordiq_watch.mailbox import Forget
+from nordiq_watch.mailbox import Forget, Rename
 from nordiq_watch.parts import Part
 from nordiq_watch.records.samples import Batch
 from nordiq_watch.worker import LONGEST_PAUSE_OF_REQUIRED, Worker
@@ -63,6 +63,9 @@ class _Request:
     done: Future[IngestResult] = field(default_factory=Future)
 
 
+_Job: TypeAlias = _Request | Forget | Rename
+
+
 @dataclass(frozen=True, slots=True)
 class _Admitted:
     """A request and the part of it that there is room for; `batch` is None if that is nothing."""
@@ -96,7 +99,7 @@ class Ingest(Worker):
         self._events = events
         self._live = live
         self._timeout_seconds = timeout_seconds
-        self._waiting: queue.Queue[_Request | Forget | None] = queue.Queue(queue_size)
+        self._waiting: queue.Queue[_Job | None] = queue.Queue(queue_size)
         self._tick = 0
 
     @property
@@ -132,7 +135,13 @@ class Ingest(Worker):
         self._put(order)
         return self._await(order.done)
 
-    def _put(self, job: _Request | Forget) -> None:
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Blocks until servers have other names, old → new. Thread-safe. Busy, StorageError: call it again to go on."""
+        order = Rename(names)
+        self._put(order)
+        self._await(order.done)
+
+    def _put(self, job: _Job) -> None:
         if self.stopping:
             raise Busy("the daemon is stopping; send this again when it is back")
         try:
@@ -176,13 +185,13 @@ class Ingest(Worker):
     def step(self, *, timeout_seconds: float | None = 0.0) -> int:
         """Takes all waiting batches as one group; returns their number. Waits for the first one, with None for ever."""
         requests, order = self._take_waiting(timeout_seconds)
-        jobs: list[_Request | Forget] = [*requests, *([order] if order else [])]
+        jobs: list[_Job] = [*requests, *([order] if order else [])]
         try:
             if requests:
                 self._sample_store.follow_clock()
                 self._accept(requests)
             if order is not None:
-                self._forget(order)
+                self._carry_out(order)
         except StorageError as error:
             log.debug("%d batches or orders were not taken: %s", len(jobs), error)  # the sample store says it once
             _fail(jobs, error)
@@ -201,8 +210,8 @@ class Ingest(Worker):
         except TimeoutError:
             raise Busy("the disk is too slow; it may still be taken, send it again in a moment") from None
 
-    def _take_waiting(self, timeout_seconds: float | None) -> tuple[list[_Request], Forget | None]:
-        """Waiting requests that were not given up, oldest first, up to the next `forget`, which comes after them.
+    def _take_waiting(self, timeout_seconds: float | None) -> tuple[list[_Request], Forget | Rename | None]:
+        """Waiting requests that were not given up, oldest first, up to the next order, which comes after them.
 
         None in the queue only wakes the thread.
         """
@@ -211,14 +220,19 @@ class Ingest(Worker):
             job = self._waiting.get(timeout=timeout_seconds)
             while True:
                 if job is not None and job.done.set_running_or_notify_cancel():
-                    if isinstance(job, Forget):
+                    if not isinstance(job, _Request):
                         return taken, job
                     taken.append(job)
                 job = self._waiting.get_nowait()
         except queue.Empty:
             return taken, None
 
-    def _forget(self, order: Forget) -> None:
+    def _carry_out(self, order: Forget | Rename) -> None:
+        if isinstance(order, Rename):
+            self._sample_store.rename(order.names, lambda: self._events.publish(ServersRenamed(order.names)))
+            self._events.publish(WindowChanged())
+            order.done.set_result(None)
+            return
         was_there = self._sample_store.forget(order.server)
         if was_there:
             self._events.publish(ServersEnded((order.server,), "deleted"))
@@ -275,7 +289,7 @@ def _admit(request: _Request, refused: Collection[str]) -> _Admitted:
     return _Admitted(request, leave_out(request.batch, own), own)
 
 
-def _fail(jobs: Sequence[_Request | Forget], error: StorageError) -> None:
+def _fail(jobs: Sequence[_Job], error: StorageError) -> None:
     """Fails the requests that have no result yet."""
     for job in jobs:
         if not job.done.done():

@@ -149,6 +149,25 @@ class SampleStore:
         self._ended_servers.add({server: last})
         return True
 
+    def rename(self, names: Mapping[str, str], announce: Callable[[], None]) -> None:
+        """Servers have other names from now on, old → new, with all that archive and window have of them.
+
+        announce: called once the archive has the new names, before the window has them. StorageError: the window has
+        the old names, and the same call goes on where this one ended.
+        """
+        if not self._restorer.journal_read:
+            self._restorer.restore_again()
+        if not self.checkpoint():
+            raise self._health.refusal()
+        for part, rename in (
+            (self._health.journal, lambda: self._journal.rename(names)),
+            (self._health.archive, lambda: self._archive.rename(names)),
+        ):
+            if not self._health.attempt(part, rename):
+                raise self._health.refusal()
+        announce()
+        self._refill_window()
+
     def follow_clock(self) -> None:
         """Fills the window anew if the daemon's clock went back, or came to samples that were held.
 

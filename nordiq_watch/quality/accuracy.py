@@ -76,6 +76,11 @@ def leave_out(pending: PendingForecast, server: str) -> PendingForecast:
     return replace(pending, servers=tuple(pending.servers[row] for row in rest), values=pending.values[rest])
 
 
+def rename_servers(pending: PendingForecast, names: Mapping[str, str]) -> PendingForecast:
+    """The pending forecast with other names, old → new."""
+    return replace(pending, servers=tuple(names.get(server, server) for server in pending.servers))
+
+
 def score(pending: PendingForecast, came: Measured) -> dict[AccuracyKey, ErrorSums]:
     """Sums over the points of the pending forecast, by metric; metrics without a known point are left out."""
     truth = look_up(came, pending.servers, pending.targets)

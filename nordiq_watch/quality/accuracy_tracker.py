@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from nordiq_watch.errors import StorageError
-from nordiq_watch.events import FleetForecast
+from nordiq_watch.events import FleetForecast, ServersRenamed
 from nordiq_watch.mailbox import Forget, Mailbox
 from nordiq_watch.parts import Part
-from nordiq_watch.quality.accuracy import choose_rows, leave_out, make_pending, score
+from nordiq_watch.quality.accuracy import choose_rows, leave_out, make_pending, rename_servers, score
 from nordiq_watch.quality.adaptive_bands import AdaptiveBands
 from nordiq_watch.records.accuracy import AccuracyTotals, PendingForecast
 from nordiq_watch.records.arrays import IntArray
@@ -71,7 +71,7 @@ class AccuracyTracker(Worker):
         self._rewind_to: int | None = None
         self._noted: Mailbox[_Noted] = Mailbox(_WAITING, part=store.part)
         self._waiting: deque[list[PendingForecast]] = deque()
-        self._orders: Mailbox[Forget] = Mailbox(_WAITING, part=store.part)
+        self._orders: Mailbox[Forget | ServersRenamed] = Mailbox(_WAITING, part=store.part)
         self._sampled: tuple[tuple[str, ...], IntArray] = ((), np.empty(0, dtype=np.int64))
         self._is_read = False
         self.all_totals: tuple[AccuracyTotals, ...] = ()
@@ -94,6 +94,11 @@ class AccuracyTracker(Worker):
         self._orders.put(order)
         self.wake()
         return order.done
+
+    def rename(self, event: ServersRenamed) -> None:
+        """Pending forecasts go on under the new names. Thread-safe."""
+        self._orders.put(event)
+        self.wake()
 
     def round(self) -> float:
         self.step()
@@ -119,7 +124,7 @@ class AccuracyTracker(Worker):
                 self._store.add(self._waiting[0])
                 self._waiting.popleft()
             while (order := self._orders.first()) is not None:
-                self._forget(order)
+                self._carry_out(order)
                 self._orders.remove(order)
             if self._settle():
                 self._store.prune(_KEPT_VERSIONS)
@@ -127,7 +132,11 @@ class AccuracyTracker(Worker):
             self.pending = self._store.pending()
             self._store.confirm()
 
-    def _forget(self, order: Forget) -> None:
+    def _carry_out(self, order: Forget | ServersRenamed) -> None:
+        if isinstance(order, ServersRenamed):
+            self._open = [rename_servers(one, order.names) for one in self._open]
+            self._store.rename(order.names)
+            return
         was_open = any(order.server in one.servers for one in self._open)
         self._open = [leave_out(one, order.server) for one in self._open]
         order.done.set_result(self._store.forget(order.server) or was_open)

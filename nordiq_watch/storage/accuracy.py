@@ -157,6 +157,17 @@ class AccuracyStore:
                     found = True
         return found
 
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Gives servers other names in all pending forecasts, old → new."""
+        with self._store.writing() as connection:
+            for number, text in connection.execute("SELECT id, servers FROM rosters").fetchall():
+                servers = json.loads(text)
+                renamed = [names.get(server, server) for server in servers]
+                if renamed != servers and len({*renamed}) == len(renamed):
+                    roster = _roster_of(connection, renamed)
+                    connection.execute("UPDATE claims SET roster = ? WHERE roster = ?", (roster, number))
+                    connection.execute("DELETE FROM rosters WHERE id = ?", (number,))
+
     def rewind(self, newest_slot: int) -> None:
         """Undoes what is pending or settled beyond this slot: a clock was ahead, and its slots are still to come."""
         at = float(newest_slot * self._interval_seconds)

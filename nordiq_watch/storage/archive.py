@@ -70,6 +70,15 @@ class Archive:
         """The oldest archived slot after this one; None if there is none."""
         return self._first(self._days_between(after, None), lambda file: file.oldest_slot(after))
 
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Gives servers other names in all days, old → new. After an error the same call goes on."""
+        for path in self.files().values():
+            try:
+                with closing(self._open(path)) as file:
+                    file.rename(names)
+            except CorruptDatabase as error:
+                self._set_aside(path, error)
+
     def _first(self, days: Iterable[Path], ask: Callable[[SampleFile], int | None]) -> int | None:
         for path in days:
             try:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nordiq_watch.config.settings import Settings
-from nordiq_watch.events import AlertsChanged, EventBus, FleetJudged
+from nordiq_watch.events import AlertsChanged, EventBus, FleetJudged, ServersRenamed
 from nordiq_watch.parts import Parts
 from nordiq_watch.storage.history import HistoryStore
 from nordiq_watch.storage.history_writer import HistoryWriter
@@ -34,4 +34,5 @@ def build_history(
     )
     events.subscribe(AlertsChanged, writer.note)
     events.subscribe(FleetJudged, writer.note)
+    events.subscribe(ServersRenamed, writer.note)
     return HistoryParts(store, writer)

@@ -12,7 +12,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,19 @@ class HistoryStore:
             leases = connection.execute("DELETE FROM leases WHERE server = ?", (server,)).rowcount
         self._numbers.forget_cache()
         return alerts + leases > 0
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Gives servers other names, old → new; alerts and risks go on under these."""
+        with self._numbering() as connection:
+            for old, new in names.items():
+                connection.execute("UPDATE leases SET server = ? WHERE server = ?", (new, old))
+                rows = connection.execute("SELECT id, state FROM alerts WHERE server = ?", (old,)).fetchall()
+                for number, state in rows:
+                    renamed = msgspec.json.encode(replace(self._read_alert(state), server_name=new))
+                    connection.execute(
+                        "UPDATE OR IGNORE alerts SET server = ?, state = ? WHERE id = ?", (new, renamed, number)
+                    )
+        self._numbers.forget_cache()
 
     def close(self) -> None:
         self._store.close()

@@ -10,7 +10,7 @@ from contextlib import suppress
 import msgspec
 
 from nordiq_watch.errors import StorageError
-from nordiq_watch.events import AlertsChanged, FleetJudged
+from nordiq_watch.events import AlertsChanged, FleetJudged, ServersRenamed
 from nordiq_watch.mailbox import Forget, Mailbox
 from nordiq_watch.parts import Part
 from nordiq_watch.records.alerts import Alert
@@ -44,13 +44,15 @@ class HistoryWriter(Worker):
         self._adopt: Callable[[Sequence[Alert]], None] = lambda alerts: None
         self._adopted = False
         self._keep_seconds = keep_days * _DAY_SECONDS
-        self._waiting: Mailbox[AlertsChanged | FleetJudged | Forget] = Mailbox(_WAITING, part=store.part)
+        self._waiting: Mailbox[AlertsChanged | FleetJudged | ServersRenamed | Forget] = Mailbox(
+            _WAITING, part=store.part
+        )
         self._clock = clock
         self._pruned_at: float | None = None
         self._reached = float("inf")
         """The lowest time of the moments since the last pruning round, that round's own included."""
 
-    def note(self, event: AlertsChanged | FleetJudged) -> None:
+    def note(self, event: AlertsChanged | FleetJudged | ServersRenamed) -> None:
         """Thread-safe. Beyond a thousand waiting events the oldest are dropped and counted."""
         self._waiting.put(event)
         self.wake()
@@ -100,9 +102,12 @@ class HistoryWriter(Worker):
             self._adopt(self._store.unfinished())
             self._adopted = True
 
-    def _write(self, event: AlertsChanged | FleetJudged | Forget) -> None:
+    def _write(self, event: AlertsChanged | FleetJudged | ServersRenamed | Forget) -> None:
         if isinstance(event, Forget):
             event.done.set_result(self._store.forget(event.server))
+            return
+        if isinstance(event, ServersRenamed):
+            self._store.rename(event.names)
             return
         if isinstance(event, AlertsChanged):
             self._store.add_changes(event.changes)

@@ -89,6 +89,10 @@ class Journal:
         self.batches = self.bytes = 0
         self.is_short = False
 
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Gives servers other names, old → new."""
+        self._run(lambda file: file.rename(names))
+
     def was_taken_away(self) -> bool:
         """True if the file or its log was deleted or replaced while open."""
         return self._file is not None and find_inodes(self._path) != self._inodes

@@ -100,6 +100,12 @@ class JournalFile(SampleFile):
             row = self._connection.execute("SELECT count(*), coalesce(sum(samples), 0) FROM batches").fetchone()
         return Amount(*row)
 
+    def _rename(self, names: Mapping[str, str]) -> None:
+        super()._rename(names)
+        self._connection.executemany(
+            "UPDATE OR IGNORE ended SET name = ? WHERE name = ?", [(new, old) for old, new in names.items()]
+        )
+
     def _end(self, ended: Mapping[str, int]) -> None:
         (last,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM batches").fetchone()
         self._connection.executemany(

@@ -69,6 +69,12 @@ class SampleFile(SampleReader):
         if emptied:
             self._servers = {}
 
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Gives servers other names, old → new; those whose new name is there already keep the old one."""
+        with storage_errors(self._path), transaction(self._connection):
+            self._rename(names)
+        self._servers = self._read_servers()
+
     def touch(self) -> None:
         """Writes and syncs one page. StorageError if that is not possible."""
         with storage_errors(self._path), transaction(self._connection):
@@ -108,6 +114,11 @@ class SampleFile(SampleReader):
             return False
         self._connection.execute("DELETE FROM servers")
         return True
+
+    def _rename(self, names: Mapping[str, str]) -> None:
+        self._connection.executemany(
+            "UPDATE OR IGNORE servers SET name = ? WHERE name = ?", [(new, old) for old, new in names.items()]
+        )
 
     def _register(self, batches: Iterable[Batch]) -> dict[str, Server]:
         """Writes the servers that are new or have another profile; returns them."""

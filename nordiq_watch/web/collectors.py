@@ -14,6 +14,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from nordiq_watch.config.schema import CollectdSettings, Config, PrometheusSettings, SeriesRule, TelegrafSettings
+from nordiq_watch.ingest.clusters import Clusters
 from nordiq_watch.ingest.formats.budget import SeriesBudget
 from nordiq_watch.ingest.formats.mappings import COLLECTD, NODE_EXPORTER, TELEGRAF
 from nordiq_watch.ingest.formats.server_names import Cause, ServerNames
@@ -33,6 +34,7 @@ class Translators:
     telegraf: Translator
     collectd: Translator
     budget: SeriesBudget
+    clusters: Clusters
 
     @property
     def all(self) -> tuple[Translator, ...]:
@@ -53,20 +55,21 @@ def build_translators(
     config: Config,
     *,
     max_servers: int,
+    clusters: Clusters | None = None,
     clock: Callable[[], float] = time.time,
     before: Before | None = None,
 ) -> Translators:
-    """max_servers: of the window. clock: Unix time. before: what an earlier process left in the window.
-
-    Raises ConfigError for an invalid rule.
+    """max_servers: of the window. clusters: those known so far. clock: Unix time. before: what an earlier process left
+    in the window. Raises ConfigError for an invalid rule.
     """
-    budget = SeriesBudget(config.feeders.max_series)
-    build = partial(_build_translator, config, budget, max_servers=max_servers, clock=clock, before=before)
+    budget, clusters = SeriesBudget(config.feeders.max_series), clusters or Clusters(None)
+    build = partial(_build_translator, config, budget, clusters, max_servers=max_servers, clock=clock, before=before)
     return Translators(
         prometheus=build("prometheus", config.feeders.prometheus, NODE_EXPORTER),
         telegraf=build("telegraf", config.feeders.telegraf, TELEGRAF),
         collectd=build("collectd", config.feeders.collectd, COLLECTD),
         budget=budget,
+        clusters=clusters,
     )
 
 
@@ -76,6 +79,7 @@ def keep_translators(app: Flask, services: Services) -> None:
     app.extensions[_EXTENSION] = made = build_translators(
         services.config,
         max_servers=window.max_servers,
+        clusters=services.ingest.clusters,
         clock=services.clock,
         before=Before(services.clock(), partial(_known_metrics, window)),
     )
@@ -132,6 +136,7 @@ class SeriesCounts(Collector):
 def _build_translator(
     config: Config,
     budget: SeriesBudget,
+    clusters: Clusters,
     name: str,
     feeder: PrometheusSettings | TelegrafSettings | CollectdSettings,
     mapping: Mapping[str, SeriesRule],
@@ -141,7 +146,7 @@ def _build_translator(
     before: Before | None,
 ) -> Translator:
     section = f"feeders.{name}"
-    names = ServerNames(section=section, server_label=feeder.server_label, feeders=config.feeders)
+    names = ServerNames(section=section, server_label=feeder.server_label, feeders=config.feeders, clusters=clusters)
     return Translator(
         {**mapping, **feeder.metrics},
         section=section,

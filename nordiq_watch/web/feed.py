@@ -31,6 +31,7 @@ from nordiq_watch.web.final_answers import GIVEN_UP_FOR
 from nordiq_watch.web.oversize import refuse_body
 from nordiq_watch.web.quick_feed import raise_failure
 from nordiq_watch.web.remote_write import describe_written, read_remote_write
+from nordiq_watch.web.renames import settle_clusters
 from nordiq_watch.web.routing import answer
 from nordiq_watch.web.services import services
 
@@ -107,6 +108,14 @@ def give_up(error: BodyTooLarge) -> Response:
 
 def _take_series(sent: SeriesBatch, translator: Translator, delivery: Delivery) -> Outcome:
     """As `_take`. A batch answered with 503 is sent and read again; one that can never be taken is not."""
+    settle_clusters(services(), translators())
+    with services().ingest.clusters.naming():
+        outcome = _take_named(sent, translator, delivery)
+    settle_clusters(services(), translators())
+    return outcome
+
+
+def _take_named(sent: SeriesBatch, translator: Translator, delivery: Delivery) -> Outcome:
     newest = services().clock() + services().config.window.future_seconds
     translated = translator.translate(sent.series, delivery, newest=newest)
     translators().forget_silent()

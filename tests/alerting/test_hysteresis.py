@@ -135,3 +135,12 @@ def test_a_clock_that_is_put_right_does_not_stop_the_clearing() -> None:
 def test_small_fleets(servers: int) -> None:
     hysteresis = Hysteresis(raise_seconds=0, hold_seconds=0, clear_seconds=0)
     assert not len(hysteresis.step(("a",)[:servers], np.zeros(servers), at=0).positions)
+
+
+def test_a_renamed_server_keeps_its_level_and_how_long_it_has_been_above() -> None:
+    levels = Hysteresis(raise_seconds=600, hold_seconds=0, clear_seconds=0)
+    for at in (0.0, 300.0):
+        levels.step(("a", "b"), np.array([99.0, 10.0]), at=at)
+    levels.rename({"a": "a@x"})
+    moves = levels.step(("b", "a@x"), np.array([10.0, 99.0]), at=600.0)
+    assert (moves.positions.tolist(), moves.after.tolist()) == ([1], [3])

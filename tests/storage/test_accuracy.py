@@ -183,3 +183,13 @@ def test_a_newer_program_s_file_is_left_alone(tmp_path: Path) -> None:
         AccuracyStore(path, interval_seconds=300).all_totals()
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (99,)
+
+
+def test_renamed_servers_are_in_the_pending_forecasts_under_their_new_names(store: AccuracyStore) -> None:
+    pending = make_pending(10, seed=1)
+    store.add([pending, make_pending(10, model="other", servers=("c", "d"))])
+    for _ in range(2):  # the same order again changes nothing more
+        store.rename({"a": "a@x", "gone": "gone@x"})
+    due = {found.model: found for _, found in store.due(99)}
+    assert (due["m"].servers, due["other"].servers) == (("a@x", "b"), ("c", "d"))
+    np.testing.assert_array_equal(due["m"].values, pending.values)

@@ -263,3 +263,18 @@ def test_an_alert_with_a_word_of_another_version_is_named(store: HistoryStore) -
         connection.execute("UPDATE alerts SET state = replace(state, '\"risk\"', '\"rumour\"')")
     with pytest.raises(StorageError, match="an alert in it cannot be read: Invalid enum value 'rumour'"):
         store.unfinished()
+
+
+def test_renamed_servers_keep_their_alerts_and_risks(store: HistoryStore) -> None:
+    open_one = replace(ALERT, raised_at=3000.0)
+    store.add_changes([*LIFE, AlertChange(Change.RAISED, Level.HEALTHY, open_one, 3000.0)])
+    add_moment(store, 1000.0, {ALERT.server_name: 50.0, "other": 20.0})
+    new = f"{ALERT.server_name}@x"
+    for _ in range(2):
+        store.rename({ALERT.server_name: new})
+    assert [past.alert.server_name for past in store.alerts(0, server=new)] == [new, new]
+    assert store.unfinished() == (replace(open_one, server_name=new),)
+    assert [score for _, score in store.risks(new, 0)] == [50.0]
+    assert not store.risks(ALERT.server_name, 0)
+    add_moment(store, 1300.0, {new: 60.0, "other": 20.0})
+    assert [score for _, score in store.risks(new, 0)] == [50.0, 60.0]

@@ -25,7 +25,7 @@ def build_world(tmp_path: Path) -> Iterator[BuildWorld]:
 
     def build(**sections: Any) -> World:
         settings = Settings(config=small_config(**sections), root=tmp_path)
-        settings.models_dir.mkdir()
+        settings.models_dir.mkdir(exist_ok=True)  # a second app on the same state is a restart
         reloads = ScriptedReloads(settings.models_dir)
         services = build_services(settings, reloads)
         built.append(services)

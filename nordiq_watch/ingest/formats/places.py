@@ -39,6 +39,11 @@ class Places:
         self._before, self._remembered = self._remembered, {}
         self._parts.clear()
 
+    def forget(self) -> None:
+        """Servers have other names from now on."""
+        self._remembered.clear()
+        self._before.clear()
+
     def find(self, labels: Mapping[str, str]) -> Place | None:
         """UNKNOWN if no rule wants the series; None if nothing names its server."""
         rules = self._rules_for(labels.get(NAME, ""))

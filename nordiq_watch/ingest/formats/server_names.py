@@ -14,6 +14,7 @@ from hashlib import blake2b
 from typing import TypeAlias
 
 from nordiq_watch.config.schema import FeederSettings
+from nordiq_watch.ingest.clusters import Clusters
 from nordiq_watch.ingest.formats.relabel import Relabelling
 from nordiq_watch.ingest.formats.targets import Target, read_target
 from nordiq_watch.names import tidy_name
@@ -57,8 +58,8 @@ class LeftOut:
 class ServerNames:
     """The naming rules of one kind of collector. For one thread at a time.
 
-    section: its settings, as messages name them. left_out: how many series by cause, since the start. ConfigError for
-    a rule in `feeders.relabel` that cannot be read.
+    section: its settings, as messages name them. clusters: of all collectors together. left_out: how many series by
+    cause, since the start. ConfigError for a rule in `feeders.relabel` that cannot be read.
     """
 
     def __init__(
@@ -67,12 +68,15 @@ class ServerNames:
         section: str,
         server_label: str,
         feeders: FeederSettings | None = None,
+        clusters: Clusters | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         feeders = feeders or FeederSettings()
         self._section = section
         self._server_label = server_label
-        self._ignored = {*feeders.replica_labels, server_label}
+        self._cluster_label = feeders.cluster_label
+        self._clusters = clusters or Clusters(None)
+        self._ignored = {*feeders.replica_labels, server_label, feeders.cluster_label}
         self._relabelling = Relabelling(feeders.relabel)
         self._targets: dict[str, Target] = {}
         self._notes = _Notes(section, clock)
@@ -96,7 +100,9 @@ class ServerNames:
         if cause is not None:
             self._leave_out(cause, relabelled.server or label)
             return None
-        return Identity(name, self._key_of(relabelled.labels, target))
+        cluster = relabelled.labels.get(self._cluster_label, "") if self._cluster_label else ""
+        named = self._clusters.name_of(name, tidy_name(cluster)) if cluster else name
+        return Identity(named, self._key_of(relabelled.labels, target))
 
     def part_of(self, labels: Mapping[str, str]) -> tuple[tuple[str, ...], Key]:
         """What some labels say beside the server and the sender: their names, and a digest of their values."""

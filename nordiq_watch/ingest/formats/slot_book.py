@@ -89,6 +89,10 @@ class SlotBook:
         """Closes the slot when its time has come."""
         self._watch(name, slot.number, slot.deadline)
 
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Servers have other names, old → new."""
+        self._deadlines = [(at, count, names.get(name, name), slot) for at, count, name, slot in self._deadlines]
+
     def make_room(self, name: str, server: ServerSeries, said: Said) -> None:
         """Closes the server's oldest slots where there are too many."""
         most = _LEAST_SLOTS if server.budget.is_full else self._most_slots

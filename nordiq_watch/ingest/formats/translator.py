@@ -143,6 +143,17 @@ class Translator:
         with self._lock:
             return self._drop(name)
 
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Servers go on under other names, old → new, each in its place."""
+        with self._lock:
+            for name in names.keys() & self._servers.keys():
+                self._drop(names[name])
+            renamed = [(names.get(name, name), server) for name, server in self._servers.items()]
+            self._servers.clear()  # the book has the same mapping
+            self._servers.update(renamed)
+            self._book.rename(names)
+            self._places.forget()
+
     def _take(self, series: Series, request: _Request) -> None:
         """Puts the samples of a series that a rule wants into the slots of its server."""
         if not series.samples:
