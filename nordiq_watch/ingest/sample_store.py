@@ -19,6 +19,7 @@ import numpy as np
 
 from nordiq_watch.batches import leave_out
 from nordiq_watch.errors import StorageError
+from nordiq_watch.ingest.alike_names import AlikeNames
 from nordiq_watch.ingest.archive_writer import ArchiveWriter
 from nordiq_watch.ingest.early_samples import EarlySamples
 from nordiq_watch.ingest.ended_servers import EndedServers
@@ -68,6 +69,7 @@ class SampleStore:
         self._clock = clock
         self._ended_servers = EndedServers(journal)
         self._early = EarlySamples(window)
+        self._alike_names = AlikeNames(window)
         self._writer = ArchiveWriter(archive, journal, window)
         self._checkpoint_slot: int | None = None
         self._idle_since = -IDLE_SECONDS
@@ -258,6 +260,7 @@ class SampleStore:
         self._writer.add(np.unique(batch.slots).tolist())
         self._ended_servers.add(eviction.replaced)
         self._ended_servers.add_arrived(eviction.arrived)
+        self._alike_names.note(eviction.arrived)
 
     def _keep(self, batches: Sequence[Batch], *, ended: Mapping[str, int]) -> None:
         try:

@@ -154,6 +154,12 @@ def test_a_dataset_without_rows_is_refused(tmp_path: Path) -> None:
         load(tmp_path, pd.DataFrame([row(0)]).iloc[:0])
 
 
+def test_blanks_and_accents_in_names_are_as_in_the_feed(tmp_path: Path) -> None:
+    names = ["web1", "web1 ", "\u00a0web1", "caf\u00e9", "cafe\u0301", "WEB1"]
+    data = load(tmp_path, [row(slot, server=name) for slot, name in enumerate(names)])
+    assert data.servers == ["WEB1", "caf\u00e9", "web1"]
+
+
 def test_the_profile_is_the_one_given_or_what_the_name_implies(tmp_path: Path) -> None:
     rows = [
         row(0, server="ppweb1", profile=None),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
+from io import BytesIO
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from support.remote_write import V1_HEADERS, Sent, pack, write_v1
 from support.web_world import NOW, ApiResponse, BuildWorld, World
 
+from nordiq_watch.api.enums import Media
 from nordiq_watch.config.schema import FeederSettings, RelabelRule, WindowSettings
 
 METRICS = ("load_average", "mem_used_pct", "net_in_mb_s")
@@ -144,10 +147,26 @@ def test_feed_collectors_and_urls_have_one_rule_for_blanks_and_accents(fleet: Wo
         "/feed/data", json={"records": [{"timestamp": stamp, "server_name": spelling, "load_average": 1.0}]}
     )
     assert fed.status_code == 200
+    sink = BytesIO()
+    table = pa.table({"timestamp": [NOW], "server_name": [spelling], "load_average": [1.0]})
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    arrow = fleet.client.post("/feed/data", data=sink.getvalue(), content_type=Media.ARROW)
+    assert arrow.status_code == 200
     assert fleet.client.post("/feed/telegraf", json={"metrics": [metric]}).status_code == 200
     assert write(fleet, ("node_load1", {"instance": f"{spelling}:9100"}, [(1.0, NOW)])).status_code == 200
     assert servers_of(fleet) == {"web\u00e9"}
     assert fleet.client.delete(f"/servers/{spelling}").status_code == 200
+
+
+def test_names_that_differ_in_case_alone_are_two_servers_and_are_said_once(
+    fleet: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    for host in ("web1", "WEB1", "web1", "WEB1"):
+        metric = {"name": "system", "tags": {"host": host}, "fields": {"load1": 1.0}, "timestamp": NOW}
+        assert fleet.client.post("/feed/telegraf", json={"metrics": [metric]}).status_code == 200
+    assert servers_of(fleet) == {"web1", "WEB1"}
+    assert caplog.messages == ["the servers 'web1' and 'WEB1' differ in upper and lower case alone: they are two"]
 
 
 def test_a_rule_of_the_operator_names_servers(build_world: BuildWorld) -> None:
