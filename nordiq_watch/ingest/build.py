@@ -66,7 +66,7 @@ def build_ingest(
         journal, archive, window, future_seconds=config.window.future_seconds, clock=clock, parts=parts
     )
     worker = Ingest(sample_store, window, events, live=live, part=parts.of("ingest"))
-    clusters = Clusters(settings.state_dir / "clusters.json")
+    clusters = Clusters(settings.state_dir / "clusters.json", most=4 * window.max_servers, tracks=window.tracks)
     return IngestParts(window, worker, freshness, journal, archive, SourceRegister(clock=clock), clusters)
 
 

@@ -41,10 +41,23 @@ _decoder = msgspec.json.Decoder(_Known)
 
 
 class Clusters:
-    """Thread-safe. path: of the file; None keeps nothing. clock: seconds."""
+    """Thread-safe. path: of the file; None keeps nothing. clock: seconds.
 
-    def __init__(self, path: Path | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    Beyond `most` servers of one cluster, those that are not tracked are forgotten: short-lived hosts bring ever new
+    names.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        most: int = 1 << 17,
+        tracks: Callable[[str], bool] = lambda host: True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._path = path
+        self._most = most
+        self._tracks = tracks
         self._clock = clock
         known = _read(path) if path is not None else _Known()
         self._first = known.first
@@ -73,9 +86,14 @@ class Clusters:
                 )
             if cluster == self._first and (not self._several or self._hosts):
                 if host not in self._hosts:
+                    self._make_room()
                     self._hosts[host], self._is_saved = None, False
                 return host
         return f"{host}@{cluster}"
+
+    def _make_room(self) -> None:
+        if len(self._hosts) >= self._most:
+            self._hosts = {host: None for host in self._hosts if self._tracks(host)}
 
     @property
     def is_renaming(self) -> bool:

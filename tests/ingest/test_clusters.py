@@ -76,6 +76,17 @@ def test_new_hosts_are_written_now_and_then_and_a_second_cluster_at_once(tmp_pat
     assert Clusters(path).name_of("web7", "a") == "web7@a"
 
 
+def test_hosts_that_come_and_go_do_not_pile_up() -> None:
+    tracked = {"lasting"}
+    clusters = Clusters(None, most=10, tracks=tracked.__contains__)
+    clusters.name_of("lasting", "a")
+    for number in range(1_000):
+        clusters.name_of(f"job{number}", "a")
+    clusters.name_of("web1", "b")
+    assert "lasting" in clusters.renames()
+    assert len(clusters.renames()) <= 10
+
+
 def test_a_file_that_cannot_be_read_or_written_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "clusters.json"
     path.write_text('{"first": 3}')

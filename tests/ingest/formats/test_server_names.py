@@ -70,6 +70,12 @@ def test_a_series_without_the_label_is_told_which_one(caplog: pytest.LogCaptureF
     assert "feeders.test.server_label" in caplog.text
 
 
+def test_a_rule_may_say_which_cluster_a_server_is_in() -> None:
+    known = names(relabel=(RelabelRule(source_labels=("zone",), regex="(..)-.*", target_label="cluster"),))
+    assert one(known, instance="web1", zone="eu-1").server == "web1"
+    assert one(known, instance="web1", zone="us-1").server == "web1@us"
+
+
 def test_a_rule_names_the_server_and_what_it_drops_is_counted_without_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
