@@ -126,7 +126,7 @@ def test_every_part_has_a_level() -> None:
 
 
 def test_each_test_folder_mirrors_a_part() -> None:
-    beside = {"end_to_end", "faults", "support", "system", "__pycache__"}
+    beside = {"collectors", "end_to_end", "faults", "support", "system", "__pycache__"}
     folders = {path.name for path in Path(__file__).parent.iterdir() if path.is_dir()} - beside
     parts = {path.name for path in PACKAGE.iterdir() if path.is_dir()}
     assert folders <= parts

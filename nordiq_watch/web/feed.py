@@ -74,8 +74,9 @@ def _read_arrow() -> ParsedFeed:
 def feed_prometheus() -> Response:
     """Takes remote write 1.0 and 2.0. Its senders repeat what is answered with 5xx; all of them give up for a 400."""
     with deliver(FeedFormat.PROMETHEUS) as delivery:
-        sent = read_remote_write(most=services().config.feeders.max_records)
-        body, status = _take_series(sent, translators().prometheus, delivery)
+        translator = translators().prometheus
+        sent = read_remote_write(most=services().config.feeders.max_records, knows=translator.knows)
+        body, status = _take_series(sent, translator, delivery)
     return answer(body, status=status, headers=describe_written(sent, body, status))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 from flask import request
@@ -20,9 +20,11 @@ _READERS = {
 }
 
 
-def read_remote_write(*, most: int) -> SeriesBatch:
-    """The series of the present request. UnsupportedMediaType, after which a sender tries 1.0, for another message;
-    RequestError for another packing of 1.0, whose senders do not know 415: vmagent would repeat the block for ever.
+def read_remote_write(*, most: int, knows: Callable[[str], bool]) -> SeriesBatch:
+    """The series of the present request; of those whose names `knows` does not know, the name alone.
+
+    UnsupportedMediaType, after which a sender tries 1.0, for another message; RequestError for another packing of 1.0,
+    whose senders do not know 415: vmagent would repeat the block for ever.
     """
     reader = _READERS.get(_message())
     is_packed = request.headers.get("Content-Encoding", "").strip().lower() == "snappy"
@@ -30,7 +32,7 @@ def read_remote_write(*, most: int) -> SeriesBatch:
         raise RequestError(f"{remote_write.MESSAGE} must be packed with snappy (Content-Encoding: snappy)")
     if reader is None or not is_packed:
         raise UnsupportedMediaType(f"This takes protobuf {' or '.join(_READERS)}, packed with snappy.")
-    return reader(read_packed(), limit_bytes=limit_bytes(), most=most)
+    return reader(read_packed(), limit_bytes=limit_bytes(), most=most, knows=knows)
 
 
 def describe_written(sent: SeriesBatch, body: Fed | NothingTaken, status: HTTPStatus) -> Mapping[str, str]:

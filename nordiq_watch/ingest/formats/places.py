@@ -46,7 +46,7 @@ class Places:
 
     def find(self, labels: Mapping[str, str]) -> Place | None:
         """UNKNOWN if no rule wants the series; None if nothing names its server."""
-        rules = self._rules_for(labels.get(NAME, ""))
+        rules = self.rules_for(labels.get(NAME, ""))
         if not rules:
             return UNKNOWN
         known = blake2b(repr(labels.items()).encode(errors="surrogatepass"), digest_size=_DIGEST_BYTES).digest()
@@ -62,8 +62,8 @@ class Places:
             self._remembered[known] = place
         return place
 
-    def _rules_for(self, name: str) -> tuple[MetricRule, ...]:
-        """Those whose selectors a series of this name may match."""
+    def rules_for(self, name: str) -> tuple[MetricRule, ...]:
+        """Those whose selectors a series of this name may match. From any thread."""
         found = self._by_name.get(name)
         if found is None:
             if len(self._by_name) >= MOST_REMEMBERED:

@@ -104,15 +104,15 @@ class PieceReader:
             raise self.unreadable()
         return [*pieces, body[begin:]] if held else pieces
 
-    def parse(self, pieces: Iterable[bytes]) -> Iterator[Any]:
-        """The elements; only those of one piece exist at a time."""
+    def parse(self, pieces: Iterable[bytes]) -> Iterator[Sequence[Any]]:
+        """The elements of each piece; only those of one exist at a time."""
         for piece in pieces:
             message = self.message()
             try:
                 message.ParseFromString(piece)
             except DecodeError:
                 raise self.unreadable() from None
-            yield from getattr(message, self.name)
+            yield getattr(message, self.name)
 
     def _count_inside(self, body: bytes, position: int, end: int, limit: Limit) -> None:
         """Counts the labels and samples of one long series, which take few bytes each."""

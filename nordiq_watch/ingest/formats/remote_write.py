@@ -5,15 +5,16 @@ https://prometheus.io/docs/specs/prw/remote_write_spec/. Metadata and exemplars 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import cramjam
 
 from nordiq_watch.errors import BodyTooLarge, RequestError
 from nordiq_watch.ingest.formats.parsed_series import ParsedSeries, UnreadableSeries
 from nordiq_watch.ingest.formats.protobuf_pieces import Limit, PieceReader, describe_messages
-from nordiq_watch.ingest.formats.series import MAX_LABELS, SeriesBatch
+from nordiq_watch.ingest.formats.series import MAX_LABELS, NAME, SeriesBatch
 
 MESSAGE = "prometheus.WriteRequest"
 
@@ -24,12 +25,14 @@ _FIELDS = {
     "WriteRequest": (("timeseries", 1, "TimeSeries[]"),),
 }
 
+_NAME = NAME.encode()
 _FIRST_BYTES_OF_V2 = (b"\x22", b"\x2a")
 
 
-def read_remote_write(body: bytes, *, limit_bytes: int, most: int) -> SeriesBatch:
-    """The series of a request's body. Those with too many labels, text that is not UTF-8, or native histograms in place
-    of samples are passed over.
+def read_remote_write(body: bytes, *, limit_bytes: int, most: int, knows: Callable[[str], bool] = bool) -> SeriesBatch:
+    """The series of a request's body; of those whose names `knows` does not know, the name alone.
+
+    Those with too many labels, text that is not UTF-8, or native histograms in place of samples are passed over.
 
     BodyTooLarge if it unpacks to more than `limit_bytes`, TooManyRecords if it has more than `most` series or samples,
     or labels in proportion; RequestError if it cannot be parsed.
@@ -44,7 +47,11 @@ def read_remote_write(body: bytes, *, limit_bytes: int, most: int) -> SeriesBatc
         inside=Limit(most, "samples", slack=MAX_LABELS),
     )
     series = ParsedSeries(
-        parse=lambda: reader.parse(pieces), count_labels=lambda one: len(one.labels), read_labels=_read_labels
+        parse=lambda: reader.parse(pieces),
+        count_labels=lambda one: len(one.labels),
+        read_labels=_read_labels,
+        read_name=_read_name,
+        knows=knows,
     )
     return series.judge(most=most)
 
@@ -58,6 +65,16 @@ def unpack(body: bytes, limit_bytes: int) -> bytes:
         return bytes(cramjam.snappy.decompress_raw(body))
     except cramjam.DecompressionError:
         raise RequestError("the body is not snappy's block format, as remote write sends it") from None
+
+
+def _read_name(series: Any) -> bytes | None:
+    """Senders sort the labels, so that nothing but capitals stands before the name."""
+    for label in series.labels:
+        if label.name == _NAME:
+            return cast(bytes, label.value)
+        if label.name > _NAME:
+            break
+    return None
 
 
 def _read_labels(series: Any) -> dict[str, str]:

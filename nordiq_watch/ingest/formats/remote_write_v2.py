@@ -6,7 +6,7 @@ protobuf itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -14,7 +14,7 @@ from nordiq_watch.errors import RequestError
 from nordiq_watch.ingest.formats.parsed_series import ParsedSeries, UnreadableSeries
 from nordiq_watch.ingest.formats.protobuf_pieces import Limit, PieceReader, describe_messages
 from nordiq_watch.ingest.formats.remote_write import unpack
-from nordiq_watch.ingest.formats.series import MAX_LABELS, SeriesBatch
+from nordiq_watch.ingest.formats.series import MAX_LABELS, NAME, SeriesBatch
 
 MESSAGE = "io.prometheus.write.v2.Request"
 
@@ -30,8 +30,10 @@ _SYMBOLS_PER_SERIES = 2
 _FIRST_BYTES_OF_V1 = (b"\x0a", b"\x1a")
 
 
-def read_remote_write_v2(body: bytes, *, limit_bytes: int, most: int) -> SeriesBatch:
-    """The series of a request's body; passes over and raises as `read_remote_write` does."""
+def read_remote_write_v2(
+    body: bytes, *, limit_bytes: int, most: int, knows: Callable[[str], bool] = bool
+) -> SeriesBatch:
+    """The series of a request's body; leaves out labels, passes over and raises as `read_remote_write` does."""
     message, reader = unpack(body, limit_bytes), _series_reader()
     if message[:1] in _FIRST_BYTES_OF_V1:
         raise RequestError(f"{_unreadable()}, but one of 1.0: its Content-Type must not say 2.0")
@@ -46,6 +48,8 @@ def read_remote_write_v2(body: bytes, *, limit_bytes: int, most: int) -> SeriesB
         parse=lambda: reader.parse(pieces),
         count_labels=lambda one: (len(one.labels_refs) + 1) // 2,
         read_labels=lambda one: _read_labels(one, symbols),
+        read_name=lambda one: _read_name(one, symbols),
+        knows=knows,
     )
     return series.judge(most=most)
 
@@ -55,7 +59,7 @@ def _read_symbols(message: bytes, most: int) -> list[str | None]:
     reader = _symbol_reader()
     symbols, series = Limit(_SYMBOLS_PER_SERIES * most, "symbols"), Limit(most, "series")
     pieces = reader.cut(message, elements=symbols, others=series)
-    return [_decode(symbol) for symbol in reader.parse(pieces)]
+    return [_decode(symbol) for some in reader.parse(pieces) for symbol in some]
 
 
 def _decode(symbol: bytes) -> str | None:
@@ -63,6 +67,15 @@ def _decode(symbol: bytes) -> str | None:
         return symbol.decode()
     except UnicodeDecodeError:
         return None
+
+
+def _read_name(series: Any, symbols: Sequence[str | None]) -> str | None:
+    """Where it is the first label, as in a sorted list of them."""
+    places = series.labels_refs
+    if len(places) < 2 or max(places[0], places[1]) >= len(symbols) or symbols[places[0]] != NAME:
+        return None
+    name: str | None = symbols[places[1]]
+    return name
 
 
 def _read_labels(series: Any, symbols: Sequence[str | None]) -> dict[str, str]:

@@ -123,6 +123,10 @@ class Translator:
                 losses=request.losses,
             )
 
+    def knows(self, name: str) -> bool:
+        """Whether a rule may want series of this name. Others need no labels but the name. From any thread."""
+        return bool(self._places.rules_for(name))
+
     def settle(self, readings: Collection[Reading], *, kept: bool) -> None:
         """The answer with these readings of `translate` is known. kept: or refused for ever; False if they are to be
         said again.

@@ -8,10 +8,11 @@ import cramjam
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.remote_write import Sent, pack, write_v1
+from support.remote_write import Sent, pack, write_v1, write_v2
 
 from nordiq_watch.errors import BodyTooLarge, RequestError, TooManyRecords
 from nordiq_watch.ingest.formats.remote_write import read_remote_write
+from nordiq_watch.ingest.formats.remote_write_v2 import read_remote_write_v2
 from nordiq_watch.ingest.formats.series import MAX_LABELS, Series
 
 # One series, written down by hand from the protobuf encoding: WriteRequest{timeseries{labels…, samples…}}.
@@ -117,6 +118,24 @@ def test_a_label_that_is_not_utf_8_costs_its_series_alone() -> None:
     sent = read_remote_write(pack(MESSAGE + bad + MESSAGE), limit_bytes=100_000, most=100)
     assert (sent.passed_over, sent.reason, sent.samples) == (1, "a label of a series is not UTF-8", 2)
     assert [one.labels for one in sent.series] == [{"__name__": "up"}] * 2
+
+
+def test_of_series_that_no_rule_wants_the_name_alone_is_read() -> None:
+    sent = [
+        Sent({"__name__": "known", "a": "1", "b": "2"}, [(1.0, 1.5)]),
+        Sent({"__name__": "other", "a": "1", "b": "2"}, [(2.0, 1.5), (3.0, 1.5)]),
+        Sent({"a": "no name"}, [(4.0, 1.5)]),
+        Sent({"__name__": "other"}, histograms=1),
+    ]
+    for write, read in ((write_v1, read_remote_write), (write_v2, read_remote_write_v2)):
+        batch = read(pack(write(sent)), limit_bytes=100_000, most=100, knows="known".__eq__)
+        assert (batch.samples, batch.passed_over) == (4, 1)
+        labels = [one.labels for one in batch.series]
+        assert sorted(labels, key=repr) == [
+            {"__name__": "known", "a": "1", "b": "2"},
+            {"__name__": "other"},
+            {"a": "no name"},
+        ]
 
 
 def test_native_histograms_are_passed_over_and_said() -> None:
