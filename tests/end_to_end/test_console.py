@@ -204,6 +204,14 @@ def test_the_system_shows_what_came_in_and_the_log(page: Page, daemon: DaemonPro
     page.get_by_label("only warnings and errors").check()
     page.locator("#log li", has_text="watching").wait_for(state="detached")
     page.get_by_text("2 of 2 servers ready").wait_for()
+    headers = {"X-API-Key": daemon.key, "User-Agent": "Telegraf/1.33.0"}
+    metric = {"name": "redis", "tags": {"host": "ppdb001"}, "fields": {"clients": 3}, "timestamp": time.time()}
+    assert daemon.request("POST", "/feed/telegraf", json={"metrics": [metric]}, headers=headers).ok
+    told = page.locator("#collectors tbody tr").filter(has_text="Telegraf/1.33.0")
+    told.get_by_text("none of 1 series is known").wait_for()
+    told.get_by_text("redis_clients").wait_for()
+    assert page.locator("#collectors tbody tr").filter(has_text="json").count() == 1
+    assert find_faults(page) == []
 
 
 def test_a_reading_key_sees_everything_and_is_offered_nothing_to_change(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,10 +61,11 @@ def test_a_sender_whose_series_no_rule_knows_is_told_with_its_first_batch(
 
 
 def test_unknown_series_beside_known_ones_are_counted_and_no_example_is_given(world: World) -> None:
-    answer = write(world, (FREE, 25.0, NOW), (TOTAL, 100.0, NOW), (OTEL, 1.0, NOW))
+    answer = write(world, (FREE, 25.0, NOW - 7), (TOTAL, 100.0, NOW - 7), (OTEL, 1.0, NOW))
     assert answer.status_code == 200
     (source,) = sources(world)
     assert (answer.json["series_unknown"], source.received, counts(source)["unknown_series"]) == (1, 3, 1)
+    assert source.late_seconds == 7.0, "by the samples, whatever their slots"
     assert "unknown_examples" not in answer.json
 
 
@@ -130,3 +132,9 @@ def test_each_format_and_key_is_a_source_of_its_own_and_a_read_key_sees_them(wor
         (FeedFormat.PROMETHEUS, "boss"),
     ]
     assert world.stranger.get("/feed/sources", headers={"X-API-Key": FEED_KEY}).status_code == 403
+
+
+def test_the_page_of_the_api_explains_every_reason() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    page = (docs / "api.md").read_text(encoding="utf-8").partition("### GET /feed/sources")[2].partition("\n## ")[0]
+    assert [reason.value for reason in Drop if f"`{reason.value}`" not in page] == []

@@ -176,7 +176,9 @@ class Translator:
         for at, value in series.samples:
             if not 0 <= at <= request.newest:
                 request.ahead[place.server, at] = None
-            elif self._is_sound(place, value, request) and not self._put(server, place, at, value, request):
+                continue
+            request.delivery.note_moment(at)
+            if self._is_sound(place, value, request) and not self._put(server, place, at, value, request):
                 request.refused += 1
                 return
 

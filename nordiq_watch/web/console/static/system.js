@@ -1,6 +1,7 @@
 // The System page: what comes in, how long forecasts take, how full the window is, what the log says.
 
 import { follow } from "./api.js";
+import "./collectors.js";
 import { colour } from "./charts.js";
 import { byId, fill, fillList, h, setText } from "./dom.js";
 import { duration, metricName, number } from "./format.js";
