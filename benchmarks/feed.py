@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import feed_formats
 import msgspec
 import numpy as np
 import orjson
@@ -51,10 +52,12 @@ class Plan:
     repeats: int
     seconds: float
     kills: int
+    hosts: int
+    scrapes: int
 
 
-FULL = Plan(servers=10_000, repeats=5, seconds=4.0, kills=100)
-QUICK = Plan(servers=10_000, repeats=2, seconds=1.5, kills=15)
+FULL = Plan(servers=10_000, repeats=5, seconds=4.0, kills=100, hosts=feed_formats.FLEET_HOSTS, scrapes=8)
+QUICK = Plan(servers=10_000, repeats=2, seconds=1.5, kills=15, hosts=60, scrapes=3)
 
 
 def measure(options: argparse.Namespace) -> Report:
@@ -64,6 +67,7 @@ def measure(options: argparse.Namespace) -> Report:
         rows = [
             *measure_reading(plan),
             *measure_http(plan, root / "http"),
+            *measure_collectors(plan, root),
             *measure_window(plan, root),
             *measure_archive(plan, root),
             measure_kills(plan, root / "kills"),
@@ -104,6 +108,7 @@ def measure(options: argparse.Namespace) -> Report:
                 ("read_s", "read, s"),
                 ("mb", "MB"),
             ],
+            **dict(feed_formats.tables()),
             "kill -9": [
                 ("what", "what"),
                 ("kills", "kills"),
@@ -247,6 +252,18 @@ def measure_http(plan: Plan, root: Path) -> list[Row]:
         }
         for (name, records), runs in results.items()
     ]
+
+
+def measure_collectors(plan: Plan, root: Path) -> list[Row]:
+    """Collectors' own formats, and remote write of a fleet, each to a daemon of its own."""
+    os.sched_setaffinity(0, {CLIENT_CORE})
+    try:
+        with daemon_on_one_core(root / "formats") as daemon:
+            rows = feed_formats.measure_formats(daemon, seconds=plan.seconds)
+        with daemon_on_one_core(root / "fleet") as daemon:
+            return [*rows, feed_formats.measure_fleet(daemon, hosts=plan.hosts, rounds=plan.scrapes)]
+    finally:
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
 
 
 def cpu_seconds(process: int) -> float:
@@ -465,12 +482,16 @@ def targets_of(rows: Sequence[Row]) -> list[Target]:
 
     (memory,) = [row["of_raw"] for row in rows if "of_raw" in row]
     (restart,) = [row["restart_s"] for row in rows if "restart_s" in row]
+    (fleet,) = [row for row in rows if "fleet" in row]
     (lost,) = [row["lost"] for row in rows if "lost" in row]
     return [
         Target(f"records/s of json.loads into dicts over ours, bodies of {SMALL}", peer_over_ours(SMALL), 1.0),
         Target(f"records/s of json.loads into dicts over ours, bodies of {LARGE:,}", peer_over_ours(LARGE), 0.5),
         Target(f"µs a record over HTTP, bodies of {LARGE:,}", 1e6 / speed["nordiq_watch", LARGE], 10.0),
         Target("resident memory of the window over its raw float32", memory, 1.25),
+        Target(
+            f"share of a core for {feed_formats.FLEET_RATE:,.0f} samples/s of remote write", fleet["core_share"], 1.0
+        ),
         Target("acknowledged records lost or doubled", lost, 0.0),
         Target("restart to the first forecast, without the forward pass, s", restart, 5.0),
     ]
