@@ -7,6 +7,8 @@ Used only by the thread that writes the window.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from nordiq_watch.batches import leave_out, merge_batches, select_rows
@@ -44,6 +46,10 @@ class EarlySamples:
     def forget(self, server: str) -> None:
         for column in self._columns.values():
             column.forget(server)
+
+    def rename(self, names: Mapping[str, str]) -> bool:
+        """Servers have other names, old → new. False if a new name is there already."""
+        return all(column.rename(names) for column in self._columns.values())
 
     def clear(self) -> None:
         self._columns.clear()

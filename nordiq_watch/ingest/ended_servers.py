@@ -59,6 +59,11 @@ class EndedServers:
         if self.until is not None:
             self._arrived.update(names)
 
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Servers have other names, old → new; so have they in the journal."""
+        self._back = {names.get(name, name): until for name, until in self._back.items()}
+        self._arrived = {names.get(name, name) for name in self._arrived}
+
     def back(self, window: Window) -> dict[str, list[int]]:
         """For each returned server: slots from before its end in which it has valid samples."""
         arrived = self._journal.ended(self._arrived) if self._arrived else {}

@@ -39,6 +39,9 @@ QUEUE_SIZE = 64
 TIMEOUT_SECONDS = 10.0
 """Time a request waits for its turn, and once more for the disk."""
 
+RENAME_SECONDS = 120.0
+"""The same for other names of servers, which every day of the archive gets."""
+
 
 @dataclass(frozen=True, slots=True)
 class IngestResult:
@@ -139,7 +142,7 @@ class Ingest(Worker):
         """Blocks until servers have other names, old → new. Thread-safe. Busy, StorageError: call it again to go on."""
         order = Rename(names)
         self._put(order)
-        self._await(order.done)
+        self._await(order.done, patience_seconds=RENAME_SECONDS)
 
     def _put(self, job: _Job) -> None:
         if self.stopping:
@@ -199,9 +202,9 @@ class Ingest(Worker):
             _fail(jobs, StorageError("it was not done because of a fault of the daemon; see its log"))
         return len(jobs)
 
-    def _await(self, done: Future[T_]) -> T_:
+    def _await(self, done: Future[T_], *, patience_seconds: float | None = None) -> T_:
         try:
-            return done.result(self._timeout_seconds)
+            return done.result(patience_seconds or self._timeout_seconds)
         except TimeoutError:
             if done.cancel():
                 raise Busy("it waited too long and was not taken; send it again in a moment") from None

@@ -168,7 +168,9 @@ class SampleStore:
             if not self._health.attempt(part, rename):
                 raise self._health.refusal()
         announce()
-        self._refill_window()
+        self._ended_servers.rename(names)
+        if not (self._window.rename(names) and self._early.rename(names)):  # it was begun before a restart
+            self._refill_window()
 
     def follow_clock(self) -> None:
         """Fills the window anew if the daemon's clock went back, or came to samples that were held.

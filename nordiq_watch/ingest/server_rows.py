@@ -6,7 +6,7 @@ the window is full (`eviction`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import repeat
 
 import numpy as np
@@ -116,6 +116,14 @@ class ServerRows:
         aged = self._aged(newest)
         self.release(np.flatnonzero(aged).tolist())
         self.last_seen[aged] = NEVER
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Servers keep their rows under other names, old → new."""
+        for old, new in names.items():
+            row = self._row_by_name.pop(old, None)
+            if row is not None:
+                self._row_by_name[new], self._names[row] = row, new
+        self._found = self._named = None
 
     def clear(self) -> None:
         """Forgets all servers. The caller empties `last_seen`."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -240,6 +240,15 @@ class Window:
         with self._lock:
             self._last_copy = None
             self._ring.advance(slot)
+
+    def rename(self, names: Mapping[str, str]) -> bool:
+        """Servers have other names, old → new. False, and nothing changed, if a new name is there already."""
+        with self._lock:
+            if any(new in self._rows for new in names.values()):
+                return False
+            self._last_copy = None
+            self._rows.rename(names)
+            return True
 
     def forget(self, server: str) -> None:
         """Empties the server's row, if it has one."""

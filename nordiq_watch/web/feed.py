@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -12,7 +13,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from nordiq_watch.api.enums import Media
 from nordiq_watch.api.sources import FeedFormat
-from nordiq_watch.errors import BodyTooLarge, MissingPackage
+from nordiq_watch.errors import BodyTooLarge, Busy, MissingPackage
 from nordiq_watch.events import BatchAccepted
 from nordiq_watch.ingest.delivery import Delivery
 from nordiq_watch.ingest.formats.arrow import read_arrow
@@ -112,7 +113,8 @@ def _take_series(sent: SeriesBatch, translator: Translator, delivery: Delivery) 
     settle_clusters(services(), translators())
     with services().ingest.clusters.naming():
         outcome = _take_named(sent, translator, delivery)
-    settle_clusters(services(), translators())
+    with suppress(Busy):  # the next request tries it again
+        settle_clusters(services(), translators())
     return outcome
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from nordiq_watch.errors import Busy, StorageError
+from nordiq_watch.errors import StorageError
 from nordiq_watch.web.collectors import Translators
 from nordiq_watch.web.services import Services
 
@@ -12,8 +12,8 @@ log = logging.getLogger(__name__)
 
 
 def settle_clusters(services: Services, known: Translators) -> None:
-    """Keeps what was learnt of clusters, and renames servers that are to be renamed. What fails is tried again with the
-    next request; until then they keep their names.
+    """Keeps what was learnt of clusters, and renames servers that are to be renamed. Where the disk fails, they keep
+    their names, and it is tried again with the next request. Busy: it takes long, and no sample may be named meanwhile.
     """
     clusters = services.ingest.clusters
     if not clusters.save() or not clusters.is_renaming:
@@ -24,7 +24,7 @@ def settle_clusters(services: Services, known: Translators) -> None:
             return
         try:
             services.ingest.worker.rename(names)
-        except (Busy, StorageError) as error:
+        except StorageError as error:
             log.warning("%d servers cannot be called HOST@CLUSTER yet: %s", len(names), error)
             return
         for translator in known.all:
