@@ -48,6 +48,7 @@ from nordiq_watch.settings_reload import SettingsReload
 from nordiq_watch.storage.build import build_history
 from nordiq_watch.web.admission import Gate
 from nordiq_watch.web.app import create_app
+from nordiq_watch.web.collectors import translators
 from nordiq_watch.web.services import Services
 from nordiq_watch.web.sessions import Sessions, name_cookie
 
@@ -90,6 +91,7 @@ class Daemon:
         tally = ConnectionCounts()
         services = self._make_services(tally)
         app = create_app(services)
+        self._translators = translators(app)
         self.http = HttpServer(app, settings.config.server, listener=listener, admit=Gate(app, services), tally=tally)
 
     def _prepare_host(self) -> None:
@@ -171,6 +173,7 @@ class Daemon:
         take_turns_sooner()
         limit_threads(max(1, (os.cpu_count() or 1) // 2))  # requests and samples keep the other half
         self._ingest.restore()
+        self._translators.restore(settings.state_dir)
         gc.freeze()  # what lives as long as the daemon is not walked again whenever a feed makes many objects
         self._start_workers()
         notifier = self._start_notifier()
@@ -235,6 +238,7 @@ class Daemon:
         for worker in (self._history.writer, self._quality.accuracy):
             if worker.part.name not in slow:  # else it has the one thread that may write
                 worker.finish()  # what a thread that ended later still announced
+        self._translators.save(self._settings.state_dir)
         self._quality.store.close()
         self._history.store.close()
         self._ingest.journal.close()

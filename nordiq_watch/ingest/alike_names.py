@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 _MOST_SAID = 100
 """Pairs that are said: names that a sender makes up must not fill the log."""
 
-_MOST_KNOWN = 1 << 17
+_SPARE = 100
 
 
 class AlikeNames:
@@ -27,7 +27,7 @@ class AlikeNames:
         """arrived: names that are new to the window, which has them already."""
         if not arrived:
             return
-        if not self._known or len(self._known) > _MOST_KNOWN:
+        if not self._known or len(self._known) > 2 * self._window.servers_tracked + _SPARE:
             there = set(self._window.attendance().servers).difference(arrived)
             self._known = {name.casefold(): name for name in there}
         for name in arrived:

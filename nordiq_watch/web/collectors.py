@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import cast
 
 from flask import Flask, current_app
@@ -20,10 +22,15 @@ from nordiq_watch.ingest.formats.mappings import COLLECTD, NODE_EXPORTER, TELEGR
 from nordiq_watch.ingest.formats.server_names import Cause, ServerNames
 from nordiq_watch.ingest.formats.slot_book import Before
 from nordiq_watch.ingest.formats.translator import Translator
+from nordiq_watch.ingest.formats.translator_state import take_state, write_state
 from nordiq_watch.ingest.window import Window
 from nordiq_watch.web.services import Services
 
+log = logging.getLogger(__name__)
+
 _EXTENSION = "nordiq_watch.translators"
+_FILE = "collectors.msgpack"
+_LOST = "slots that are open keep the values that they have until more than half of each came anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,7 @@ class Translators:
     collectd: Translator
     budget: SeriesBudget
     clusters: Clusters
+    clock: Callable[[], float] = time.time
 
     @property
     def all(self) -> tuple[Translator, ...]:
@@ -49,6 +57,30 @@ class Translators:
         """False if no translator knew the server."""
         known = [translator.forget(server) for translator in self.all]
         return any(known)
+
+    def save(self, state_dir: Path) -> None:
+        """Writes down what is known of open slots, for the next start."""
+        file = state_dir / _FILE
+        try:
+            saved = {translator.section: translator.save() for translator in self.all}
+            write_state(file, saved, now=self.clock())
+        except OSError as error:
+            log.warning("%s cannot be written (%s): %s", file, error, _LOST)
+
+    def restore(self, state_dir: Path) -> None:
+        """Goes on from what was known when the daemon stopped. Call it before the first request."""
+        file = state_dir / _FILE
+        try:
+            state = take_state(file)
+            if state is None:
+                return
+            saved_at, saved = state
+            for translator in self.all:
+                known = saved.get(translator.section)
+                if known is not None and not translator.restore(known, saved_at=saved_at):
+                    raise ValueError(f"the rules of {translator.section} have changed")
+        except (OSError, ValueError) as error:
+            log.warning("%s is not read (%s): %s", file, error, _LOST)
 
 
 def build_translators(
@@ -70,6 +102,7 @@ def build_translators(
         collectd=build("collectd", config.feeders.collectd, COLLECTD),
         budget=budget,
         clusters=clusters,
+        clock=clock,
     )
 
 
@@ -98,9 +131,9 @@ def _known_metrics(window: Window, server: str, slot: int) -> frozenset[str]:
     return frozenset(metric for metric, value in zip(window.metrics, values[place], strict=True) if value == value)
 
 
-def translators() -> Translators:
-    """Those of the app that answers the present request."""
-    return cast(Translators, current_app.extensions[_EXTENSION])
+def translators(app: Flask | None = None) -> Translators:
+    """Those of an app, by default of the one that answers the present request."""
+    return cast(Translators, (app or current_app).extensions[_EXTENSION])
 
 
 class SeriesCounts(Collector):

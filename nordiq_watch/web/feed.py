@@ -121,12 +121,12 @@ def _take_series(sent: SeriesBatch, translator: Translator, delivery: Delivery) 
 def _take_named(sent: SeriesBatch, translator: Translator, delivery: Delivery) -> Outcome:
     newest = services().clock() + services().config.window.future_seconds
     translated = translator.translate(sent.series, delivery, newest=newest)
-    translators().forget_silent()
-    delivery.note_received(sent.passed_over)
-    delivery.note_all_dropped(sent.causes, dict.fromkeys(sent.causes, sent.reason))
-    note_left_out(delivery, translated.left_out)
     kept = False
     try:
+        translators().forget_silent()
+        delivery.note_received(sent.passed_over)
+        delivery.note_all_dropped(sent.causes, dict.fromkeys(sent.causes, sent.reason))
+        note_left_out(delivery, translated.left_out)
         checked = _check(translated.readings)
         body, status = take(services(), count_clipped(checked, translated.clipped), delivery)
         kept = True

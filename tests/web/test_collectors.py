@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from prometheus_client import CollectorRegistry
 from support.remote_write import V1_HEADERS, Sent, pack, write_v1
 from support.web_world import NOW, ApiResponse, BuildWorld, World
 
 from nordiq_watch.config.schema import DEFAULT_METRICS, WindowSettings
+from nordiq_watch.web.app import create_app
+from nordiq_watch.web.collectors import translators
 
 T = (NOW // 300 - 12) * 300
 """On the grid, an hour before now."""
@@ -224,3 +229,46 @@ TIDY = [[20.0] * 4, [4.0] * 4, [70.0] * 4, [2.0] * 4]
 )
 def test_the_slots_are_those_of_one_tidy_sender(world: World, batches: list[list[Series]]) -> None:
     assert replay(world, batches) == TIDY
+
+
+def restarted(world: World, directory: Path, *, killed: bool = False) -> World:
+    """The app of a process that comes after, on the window that the one before left."""
+    if not killed:
+        translators(world.client.application).save(directory)
+    services = replace(world.services, registry=CollectorRegistry())
+    app = create_app(services)
+    translators(app).restore(directory)
+    return World(services, app, world.reloads, world.models_dir)
+
+
+def test_a_restart_in_the_middle_changes_no_slot(world: World, tmp_path: Path) -> None:
+    batches = [scrape(at) for at in range(0, 1200, 60)]
+    for number in range(0, 20, 7):
+        replay(world, batches[number : number + 7])
+        world = restarted(world, tmp_path)
+    assert replay(world, []) == TIDY
+
+
+def test_after_a_kill_a_slot_keeps_its_value_until_more_than_half_of_it_came_anew(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    remote_write(world, one("node_load1", *every(15, 14, 1.0)))
+    world = restarted(world, tmp_path, killed=True)
+    remote_write(world, one("node_load1", (225, 9.0), (240, 9.0)), one("node_load1", (300, 9.0)))
+    assert slots(world, "load_average", count=2) == [1.0, 9.0]
+    remote_write(world, one("node_load1", *every(15, 14, 1.0)))
+    assert slots(world, "load_average", count=2) == [2.0, 9.0], "the sender repeats what was not answered"
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("content", [b"damaged", b"\x93\x02\x00\x80"])
+def test_a_state_that_cannot_be_read_is_said_in_one_line(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    (tmp_path / "collectors.msgpack").write_bytes(content)
+    world = restarted(world, tmp_path, killed=True)
+    assert [message.split(": ")[0].partition(" is not read")[0] for message in caplog.messages] == [
+        str(tmp_path / "collectors.msgpack")
+    ]
+    remote_write(world, one("node_load1", (0, 1.0)))
+    assert slots(world, "load_average", count=1) == [1.0]

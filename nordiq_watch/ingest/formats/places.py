@@ -62,6 +62,13 @@ class Places:
             self._remembered[known] = place
         return place
 
+    def limits_of(self, roles: int) -> Limits:
+        """Those of a series with these roles, in all of its rules."""
+        if roles not in self._limits:
+            own = [rule.limits for rule in self._rules if roles & (rule.value_role | rule.of_role)]
+            self._limits[roles] = reduce(Limits.narrowed, own)
+        return self._limits[roles]
+
     def rules_for(self, name: str) -> tuple[MetricRule, ...]:
         """Those whose selectors a series of this name may match. From any thread."""
         found = self._by_name.get(name)
@@ -81,11 +88,9 @@ class Places:
         for rule in own:
             if rule.of is not None and rule.own_labels not in parts:
                 parts[rule.own_labels] = self._part_of(labels, rule.own_labels)
-        if roles not in self._limits:
-            self._limits[roles] = reduce(Limits.narrowed, [rule.limits for rule in own])
         found = tuple((rule.number, WHOLE if rule.of is None else parts[rule.own_labels]) for rule in own)
         shared = self._parts.setdefault(found, found)  # by all modes of a processor
-        return Place(sys.intern(identity.server), identity.key, roles, shared, self._limits[roles])
+        return Place(sys.intern(identity.server), identity.key, roles, shared, self.limits_of(roles))
 
     def _part_of(self, labels: Mapping[str, str], own_labels: frozenset[str]) -> Part:
         return self._names.part_of({label: value for label, value in labels.items() if label not in own_labels})

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _DIGEST_BYTES = 16
 _SAY_AGAIN_SECONDS = 3600.0
 _SHOWN = 60
-_REMEMBERED = 1 << 15
+_REMEMBERED = 1 << 10
 
 Key: TypeAlias = bytes
 """Identifies a series of one server: a digest, 64 bytes of memory where the labels would take a thousand."""
@@ -78,6 +78,7 @@ class ServerNames:
         self._clusters = clusters or Clusters(None)
         self._ignored = {*feeders.replica_labels, server_label, feeders.cluster_label}
         self._relabelling = Relabelling(feeders.relabel)
+        self._relabelling_rules = feeders.relabel
         self._targets: dict[str, Target] = {}
         self._notes = _Notes(section, clock)
         self.left_out = dict.fromkeys(Cause, 0)
@@ -103,6 +104,10 @@ class ServerNames:
         cluster = relabelled.labels.get(self._cluster_label, "") if self._cluster_label else ""
         named = self._clusters.name_of(name, tidy_name(cluster)) if cluster else name
         return Identity(named, self._key_of(relabelled.labels, target))
+
+    def describe(self) -> str:
+        """The same for two that name all series alike."""
+        return repr((self._server_label, sorted(map(str, self._ignored)), self._relabelling_rules))
 
     def part_of(self, labels: Mapping[str, str]) -> tuple[tuple[str, ...], Key]:
         """What some labels say beside the server and the sender: their names, and a digest of their values."""

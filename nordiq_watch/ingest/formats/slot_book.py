@@ -24,7 +24,8 @@ _MOST_SLOTS = 400
 _LEAST_SLOTS = 3
 """That stay open where there is no room for samples."""
 
-_TRY_AGAIN_SECONDS = 5.0
+_TRY_AGAIN_SECONDS, _GIVE_UP_SECONDS = 5.0, 600.0
+"""A slot whose last word is not kept is closed so much later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class SlotBook:
         self._most_slots = _MOST_SLOTS + 2 * int(lateness_seconds // grid.interval_seconds)
         self._deadlines: list[tuple[float, int, str, int]] = []
         self._count = itertools.count()
+        self._opened = 0
 
     def open(self, name: str, server: ServerSeries, number: int, now: float) -> OpenSlot | None:
         """The slot, opened if it was not heard of; None if it was closed before."""
@@ -82,6 +84,7 @@ class SlotBook:
         slot = server.slots[number] = OpenSlot(number, max(end, now) + self._lateness_seconds)
         if self.before is not None and number * self._grid.interval_seconds <= self.before.until:
             slot.kept = frozenset(self.before.known(name, number))
+        self._opened += 1
         self.watch(name, slot)
         return slot
 
@@ -116,7 +119,10 @@ class SlotBook:
                 self._say(name, server, slot, self._rules if slot.waits else touched, said, touched=touched)
 
     def close_due(self, now: float, said: Said, *, most: int) -> None:
-        """Closes slots whose time has come, at most `most`. One whose last word is on its way is closed later."""
+        """Closes slots whose time has come, at most `most` beyond twice as many as were opened since the call before.
+        One whose last word is on its way is closed later.
+        """
+        most, self._opened = most + 2 * self._opened, 0
         while most and self._deadlines and self._deadlines[0][0] <= now:
             most -= 1
             _, _, name, number = heapq.heappop(self._deadlines)
@@ -126,7 +132,7 @@ class SlotBook:
                 continue
             before = len(said.readings)
             self._say(name, server, slot, self._rules, said, final=True)
-            if len(said.readings) > before or slot.in_flight:
+            if (len(said.readings) > before or slot.in_flight) and now < slot.deadline + _GIVE_UP_SECONDS:
                 self._watch(name, number, now + _TRY_AGAIN_SECONDS)
             else:
                 server.close(number)

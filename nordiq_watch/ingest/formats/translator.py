@@ -8,13 +8,13 @@ series are missing, `counters` what a counter's growth is.
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from nordiq_watch.api.sources import Drop
 from nordiq_watch.config.schema import SeriesRule
@@ -22,19 +22,17 @@ from nordiq_watch.ingest.delivery import Delivery
 from nordiq_watch.ingest.formats.budget import SeriesBudget
 from nordiq_watch.ingest.formats.places import UNKNOWN, Places
 from nordiq_watch.ingest.formats.readings import Reading, Translation
+from nordiq_watch.ingest.formats.refused_series import RefusedSeries
 from nordiq_watch.ingest.formats.series import NAME, Series, is_end_mark
 from nordiq_watch.ingest.formats.series_rules import MetricRule, build_rule
 from nordiq_watch.ingest.formats.server_names import ServerNames
-from nordiq_watch.ingest.formats.server_series import MAX_SERIES_PER_SERVER, ClosedSlots, Place, ServerSeries
+from nordiq_watch.ingest.formats.server_series import ClosedSlots, Place, ServerSeries
 from nordiq_watch.ingest.formats.slot_book import Before, Said, SlotBook
 from nordiq_watch.ingest.formats.tracks import Grid, gap_of
-
-log = logging.getLogger(__name__)
+from nordiq_watch.ingest.formats.translator_state import SavedTranslator, restore_server, save_server
 
 _FORGOTTEN_AT_ONCE = 200
 """Silent servers that one request frees, and slots that it closes: it must not pay for all of them."""
-
-_SAY_AGAIN_SECONDS = 600.0
 
 _CLOSED_REMEMBERED = 2_000
 """Closed slots of each server that are known as such: more than a window has."""
@@ -74,7 +72,7 @@ class Translator:
 
         aggregates: metric → mean, last or max of a gauge's samples in a slot. before: as for SlotBook.
         """
-        self._section = section
+        self.section = section
         self._max_servers = max_servers
         self._forget_seconds = forget_seconds
         self._budget = budget
@@ -83,11 +81,11 @@ class Translator:
         wanted = {metric: rule for metric, rule in mapping.items() if rule and metric in metrics}
         self._rules = rules = _build_rules(wanted, section, aggregates or {})
         self.names = names
+        self._rules_digest = _digest_rules(rules, names, self._grid)
         self._places = Places(rules, names)
         self._servers: OrderedDict[str, ServerSeries] = OrderedDict()  # the one heard last is the last
         self._book = SlotBook(rules, self._servers, grid, lateness_seconds=lateness_seconds, before=before)
-        self._refusals_said_at = -math.inf
-        self._refusals_unsaid = 0
+        self._refused = RefusedSeries(section, budget, max_servers=max_servers, clock=clock)
         self._places_swept = clock()
         self._lock = threading.Lock()
 
@@ -111,7 +109,7 @@ class Translator:
                 server = self._servers[name]
                 self._book.make_room(name, server, request)
                 self._book.say(name, server, changed, request)
-            self._mention_refused(request.refused)
+            self._refused.note(request.refused)
             request.delivery.note_dropped(Drop.NO_ROOM, request.refused)
             request.delivery.note_all_dropped(request.losses.counts, request.losses.examples)
             ahead = [Reading(name, at, {}) for name, at in request.ahead]
@@ -157,6 +155,36 @@ class Translator:
             self._servers.update(renamed)
             self._book.rename(names)
             self._places.forget()
+
+    def save(self) -> SavedTranslator:
+        """All that is known, for `restore` in another process."""
+        with self._lock:
+            return SavedTranslator(self._rules_digest, [save_server(*one) for one in self._servers.items()])
+
+    def restore(self, saved: SavedTranslator, *, saved_at: float) -> bool:
+        """Goes on from where an earlier process ended; False if it had other rules. For a new translator. ValueError if
+        it is damaged: nothing is known then.
+        """
+        if saved.rules != self._rules_digest:
+            return False
+        pause = max(0.0, self._clock() - saved_at)
+        with self._lock:
+            try:
+                for one in saved.servers:
+                    server = self._servers[one.name] = self._new_server()
+                    limits = {track.roles: self._places.limits_of(track.roles) for track in one.tracks}
+                    restore_server(one, server, limits=limits, pause=pause)
+                    for slot in server.slots.values():
+                        self._book.watch(one.name, slot)
+            except (TypeError, ValueError) as error:
+                for name in list(self._servers):
+                    self._drop(name)
+                raise ValueError(str(error)) from None
+            self._book.before = None
+            return True
+
+    def _new_server(self) -> ServerSeries:
+        return ServerSeries(self._budget, self._grid, ClosedSlots(_CLOSED_REMEMBERED))
 
     def _take(self, series: Series, request: _Request) -> None:
         """Puts the samples of a series that a rule wants into the slots of its server."""
@@ -215,7 +243,7 @@ class Translator:
         if server is None:
             if len(self._servers) >= self._max_servers and not self._forget_silent(1):
                 return None
-            server = self._servers[name] = ServerSeries(self._budget, self._grid, ClosedSlots(_CLOSED_REMEMBERED))
+            server = self._servers[name] = self._new_server()
             server.swept = self._clock()
         server.arrived = self._clock()
         self._servers.move_to_end(name)
@@ -250,27 +278,15 @@ class Translator:
         server.end_all()
         return True
 
-    def _mention_refused(self, refused: int) -> None:
-        self._budget.note_refused(refused)
-        self._refusals_unsaid += refused
-        now = self._clock()
-        if not self._refusals_unsaid or now - self._refusals_said_at < _SAY_AGAIN_SECONDS:
-            return
-        log.warning(
-            "%s: %d new series were refused: %d of at most %d series are held (feeders.max_series), or one server has "
-            "%d, or there are %d servers",
-            self._section,
-            self._refusals_unsaid,
-            self._budget.held,
-            self._budget.most,
-            MAX_SERIES_PER_SERVER,
-            self._max_servers,
-        )
-        self._refusals_said_at, self._refusals_unsaid = now, 0
-
 
 def _build_rules(wanted: Mapping[str, SeriesRule], section: str, aggregates: Mapping[str, str]) -> list[MetricRule]:
     return [
         build_rule(number, metric, rule, section, aggregate=aggregates.get(metric, "mean"))
         for number, (metric, rule) in enumerate(wanted.items())
     ]
+
+
+def _digest_rules(rules: Sequence[MetricRule], names: ServerNames, grid: Grid) -> str:
+    """The same for two translators that make the same of a series."""
+    text = repr([(rule.metric, rule.rule, rule.aggregate) for rule in rules]) + names.describe() + repr(grid)
+    return blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()

@@ -78,6 +78,11 @@ class Receiver:
                 self.slots[int(reading.timestamp // INTERVAL), metric] = value
         self.translator.settle(readings.readings, kept=kept)
 
+    def restart(self) -> None:
+        saved = self.translator.save()
+        self.translator = make_translator(RULES, clock=self.clock, lateness_seconds=5000)
+        assert self.translator.restore(saved, saved_at=self.clock.now)
+
     def close(self) -> Slots:
         for _ in range(5):
             self.clock.now += 3000
@@ -145,6 +150,8 @@ def test_every_delivery_ends_in_the_oracles_slots(seed: int) -> None:
     receiver = Receiver(make_translator(RULES, clock=clock, lateness_seconds=5000), clock)
     for request, kept in deliveries(dice, series):
         receiver.take(request, kept=kept)
+        if dice.randrange(20) == 0:
+            receiver.restart()
     found, wanted = receiver.close(), expected(series)
     assert found.keys() == wanted.keys()
     for key, value in wanted.items():

@@ -1,0 +1,153 @@
+"""What translators know of open slots, as it lies on the disk between a stop of the daemon and its next start.
+
+One file, state/collectors.msgpack, written when the daemon stops and removed when it has been read: what a process that
+was killed left would be older than its answers. A file that is damaged, of another version, or of other rules is not
+read; the slots that were open then go on as after a kill (`slot_book`).
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from nordiq_watch.atomic_file import replace_file, sync_directory
+from nordiq_watch.ingest.formats.series_rules import Limits, Part
+from nordiq_watch.ingest.formats.server_names import Key
+from nordiq_watch.ingest.formats.server_series import ClosedSlots, OpenSlot, Place, ServerSeries
+from nordiq_watch.ingest.formats.tracks import Cell, Track
+
+_VERSION = 1
+
+
+class SavedTrack(msgspec.Struct, array_like=True):
+    """cells: slot, times, values; both as doubles of this machine."""
+
+    key: Key
+    roles: int
+    parts: tuple[tuple[int, Part], ...]
+    lasting: bool
+    cells: list[tuple[int, bytes, bytes]]
+
+
+class SavedSlot(msgspec.Struct, array_like=True):
+    number: int
+    deadline: float
+    oldest: float
+    newest: float
+    said: dict[str, float]
+    kept: list[str]
+
+
+class SavedServer(msgspec.Struct, array_like=True):
+    name: str
+    arrived: float
+    heard: float
+    closed_first: int
+    closed_bits: bytes
+    slots: list[SavedSlot]
+    tracks: list[SavedTrack]
+
+
+class SavedTranslator(msgspec.Struct, array_like=True):
+    """rules: a digest of all that decides what a series is."""
+
+    rules: str
+    servers: list[SavedServer]
+
+
+class _Saved(msgspec.Struct, array_like=True):
+    version: int
+    saved_at: float
+    translators: dict[str, SavedTranslator]
+
+
+_fields = msgspec.msgpack.Decoder(list[msgspec.Raw])
+_decoder = msgspec.msgpack.Decoder(_Saved)
+
+
+def write_state(path: Path, translators: Mapping[str, SavedTranslator], *, now: float) -> None:
+    """OSError if it cannot be written."""
+    replace_file(path, msgspec.msgpack.encode(_Saved(_VERSION, now, dict(translators))), mode=0o600)
+
+
+def take_state(path: Path) -> tuple[float, Mapping[str, SavedTranslator]] | None:
+    """When it was written, Unix time, and what; None if there is none. The file is gone then.
+
+    OSError, or ValueError for one that cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    path.unlink()
+    sync_directory(path.parent)
+    try:
+        version = _fields.decode(content)[:1]
+        if [msgspec.msgpack.decode(one) for one in version] != [_VERSION]:
+            raise ValueError("it is of another version")
+        saved = _decoder.decode(content)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"it is damaged ({error})") from None
+    return saved.saved_at, saved.translators
+
+
+def save_server(name: str, server: ServerSeries) -> SavedServer:
+    closed = server.closed
+    return SavedServer(
+        name=name,
+        arrived=server.arrived,
+        heard=server.heard,
+        closed_first=closed.first,
+        closed_bits=closed.bits.to_bytes((closed.bits.bit_length() + 7) // 8, "little"),
+        slots=[
+            SavedSlot(slot.number, slot.deadline, slot.oldest, slot.newest, slot.said, sorted(slot.kept))
+            for slot in server.slots.values()
+        ],
+        tracks=[_save_track(server.places[key], track) for key, track in server.tracks.items()],
+    )
+
+
+def _save_track(place: Place, track: Track) -> SavedTrack:
+    return SavedTrack(
+        key=place.key,
+        roles=place.roles,
+        parts=place.parts,
+        lasting=track.lasting,
+        cells=[(number, cell.times.tobytes(), cell.values.tobytes()) for number, cell in track.cells.items()],
+    )
+
+
+def restore_server(saved: SavedServer, server: ServerSeries, *, limits: Mapping[int, Limits], pause: float) -> None:
+    """Fills a new server. limits: by roles. pause: seconds since it was saved, in which nothing could come: slots stay
+    open for as long beyond. Series beyond the budget are left out.
+    """
+    server.arrived, server.heard, server.swept = saved.arrived + pause, saved.heard, saved.arrived + pause
+    server.closed = ClosedSlots(server.closed.length, saved.closed_first, int.from_bytes(saved.closed_bits, "little"))
+    for slot in saved.slots:
+        server.slots[slot.number] = OpenSlot(
+            slot.number,
+            slot.deadline + pause,
+            slot.oldest,
+            slot.newest,
+            said=slot.said,
+            waits=True,
+            kept=frozenset(slot.kept),
+        )
+    for one in saved.tracks:
+        if server.budget.take():
+            track = server.add_track(Place(saved.name, one.key, one.roles, one.parts, limits[one.roles]))
+            _fill(track, one)
+            server.budget.hold(sum(len(cell.times) for cell in track.cells.values()))
+
+
+def _fill(track: Track, saved: SavedTrack) -> None:
+    track.lasting = saved.lasting
+    for number, times, values in saved.cells:
+        cell = track.cells[number] = Cell()
+        cell.times, cell.values = array("d", times), array("d", values)
+        if len(cell.times) != len(cell.values) or not cell.times:
+            raise ValueError("it is damaged (a series has more times than values)")
+        track.last = max(track.last, cell.times[-1])
