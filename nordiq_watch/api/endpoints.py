@@ -16,6 +16,7 @@ from nordiq_watch.api import (
     feed,
     historical,
     models,
+    otlp,
     predictions,
     quality,
     queries,
@@ -39,6 +40,10 @@ _WRITE_REQUEST = Body(
 )
 _TELEGRAF = Body(schema={"type": "object", "description": "What Telegraf's outputs.http sends with data_format = json"})
 _COLLECTD = Body(schema={"type": "array", "description": "What collectd's write_http sends with Format JSON"})
+_OTLP = Body(
+    also=(Media.PROTOBUF,),
+    schema={"type": "object", "description": "OTLP's ExportMetricsServiceRequest in its JSON mapping"},
+)
 _NOT_LOADED = {202: reloads.Accepted, 404: reloads.NotLoaded, 422: reloads.NotLoaded}
 _EXPORT = (Media.JSON, Media.CSV)
 
@@ -78,6 +83,15 @@ _API = (
         body=_COLLECTD,
         answer=feed.Fed,
         others={400: (feed.NothingTaken, Failure)},
+        audited=False,
+    ),
+    Endpoint(
+        name="POST /v1/metrics",
+        role=Role.FEED,
+        body=_OTLP,
+        answer=otlp.Exported,
+        failure=otlp.RpcStatus,
+        media=(Media.JSON, Media.PROTOBUF),
         audited=False,
     ),
     Endpoint(

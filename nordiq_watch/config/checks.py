@@ -24,7 +24,11 @@ def check_consistency(config: Config, path: Path) -> None:
     if twice:
         raise ConfigError(f"{path}: metrics names {', '.join(sorted(twice))} twice; name each once")
     feeders = config.feeders
-    mapped = {*feeders.prometheus.metrics, *feeders.telegraf.metrics, *feeders.collectd.metrics}
+    mapped = {
+        name
+        for feeder in (feeders.prometheus, feeders.telegraf, feeders.collectd, feeders.otlp)
+        for name in feeder.metrics
+    }
     if mapped - set(config.metrics):
         raise ConfigError(
             f"{path}: feeders has a rule for {', '.join(sorted(mapped - set(config.metrics)))}, which is not in metrics"

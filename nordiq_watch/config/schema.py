@@ -230,6 +230,11 @@ class CollectdSettings(_Section, frozen=True):
     metrics: dict[MetricName, SeriesRule | None] = msgspec.field(default_factory=dict)
 
 
+class OtlpSettings(_Section, frozen=True):
+    server_attributes: Annotated[tuple[str, ...], Meta(min_length=1)] = ("host.name", "service.instance.id")
+    metrics: dict[MetricName, SeriesRule | None] = msgspec.field(default_factory=dict)
+
+
 class FeederSettings(_Section, frozen=True):
     max_records: Count = 100_000
     max_series: Count = 2_000_000
@@ -239,6 +244,7 @@ class FeederSettings(_Section, frozen=True):
     prometheus: PrometheusSettings = PrometheusSettings()
     telegraf: TelegrafSettings = TelegrafSettings()
     collectd: CollectdSettings = CollectdSettings()
+    otlp: OtlpSettings = OtlpSettings()
 
 
 class AnswerSettings(_Section, frozen=True):

@@ -11,7 +11,7 @@ import numpy as np
 
 from nordiq_watch.errors import RequestError
 from nordiq_watch.json_lists.lenient import kind_of, read_json, read_pairs
-from nordiq_watch.json_lists.scan import PIECE_BYTES, Scan
+from nordiq_watch.json_lists.scan import MOST_INSIDE, PIECE_BYTES, Scan
 from nordiq_watch.records.arrays import IntArray
 
 _PIECE_ELEMENTS = 5_000
@@ -58,6 +58,10 @@ class LongList:
             return len(self.bounds) - 1
         return 0
 
+    def element(self, number: int) -> bytes:
+        """One of them as it stands in the body."""
+        return self.body[int(self.bounds[number]) + 1 : int(self.bounds[number + 1])]
+
     def pieces(self) -> Iterator[Piece]:
         first, length = 0, len(self)
         while first < length:
@@ -78,8 +82,18 @@ def find_list(body: bytes, key: str, *, most: int, expected: str) -> LongList:
     FieldMissing without `key`; RequestError if the body is no object, or has `key` twice, or as something else than a
     list. `expected` says what to send instead.
     """
+    return split_object(body, key, most=most, expected=expected)[1]
+
+
+def split_object(
+    body: bytes, key: str, *, most: int, expected: str, most_inside: int = MOST_INSIDE
+) -> tuple[bytes, LongList]:
+    """An object without the elements of its lists, and the list under `key`. Raises as `find_list` does.
+
+    most_inside: lists and objects that an element may have inside, in the mean of `most` elements.
+    """
     _check_object(body, expected)
-    lists = Scan(body, most=most, key=key, expected=expected).run()
+    lists = Scan(body, most=most, most_inside=most_inside, key=key, expected=expected).run()
     rest = b"".join(_leave_out(body, lists))
     if len(rest) > PIECE_BYTES:
         raise RequestError(f"the body holds {len(rest)} bytes that are in no list of `{key}`: {expected}")
@@ -90,7 +104,7 @@ def find_list(body: bytes, key: str, *, most: int, expected: str) -> LongList:
         raise RequestError(f"the body has the field `{key}` {len(found)} times: send one list of all")
     if not isinstance(found[0], list):
         raise RequestError(f"`{key}` is {kind_of(found[0])}, not a list: {expected}")
-    return LongList(body, lists[found[0][0]])
+    return rest, LongList(body, lists[found[0][0]])
 
 
 def _check_object(body: bytes, expected: str) -> None:

@@ -19,8 +19,8 @@ _DEPTH_OF_ELEMENTS = 3
 
 _MOST_LISTS = 1_000
 
-_MOST_INSIDE = 4
-"""Lists and objects that an element may have inside, in the mean of as many elements as there may be."""
+MOST_INSIDE = 4
+"""Lists and objects that a record may have inside, in the mean of as many records as there may be."""
 
 _QUOTE, _BACKSLASH, _COMMA = ord('"'), ord("\\"), ord(",")
 
@@ -37,9 +37,10 @@ class Scan:
     body so far is where it stands.
     """
 
-    def __init__(self, body: bytes, *, most: int, key: str, expected: str) -> None:
+    def __init__(self, body: bytes, *, most: int, key: str, expected: str, most_inside: int = MOST_INSIDE) -> None:
         self._body = body
         self._most = most
+        self._most_inside = most_inside
         self._key = key
         self._expected = expected
         self._depth = 0
@@ -88,8 +89,8 @@ class Scan:
         if depths.min() < 0:
             raise RequestError(f"the body is not JSON (it has brackets that nothing opened): {self._expected}")
         self._inside += int(np.count_nonzero((depths > _DEPTH_OF_ELEMENTS) & (steps > 0)))
-        if self._inside > _MOST_INSIDE * self._most:
-            raise too_many(f"{self._key} with {_MOST_INSIDE} lists or objects inside", self._most)
+        if self._inside > self._most_inside * self._most:
+            raise too_many(f"{self._key} with {self._most_inside} lists or objects inside", self._most)
         chosen = ((depths == 2) & (steps >= 0)) | ((depths == 1) & (steps < 0))
         self._commas += int(np.count_nonzero(symbols[chosen] == _COMMA))
         if self._commas >= self._most:

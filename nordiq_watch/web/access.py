@@ -9,7 +9,9 @@ from nordiq_watch.api.enums import Role
 from nordiq_watch.errors import ConfigError
 from nordiq_watch.security.keys import KeyHolder
 
-TAKES_DATA = frozenset({"POST /feed/data", "POST /feed/prometheus", "POST /feed/telegraf", "POST /feed/collectd"})
+TAKES_DATA = frozenset(
+    {"POST /feed/data", "POST /feed/prometheus", "POST /feed/telegraf", "POST /feed/collectd", "POST /v1/metrics"}
+)
 """Routes whose bodies may be as large as `server.max_body_mb`."""
 
 SIGN_IN_BYTES = 16 * 1024

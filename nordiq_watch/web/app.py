@@ -20,6 +20,7 @@ from nordiq_watch.web import (
     feed,
     historical,
     openapi,
+    otlp,
     predictions,
     prometheus,
     quality,
@@ -46,6 +47,7 @@ _MEGABYTE = 1_000_000
 _PARTS = (
     status,
     feed,
+    otlp,
     predictions,
     alerts,
     explain,

@@ -28,28 +28,30 @@ def read_packed() -> bytes:
 
 
 def read_body() -> bytes:
-    """The request's body, unpacked if gzipped. Raises BodyTooLarge, and RequestError if gzip is broken."""
+    """The request's body, unpacked if packed. Raises BodyTooLarge, and RequestError if the packing is broken."""
     packed = read_packed()
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding == "identity":
         return packed
     if encoding in ("gzip", "x-gzip"):
-        return _unpack(packed)
-    raise UnsupportedMediaType("Content-Encoding must be gzip or absent.")
+        return _unpack(packed, "gzip", _GZIP)
+    if encoding == "deflate":
+        return _unpack(packed, encoding, zlib.MAX_WBITS)
+    raise UnsupportedMediaType("Content-Encoding must be gzip, deflate or absent.")
 
 
-def _unpack(packed: bytes) -> bytes:
+def _unpack(packed: bytes, name: str, window_bits: int) -> bytes:
     """Never holds more than one byte above the limit, whatever the body claims."""
     limit = limit_bytes()
-    unpacker = zlib.decompressobj(_GZIP)
+    unpacker = zlib.decompressobj(window_bits)
     try:
         body = unpacker.decompress(packed, limit + 1)
     except zlib.error:
-        raise RequestError("Content-Encoding says gzip, but the body is not") from None
+        raise RequestError(f"Content-Encoding says {name}, but the body is not") from None
     if len(body) > limit:
         raise _too_large()
     if not unpacker.eof or unpacker.unused_data:
-        raise RequestError("the gzip body is cut off, or followed by something else")
+        raise RequestError(f"the {name} body is cut off, or followed by something else")
     return body
 
 

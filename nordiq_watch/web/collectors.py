@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from nordiq_watch.config.schema import CollectdSettings, Config, PrometheusSettings, SeriesRule, TelegrafSettings
+from nordiq_watch.config.schema import CollectdSettings, Config, OtlpSettings, PrometheusSettings, TelegrafSettings
 from nordiq_watch.ingest.clusters import Clusters
 from nordiq_watch.ingest.formats.budget import SeriesBudget
-from nordiq_watch.ingest.formats.mappings import COLLECTD, NODE_EXPORTER, TELEGRAF
+from nordiq_watch.ingest.formats.mappings import COLLECTD, NODE_EXPORTER, OTLP, TELEGRAF
+from nordiq_watch.ingest.formats.otlp import SERVER
+from nordiq_watch.ingest.formats.series_rules import RuleTable
 from nordiq_watch.ingest.formats.server_names import Cause, ServerNames
 from nordiq_watch.ingest.formats.slot_book import Before
 from nordiq_watch.ingest.formats.translator import Translator
@@ -40,13 +42,14 @@ class Translators:
     prometheus: Translator
     telegraf: Translator
     collectd: Translator
+    otlp: Translator
     budget: SeriesBudget
     clusters: Clusters
     clock: Callable[[], float] = time.time
 
     @property
     def all(self) -> tuple[Translator, ...]:
-        return self.prometheus, self.telegraf, self.collectd
+        return self.prometheus, self.telegraf, self.collectd, self.otlp
 
     def forget_silent(self) -> None:
         """Frees some of the long-silent series, even of collectors that have stopped sending."""
@@ -100,6 +103,7 @@ def build_translators(
         prometheus=build("prometheus", config.feeders.prometheus, NODE_EXPORTER),
         telegraf=build("telegraf", config.feeders.telegraf, TELEGRAF),
         collectd=build("collectd", config.feeders.collectd, COLLECTD),
+        otlp=build("otlp", config.feeders.otlp, OTLP),
         budget=budget,
         clusters=clusters,
         clock=clock,
@@ -171,15 +175,16 @@ def _build_translator(
     budget: SeriesBudget,
     clusters: Clusters,
     name: str,
-    feeder: PrometheusSettings | TelegrafSettings | CollectdSettings,
-    mapping: Mapping[str, SeriesRule],
+    feeder: PrometheusSettings | TelegrafSettings | CollectdSettings | OtlpSettings,
+    mapping: RuleTable,
     *,
     max_servers: int,
     clock: Callable[[], float],
     before: Before | None,
 ) -> Translator:
     section = f"feeders.{name}"
-    names = ServerNames(section=section, server_label=feeder.server_label, feeders=config.feeders, clusters=clusters)
+    label = SERVER if isinstance(feeder, OtlpSettings) else feeder.server_label
+    names = ServerNames(section=section, server_label=label, feeders=config.feeders, clusters=clusters)
     return Translator(
         {**mapping, **feeder.metrics},
         section=section,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
+from typing import cast
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from nordiq_watch.api.endpoints import find_endpoint
 from nordiq_watch.api.failure import Failure
+from nordiq_watch.api.otlp import RpcStatus
 from nordiq_watch.errors import ModelRejected, NordiqError, RequestError, StorageError, TooManyRequests, Unauthorized
 from nordiq_watch.web.final_answers import BODY_DROPPED, describe_drop, status_for
+from nordiq_watch.web.otlp_answers import answer_status
 from nordiq_watch.web.routing import answer
 
 log = logging.getLogger(__name__)
@@ -59,9 +62,13 @@ def _answer_unexpected(error: Exception) -> Response:
 def _answer_failure(error: str, detail: str, *, status: int) -> Response:
     """Answers in the form of the endpoint's failures; what a collector sent and can never be taken, so that it ends."""
     rule = request.url_rule
-    if rule is not None and BODY_DROPPED in g:
-        status = status_for(rule.rule, status)
-        return answer(describe_drop(status, error, detail), status=status)
     endpoint = None if rule is None else find_endpoint(request.method, rule.rule)
     kind = Failure if endpoint is None else endpoint.failure
-    return answer(kind(error, detail), status=status)
+    is_dropped = rule is not None and BODY_DROPPED in g
+    if rule is not None and is_dropped:
+        status = status_for(rule.rule, status)
+    if kind is RpcStatus:
+        return answer_status(error, detail, status=status)
+    if is_dropped:
+        return answer(describe_drop(status, error, detail), status=status)
+    return answer(cast(type[Failure], kind)(error, detail), status=status)

@@ -77,7 +77,7 @@ def feed_prometheus() -> Response:
     with deliver(FeedFormat.PROMETHEUS) as delivery:
         translator = translators().prometheus
         sent = read_remote_write(most=services().config.feeders.max_records, knows=translator.knows)
-        body, status = _take_series(sent, translator, delivery)
+        body, status = take_series(sent, translator, delivery)
     return answer(body, status=status, headers=describe_written(sent, body, status))
 
 
@@ -88,7 +88,7 @@ def feed_telegraf() -> Response:
     """
     with deliver(FeedFormat.TELEGRAF) as delivery:
         sent = read_telegraf(read_body(), most=services().config.feeders.max_records)
-        body, status = _take_series(sent, translators().telegraf, delivery)
+        body, status = take_series(sent, translators().telegraf, delivery)
     return answer(body, status=status)
 
 
@@ -97,7 +97,7 @@ def feed_collectd() -> Response:
     """Takes the JSON of collectd's write_http, which sends nothing twice, whatever the answer."""
     with deliver(FeedFormat.COLLECTD) as delivery:
         sent = read_collectd(read_body(), most=services().config.feeders.max_records)
-        body, status = _take_series(sent, translators().collectd, delivery)
+        body, status = take_series(sent, translators().collectd, delivery)
     return answer(body, status=status)
 
 
@@ -108,8 +108,8 @@ def give_up(error: BodyTooLarge) -> Response:
     return answer(body, status=status)
 
 
-def _take_series(sent: SeriesBatch, translator: Translator, delivery: Delivery) -> Outcome:
-    """As `_take`. A batch answered with 503 is sent and read again; one that can never be taken is not."""
+def take_series(sent: SeriesBatch, translator: Translator, delivery: Delivery) -> Outcome:
+    """As `take`. A batch answered with 503 is sent and read again; one that can never be taken is not."""
     settle_clusters(services(), translators())
     with services().ingest.clusters.naming():
         outcome = _take_named(sent, translator, delivery)

@@ -18,6 +18,7 @@ GIVEN_UP_FOR: Mapping[str, HTTPStatus] = {
     "/feed/prometheus": HTTPStatus.BAD_REQUEST,
     "/feed/telegraf": HTTPStatus.OK,
     "/feed/collectd": HTTPStatus.BAD_REQUEST,
+    "/v1/metrics": HTTPStatus.BAD_REQUEST,
 }
 """Path of a collector's route → the status that makes its sender drop a batch."""
 

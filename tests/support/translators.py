@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from nordiq_watch.config.schema import DEFAULT_METRICS, SeriesRule
@@ -10,6 +10,7 @@ from nordiq_watch.ingest.formats.budget import SeriesBudget
 from nordiq_watch.ingest.formats.mappings import NODE_EXPORTER
 from nordiq_watch.ingest.formats.readings import Reading
 from nordiq_watch.ingest.formats.series import NAME, Series
+from nordiq_watch.ingest.formats.series_rules import RuleTable
 from nordiq_watch.ingest.formats.server_names import ServerNames
 from nordiq_watch.ingest.formats.translator import Translator
 
@@ -27,7 +28,7 @@ class Clock:
 
 
 def make_translator(
-    mapping: Mapping[str, SeriesRule | None] = NODE_EXPORTER,
+    mapping: RuleTable = NODE_EXPORTER,
     *,
     label: str = "instance",
     clock: Callable[[], float] = lambda: AT,

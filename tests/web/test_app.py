@@ -23,6 +23,7 @@ CONTRACT = {
     ("POST", "/feed/telegraf"),
     ("GET", "/feed/sources"),
     ("POST", "/feed/collectd"),
+    ("POST", "/v1/metrics"),
     ("GET", "/predictions/current"),
     ("GET", "/predictions/<path:server>"),
     ("GET", "/alerts/active"),

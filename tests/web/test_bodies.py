@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import tracemalloc
+import zlib
 
 import pytest
 from support.web_world import ApiResponse, BuildWorld, World
@@ -26,6 +27,14 @@ def small(build_world: BuildWorld) -> World:
 def test_a_gzip_body_is_unpacked(small: World, encoding: str) -> None:
     answer = small.client.post("/feed/data", data=gzip.compress(EMPTY_FEED), headers={"Content-Encoding": encoding})
     assert answer.json == {"status": "ignored", "reason": "empty batch"}
+
+
+def test_so_is_a_deflated_one(small: World) -> None:
+    headers = {"Content-Encoding": "deflate"}
+    answer = small.client.post("/feed/data", data=zlib.compress(EMPTY_FEED), headers=headers)
+    assert answer.json == {"status": "ignored", "reason": "empty batch"}
+    broken = small.client.post("/feed/data", data=EMPTY_FEED, headers=headers)
+    assert (broken.status_code, broken.json["detail"]) == (400, "Content-Encoding says deflate, but the body is not")
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -74,7 +83,7 @@ def test_what_is_not_one_whole_gzip_stream_is_refused(small: World, body: bytes)
 def test_an_encoding_that_is_not_known_is_refused(small: World) -> None:
     answer = small.client.post("/feed/data", data=EMPTY_FEED, headers={"Content-Encoding": "br"})
     assert (answer.status_code, answer.json["error"]) == (415, "Unsupported media type")
-    assert answer.json["detail"] == "Content-Encoding must be gzip or absent."
+    assert answer.json["detail"] == "Content-Encoding must be gzip, deflate or absent."
 
 
 def test_a_reload_with_a_huge_body_is_refused_and_not_begun(small: World) -> None:

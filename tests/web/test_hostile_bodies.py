@@ -122,6 +122,56 @@ def pulse_of_another_thread() -> Iterator[Pulse]:
         thread.join(20)
 
 
+POINT = b'{"timeUnixNano":"%d","asDouble":1.5,"attributes":[{"key":"state","value":{"stringValue":"used"}}]}'
+POINTS = b'{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"m","gauge":{"dataPoints":['
+
+
+def varint(number: int) -> bytes:
+    written = bytearray()
+    while number >= 0x80:
+        written.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*written, number])
+
+
+def nested(content: bytes, *tags: bytes) -> bytes:
+    """A protobuf field in another, the innermost tag first."""
+    for tag in tags:
+        content = tag + varint(len(content)) + content
+    return content
+
+
+OTLP_BODIES: dict[str, tuple[str, Callable[[], bytes], int]] = {
+    "good points": ("json", lambda: repeat(POINT % (NOW * 10**9), head=POINTS, tail=b"]}}]}]}]}"), 400),
+    "empty points": ("json", lambda: repeat(b"{}", head=POINTS, tail=b"]}}]}]}]}"), 400),
+    "numbers": ("json", lambda: repeat(b"1", head=b'{"resourceMetrics":['), 400),
+    "lists": ("json", lambda: repeat(b"[]", head=POINTS + b'{"attributes":[', tail=b"]}]}}]}]}]}"), 400),
+    "one text": ("json", lambda: fill(b'{"resourceMetrics":["', b"x", b'"]}'), 400),
+    "brackets": ("json", lambda: fill(b'{"resourceMetrics":', b"["), 400),
+    "resources": ("protobuf", lambda: b"\x0a\x00" * (LARGE // 2), 400),
+    "scopes": ("protobuf", lambda: nested(b"\x12\x00" * (LARGE // 2 - 9), b"\x0a"), 400),
+    "metrics": ("protobuf", lambda: nested(b"\x12\x00" * (LARGE // 2 - 9), b"\x12", b"\x0a"), 400),
+    "points": ("protobuf", lambda: nested(b"\x0a\x00" * (LARGE // 2 - 20), b"\x2a", b"\x12", b"\x12", b"\x0a"), 400),
+    "attributes": (
+        "protobuf",
+        lambda: nested(b"\x3a\x00" * (LARGE // 2 - 30), b"\x0a", b"\x2a", b"\x12", b"\x12", b"\x0a"),
+        200,
+    ),
+    "one name": ("protobuf", lambda: nested(b"x" * (LARGE - 30), b"\x0a", b"\x12", b"\x12", b"\x0a"), 200),
+    "no message": ("protobuf", lambda: b"\xff" * LARGE, 400),
+}
+
+
+@pytest.mark.parametrize(("kind", "make", "status"), OTLP_BODIES.values(), ids=OTLP_BODIES.keys())
+def test_neither_does_one_of_opentelemetry_s(world: World, kind: str, make: Callable[[], bytes], status: int) -> None:
+    body = make()
+    media = "application/json" if kind == "json" else "application/x-protobuf"
+    with pulse_of_another_thread() as pulse:
+        answer = world.client.post("/v1/metrics", data=body, content_type=media)
+    assert answer.status_code == status, answer.data[:300]
+    assert pulse.longest_seconds < CPU_BETWEEN_TICKS_SECONDS
+
+
 @pytest.mark.parametrize(("path", "make", "status"), LARGE_BODIES.values(), ids=LARGE_BODIES.keys())
 def test_no_body_holds_the_interpreter(world: World, path: str, make: Callable[[], bytes], status: int) -> None:
     body = make()

@@ -1,10 +1,12 @@
-"""Default mappings from series to metrics, for a stock node_exporter, Telegraf's own plugins and collectd's.
+"""Default mappings from series to metrics: of a stock node_exporter, Telegraf's own plugins, collectd's, OpenTelemetry.
 
 The config's tables change single rows. The definitions equal those of `nordiq-watch agent`: user includes nice, sys
 includes interrupts, memory is what is not available, the disk is `/`, traffic excludes loopback.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from nordiq_watch.config.schema import SeriesRule
 
@@ -91,4 +93,73 @@ COLLECTD = {
 }
 """Series are named after plugin, type and, where a type has several values, the value: `interface_if_octets_rx`.
 Counters come as they are, as write_http sends them unless told otherwise.
+"""
+
+
+def _of_time(states: str) -> tuple[SeriesRule, ...]:
+    """A share of the processors' time: of counters, of deltas, and of the share itself by processor and state."""
+    return tuple(
+        SeriesRule(
+            value=f'{name}{{state=~"{states}"}}', of=f'{name}{{state!~"guest.*"}}', rate=rate, max_per_second=most
+        )
+        for name, rate, most in (
+            (_TIME, True, _PROCESSORS * _A_SECOND),
+            (f"{_TIME}_per_second", False, None),
+            ("system_cpu_utilization", False, None),
+        )
+    )
+
+
+def _traffic(direction: str) -> tuple[SeriesRule, ...]:
+    chosen = f'direction="{direction}",device!~"lo|lo0|Loopback.*"'
+    return (
+        SeriesRule(value=f"system_network_io{{{chosen}}}", rate=True, scale=_A_MEGABYTE, max_per_second=_LINE_BYTES),
+        SeriesRule(value=f"system_network_io_per_second{{{chosen}}}", scale=_A_MEGABYTE),
+    )
+
+
+def _used(usage: str, chosen: str, states: str) -> SeriesRule:
+    return SeriesRule(value=f'{usage}{{{chosen}state="used"}}', of=f'{usage}{{{chosen}state=~"{states}"}}')
+
+
+_TIME = "system_cpu_time"
+_PROCESSORS = 4096  # whose times a sender may have added
+_MEMORY = "system_memory_usage"
+_MEMORY_STATES = "used|free|cached|buffered|buffers|inactive"
+_SWAP = '{__name__=~"system_(paging|swap)_utilization",state="used"}'
+_ROOT = 'mountpoint="/",'
+
+_SYSTEM: Mapping[str, tuple[SeriesRule, ...]] = {
+    "cpu_user_pct": _of_time("user|nice"),
+    "cpu_sys_pct": _of_time("system|kernel|irq|interrupt|softirq"),
+    "cpu_iowait_pct": _of_time("iowait|wait"),
+    "cpu_idle_pct": _of_time("idle"),
+    "mem_used_pct": (
+        SeriesRule(value="system_linux_memory_available", of="system_memory_limit", complement=True),
+        SeriesRule(
+            value="system_linux_memory_available", of=f'{_MEMORY}{{state=~"{_MEMORY_STATES}"}}', complement=True
+        ),
+        SeriesRule(value='system_memory_utilization{state="used"}', scale=100),
+        _used(_MEMORY, "", _MEMORY_STATES),
+    ),
+    "swap_used_pct": (
+        _used("system_paging_usage", "", "used|free|cached"),
+        _used("system_swap_usage", "", "used|free"),
+        SeriesRule(value=_SWAP, scale=100),
+    ),
+    "disk_usage_pct": (
+        _used("system_filesystem_usage", _ROOT, "used|free"),
+        SeriesRule(value=f'system_filesystem_utilization{{{_ROOT}state=~"|used"}}', scale=100),
+    ),
+    "net_in_mb_s": _traffic("receive"),
+    "net_out_mb_s": _traffic("transmit"),
+    "load_average": (SeriesRule(value="system_cpu_load_average_1m"),),
+    "uptime_days": (SeriesRule(value="system_uptime", scale=_A_DAY),),
+}
+
+OTLP: Mapping[str, tuple[SeriesRule, ...]] = {
+    metric: (*_SYSTEM[metric], NODE_EXPORTER[metric]) for metric in NODE_EXPORTER
+}
+"""OpenTelemetry's semantic conventions for systems, as its collector and its SDKs write them; and node_exporter, which
+a collector may scrape. Of several rules, the first that has an answer gives the metric.
 """

@@ -13,19 +13,17 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from nordiq_watch.errors import RequestError
+from nordiq_watch.ingest.formats.wire_fields import WITH_LENGTH, Unreadable, read_varint, skip_field
 from nordiq_watch.json_lists.lenient import too_many
 
 PIECE_BYTES, PIECE_ELEMENTS = 64 * 1024, 1_000
 
-_VARINT, _WITH_LENGTH = 0, 2
-_FIXED_BYTES = {1: 8, 5: 4}
-_VARINT_BITS = 70
-"""protobuf's wire types, and the largest width of a number: https://protobuf.dev/programming-guides/encoding/."""
-
 _SCALARS = {
     "bytes": descriptor_pb2.FieldDescriptorProto.TYPE_BYTES,
     "double": descriptor_pb2.FieldDescriptorProto.TYPE_DOUBLE,
+    "int32": descriptor_pb2.FieldDescriptorProto.TYPE_INT32,
     "int64": descriptor_pb2.FieldDescriptorProto.TYPE_INT64,
+    "string": descriptor_pb2.FieldDescriptorProto.TYPE_STRING,
     "uint32": descriptor_pb2.FieldDescriptorProto.TYPE_UINT32,
 }
 
@@ -81,19 +79,25 @@ class PieceReader:
 
         inside: limits the fields of one long element.
         """
-        element = self.number << 3 | _WITH_LENGTH
+        try:
+            return self._cut(body, elements, others, inside)
+        except Unreadable:
+            raise self.unreadable() from None
+
+    def _cut(self, body: bytes, elements: Limit, others: Limit, inside: Limit | None) -> list[bytes]:
+        element = self.number << 3 | WITH_LENGTH
         pieces: list[bytes] = []
         begin = position = held = count = count_others = 0
         while position < len(body):
             start = position
-            tag, position = self._read_varint(body, position)
+            tag, position = read_varint(body, position)
             if tag == element:
-                length, position = self._read_varint(body, position)
+                length, position = read_varint(body, position)
                 if length > PIECE_BYTES and inside is not None:
                     self._count_inside(body, position, position + length, inside)
                 position, held, count, end = position + length, held + 1, count + 1, position + length
             else:
-                position, end, count_others = self._skip(body, tag, position), start, count_others + 1
+                position, end, count_others = skip_field(body, tag, position), start, count_others + 1
             elements.check(count)
             others.check(count_others)
             if tag != element or held == PIECE_ELEMENTS or position - begin > PIECE_BYTES:
@@ -101,7 +105,7 @@ class PieceReader:
                     pieces.append(body[begin:end])
                 begin, held = position, 0
         if position > len(body):
-            raise self.unreadable()
+            raise Unreadable("a field is longer than its message")
         return [*pieces, body[begin:]] if held else pieces
 
     def parse(self, pieces: Iterable[bytes]) -> Iterator[Sequence[Any]]:
@@ -118,31 +122,7 @@ class PieceReader:
         """Counts the labels and samples of one long series, which take few bytes each."""
         count = 0
         while position < min(end, len(body)):
-            tag, position = self._read_varint(body, position)
-            position = self._skip(body, tag, position)
+            tag, position = read_varint(body, position)
+            position = skip_field(body, tag, position)
             count += 1
             limit.check(count)
-
-    def _read_varint(self, body: bytes, position: int) -> tuple[int, int]:
-        """The number, and the offset behind it."""
-        value = shift = 0
-        while position < len(body) and shift < _VARINT_BITS:
-            byte = body[position]
-            value |= (byte & 0x7F) << shift
-            position += 1
-            if byte < 0x80:
-                return value, position
-            shift += 7
-        raise self.unreadable()
-
-    def _skip(self, body: bytes, tag: int, position: int) -> int:
-        """The offset behind a field whose tag has been read."""
-        kind = tag & 7
-        if kind == _VARINT:
-            return self._read_varint(body, position)[1]
-        if kind == _WITH_LENGTH:
-            length, position = self._read_varint(body, position)
-            return position + length
-        if kind in _FIXED_BYTES:
-            return position + _FIXED_BYTES[kind]
-        raise self.unreadable()

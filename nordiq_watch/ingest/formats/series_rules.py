@@ -12,9 +12,9 @@ What a slot is allowed to say while not all of its series are known:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from nordiq_watch.config.schema import SeriesRule
 from nordiq_watch.errors import ConfigError
@@ -178,6 +178,16 @@ class Evaluation:
             return False
         before = track.last_before(float(number * self.grid.interval_seconds), self.grid, number)
         return before is not None and not math.isnan(before[1]) and self.slot.newest - before[0] <= gap
+
+
+RuleTable: TypeAlias = "Mapping[str, SeriesRule | Sequence[SeriesRule] | None]"
+"""Metric → its rule, or several of which the first that has an answer counts; None for a metric that has none."""
+
+
+def list_rules(table: RuleTable, metrics: Sequence[str]) -> list[tuple[str, SeriesRule]]:
+    """The rules for these metrics."""
+    listed = ((metric, [rules] if isinstance(rules, SeriesRule) else rules or ()) for metric, rules in table.items())
+    return [(metric, rule) for metric, rules in listed if metric in metrics for rule in rules]
 
 
 def build_rule(number: int, metric: str, rule: SeriesRule, section: str, *, aggregate: str = "mean") -> MetricRule:

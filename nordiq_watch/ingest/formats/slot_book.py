@@ -115,7 +115,8 @@ class SlotBook:
             slot = server.slots.get(number)
             if slot is not None:
                 roles = changed.get(number, 0)
-                touched = [rule for rule in self._rules if roles & (rule.value_role | rule.of_role)]
+                metrics = {rule.metric for rule in self._rules if roles & (rule.value_role | rule.of_role)}
+                touched = [rule for rule in self._rules if rule.metric in metrics]
                 self._say(name, server, slot, self._rules if slot.waits else touched, said, touched=touched)
 
     def close_due(self, now: float, said: Said, *, most: int) -> None:
@@ -188,8 +189,14 @@ class SlotBook:
         *,
         final: bool,
     ) -> Iterator[tuple[MetricRule, float | None, bool]]:
+        """The rules with their values, and whether they wait for more. Behind one that has an answer, those for the
+        same metric are left out.
+        """
+        answered: set[str] = set()
         evaluation = Evaluation(self._grid, server, slot, final)
         for rule in rules:
+            if rule.metric in answered:
+                continue
             value, waits = evaluation.value_of(rule)
             if value is not None:
                 kept, clipped = keep_in_range(rule, value)
@@ -197,6 +204,8 @@ class SlotBook:
                     said.losses.add(Drop.OUT_OF_RANGE, f"{rule.metric} of {name} would be {value:g}")
                 said.clipped += clipped
                 value = kept
+            if value is not None:
+                answered.add(rule.metric)
             yield rule, value, waits
         said.losses.add(Drop.ODD_GROWTH, f"a counter of {name} jumped further than it can grow", evaluation.odd)
 

@@ -24,7 +24,7 @@ from nordiq_watch.ingest.formats.places import UNKNOWN, Places
 from nordiq_watch.ingest.formats.readings import Reading, Translation
 from nordiq_watch.ingest.formats.refused_series import RefusedSeries
 from nordiq_watch.ingest.formats.series import NAME, Series, is_end_mark
-from nordiq_watch.ingest.formats.series_rules import MetricRule, build_rule
+from nordiq_watch.ingest.formats.series_rules import MetricRule, RuleTable, build_rule, list_rules
 from nordiq_watch.ingest.formats.server_names import ServerNames
 from nordiq_watch.ingest.formats.server_series import ClosedSlots, Place, ServerSeries
 from nordiq_watch.ingest.formats.slot_book import Before, Said, SlotBook
@@ -54,7 +54,7 @@ class Translator:
 
     def __init__(
         self,
-        mapping: Mapping[str, SeriesRule | None],
+        mapping: RuleTable,
         *,
         section: str,
         names: ServerNames,
@@ -78,8 +78,7 @@ class Translator:
         self._budget = budget
         self._clock = clock
         self._grid = grid = Grid(interval_seconds, gap_of(interval_seconds))
-        wanted = {metric: rule for metric, rule in mapping.items() if rule and metric in metrics}
-        self._rules = rules = _build_rules(wanted, section, aggregates or {})
+        self._rules = rules = _build_rules(list_rules(mapping, metrics), section, aggregates or {})
         self.names = names
         self._rules_digest = _digest_rules(rules, names, self._grid)
         self._places = Places(rules, names)
@@ -279,10 +278,12 @@ class Translator:
         return True
 
 
-def _build_rules(wanted: Mapping[str, SeriesRule], section: str, aggregates: Mapping[str, str]) -> list[MetricRule]:
+def _build_rules(
+    wanted: Sequence[tuple[str, SeriesRule]], section: str, aggregates: Mapping[str, str]
+) -> list[MetricRule]:
     return [
         build_rule(number, metric, rule, section, aggregate=aggregates.get(metric, "mean"))
-        for number, (metric, rule) in enumerate(wanted.items())
+        for number, (metric, rule) in enumerate(wanted)
     ]
 
 
