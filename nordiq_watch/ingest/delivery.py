@@ -68,7 +68,7 @@ class Delivery:
     newest: float | None = None
     postponed: bool = False
     drops: dict[Drop, DropNote] = field(default_factory=dict)
-    unknown_names: dict[str, None] = field(default_factory=dict)
+    unknown_names: dict[str, str] = field(default_factory=dict)  # as sent → as it can be shown
 
     @classmethod
     def unheard(cls) -> Delivery:
@@ -94,8 +94,8 @@ class Delivery:
         if note is None:
             note = self.drops[Drop.UNKNOWN_SERIES] = DropNote(example=printable(name, _MAX_TEXT))
         note.count += count
-        if len(self.unknown_names) < MAX_NAMES:
-            self.unknown_names[printable(name, _MAX_TEXT)] = None
+        if name not in self.unknown_names and len(self.unknown_names) < MAX_NAMES:
+            self.unknown_names[name] = printable(name, _MAX_TEXT)
 
     def note_dropped(self, reason: Drop, count: int = 1, *, example: str = "") -> None:
         """example: what it was and what is wrong with it, in a few words; that of the first is kept."""
@@ -125,7 +125,7 @@ class Delivery:
         return 0 < self.received <= self.unknown
 
     def examples_of_unknown(self) -> tuple[str, ...]:
-        return tuple(list(self.unknown_names)[:EXAMPLES])
+        return tuple(self.unknown_names.values())[:EXAMPLES]
 
 
 def printable(text: str, length: int) -> str:

@@ -66,7 +66,7 @@ class _Heard:
         if delivery.newest is not None:
             self.newest = max(delivery.newest, self.newest or delivery.newest)
             self.late_seconds = max(0.0, now - delivery.newest)
-        for name in delivery.unknown_names:
+        for name in delivery.unknown_names.values():
             if len(self.names) < MAX_NAMES:
                 self.names[name] = None
         for reason, note in delivery.drops.items():

@@ -36,7 +36,10 @@ BODIES = {
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES.keys())
 def test_it_is_refused_with_words(world: World, path: str, body: bytes) -> None:
     answer = world.client.post(path, data=body)
-    assert answer.status_code in (400, 415, 422), answer.text
+    if path == "/feed/telegraf":  # whose sender would repeat anything else for ever
+        assert (answer.status_code, answer.json["status"]) == (200, "dropped")
+    else:
+        assert answer.status_code in (400, 415, 422), answer.text
     assert answer.json["error"]
     assert len(answer.text) < 2000
     assert world.reloads.jobs == []
@@ -87,7 +90,7 @@ LARGE_BODIES: dict[str, tuple[str, Callable[[], bytes], int]] = {
     "brackets": ("/feed/data", lambda: fill(b'{"records":', b"["), 400),
     "nothing": ("/feed/data", lambda: bytes(LARGE), 400),
     "metrics": ("/feed/telegraf", lambda: repeat(b"{}", head=b'{"metrics":['), 200),
-    "fields of a metric": ("/feed/telegraf", lambda: fill(b'{"metrics":[{"fields":{', b'"f":1,', b'"g":1}}]}'), 400),
+    "fields of a metric": ("/feed/telegraf", lambda: fill(b'{"metrics":[{"fields":{', b'"f":1,', b'"g":1}}]}'), 200),
     "series": ("/feed/prometheus", lambda: snappy(b"\x0a\x00" * (LARGE // 2 - 1)), 400),
     "metadata": ("/feed/prometheus", lambda: snappy(b"\x1a\x00" * (LARGE // 2 - 1)), 400),
     "labels": ("/feed/prometheus", lambda: snappy((b"\x0a\x9c\x01" + b"\x0a\x00" * 78) * 99_999), 400),
