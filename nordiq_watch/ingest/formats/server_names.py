@@ -148,7 +148,7 @@ class ServerNames:
             return (
                 f"whose server is called {example!r}: that is the sender's own loopback, or no host at all. Let "
                 f"the sender tell its hosts apart (relabel_configs or external_labels in Prometheus, hostname in "
-                f"Telegraf), or set {setting} or feeders.relabel"
+                f"Telegraf, Hostname in collectd), or set {setting} or feeders.relabel"
             )
         return f"as of {example!r}, which feeders.relabel drops"
 
