@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 Sample = tuple[float, float]
@@ -39,22 +38,14 @@ class Growth:
         return self.increase / self.seconds if self.seconds > 0 else None
 
 
-def measure_growth(
-    samples: Iterable[Sample], *, begin: float, gap_seconds: float, most_per_second: float | None
-) -> Growth:
-    """The growth up to each sample from `begin` on, from the one before it. Samples before `begin` are what it starts
-    from. samples: oldest first, all finite.
-    """
-    meter = _Meter(begin, gap_seconds, most_per_second)
-    for sample in samples:
-        meter.take(sample)
-    return meter.growth
+class Meter:
+    """growth: up to each sample from `begin` on, from the one before it. Those before `begin` are what it starts from.
 
-
-class _Meter:
-    """base: the last good sample. doubtful: a sample after it that does not go on from it. before_drop: base and growth
+    base: the last good sample. doubtful: a sample after it that does not go on from it. before_drop: base and growth
     before the newest sample, where that was a drop.
     """
+
+    __slots__ = ("_base", "_before_drop", "_begin", "_doubtful", "_gap_seconds", "_most", "growth")
 
     def __init__(self, begin: float, gap_seconds: float, most_per_second: float | None) -> None:
         self.growth = Growth()
@@ -66,6 +57,7 @@ class _Meter:
         self._before_drop: tuple[Sample, float, float] | None = None
 
     def take(self, sample: Sample) -> None:
+        """sample: finite, and newer than those before."""
         base, doubtful, before_drop = self._base, self._doubtful, self._before_drop
         if base is None or sample[0] - (doubtful or base)[0] > self._gap_seconds:
             self._base, self._doubtful, self._before_drop = sample, None, None

@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nordiq_watch.ingest.formats.counters import Sample, measure_growth
+from nordiq_watch.ingest.formats.counters import Meter, Sample
 
 MOMENTS_PER_SLOT = 1000
 
@@ -50,15 +50,21 @@ class Cell:
     """What a series said in one slot. times, values: in order of time; NaN marks the end of the series.
 
     rate: of a counter, as computed last; NaN before, None if there is none. odd: samples that were left out in it.
+    meter: has taken all samples; None where it has to be made anew.
     """
 
-    __slots__ = ("odd", "rate", "times", "values")
+    __slots__ = ("meter", "odd", "rate", "times", "values")
 
     def __init__(self) -> None:
         self.times = array("d")
         self.values = array("d")
         self.rate: float | None = _UNSET
         self.odd = 0
+        self.meter: Meter | None = None
+
+    def forget_rate(self) -> None:
+        """Samples came that do not follow the others."""
+        self.rate, self.meter = _UNSET, None
 
     def put(self, at: float, value: float, grid: Grid) -> int | None:
         """Adds a sample. Returns how many more there are, 0 or 1; None if nothing changed."""
@@ -113,18 +119,26 @@ class Track:
         cell = self.cells.get(slot)
         is_new = cell is None
         if cell is None:
+            for earlier in self.cells.values():
+                earlier.meter = None
             cell = self.cells[slot] = Cell()
         more = cell.put(at, value, grid)
         if more is None:
             return None
         self.lasting |= len(cell.times) > 1 or (is_new and self.last > -math.inf)
-        cell.rate = _UNSET
+        if at > self.last and more:
+            self.last = at
+            cell.rate = _UNSET
+            if cell.meter is not None and not math.isnan(value):
+                cell.meter.take((at, value))
+            return more, [slot]
+        cell.forget_rate()
         if at >= self.last:
             self.last = at
             return more, [slot]
         later = [other for other in self.cells if slot < other <= slot + grid.gap_slots]
         for other in later:
-            self.cells[other].rate = _UNSET
+            self.cells[other].forget_rate()
         return more, [slot, *later]
 
     def last_before(self, at: float, grid: Grid, slot: int) -> Sample | None:
@@ -152,11 +166,13 @@ class Track:
             return None, 0
         if cell.rate is not None and math.isnan(cell.rate):
             odd = cell.odd
-            self._measure(cell, slot, grid, most_per_second)
+            if cell.meter is None:
+                cell.meter = self._measure(cell, slot, grid, most_per_second)
+            cell.rate, cell.odd = cell.meter.growth.rate, cell.meter.growth.odd
             return cell.rate, max(0, cell.odd - odd)
         return cell.rate, 0
 
-    def _measure(self, cell: Cell, slot: int, grid: Grid, most_per_second: float | None) -> None:
+    def _measure(self, cell: Cell, slot: int, grid: Grid, most_per_second: float | None) -> Meter:
         begin = float(slot * grid.interval_seconds)
         before: list[Sample] = []
         for at, value in self._backwards(slot, grid, since=cell.times[0] - grid.gap_seconds):
@@ -166,8 +182,10 @@ class Track:
                     break
         inside = zip(cell.times, cell.values, strict=True)
         samples = [*reversed(before), *(one for one in inside if not math.isnan(one[1]))]
-        growth = measure_growth(samples, begin=begin, gap_seconds=grid.gap_seconds, most_per_second=most_per_second)
-        cell.rate, cell.odd = growth.rate, growth.odd
+        meter = Meter(begin, grid.gap_seconds, most_per_second)
+        for sample in samples:
+            meter.take(sample)
+        return meter
 
     def _backwards(self, slot: int, grid: Grid, *, since: float) -> Iterator[Sample]:
         """The samples before a slot, newest first."""

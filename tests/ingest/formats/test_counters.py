@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from nordiq_watch.ingest.formats.counters import Growth, Sample, measure_growth
+from nordiq_watch.ingest.formats.counters import Growth, Meter, Sample
 
 
 def grown(*samples: Sample, begin: float = 1.0, most: float | None = None, gap: float = 600) -> Growth:
-    return measure_growth(samples, begin=begin, gap_seconds=gap, most_per_second=most)
+    meter = Meter(begin, gap, most)
+    for sample in samples:
+        meter.take(sample)
+    return meter.growth
 
 
 def test_growth_is_from_the_last_sample_before_the_begin() -> None:
