@@ -115,7 +115,7 @@ def _why_nothing(delivery: Delivery) -> str:
         examples = ", ".join(delivery.examples_of_unknown())
         return f"{delivery.received:,} series came, no rule knows any of them, e.g. {examples}; see docs/collectors.md"
     lost = {reason: note.count for reason, note in delivery.drops.items()}
-    left_out = "".join(f"; {count:,} were left out: {reason}" for reason, count in lost.items())
+    left_out = "".join(f"; {count:,} left out ({reason})" for reason, count in lost.items())
     if sum(lost.values()) >= delivery.received:
         return f"{delivery.received:,} series came and none was taken{left_out}"
     return f"{delivery.received:,} series came and complete no metric yet: rates need a second sample{left_out}"

@@ -74,7 +74,7 @@ def test_an_empty_body_is_called_empty_and_incomplete_metrics_incomplete(world: 
     cpu = {"__name__": "node_cpu_seconds_total", "instance": "web1:9100", "mode": "user", "cpu": "0"}
     assert "complete no metric yet" in write(world, (cpu, 1.0, NOW)).json["reason"]
     nameless = write(world, ({"__name__": "node_cpu_seconds_total", "mode": "user"}, 1.0, NOW))
-    assert nameless.json["reason"] == "1 series came and none was taken; 1 were left out: no_server_name"
+    assert nameless.json["reason"] == "1 series came and none was taken; 1 left out (no_server_name)"
 
 
 def record(**fields: Any) -> dict[str, Any]:
