@@ -32,6 +32,23 @@ def test_the_networks_weights_are_the_files(weights: dict[str, torch.Tensor]) ->
     assert not any(parameter.requires_grad for parameter in network.parameters())
 
 
+def test_no_weights_are_drawn_that_the_file_replaces(
+    weights: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[torch.Tensor] = []
+
+    def draw(tensor: torch.Tensor, *_: float, **__: object) -> torch.Tensor:
+        drawn.append(tensor)
+        return tensor
+
+    for name in ("uniform_", "normal_"):
+        monkeypatch.setattr(torch.Tensor, name, draw)
+    build_network(SPEC.network, raw_tensors(weights), device="cpu")
+    assert drawn == []
+    torch.nn.Linear(2, 2)
+    assert drawn != []  # it would have been seen
+
+
 def test_weights_are_not_copied(weights: dict[str, torch.Tensor]) -> None:
     tensors = raw_tensors(weights)
     network = build_network(SPEC.network, tensors, device="cpu")
