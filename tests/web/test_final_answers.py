@@ -82,6 +82,11 @@ def collector_repeats(status: int) -> bool:
     return status // 100 == 5 or status == 429
 
 
+def exporter_repeats(status: int) -> bool:
+    """The OTLP specification: 429, 502, 503 and 504 may be retried, all other answers must not be."""
+    return status in (429, 502, 503, 504)
+
+
 REMOTE_WRITE = {
     "prometheus 2.42": Sender("/feed/prometheus", V1_HEADERS, prometheus_repeats),
     "prometheus 3 in 2.0": Sender("/feed/prometheus", V2_HEADERS, prometheus_repeats),
@@ -90,10 +95,11 @@ REMOTE_WRITE = {
     "opentelemetry collector": Sender("/feed/prometheus", V1_HEADERS, collector_repeats),
 }
 TELEGRAF = Sender("/feed/telegraf", {"Content-Type": "application/json"}, telegraf_repeats)
-SENDERS = {**REMOTE_WRITE, "telegraf": TELEGRAF}
+OTLP = Sender("/v1/metrics", {"Content-Type": "application/json"}, exporter_repeats)
+SENDERS = {**REMOTE_WRITE, "telegraf": TELEGRAF, "otlphttp": OTLP}
 
 
-# --- blocks: for remote write and for Telegraf the same content ---------------------------------------------------
+# --- blocks: for all formats the same content ---------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,8 @@ class Reading:
 def write_block(sender: Sender, readings: Sequence[Reading]) -> bytes:
     if sender is TELEGRAF:
         return json.dumps({"metrics": [as_metric(one) for one in readings]}).encode()
+    if sender is OTLP:
+        return json.dumps({"resourceMetrics": [as_resource(one) for one in readings]}).encode()
     series = [one for reading in readings for one in as_series(reading)]
     return pack(write_v2(series) if sender.headers is V2_HEADERS else write_v1(series))
 
@@ -124,9 +132,30 @@ def as_metric(one: Reading) -> dict[str, Any]:
     return {"name": one.name, "tags": tags, "fields": {"available_percent": one.free}, "timestamp": one.at}
 
 
+def as_resource(one: Reading) -> dict[str, Any]:
+    def attribute(key: str, text: str) -> dict[str, Any]:
+        return {"key": key, "value": {"stringValue": text}}
+
+    more = [attribute(f"label{number:03}", "x") for number in range(one.labels)]
+    points = [
+        {
+            "attributes": [attribute("system.memory.state", state), *more],
+            "asDouble": value,
+            "timeUnixNano": str(int(one.at * 1e9)),
+        }
+        for state, value in (("used", 100.0 - one.free), ("free", one.free))
+    ]
+    name = "system.memory.usage" if one.name == "mem" else one.name
+    metric = {"name": name, "sum": {"aggregationTemporality": 2, "dataPoints": points}}
+    resource = {"attributes": [attribute("host.name", one.server)]}
+    return {"resource": resource, "scopeMetrics": [{"metrics": [metric]}]}
+
+
 @dataclass(frozen=True)
 class Bad:
-    """reason: as it is counted. written: the status for remote write; Telegraf's is always 200."""
+    """reason: as it is counted. written: the status for remote write. Telegraf's is always 200, OTLP has partial
+    success for what can be read.
+    """
 
     reason: Drop
     readings: Sequence[Reading] = ()
@@ -135,6 +164,11 @@ class Bad:
 
     def body_for(self, sender: Sender) -> bytes:
         return write_block(sender, self.readings) if self.body is None else self.body
+
+    def status_for(self, sender: Sender) -> int:
+        if sender is OTLP:
+            return 200 if self.readings and self.reason is not Drop.TOO_LARGE else 400
+        return 200 if sender is TELEGRAF else self.written
 
 
 BAD = {
@@ -152,6 +186,12 @@ BAD = {
     "too many labels": Bad(Drop.TOO_MANY_LABELS, [Reading("web1", NOW, labels=101)], written=200),
     "no server": Bad(Drop.NO_SERVER_NAME, [Reading("", NOW)], written=200),
 }
+
+
+def says_why(body: dict[str, Any]) -> bool:
+    """Whether an answer has words about what was not taken."""
+    left_out = ("rejected", "series_unknown", "passed_over", "series_left_out", "values_left_out", "partialSuccess")
+    return any(body.get(name) for name in (*left_out, "detail", "message"))
 
 
 @dataclass
@@ -190,9 +230,9 @@ def test_what_can_never_be_taken_does_not_hold_up_what_stands_behind_it(site: Si
     first = write_block(sender, [Reading("known", NOW)])
     assert sender.send_until_over(site.port, first).status == 200
     refused = sender.send_until_over(site.port, bad.body_for(sender))
-    assert refused.status == (200 if sender is TELEGRAF else bad.written)
+    assert refused.status == bad.status_for(sender)
     assert site.dropped()[bad.reason] > 0
-    assert refused.body.get("detail") or refused.body.get("rejected") or refused.body["reason"] != "empty batch"
+    assert says_why(refused.body), refused.body
     assert sender.send_until_over(site.port, write_block(sender, [Reading("good", NOW)])).status == 200
     assert site.memory_of("good") == 75.0
 
@@ -202,8 +242,7 @@ def test_what_can_never_be_taken_does_not_hold_up_what_stands_behind_it(site: Si
 def test_a_batch_that_is_taken_in_part_is_2xx_and_says_what_was_left_out(site: Site, sender: Sender, bad: Bad) -> None:
     answer = sender.send(site.port, write_block(sender, [*bad.readings, Reading("good", NOW)]))
     assert (answer.status, site.memory_of("good")) == (200, 75.0)
-    said = ("rejected", "series_unknown", "passed_over", "series_left_out", "values_left_out")
-    assert any(answer.body.get(name) for name in said), answer.body
+    assert says_why(answer.body) or (sender is OTLP and bad.reason is Drop.UNKNOWN_SERIES), answer.body
     assert site.dropped()[bad.reason] > 0
 
 
@@ -250,8 +289,8 @@ def test_a_body_at_which_the_daemon_fails_is_not_sent_for_ever(
         raise ZeroDivisionError
 
     with monkeypatch.context() as patched:
-        for name in ("read_remote_write", "read_telegraf"):
-            patched.setattr(f"nordiq_watch.web.feed.{name}", fail)
+        for name in ("feed.read_remote_write", "feed.read_telegraf", "otlp.series_of"):
+            patched.setattr(f"nordiq_watch.web.{name}", fail)
         sender.send_until_over(site.port, write_block(sender, [Reading("web1", NOW)]))
     assert site.dropped() == {Drop.INTERNAL: 1}
     assert any(record.exc_info for record in caplog.records)
