@@ -135,13 +135,12 @@ class ServerSeries:
         ends = self._ends()
         for key, track in list(self.tracks.items()):
             for number in [one for one in track.cells if one not in self.slots]:
-                cell = track.cells[number]
                 place = bisect_right(ends, number)
-                if place < len(ends) and ends[place] <= number + self.grid.gap_slots:
-                    self.budget.hold(-cell.trim())
+                end = ends[place] if place < len(ends) else math.inf
+                if end <= number + self.grid.gap_slots and not track.has_context(number + 1, int(end)):
+                    self.budget.hold(-track.cells[number].trim())
                 else:
-                    self.budget.hold(-len(cell.times))
-                    del track.cells[number]
+                    self.budget.hold(-len(track.cells.pop(number).times))
             if not track.cells or (
                 self.heard - track.last > self.grid.gap_seconds and self.slots.keys().isdisjoint(track.cells)
             ):

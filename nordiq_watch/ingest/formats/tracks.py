@@ -141,6 +141,10 @@ class Track:
             self.cells[other].forget_rate()
         return more, [slot, *later]
 
+    def has_context(self, first: int, end: int) -> bool:
+        """Whether a slot from `first` on and before `end` has all samples that the growth in `end` starts from."""
+        return any(first <= slot < end and len(cell.times) >= _CONTEXT for slot, cell in self.cells.items())
+
     def last_before(self, at: float, grid: Grid, slot: int) -> Sample | None:
         """The newest sample before a slot, which begins at `at`, within the gap; NaN as its value ends the series."""
         return next(self._backwards(slot, grid, since=at - grid.gap_seconds), None)
