@@ -237,7 +237,7 @@ class OtlpSettings(_Section, frozen=True):
 
 class FeederSettings(_Section, frozen=True):
     max_records: Count = 100_000
-    max_series: Count = 2_000_000
+    max_series: Count = 1_000_000
     replica_labels: tuple[LabelName, ...] = ("replica", "prometheus_replica", "__replica__", "job")
     cluster_label: LabelName | None = "cluster"
     relabel: tuple[RelabelRule, ...] = ()

@@ -93,7 +93,7 @@ class ServerSeries:
         """Adds a sample: the slots that it may change, its own first. None if the series is new and finds no room."""
         track = self.tracks.get(place.key)
         if track is None:
-            if at - self.heard > self.grid.gap_seconds:
+            if self.tracks and at - self.heard > self.grid.gap_seconds:
                 self.heard = at  # series that are gone by now make room
                 self.sweep()
             if len(self.tracks) >= MAX_SERIES_PER_SERVER or not self.budget.take():
