@@ -40,6 +40,9 @@ HERE = Path(__file__).parent
 INTERVAL_SECONDS = 300
 LENGTH = 288
 METRICS = len(DEFAULT_METRICS)
+OPEN_SLOTS = 4
+"""Those that a daemon has open before the newest one, with the default lateness."""
+
 SMALL, LARGE = 50, 10_000
 CONNECTIONS = {SMALL: 8, LARGE: 2}
 SERVER_CORE, CLIENT_CORE = 0, 1
@@ -304,6 +307,7 @@ def make_slot(servers: Sequence[str], slot: int) -> Batch:
         slots=np.full(len(servers), slot, dtype=np.int64),
         statuses=np.ones(len(servers), dtype=np.uint8),
         values=values,
+        offsets=np.zeros(len(servers), dtype=np.int64),
     )
 
 
@@ -317,9 +321,9 @@ def make_archive(directory: Path) -> Archive:
     return Archive(directory, metrics=DEFAULT_METRICS, interval_seconds=INTERVAL_SECONDS, days=30)
 
 
-def make_ledger(state: Path, window: Window) -> SampleStore:
+def make_ledger(state: Path, window: Window, clock: Callable[[], float] = time.time) -> SampleStore:
     journal = Journal(state / "journal.sqlite3", metrics=DEFAULT_METRICS, interval_seconds=INTERVAL_SECONDS)
-    return SampleStore(journal, make_archive(state / "archive"), window, future_seconds=300)
+    return SampleStore(journal, make_archive(state / "archive"), window, future_seconds=300, clock=clock)
 
 
 def measure_window(plan: Plan, root: Path) -> list[Row]:
@@ -373,6 +377,7 @@ def part_memory(servers: str) -> Row:
     for slot in range(1, LENGTH + 1):
         for first in range(0, len(names), 500):  # as it comes in pieces, the window grows in pieces
             window.apply(make_slot(names[first : first + 500], slot))
+        window.settle([open_slot for open_slot in window.open_slots() if open_slot < slot - OPEN_SLOTS])
     used = resident_bytes() - before
     began = time.perf_counter()
     window.snapshot()
@@ -386,9 +391,13 @@ def part_memory(servers: str) -> Row:
 
 def part_fill(servers: str, state: str) -> Row:
     names = [f"ppdb{number:05}" for number in range(int(servers))]
-    sample_store = make_ledger(Path(state), make_window())
     newest = int(time.time()) // INTERVAL_SECONDS
-    for slot in range(newest - LENGTH + 1, newest + 1):
+    slots = range(newest - LENGTH + 1, newest + 1)
+    current = [float(slots[0] * INTERVAL_SECONDS)]
+    sample_store = make_ledger(Path(state), make_window(), lambda: current[0])  # a day as it came
+    sample_store.restore()
+    for slot in slots:
+        current[0] = float(slot * INTERVAL_SECONDS)
         sample_store.store(make_slot(names, slot))
     return {}
 

@@ -88,8 +88,10 @@ def fill_window(values: NDArray[np.float64], *, tracks_changes: bool = False) ->
                 slots=np.full(servers, LAST_SLOT - slots + 1 + slot),
                 statuses=np.ones(servers, dtype=np.uint8),
                 values=values[:, slot].astype(np.float32),
+                offsets=np.zeros(servers, dtype=np.int64),
             )
         )
+        window.settle(window.open_slots())
     return window
 
 

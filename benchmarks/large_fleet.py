@@ -166,6 +166,7 @@ def _slice(names: tuple[str, ...], profiles: tuple[str | None, ...], slot: int) 
         slots=np.full(len(names), slot),
         statuses=np.ones(len(names), dtype=np.uint8),
         values=values_of(len(names), slot),
+        offsets=np.zeros(len(names), dtype=np.int64),
     )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from itertools import chain
 
 import numpy as np
 
-from nordiq_watch.records.arrays import BoolArray
+from nordiq_watch.records.arrays import BoolArray, IntArray
 from nordiq_watch.records.samples import Batch
+
+_OFFSET_BITS = 27
+"""A slot has at most a day: 86,400,000 ms."""
 
 
 def select_rows(batch: Batch, keep: BoolArray) -> Batch | None:
@@ -23,6 +26,8 @@ def select_rows(batch: Batch, keep: BoolArray) -> Batch | None:
         slots=batch.slots[keep],
         statuses=batch.statuses[keep],
         values=batch.values[keep],
+        offsets=batch.offsets[keep],
+        counts=None if batch.counts is None else batch.counts[keep],
     )
 
 
@@ -47,27 +52,51 @@ def lay_over(below: Batch | None, above: Batch | None) -> Batch | None:
 
 
 def merge_batches(batches: Sequence[Batch]) -> Batch:
-    """All samples as one batch, in order; at least one batch. The last profile given for a server wins."""
+    """All samples as one batch, in order; at least one batch. Of a server's profiles the one wins that was given by the
+    batch with its newest sample.
+    """
     if len(batches) == 1:
         return batches[0]
     servers = tuple(dict.fromkeys(chain.from_iterable(batch.servers for batch in batches)))
     row_of = {name: row for row, name in enumerate(servers)}
     rows = [np.fromiter(map(row_of.__getitem__, batch.servers), np.int64)[batch.rows] for batch in batches]
-    given = dict(chain.from_iterable(given_profiles(batch.servers, batch.profiles) for batch in batches))
+    named = [batch for batch in batches if any(batch.profiles)]
     return Batch(
         servers=servers,
-        profiles=arrange_profiles(servers, given),
+        profiles=_newest_profiles(servers, named) if named else (None,) * len(servers),
         rows=np.concatenate(rows),
         slots=np.concatenate([batch.slots for batch in batches]),
         statuses=np.concatenate([batch.statuses for batch in batches]),
         values=np.concatenate([batch.values for batch in batches]),
+        offsets=np.concatenate([batch.offsets for batch in batches]),
+        counts=_concatenate_counts(batches),
     )
 
 
-def given_profiles(names: Sequence[str], profiles: Sequence[str | None]) -> Iterable[tuple[str, str]]:
-    """A pair for each given profile, in order; most senders give none."""
-    return (pair for pair in zip(names, profiles, strict=True) if pair[1]) if any(profiles) else ()  # type: ignore[misc]
+def moments_of(batch: Batch) -> IntArray:
+    """(n,): the moment of each row, in an order of their own: to be compared with each other."""
+    return (batch.slots << _OFFSET_BITS) + batch.offsets
 
 
-def arrange_profiles(servers: Sequence[str], given: Mapping[str, str]) -> tuple[str | None, ...]:
-    return tuple(map(given.get, servers)) if given else (None,) * len(servers)
+def newest_moments(batch: Batch) -> IntArray:
+    """(servers,): as `moments_of`, the newest of each server."""
+    newest = np.full(len(batch.servers), np.iinfo(np.int64).min)
+    np.maximum.at(newest, batch.rows, moments_of(batch))
+    return newest
+
+
+def _newest_profiles(servers: Sequence[str], batches: Sequence[Batch]) -> tuple[str | None, ...]:
+    found: dict[str, tuple[int, str]] = {}
+    for batch in batches:
+        moments = newest_moments(batch).tolist()
+        for name, profile, moment in zip(batch.servers, batch.profiles, moments, strict=True):
+            if profile and (name not in found or moment >= found[name][0]):
+                found[name] = moment, profile
+    return tuple(found[name][1] if name in found else None for name in servers)
+
+
+def _concatenate_counts(batches: Sequence[Batch]) -> IntArray | None:
+    if all(batch.counts is None for batch in batches):
+        return None
+    single = (np.ones(len(batch.rows), dtype=np.int64) if batch.counts is None else batch.counts for batch in batches)
+    return np.concatenate(list(single))

@@ -41,12 +41,16 @@ DEFAULT_PROFILE = "Generic"
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric of the fleet. Values outside [low, high] are impossible; beyond `accepted_high` they are refused."""
+    """One metric of the fleet. Values outside [low, high] are impossible; beyond `accepted_high` they are refused.
+
+    aggregate: what a slot with several samples holds, one of AGGREGATES, where `window.aggregate` does not say.
+    """
 
     name: str
     unit: str
     low: float = 0.0
     high: float = LARGEST_MEASUREMENT
+    aggregate: str = "mean"
 
     @property
     def is_open_ended(self) -> bool:
@@ -57,6 +61,14 @@ class Metric:
     def accepted_high(self) -> float:
         return SENSOR_OVERSHOOT_PCT if self.unit == "%" else self.high
 
+
+AGGREGATES = ("mean", "last", "max")
+"""What becomes of the samples of one slot: their mean, the newest of them, or the largest."""
+
+_AGGREGATES = {"uptime_days": "last"}
+"""The mean of percentages, rates, loads and counts says what the slot was like. An age falls back at a restart: the
+mean of days before it and seconds after it would be the age of nothing.
+"""
 
 _UNITS = {
     "net_in_mb_s": "MB/s",
@@ -72,7 +84,7 @@ def describe(name: str) -> Metric:
     """The metric called `name`. A name that ends in `_pct` is a percentage; all others count from zero upwards."""
     if name.endswith("_pct"):
         return Metric(name, "%", high=100.0)
-    return Metric(name, _UNITS.get(name, ""))
+    return Metric(name, _UNITS.get(name, ""), aggregate=_AGGREGATES.get(name, "mean"))
 
 
 def profile_of(server_name: str) -> str:

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "nordiq_watch"
 
 LEVELS = (
     {
+        "aggregation",
         "batches",
         "errors",
         "records",

@@ -96,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
     if args.png is not None:
         picture.check_plotting()
         _check_place(args.png)
-    order = Order(args.dataset, args.days, args.every, settings.config.quality.horizons_seconds)
+    config = settings.config
+    order = Order(args.dataset, args.days, args.every, config.quality.horizons_seconds, config.window.aggregate)
     report = (_evaluate if args.command == "evaluate" else _compare)(args, settings, order)
     _print(report, args)
     if args.png is not None:

@@ -33,6 +33,9 @@ def check_consistency(config: Config, path: Path) -> None:
         raise ConfigError(
             f"{path}: feeders has a rule for {', '.join(sorted(mapped - set(config.metrics)))}, which is not in metrics"
         )
+    unknown = sorted(config.window.aggregate.keys() - set(config.metrics))
+    if unknown:
+        raise ConfigError(f"{path}: window.aggregate names {', '.join(unknown)}, which is not in metrics")
     for what, fields in (("a record", _RECORD_FIELDS), ("an answer", _ANSWER_FIELDS)):
         if reserved := fields.intersection(config.metrics):
             raise ConfigError(

@@ -17,6 +17,8 @@ _BASE_BYTES = 600_000_000
 """Python, torch and an empty fleet."""
 
 _NUMBER = 4  # float32
+_OPEN_SHARE = 3
+"""The samples of open slots take at most this part of the window's values: `ingest.lateness.SHARE`."""
 _QUANTILES = 3
 _NAMED_BYTES = 600
 """Per server: its name, and where it stands in tables by name."""
@@ -31,11 +33,13 @@ _SHOWN_BYTES = 12
 def bytes_per_server(config: Config, servers: int) -> int:
     """Memory of each of this number of servers at the peak of a tick.
 
-    Its row of the window; the bands that are served and, for the next answer, all quantiles and bands; for each of the
-    two a copy of the window that it was made from, and its text if it is written ahead (`answers.render_ahead`).
+    Its row of the window, and its part of the samples of open slots; the bands that are served and, for the next
+    answer, all quantiles and bands; for each of the two a copy of the window that it was made from, and its text if it
+    is written ahead (`answers.render_ahead`).
     """
     slots, metrics = config.window.length, len(config.metrics)
-    window = slots * (metrics * _NUMBER + 3)  # values; status, presence, and whether it counts
+    window = slots * (metrics * _NUMBER + 5)  # values; status, presence, number of samples, and whether it counts
+    window += slots * metrics * _NUMBER // _OPEN_SHARE
     copy = slots * (metrics * _NUMBER + 1)  # values and status
     numbers = metrics * config.training.max_prediction_length * _QUANTILES
     text = numbers * _SHOWN_BYTES if servers <= config.answers.render_ahead else 0

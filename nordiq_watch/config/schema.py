@@ -97,6 +97,7 @@ class WindowSettings(_Section, frozen=True):
     silent_seconds: Seconds = 3600
     future_seconds: Annotated[float, Meta(ge=0)] = 300
     lateness_seconds: Annotated[float, Meta(ge=0)] = 900
+    aggregate: dict[MetricName, Literal["last", "max", "mean"]] = msgspec.field(default_factory=dict)
 
 
 class StateSettings(_Section, frozen=True):

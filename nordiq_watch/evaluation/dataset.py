@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nordiq_watch.errors import DatasetError
@@ -11,8 +11,15 @@ from nordiq_watch.training.dataset import FleetData, load_dataset
 from nordiq_watch.training.repairs import MANY_FILLED
 
 
-def load_for(models: Sequence[Servable], dataset: Path, *, beside: Servable | None = None) -> FleetData:
-    """Reads what these models read and, where it is there, what the one beside them reads.
+def load_for(
+    models: Sequence[Servable],
+    dataset: Path,
+    *,
+    beside: Servable | None = None,
+    aggregates: Mapping[str, str] | None = None,
+) -> FleetData:
+    """Reads what these models read and, where it is there, what the one beside them reads. aggregates: as
+    `window.aggregate` of the config.
 
     Raises DatasetError, also for a metric that a model reads and the dataset lacks, for models of two intervals, and
     for samples that are so far apart that most measurements would be repetitions.
@@ -26,7 +33,7 @@ def load_for(models: Sequence[Servable], dataset: Path, *, beside: Servable | No
             )
     readers = [*models, *([beside] if beside else [])]
     metrics = list(dict.fromkeys(metric for model in readers for metric in model.spec.metrics))
-    data = load_dataset(dataset, metrics=metrics, interval_seconds=first.spec.interval_seconds)
+    data = load_dataset(dataset, metrics=metrics, interval_seconds=first.spec.interval_seconds, aggregates=aggregates)
     if data.filled_share > MANY_FILLED:
         raise DatasetError(
             f"{dataset}: {data.filled_share:.0%} of its slots of {data.interval_seconds} s, the interval of "

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import ceil, floor
 from pathlib import Path
 
@@ -19,12 +19,14 @@ class Order:
     """What to score versions on: the last `days` of a dataset, with an origin every `every_seconds`.
 
     horizons_seconds: those that are longer than a version's own horizon are left out, and that one is added.
+    aggregates: as `window.aggregate` of the config.
     """
 
     dataset: Path
     days: float = 3.0
     every_seconds: float = 3600.0
     horizons_seconds: Sequence[int] = HORIZONS_SECONDS
+    aggregates: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from itertools import chain
 import numpy as np
 
 from nordiq_watch.batches import lay_over, select_rows
+from nordiq_watch.ingest.source import Source
 from nordiq_watch.ingest.window import Window
 from nordiq_watch.records.samples import Batch
 from nordiq_watch.storage.archive import Archive
@@ -76,11 +77,12 @@ class ArchiveWriter:
         """One batch per slot, of the samples in archive and journal."""
         columns = {slot: self._one_column() for slot in slots}
         archived = chain.from_iterable(self._archive.replay(slot, slot) for slot in slots)
-        for batch in chain(archived, self._journal.replay(0)):
-            for slot in columns.keys() & set(np.unique(batch.slots).tolist()):
-                part = select_rows(batch, batch.slots == slot)
-                assert part is not None  # the batch has that slot
-                columns[slot].apply(part)
+        for source, batches in ((Source.ARCHIVE, archived), (Source.JOURNAL, self._journal.replay(0))):
+            for batch in batches:
+                for slot in columns.keys() & set(np.unique(batch.slots).tolist()):
+                    part = select_rows(batch, batch.slots == slot)
+                    assert part is not None  # the batch has that slot
+                    columns[slot].apply(part, source=source)
         return {slot: made for slot, column in columns.items() if (made := column.slice(slot)) is not None}
 
     def _one_column(self) -> Window:
@@ -91,4 +93,5 @@ class ArchiveWriter:
             length=1,
             max_servers=_NO_LIMIT,
             silent_seconds=0,
+            aggregates=self._window.aggregates,
         )

@@ -58,12 +58,19 @@ def build_ingest(
         max_servers=max_servers(config, free_bytes=free_bytes()),
         silent_seconds=config.window.silent_seconds,
         tracks_changes=device != "cpu",
+        aggregates=config.window.aggregate,
     )
     freshness = Freshness(window, silent_seconds=config.alerts.silent_seconds, clock=clock)
     events.subscribe(WindowChanged, lambda _: freshness.note())
     journal, archive = _open_journal(settings), _open_archive(settings, clock)
     sample_store = SampleStore(
-        journal, archive, window, future_seconds=config.window.future_seconds, clock=clock, parts=parts
+        journal,
+        archive,
+        window,
+        future_seconds=config.window.future_seconds,
+        lateness_seconds=config.window.lateness_seconds,
+        clock=clock,
+        parts=parts,
     )
     worker = Ingest(sample_store, window, events, live=live, part=parts.of("ingest"))
     clusters = Clusters(settings.state_dir / "clusters.json", most=4 * window.max_servers, tracks=window.tracks)

@@ -1,4 +1,4 @@
-"""Cells of the window's ring: how many are measured, and duplicates merged."""
+"""Cells of the window's ring: how many are measured."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nordiq_watch.metrics import UNKNOWN_STATUS
-from nordiq_watch.records.arrays import BoolArray, CodeArray, FloatArray, IntArray
+from nordiq_watch.records.arrays import BoolArray, FloatArray, IntArray
 
 
 class MeasuredCounts:
@@ -58,26 +57,3 @@ class MeasuredCounts:
         self.counts -= np.count_nonzero(self.measured[:, left], axis=1)
         begun = np.arange(max(newest + 1, slot - length + 1), slot + 1) % length
         self.measured[:, begun] = False
-
-
-def merge_duplicates(
-    cells: IntArray, values: FloatArray, statuses: CodeArray
-) -> tuple[IntArray, FloatArray, CodeArray]:
-    """Merges duplicates: per cell and column, the last non-missing value in arrival order. Cells come out sorted."""
-    order = np.argsort(cells, kind="stable")
-    cells = cells[order]
-    starts = np.flatnonzero(np.concatenate(([True], cells[1:] != cells[:-1])))
-    if len(starts) == len(cells):
-        return cells, values[order], statuses[order]
-    values, statuses = values[order], statuses[order]
-    last_value = _last_true(~np.isnan(values), starts)  # (cells, metrics)
-    last_status = _last_true(statuses != UNKNOWN_STATUS, starts)
-    return cells[starts], values[last_value, np.arange(values.shape[1])], statuses[last_status]
-
-
-def _last_true(said: BoolArray, starts: IntArray) -> IntArray:
-    """For each group of rows that begins at one of `starts`: the last row where `said` holds, else its first row."""
-    index = np.arange(len(said)).reshape(-1, *[1] * (said.ndim - 1))
-    first = np.repeat(starts, np.diff(np.append(starts, len(said)))).reshape(index.shape)
-    last: IntArray = np.maximum.reduceat(np.where(said, index, first), starts, axis=0)
-    return last

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from nordiq_watch.batches import leave_out, merge_batches, select_rows
+from nordiq_watch.ingest.source import Source
 from nordiq_watch.ingest.window import Window
 from nordiq_watch.records.samples import Batch
 
@@ -30,14 +31,24 @@ class EarlySamples:
             refused.update(dict.fromkeys(self._column(slot).plan(part).refused))
         return (leave_out(batch, set(refused)) if refused else batch), tuple(refused)
 
-    def add(self, batch: Batch) -> None:
+    def add(self, batch: Batch, source: Source = Source.FEED) -> None:
         for slot, part in _by_slot(batch):
-            self._column(slot).apply(part)
+            self._column(slot).apply(part, source=source)
+
+    def settled_under(self, batch: Batch) -> list[Batch]:
+        """What is known by value and count alone of the cells that a batch has samples of."""
+        under = (self._column(slot).settled_under(part) for slot, part in _by_slot(batch))
+        return [batch for batch in under if batch is not None]
+
+    def samples(self) -> list[Batch]:
+        """All samples, one batch per slot."""
+        found = (column.samples_of(slot) for slot, column in sorted(self._columns.items()))
+        return [batch for batch in found if batch is not None]
 
     def due(self, begun: int) -> list[Batch]:
         """One batch per slot that has begun, oldest first. They stay until `drop`."""
         slots = sorted(slot for slot in self._columns if slot <= begun)
-        return [made for slot in slots if (made := self._columns[slot].slice(slot)) is not None]
+        return [made for slot in slots if (made := self._columns[slot].samples_of(slot, settled=True)) is not None]
 
     def drop(self, begun: int) -> None:
         """Forgets the slots that have begun: they are in the window."""
@@ -71,6 +82,7 @@ class EarlySamples:
                 length=1,
                 max_servers=self._window.max_servers,
                 silent_seconds=0,
+                aggregates=self._window.aggregates,
             )
         return self._columns[slot]
 

@@ -24,6 +24,8 @@ from nordiq_watch.batches import select_rows
 from nordiq_watch.ingest.archive_writer import ArchiveWriter
 from nordiq_watch.ingest.early_samples import EarlySamples
 from nordiq_watch.ingest.ended_servers import EndedServers
+from nordiq_watch.ingest.lateness import Lateness
+from nordiq_watch.ingest.source import Source
 from nordiq_watch.ingest.store_health import StoreHealth
 from nordiq_watch.ingest.time_grid import GridClock
 from nordiq_watch.ingest.window import Window
@@ -51,6 +53,7 @@ class Restorer:
         early: EarlySamples,
         ended_servers: EndedServers,
         writer: ArchiveWriter,
+        lateness: Lateness,
         health: StoreHealth,
         grid_clock: GridClock,
     ) -> None:
@@ -60,6 +63,7 @@ class Restorer:
         self._early = early
         self._ended_servers = ended_servers
         self._writer = writer
+        self._lateness = lateness
         self._health = health
         self._grid_clock = grid_clock
         self.archive_read = False
@@ -94,6 +98,7 @@ class Restorer:
         lost, self._journal.lost = self._journal.lost, Amount(0, 0)
         self._health.journal.drop(lost.batches, said=True)
         self._ended_servers.unload(self._window)
+        self._lateness.begin()
         self._say_restored()
 
     def _say_restored(self) -> None:
@@ -111,15 +116,15 @@ class Restorer:
             for batch in self._archive.replay(newest - self._window.length + 1, newest):
                 visible = self._ended_servers.visible(batch)
                 if visible is not None:
-                    refused.update(self._let_in(visible))
+                    refused.update(self._let_in(visible, Source.ARCHIVE))
             self._window.reach(newest)
         for batch in self._archive.replay(begun + 1, allowed):
-            self._early.add(batch)
+            self._early.add(batch, Source.ARCHIVE)
         self.held_from = self._archive.oldest_slot(allowed)
         _warn_of_refused(refused)
 
     def _read_journal(self, begun: int) -> None:
-        """After the archive: what is in the journal came later, and of doubles the later one wins."""
+        """After the archive: of each cell that the journal has a sample of, it has all."""
         refused: set[str] = set()
         self._writer.forget_ahead()
         for batch, visible in self._journal.replay_after_ends():
@@ -128,10 +133,10 @@ class Restorer:
                 continue
             past = select_rows(visible, visible.slots <= begun)
             if past is not None:
-                refused.update(self._let_in(past))
+                refused.update(self._let_in(past, Source.JOURNAL))
             early = select_rows(visible, (visible.slots > begun) & (visible.slots <= self._grid_clock.newest_allowed()))
             if early is not None:
-                self._early.add(early)
+                self._early.add(early, Source.JOURNAL)
         _warn_of_refused(refused)
 
     def _note_journaled(self, batch: Batch, begun: int) -> None:
@@ -147,11 +152,11 @@ class Restorer:
             first = int(batch.slots[held].min())
             self.held_from = first if self.held_from is None else min(first, self.held_from)
 
-    def _let_in(self, batch: Batch) -> tuple[str, ...]:
+    def _let_in(self, batch: Batch, source: Source) -> tuple[str, ...]:
         """While the window is restored: there may be less room than there was. Returns the servers without room."""
         eviction = self._window.plan(batch)
         self._ended_servers.add(eviction.replaced)
-        return self._window.apply(batch, eviction)
+        return self._window.apply(batch, eviction, source=source)
 
 
 def _warn_of_refused(servers: set[str]) -> None:

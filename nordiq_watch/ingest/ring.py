@@ -1,7 +1,7 @@
 """The ring of the window: its arrays, with a row per server and a column per slot, `slot % length`.
 
-All writes that change cells are here, so that the arrays, the number of samples, the counts of `cells` and the stamps
-of changes stay in step.
+All writes that change cells are here, so that the arrays, the number of samples, the counts of `cells`, the open cells
+and the stamps of changes stay in step.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nordiq_watch.ingest.cells import MeasuredCounts, merge_duplicates
+from nordiq_watch.aggregation import Aggregation
+from nordiq_watch.ingest.cells import MeasuredCounts
+from nordiq_watch.ingest.open_cells import MANY, CellRows, OpenCells
 from nordiq_watch.ingest.server_rows import NEVER, ServerRows
 from nordiq_watch.metrics import UNKNOWN_STATUS
 from nordiq_watch.records.arrays import CodeArray, FloatArray, IntArray
@@ -25,12 +27,20 @@ class Ring:
 
     newest: the newest slot, None while nothing was ever written. size: slots with a sample, over all servers.
     values (rows, length, metrics): NaN where not measured. statuses (rows, length). present (rows, length): whether
-    there is a sample. changed (rows, length): stamps for CellMap, None unless they are kept. copies: the number of
-    snapshots so far.
+    there is a sample. sampled (rows, length): how many there were, of the metric that has most. changed (rows, length):
+    stamps for CellMap, None unless they are kept. copies: the number of snapshots so far. open: the cells whose samples
+    are kept.
     """
 
     def __init__(
-        self, rows: ServerRows, metrics: Sequence[str], *, length: int, max_servers: int, tracks_changes: bool
+        self,
+        rows: ServerRows,
+        metrics: Sequence[str],
+        *,
+        length: int,
+        max_servers: int,
+        tracks_changes: bool,
+        aggregation: Aggregation,
     ) -> None:
         """rows: which servers have which rows; its `last_seen` grows and is emptied with the arrays here."""
         self.newest: int | None = None
@@ -38,6 +48,7 @@ class Ring:
         self.values: FloatArray = np.empty((0, length, len(metrics)), dtype=np.float32)
         self.statuses: CodeArray = np.empty((0, length), dtype=np.uint8)
         self.present = np.empty((0, length), dtype=np.bool_)
+        self.sampled = np.empty((0, length), dtype=np.uint16)
         self.changed = np.empty((0, length), dtype=np.int32) if tracks_changes else None
         self.copies = 0
         self._metrics = tuple(metrics)
@@ -45,6 +56,7 @@ class Ring:
         self._max_servers = max_servers
         self._rows = rows
         self._counts = MeasuredCounts(slots=length, metrics=metrics, ring_metrics=metrics, length=length)
+        self.open = OpenCells(aggregation, length=length, metrics=len(metrics))
 
     def holds(self, slot: int) -> bool:
         return self.newest is not None and self.newest - self._length < slot <= self.newest
@@ -66,6 +78,7 @@ class Ring:
         """Empties all rows; the memory stays allocated."""
         self.newest = None
         self.size = 0
+        self.open.clear()
         for array, empty in self._columns():
             array[:] = empty
         self._mark(slice(None), slice(None))
@@ -85,6 +98,8 @@ class Ring:
         self.values[:, columns] = np.nan
         self.statuses[:, columns] = UNKNOWN_STATUS
         self.present[:, columns] = False
+        self.sampled[:, columns] = 0
+        self.open.close(columns)
         self._mark(slice(None), columns)
         self.newest = slot
         self._rows.release_aged(slot)
@@ -95,20 +110,73 @@ class Ring:
         if not rows:
             return
         self.size -= int(np.count_nonzero(self.present[rows]))
+        self.open.forget(np.array(rows))
         for array, empty in self._columns():
             array[rows] = empty
         self._mark(rows, slice(None))
         self._rows.release(rows)
 
-    def write(self, rows: IntArray, slots: IntArray, *, values: FloatArray, statuses: CodeArray) -> None:
-        """Writes samples, each with at least one value, in order of arrival. The slots are in the ring already."""
-        if not len(rows):
+    def write(self, samples: CellRows, slots: IntArray, *, joins: bool) -> None:
+        """Writes samples, each with at least one value, in order of arrival. slots (n,): theirs, in the ring already.
+
+        joins: what a cell holds that is not open is joined; else it stays only where the samples have no value.
+        """
+        if not len(slots):
             return
-        np.maximum.at(self._rows.last_seen, rows, slots)
-        cells, values, statuses = merge_duplicates(rows * self._length + slots % self._length, values, statuses)
-        row, column = np.divmod(cells, self._length)
-        self.values[row, column] = np.where(np.isnan(values), self.values[row, column], values)
-        self.statuses[row, column] = np.where(statuses == UNKNOWN_STATUS, self.statuses[row, column], statuses)
+        np.maximum.at(self._rows.last_seen, samples.rows, slots)
+        if joins:
+            self._open_settled(samples)
+        many = samples.counts > 1
+        if many.any():
+            self._overlay(self._begin(samples.at(many)))
+            samples = samples.at(~many)
+        if len(samples.rows):
+            self._overlay(self.open.take(samples))
+
+    def restore(self, cells: CellRows, slots: IntArray) -> None:
+        """Writes cells of which value and count are known, each given once. They are not opened."""
+        np.maximum.at(self._rows.last_seen, cells.rows, slots)
+        self._overlay(cells)
+
+    def settled(self, rows: IntArray, columns: IntArray) -> CellRows:
+        """Those of these cells that hold a sample and are not open, each once."""
+        there = self.present[rows, columns] & self.open.unknown(rows, columns)
+        row, column = np.divmod(np.unique(rows[there] * self._length + columns[there]), self._length)
+        return self.read(row, column)
+
+    def read(self, rows: IntArray, columns: IntArray) -> CellRows:
+        """What these cells hold."""
+        return CellRows(
+            rows=rows,
+            columns=columns,
+            offsets=np.zeros(len(rows), dtype=np.int64),
+            counts=self.sampled[rows, columns].astype(np.int64),
+            statuses=self.statuses[rows, columns],
+            values=self.values[rows, columns],
+        )
+
+    def _open_settled(self, samples: CellRows) -> None:
+        found = self.settled(samples.rows, samples.columns)
+        if len(found.rows):
+            self.open.begin(found)
+
+    def _begin(self, cells: CellRows) -> CellRows:
+        """Opens cells as what is known of them: of several for one cell, the last."""
+        keys = (cells.rows * self._length + cells.columns)[::-1]
+        _, last = np.unique(keys, return_index=True)
+        chosen = cells.at(len(keys) - 1 - last)
+        self.open.begin(chosen)
+        return chosen
+
+    def _overlay(self, cells: CellRows) -> None:
+        """Writes cells, each given once; a value or status that they lack stays."""
+        row, column = cells.rows, cells.columns
+        missing = np.isnan(cells.values)
+        values = np.where(missing, self.values[row, column], cells.values) if missing.any() else cells.values
+        self.values[row, column] = values
+        unsaid = cells.statuses == UNKNOWN_STATUS
+        self.statuses[row, column] = np.where(unsaid, self.statuses[row, column], cells.statuses)
+        self.sampled[row, column] = np.clip(cells.counts, 1, MANY)
         self.size += int(np.count_nonzero(~self.present[row, column]))
         self.present[row, column] = True
         assert self.newest is not None  # advance came before
@@ -134,6 +202,7 @@ class Ring:
             (self.values, np.nan),
             (self.statuses, UNKNOWN_STATUS),
             (self.present, False),
+            (self.sampled, 0),
             (self._rows.last_seen, NEVER),
             (self._counts.measured, False),
             (self._counts.counts, 0),

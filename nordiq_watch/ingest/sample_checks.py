@@ -128,7 +128,10 @@ class Grid:
         self.newest: float | None = None
 
     def place(self, stamp: str | int | float) -> int | Fault:
-        """The slot of a moment. Comparisons are written so that NaN fails them."""
+        """The moment, in Unix milliseconds, within its slot: floor(moment / interval) is that of the exact time.
+
+        Comparisons are written so that NaN fails them.
+        """
         seconds = _seconds_of(stamp) if isinstance(stamp, str) else stamp
         if isinstance(seconds, Fault):
             return seconds
@@ -137,7 +140,9 @@ class Grid:
         if not seconds <= self._now + self._rules.future_seconds:
             return Fault(self._why_future(stamp, seconds), Drop.TOO_NEW)
         self.newest = seconds if self.newest is None else max(self.newest, seconds)
-        return int(seconds // self._rules.interval_seconds)
+        begin = int(seconds // self._rules.interval_seconds) * self._rules.interval_seconds
+        offset = min(round((seconds - begin) * 1000), self._rules.interval_seconds * 1000 - 1)
+        return begin * 1000 + offset
 
     def _why_future(self, stamp: Any, seconds: float) -> str:
         if seconds > _MILLISECONDS_FROM and not isinstance(stamp, str):

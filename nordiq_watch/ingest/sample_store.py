@@ -1,7 +1,12 @@
 """Journal, window and archive in step: a batch is durable, then in the window, then, slot by slot, in the archive.
 
-The journal keeps what is not in the archive yet. A checkpoint writes the slots that changed from the window to the
-archive and empties the journal, so that a restart reads a few hundred slots instead of every batch of a day.
+The journal keeps what is not in the archive yet, and the samples of open slots (`lateness`), which the archive has by
+value and count. A checkpoint writes the slots that changed from the window to the archive and leaves open slots alone
+in the journal, so that a restart reads a few hundred slots instead of every batch of a day.
+
+Of a cell that the journal has a sample of, it has all: the journal is told of what was settled before a sample joins
+it. So the journal takes the place of what the archive has of its cells, and a crash between a write to the archive and
+the journal's next transaction counts nothing twice.
 
 Time comes from senders, and is held against the daemon's own clock. Samples of a slot that has not begun are durable at
 once and wait in memory (`early_samples`) until it has. Samples further ahead than `future_seconds`, which a clock that
@@ -21,9 +26,11 @@ from nordiq_watch.batches import leave_out
 from nordiq_watch.errors import StorageError
 from nordiq_watch.ingest.alike_names import AlikeNames
 from nordiq_watch.ingest.archive_writer import ArchiveWriter
+from nordiq_watch.ingest.checkpoint_times import CheckpointTimes
 from nordiq_watch.ingest.early_samples import EarlySamples
 from nordiq_watch.ingest.ended_servers import EndedServers
 from nordiq_watch.ingest.eviction import Eviction
+from nordiq_watch.ingest.lateness import LATENESS_SECONDS, Lateness
 from nordiq_watch.ingest.restorer import Restorer
 from nordiq_watch.ingest.store_health import StoreHealth
 from nordiq_watch.ingest.time_grid import GridClock
@@ -34,13 +41,6 @@ from nordiq_watch.storage.archive import Archive
 from nordiq_watch.storage.journal import Journal
 
 log = logging.getLogger(__name__)
-
-CHECKPOINT_SLOTS = 3
-CHECKPOINT_BATCHES = 10_000
-CHECKPOINT_BYTES = 64 * 1024**2
-"""Slots, batches or bytes of values after which the next checkpoint is due, whichever comes first.
-
-Few slots, because batches wait meanwhile: with 10,000 servers 3 slots take some 50 ms, and 12 three times that."""
 
 IDLE_SECONDS = 60.0
 """Between checkpoints while no batch comes, if the journal holds anything: training on the archive misses little."""
@@ -59,6 +59,7 @@ class SampleStore:
         window: Window,
         *,
         future_seconds: float,
+        lateness_seconds: float = LATENESS_SECONDS,
         clock: Callable[[], float] = time.time,
         parts: Parts | None = None,
     ) -> None:
@@ -71,7 +72,8 @@ class SampleStore:
         self._early = EarlySamples(window)
         self._alike_names = AlikeNames(window)
         self._writer = ArchiveWriter(archive, journal, window)
-        self._checkpoint_slot: int | None = None
+        self._lateness = Lateness(window, lateness_seconds=lateness_seconds, clock=clock)
+        self._checkpoints = CheckpointTimes(journal)
         self._idle_since = -IDLE_SECONDS
         parts = parts or Parts(hidden=(journal.directory,), clock=clock)
         self._health = StoreHealth(parts.of("journal"), parts.of("archive"), clock=clock)
@@ -82,6 +84,7 @@ class SampleStore:
             early=self._early,
             ended_servers=self._ended_servers,
             writer=self._writer,
+            lateness=self._lateness,
             health=self._health,
             grid_clock=self._grid_clock,
         )
@@ -104,12 +107,13 @@ class SampleStore:
             self._restorer.restore_again()
         elif self._journal.was_taken_away():
             self._replace_journal()
+        self._lateness.settle()
         begun = self._grid_clock.begun()
-        present, early = self._early.divide(batch, begun)
+        present, early = self._early.divide(self._window.drop_outdated_profiles(batch), begun)
         early, refused = (None, ()) if early is None else self._early.find_room(early)
         eviction = self._store(present, early)
         self._early.drop(begun)
-        if self._checkpoint_is_due():
+        if self._checkpoints.is_due(self._window.newest_slot or 0) and not self._health.archive_waits:
             self.checkpoint()
         return replace(eviction, refused=(*eviction.refused, *refused))
 
@@ -128,7 +132,9 @@ class SampleStore:
         if present is not None:
             self._checkpoint_before(int(present.slots.max()))
             fitting, eviction = self._find_room(present)
-        kept = [batch for batch in (fitting, early) if batch is not None]
+        under = None if fitting is None else self._window.settled_under(fitting)
+        under_early = [] if early is None else self._early.settled_under(early)
+        kept = [batch for batch in (under, fitting, *under_early, early) if batch is not None]
         if kept:
             self._keep(kept, ended=eviction.replaced)
         if early is not None:
@@ -148,6 +154,7 @@ class SampleStore:
         self._keep([], ended={server: last})
         self._window.forget(server)
         self._early.forget(server)
+        self._lateness.note_ended()
         self._ended_servers.add({server: last})
         return True
 
@@ -226,21 +233,28 @@ class SampleStore:
             self._refill_window()
         if not self._restorer.archive_read or not self._restorer.journal_read:
             return False
-        if not self._health.attempt(self._health.archive, self._write_archive):
+        until = self._ended_servers.until
+        if not self._health.attempt(self._health.archive, lambda: self._writer.write(incomplete_until=until)):
             return False
         self._writer.forget_all()
-        self._checkpoint_slot = self._window.newest_slot
+        self._checkpoints.slot = self._window.newest_slot
         return self._attempt_journal(self._empty_journal)
 
-    def _write_archive(self) -> None:
-        self._writer.write(incomplete_until=self._ended_servers.until)
-
     def _empty_journal(self) -> None:
-        newest = self._window.newest_slot or 0
-        self._journal.clear(back=self._ended_servers.back(self._window), before_slot=newest - self._window.length + 1)
+        self._lateness.settle()
+        newest, slots = self._window.newest_slot or 0, self._window.open_slots()
+        unchanged = set(slots).intersection(self._journal.kept_slots) - self._lateness.changed
+        kept = (self._window.samples_of(slot) for slot in slots if slot not in unchanged)
+        self._journal.clear(
+            back=self._ended_servers.back(self._window),
+            before_slot=newest - self._window.length + 1,
+            keep=[*(batch for batch in kept if batch is not None), *self._early.samples()],
+            leave=unchanged,
+        )
+        self._lateness.changed.clear()
 
     def _refill_window(self) -> None:
-        self._checkpoint_slot = None
+        self._checkpoints.slot = None
         self._restorer.refill()
 
     def _find_room(self, batch: Batch) -> tuple[Batch | None, Eviction]:
@@ -259,7 +273,11 @@ class SampleStore:
 
     def _apply(self, batch: Batch, eviction: Eviction) -> None:
         self._window.apply(batch, eviction)
-        self._writer.add(np.unique(batch.slots).tolist())
+        slots = np.unique(batch.slots).tolist()
+        self._lateness.note(slots)
+        self._writer.add(slots)
+        if eviction.replaced:
+            self._lateness.note_ended()
         self._ended_servers.add(eviction.replaced)
         self._ended_servers.add_arrived(eviction.arrived)
         self._alike_names.note(eviction.arrived)
@@ -277,18 +295,6 @@ class SampleStore:
         oldest = self._writer.oldest_change
         if oldest is not None and oldest <= slot - self._window.length and not self._health.archive_waits:
             self.checkpoint()
-
-    def _checkpoint_is_due(self) -> bool:
-        newest = self._window.newest_slot or 0
-        if self._checkpoint_slot is None:
-            self._checkpoint_slot = newest
-        due = (
-            newest >= self._checkpoint_slot + CHECKPOINT_SLOTS
-            or self._journal.batches >= CHECKPOINT_BATCHES
-            or self._journal.bytes >= CHECKPOINT_BYTES
-            or self._journal.is_short
-        )
-        return due and not self._health.archive_waits
 
     def _attempt_journal(self, act: Callable[[], None]) -> bool:
         return self._health.attempt(self._health.journal, act)

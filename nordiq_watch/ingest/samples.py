@@ -10,7 +10,7 @@ from itertools import compress
 import numpy as np
 
 from nordiq_watch.api.sources import Drop
-from nordiq_watch.batches import arrange_profiles, given_profiles, keep_rows, select_rows
+from nordiq_watch.batches import keep_rows, select_rows
 from nordiq_watch.ingest.columns import Coded, Columns
 from nordiq_watch.ingest.feed_scanner import FeedScanner, load_scanner
 from nordiq_watch.ingest.fields import show
@@ -125,24 +125,30 @@ class FeedReader:
     def _check_columns(self, checks: RowChecks, sent: Columns, rules: FeedRules, grid: Grid, *, now: float) -> _Judged:
         """All rows, the refused ones too; a value of these may be meaningless."""
         names = self._sound_names.check(checks, sent.names)
-        slots = checks.encode("timestamp", sent.timestamps, grid.place)
+        moments = checks.encode("timestamp", sent.timestamps, grid.place)
+        slots, offsets = np.divmod(moments, rules.interval_seconds * 1000)
         statuses = checks.encode("status", sent.statuses, encode_status)
         checks.refuse_faulty("profile", sent.profiles, find_label_fault)
         values, clips = sent.sound or check_values(checks, sent.values, rules.metrics)
         refuse_old(checks, slots, rules, now=now)
-        return _Judged(sent.indices, names, sent.profiles, slots=slots, statuses=statuses, values=values, clips=clips)
+        return _Judged(
+            sent.indices, names, sent.profiles,
+            slots=slots, offsets=offsets, statuses=statuses, values=values, clips=clips,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Judged:
-    """Rows as columns. indices: their positions in the request. values (rows, metrics); clips (rows,): how many of a
-    row's values were reduced to 100 %.
+    """Rows as columns. indices: their positions in the request. offsets (rows,): ms from the slot's begin.
+
+    values (rows, metrics); clips (rows,): how many of a row's values were reduced to 100 %.
     """
 
     indices: Sequence[int] = field(kw_only=False)
     names: Sequence[str] = field(kw_only=False)
     profiles: Coded = field(kw_only=False)
     slots: IntArray
+    offsets: IntArray
     statuses: IntArray
     values: FloatArray
     clips: IntArray
@@ -156,13 +162,14 @@ class _Judged:
             list(compress(self.names, keep)),
             Coded(self.profiles.values, self.profiles.codes[keep]),
             slots=self.slots[keep],
+            offsets=self.offsets[keep],
             statuses=self.statuses[keep],
             values=self.values[keep],
             clips=self.clips[keep],
         )
 
     def build_batch(self) -> Batch | None:
-        """One batch server per name, with the last profile given; None without rows."""
+        """One batch server per name, with its newest profile; None without rows."""
         if not self.names:
             return None
         servers = tuple(dict.fromkeys(self.names))
@@ -171,15 +178,22 @@ class _Judged:
         else:
             row_of = {name: row for row, name in enumerate(servers)}
             rows = np.fromiter(map(row_of.__getitem__, self.names), np.int64, len(self.names))
-        given = given_profiles(self.names, self.profiles.expand()) if any(self.profiles.values) else ()
         return Batch(
             servers=servers,
-            profiles=arrange_profiles(servers, dict(given)),
+            profiles=self._newest_profiles(servers) if any(self.profiles.values) else (None,) * len(servers),
             rows=rows,
             slots=self.slots,
             statuses=self.statuses.astype(np.uint8),
             values=self.values,
+            offsets=self.offsets,
         )
+
+    def _newest_profiles(self, servers: Sequence[str]) -> tuple[str | None, ...]:
+        """Of each server the profile given with the newest sample; of one moment, the last."""
+        order = np.lexsort((self.offsets, self.slots)).tolist()
+        profiles = self.profiles.expand()
+        given = {self.names[row]: profiles[row] for row in order if profiles[row]}
+        return tuple(map(given.get, servers))
 
 
 def count_clipped(feed: ParsedFeed, count: int) -> ParsedFeed:

@@ -7,10 +7,12 @@ the window is full (`eviction`).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import repeat
 
 import numpy as np
 
+from nordiq_watch.batches import newest_moments
 from nordiq_watch.ingest.eviction import Eviction, choose_evictions
 from nordiq_watch.metrics import profile_of
 from nordiq_watch.records.arrays import BoolArray, IntArray
@@ -35,6 +37,7 @@ class ServerRows:
         self._row_by_name: dict[str, int] = {}
         self._names: list[str] = []
         self._profiles: list[str | None] = []
+        self._named_at: IntArray = np.empty(0, dtype=np.int64)  # moments of `newest_moments`, at least a row long
         self._free: list[int] = []
         self._found: tuple[Sequence[str], IntArray] | None = None
         self._named: tuple[Sequence[str], Sequence[str | None]] | None = None
@@ -68,7 +71,7 @@ class ServerRows:
         return tuple(self._names[row] for row in rows)
 
     def given_profiles(self, rows: IntArray) -> tuple[str | None, ...]:
-        """The profile that each server's samples named last; None if none did."""
+        """The profile that each server's newest samples named; None if none did."""
         return tuple(self._profiles[row] for row in rows)
 
     def profiles(self, rows: IntArray) -> tuple[str, ...]:
@@ -83,7 +86,7 @@ class ServerRows:
         used (samples,): index into batch.servers for each sample that is in time. No row is given to the `refused`.
         The caller grows its arrays to `end` afterwards.
         """
-        rows = self._rows_of(batch.servers)
+        rows = self.find(batch.servers)
         fresh = dict.fromkeys(used[rows[used] < 0].tolist())
         if fresh:
             rows = rows.copy()
@@ -94,20 +97,51 @@ class ServerRows:
         return rows
 
     def _note_profiles(self, batch: Batch, used: IntArray, rows: IntArray) -> None:
-        """As the batch before, with the same servers and profiles, and none of them has another row since: nothing."""
-        known = self._named is not None and self._named[0] is batch.servers and self._named[1] is batch.profiles
-        if known or not any(batch.profiles):
+        """Of a server's profiles, that of the newest sample counts. The names of a batch like the one before, with the
+        same profiles, are not looked at again while none of them has another row.
+        """
+        if not any(batch.profiles):
             return
+        self._make_room()
+        moments = newest_moments(batch)
         noted = np.unique(used[rows[used] >= 0])
-        for server in noted.tolist():
-            self._profiles[rows[server]] = batch.profiles[server] or self._profiles[rows[server]]
-        self._named = (batch.servers, batch.profiles) if len(noted) == len(batch.servers) else None
+        is_known = self._named is not None and self._named[0] is batch.servers and self._named[1] is batch.profiles
+        if not is_known:
+            self._named = (batch.servers, batch.profiles) if len(noted) == len(batch.servers) else None
+        newest = noted[moments[noted] >= self._named_at[rows[noted]]]
+        if len(newest) < len(noted):
+            self._named = None
+        given = [server for server in newest.tolist() if batch.profiles[server]]
+        for server in () if is_known else given:
+            self._profiles[rows[server]] = batch.profiles[server]
+        self._named_at[rows[given]] = moments[given]
+
+    def drop_outdated_profiles(self, batch: Batch) -> Batch:
+        """The batch without the profiles of servers that gave theirs with newer samples."""
+        if not any(batch.profiles):
+            return batch
+        self._make_room()
+        rows = self.find(batch.servers)
+        old = (rows >= 0) & (newest_moments(batch) < self._named_at[rows])
+        if not old.any():
+            return batch
+        pairs = zip(batch.profiles, old.tolist(), strict=True)
+        return replace(batch, profiles=tuple(None if is_old else profile for profile, is_old in pairs))
+
+    def _make_room(self) -> None:
+        before = len(self._named_at)
+        if before < max(1, len(self._names)):
+            grown = np.full(len(self._names) + len(self._names) // 16 + 1, NEVER)
+            grown[:before] = self._named_at
+            self._named_at = grown
 
     def release(self, rows: Collection[int]) -> None:
         """Frees rows of servers. The caller has emptied them, `last_seen` included."""
         for row in rows:
             del self._row_by_name[self._names[row]]
             self._free.append(row)
+            if row < len(self._named_at):
+                self._named_at[row] = NEVER
         if rows:
             self._found = self._named = None
 
@@ -130,6 +164,7 @@ class ServerRows:
         self._row_by_name.clear()
         self._names.clear()
         self._profiles.clear()
+        self._named_at[:] = NEVER
         self._free.clear()
         self._found = self._named = None
 
@@ -154,7 +189,7 @@ class ServerRows:
         """
         aged = self._aged(newest)
         gone = {self._names[row] for row in np.flatnonzero(aged).tolist()}
-        rows = self._rows_of(batch.servers)
+        rows = self.find(batch.servers)
         if gone:
             rows = np.where((rows >= 0) & aged[rows], -1, rows)
         used, slots = batch.rows[in_time], batch.slots[in_time]
@@ -181,7 +216,7 @@ class ServerRows:
         aged: BoolArray = (self.last_seen <= newest - self._length) & (self.last_seen != NEVER)
         return aged
 
-    def _rows_of(self, servers: Sequence[str]) -> IntArray:
+    def find(self, servers: Sequence[str]) -> IntArray:
         """(servers,): their rows, -1 for those that have none. Not to be written to.
 
         Remembered for the same tuple: a batch is planned and then assigned, and an archive's slots name the same fleet.

@@ -5,8 +5,10 @@ servers. `ring` has the arrays, `server_rows` gives each server a row in them, `
 
 The rules of time:
 - a late sample goes to its slot; one that is older than the ring is left out;
-- samples of one server and slot are one: the later in order of arrival wins, metric by metric; a metric that it does
-  not measure, or a status that it does not give, stays as it was;
+- a slot holds the aggregate of its samples, by default their mean, in whatever order they come; of samples with one
+  moment the later in order of arrival counts, metric by metric. Status and profile are those of the newest sample that
+  gives one. While a slot is open its samples are kept (`open_cells`); settled, it is known by value and count, and a
+  later sample joins with that weight;
 - a server whose newest sample is more than `silent_seconds` older than the fleet's newest slot is silent: left out of
   snapshots until it is heard again, and then back with its history. There is no clock in here: if all go silent at
   once, none is.
@@ -20,11 +22,14 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
+from nordiq_watch.aggregation import Aggregation
 from nordiq_watch.ingest.attendance import Attendance
 from nordiq_watch.ingest.eviction import Eviction
 from nordiq_watch.ingest.ring import Ring
 from nordiq_watch.ingest.server_rows import ServerRows
-from nordiq_watch.records.arrays import FloatArray, IntArray
+from nordiq_watch.ingest.slot_batches import SlotBatches
+from nordiq_watch.ingest.source import Source
+from nordiq_watch.records.arrays import BoolArray, FloatArray, IntArray
 from nordiq_watch.records.samples import Batch, CellMap, Measured, WindowSnapshot
 
 NO_SLOT = -1
@@ -43,9 +48,13 @@ class Window:
         max_servers: int,
         silent_seconds: float,
         tracks_changes: bool = False,
+        aggregates: Mapping[str, str] | None = None,
     ) -> None:
-        """tracks_changes: snapshots have a cell map; it takes four bytes per cell."""
+        """tracks_changes: snapshots have a cell map; it takes four bytes per cell. aggregates: metric → mean, last or
+        max, where it is not the metric's own.
+        """
         self.metrics = tuple(metrics)
+        self.aggregates = dict(aggregates or {})
         self.interval_seconds = interval_seconds
         self.length = length
         self.max_servers = max_servers
@@ -55,8 +64,14 @@ class Window:
             length=length, max_servers=max_servers, silent_slots=int(silent_seconds // interval_seconds)
         )
         self._ring = Ring(
-            self._rows, self.metrics, length=length, max_servers=max_servers, tracks_changes=tracks_changes
+            self._rows,
+            self.metrics,
+            length=length,
+            max_servers=max_servers,
+            tracks_changes=tracks_changes,
+            aggregation=Aggregation(self.metrics, self.aggregates),
         )
+        self._batches = SlotBatches(self._rows, self._ring, length=length)
         self._last_copy: weakref.ref[WindowSnapshot] | None = None
 
     # --- reading ---
@@ -172,28 +187,35 @@ class Window:
     def slots_of(self, server: str, *, until: int) -> list[int]:
         """The slots up to this one in which a server has a sample, oldest first."""
         with self._lock:
-            row = self._rows.row_of(server)
-            if row is None or self._ring.newest is None:
-                return []
-            slots = np.arange(self._ring.newest - self.length + 1, min(until, self._ring.newest) + 1)
-            found: list[int] = slots[self._ring.present[row, slots % self.length]].tolist()
-            return found
+            return self._batches.slots_of(server, until=until)
 
     def slice(self, slot: int) -> Batch | None:
-        """One slot of all servers as a batch that would bring it back; None if it holds no sample."""
+        """One slot of all servers by value and count; None if it holds no sample."""
         with self._lock:
-            column = slot % self.length
-            if not self._ring.holds(slot) or not self._ring.present[:, column].any():
-                return None
-            rows = np.flatnonzero(self._ring.present[:, column])
-            return Batch(
-                servers=self._rows.names(rows),
-                profiles=self._rows.given_profiles(rows),
-                rows=np.arange(len(rows)),
-                slots=np.full(len(rows), slot, dtype=np.int64),
-                statuses=self._ring.statuses[rows, column],
-                values=self._ring.values[rows, column],
-            )
+            return self._batches.slice(slot)
+
+    def open_slots(self) -> list[int]:
+        """The slots whose samples are kept, oldest first."""
+        with self._lock:
+            return self._batches.open_slots()
+
+    def samples_of(self, slot: int, *, settled: bool = False) -> Batch | None:
+        """The samples of an open slot; None without any. settled: also what is known by value and count alone."""
+        with self._lock:
+            return self._batches.samples_of(slot, settled=settled)
+
+    def settled_under(self, batch: Batch) -> Batch | None:
+        """What is known, by value and count alone, of the cells that a batch has samples of; None if nothing.
+
+        The journal needs it before the batch: of a cell that it has a sample of, it has all.
+        """
+        with self._lock:
+            return self._batches.settled_under(batch)
+
+    @property
+    def open_bytes(self) -> int:
+        """The memory of the samples that are kept."""
+        return self._ring.open.nbytes
 
     # --- writing: one thread only ---
 
@@ -213,7 +235,7 @@ class Window:
         newest = newest if self._ring.newest is None else max(newest, self._ring.newest)
         return self._rows.plan(batch, measured & (batch.slots > newest - self.length), newest=newest)
 
-    def apply(self, batch: Batch, eviction: Eviction | None = None) -> tuple[str, ...]:
+    def apply(self, batch: Batch, eviction: Eviction | None = None, *, source: Source = Source.FEED) -> tuple[str, ...]:
         """Writes the samples; returns the servers without room, whose samples are left out.
 
         eviction: the result of `plan` for this batch, where it is known.
@@ -230,10 +252,24 @@ class Window:
             rows = self._rows.assign(batch, batch.rows[in_time], refused=set(eviction.refused))
             self._ring.make_room(self._rows.end)
             taken = in_time & (rows[batch.rows] >= 0)
-            self._ring.write(
-                rows[batch.rows[taken]], batch.slots[taken], values=batch.values[taken], statuses=batch.statuses[taken]
-            )
+            self._write(batch, rows, taken, source)
         return eviction.refused
+
+    def _write(self, batch: Batch, rows: IntArray, taken: BoolArray, source: Source) -> None:
+        samples, slots = SlotBatches.cells_of(batch, rows, taken, length=self.length)
+        if source is Source.ARCHIVE:
+            self._ring.restore(samples, slots)
+        else:
+            self._ring.write(samples, slots, joins=source is Source.FEED)
+
+    def drop_outdated_profiles(self, batch: Batch) -> Batch:
+        """The batch without the profiles of servers that gave theirs with newer samples."""
+        return self._rows.drop_outdated_profiles(batch)
+
+    def settle(self, slots: Collection[int]) -> None:
+        """Forgets the samples of open slots: they are known by value and count from now on."""
+        with self._lock:
+            self._ring.open.close(np.array([slot % self.length for slot in slots if self._ring.holds(slot)], np.int64))
 
     def reach(self, slot: int) -> None:
         """The newest slot is at least this one from now on, although samples of it were left out."""

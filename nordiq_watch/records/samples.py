@@ -16,7 +16,9 @@ class Batch:
 
     servers: names of the servers in the batch, each once; profiles: one per server.
     rows (n,): index into servers. slots (n,): floor(timestamp / interval). statuses (n,): code in metrics.STATUSES.
-    values (n, metrics): float32 in the metric's unit, NaN where not measured.
+    values (n, metrics): float32 in the metric's unit, NaN where not measured. offsets (n,): milliseconds from the
+    begin of the slot to the sample's moment. counts (n,): above 1 where a row is no sample but all that is known of as
+    many of one cell, whose moments are forgotten; None where each is one sample.
     """
 
     servers: tuple[str, ...]
@@ -25,6 +27,8 @@ class Batch:
     slots: IntArray
     statuses: CodeArray
     values: FloatArray
+    offsets: IntArray
+    counts: IntArray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

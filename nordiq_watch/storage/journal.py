@@ -29,7 +29,8 @@ class Journal:
     """Batches in order of arrival. Every method raises StorageError if the disk fails, and may work again later.
 
     lost: accepted before the start but missing then. batches and bytes: appended since the last `clear`, as far as this
-    process knows. is_short: the file was damaged or removed since then, so that it is incomplete.
+    process knows; kept_bytes: what that kept. is_short: the file was damaged or removed since then, so that it is
+    incomplete.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Journal:
         self.lost = Amount(0, 0)
         self.batches = 0
         self.bytes = 0
+        self.kept_bytes = 0
         self.is_short = False
 
     @property
@@ -81,17 +83,35 @@ class Journal:
         self._run(lambda file: found.update(file.ended(names)))
         return found
 
-    def clear(self, *, back: Mapping[str, Collection[int]] | None = None, before_slot: int = 0) -> None:
-        """Deletes all batches on this interval once they are archived. back and before_slot: see `JournalFile`."""
+    def clear(
+        self,
+        *,
+        back: Mapping[str, Collection[int]] | None = None,
+        before_slot: int = 0,
+        keep: Sequence[Batch] = (),
+        leave: Collection[int] = (),
+    ) -> None:
+        """Deletes all batches on this interval once they are archived, and stores `keep` in the same transaction.
+
+        back, before_slot, keep and leave: see `JournalFile.empty`.
+        """
         self._count.write(Amount(0, 0), durable=True)
-        self._run(lambda file: file.empty(back=back or {}, before_slot=before_slot))
+        self._run(lambda file: file.empty(back=back or {}, before_slot=before_slot, keep=keep, leave=leave))
         self._held = None
+        if keep or leave:
+            self._count_more(Amount(0, 0))
         self.batches = self.bytes = 0
+        self.kept_bytes = sum(batch.values.nbytes for batch in keep)
         self.is_short = False
 
     def rename(self, names: Mapping[str, str]) -> None:
         """Gives servers other names, old → new."""
         self._run(lambda file: file.rename(names))
+
+    @property
+    def kept_slots(self) -> Collection[int]:
+        """The slots that the next `clear` may leave, as the last one kept them; see `JournalFile.kept_slots`."""
+        return () if self._file is None else self._file.kept_slots
 
     def was_taken_away(self) -> bool:
         """True if the file or its log was deleted or replaced while open."""

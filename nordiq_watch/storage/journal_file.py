@@ -23,6 +23,7 @@ CREATE TABLE IF NOT EXISTS ended (name TEXT PRIMARY KEY, until INTEGER NOT NULL,
                                   back TEXT NOT NULL) WITHOUT ROWID
 """
 _ASKED_AT_ONCE = 500
+_SPARE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class JournalFile(SampleFile):
 
     def __init__(self, path: Path, *, metrics: Sequence[str], interval_seconds: int) -> None:
         super().__init__(path, metrics=metrics, interval_seconds=interval_seconds)
+        self._kept: dict[int, int] = {}  # slot → id
+        self._needed = 0
         try:
             with storage_errors(path):
                 self._connection.execute(_SCHEMA)
@@ -79,20 +82,42 @@ class JournalFile(SampleFile):
             hidden = {name for name in batch.servers if ends.get(name, 0) >= number} if ends else set()
             yield batch, leave_out(batch, hidden)
 
-    def empty(self, *, back: Mapping[str, Collection[int]], before_slot: int) -> None:
+    @property
+    def kept_slots(self) -> Collection[int]:
+        """Slots of which a batch was kept by the last `empty` that the next one may leave alone: none while the file
+        has many names that no batch needs.
+        """
+        return () if len(self._servers) > _SPARE * max(self._needed, _ASKED_AT_ONCE) else self._kept.keys()
+
+    def empty(
+        self,
+        *,
+        back: Mapping[str, Collection[int]],
+        before_slot: int,
+        keep: Sequence[Batch] = (),
+        leave: Collection[int] = (),
+    ) -> None:
         """Deletes all batches once archived, including those of ended servers that are back: `back` has the slots of
         each. Ends older than `before_slot`, the window's oldest, are deleted as well.
+
+        keep: batches of one slot each, which take their place. leave: some of `kept_slots`, which are still so.
         """
         with storage_errors(self._path), transaction(self._connection):
-            emptied = self._clear()
+            left = {slot: self._kept[slot] for slot in leave}
+            if self._clear(leave=list(left.values())):
+                self._servers = {}
+            changed = self._register(keep)
+            kept = {int(batch.slots[0]): self._insert(batch, changed) for batch in keep}
             self._connection.execute("UPDATE ended SET after = 0 WHERE after > 0")
             self._connection.executemany(
                 "UPDATE ended SET back = ? WHERE name = ?",
                 [(json.dumps(sorted(slots)), name) for name, slots in back.items()],
             )
             self._connection.execute("DELETE FROM ended WHERE until < ?", (before_slot,))
-        if emptied:
-            self._servers = {}
+        self._servers |= changed
+        self._kept = left | kept
+        if not left:
+            self._needed = len(self._servers)
 
     def amount(self) -> Amount:
         """The file's content, including batches on other intervals."""

@@ -6,6 +6,10 @@ Little-endian, one column after the other; n samples, m metrics:
     slots        n × int64     floor(timestamp / interval)
     statuses     n × uint8     codes of metrics.STATUSES
     values       n × m × float32, row by row, NaN where not measured
+    offsets      n × uint32    milliseconds from the slot's begin to the sample's moment
+    counts       n × uint16    how many samples the row stands for
+
+A BLOB of an older version ends with the values: each row is one sample, taken to be of its slot's begin.
 
 A layout says which m metrics, in which order and on which interval, so that a batch stays readable after the config's
 list of metrics changed: columns are found by name. The checksum is the CRC-32 of layout, n and BLOB.
@@ -25,6 +29,7 @@ from nordiq_watch.records.arrays import CodeArray, FloatArray, IntArray
 from nordiq_watch.records.samples import Batch
 
 _ID, _SLOT, _STATUS, _VALUE = np.dtype("<u4"), np.dtype("<i8"), np.dtype("u1"), np.dtype("<f4")
+_OFFSET, _COUNT = np.dtype("<u4"), np.dtype("<u2")
 
 
 class Layout(NamedTuple):
@@ -36,12 +41,14 @@ class Layout(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """Unpacked samples: one element, or one row of values, per sample."""
+    """Unpacked samples: one element, or one row of values, per sample. offsets, counts: as in `Batch`."""
 
     server_ids: NDArray[np.uint32]
     slots: IntArray
     statuses: CodeArray
     values: FloatArray
+    offsets: IntArray
+    counts: IntArray | None
 
 
 class PackedSamples(NamedTuple):
@@ -58,22 +65,33 @@ class PackedSamples(NamedTuple):
     def unpack(self, metrics: Sequence[str]) -> Columns:
         """The columns of a sound row, with values (samples, metrics): NaN for metrics that the layout lacks.
 
-        Not copied, except for values of another layout.
+        Slots, statuses and values of this layout are not copied.
         """
         ids, at = np.frombuffer(self.body, _ID, self.samples), self.samples * _ID.itemsize
         slots, at = np.frombuffer(self.body, _SLOT, self.samples, at), at + self.samples * _SLOT.itemsize
         statuses, at = np.frombuffer(self.body, _STATUS, self.samples, at), at + self.samples * _STATUS.itemsize
-        values = np.frombuffer(self.body, _VALUE, offset=at).reshape(self.samples, len(self.layout.metrics))
-        return Columns(ids, slots, statuses, _rearrange(values, self.layout.metrics, metrics))
+        numbers = self.samples * len(self.layout.metrics)
+        values = np.frombuffer(self.body, _VALUE, numbers, at).reshape(self.samples, len(self.layout.metrics))
+        arranged = _rearrange(values, self.layout.metrics, metrics)
+        at += numbers * _VALUE.itemsize
+        if at == len(self.body):
+            return Columns(ids, slots, statuses, arranged, np.zeros(self.samples, dtype=np.int64), None)
+        offsets, at = np.frombuffer(self.body, _OFFSET, self.samples, at), at + self.samples * _OFFSET.itemsize
+        counts = np.frombuffer(self.body, _COUNT, self.samples, at)
+        several = counts.astype(np.int64) if (counts > 1).any() else None
+        return Columns(ids, slots, statuses, arranged, offsets.astype(np.int64), several)
 
 
 def pack(batch: Batch, server_ids: IntArray, layout: Layout) -> PackedSamples:
     """Packs the samples of a batch. server_ids: one per sample; layout: the one of the batch's values."""
+    counts = np.ones(len(batch.rows), dtype=np.int64) if batch.counts is None else batch.counts
     columns = (
         server_ids.astype(_ID),
         batch.slots.astype(_SLOT),
         batch.statuses.astype(_STATUS),
         batch.values.astype(_VALUE),
+        batch.offsets.astype(_OFFSET),
+        counts.astype(_COUNT),
     )
     body = b"".join(column.tobytes() for column in columns)
     return PackedSamples(layout, len(batch.rows), _checksum(layout, len(batch.rows), body), body)

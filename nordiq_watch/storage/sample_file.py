@@ -18,7 +18,8 @@ from nordiq_watch.storage.packed_samples import Layout, pack
 from nordiq_watch.storage.sample_reader import SampleReader, Server
 from nordiq_watch.storage.schema import open_prepared
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""The tables of 1 are the same; their samples have no moments. Older programs must not read those of 2."""
 
 _SCHEMA = """
 CREATE TABLE servers (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, profile TEXT);
@@ -39,7 +40,9 @@ class SampleFile(SampleReader):
     """
 
     def __init__(self, path: Path, *, metrics: Sequence[str], interval_seconds: int, in_log: bool = True) -> None:
-        connection = open_prepared(path, schema=_SCHEMA, version=SCHEMA_VERSION, in_log=in_log)
+        connection = open_prepared(
+            path, schema=_SCHEMA, version=SCHEMA_VERSION, upgrade=lambda _: None, in_log=in_log, compact=False
+        )
         try:
             with storage_errors(path):
                 super().__init__(connection, path, metrics=metrics, interval_seconds=interval_seconds)
@@ -105,12 +108,13 @@ class SampleFile(SampleReader):
             self._insert(batch, changed)
         return changed
 
-    def _clear(self) -> bool:
-        """Whether no batch is left, and no server."""
+    def _clear(self, *, leave: Sequence[int] = ()) -> bool:
+        """Whether no batch is left, and no server. leave: the ids of batches that stay."""
         readable = [layout.id for layout in self._layouts.values() if self._is_readable(layout)]
+        others = f" AND id NOT IN ({', '.join(map(str, leave))})" if leave else ""
         for layout_id in readable:
-            self._connection.execute("DELETE FROM batches WHERE layout = ?", (layout_id,))
-        if len(readable) < len(self._layouts):
+            self._connection.execute(f"DELETE FROM batches WHERE layout = ?{others}", (layout_id,))
+        if leave or len(readable) < len(self._layouts):
             return False
         self._connection.execute("DELETE FROM servers")
         return True
@@ -141,12 +145,14 @@ class SampleFile(SampleReader):
         ).fetchone()
         return Server(row[0], profile)
 
-    def _insert(self, batch: Batch, changed: Mapping[str, Server], *, row_id: int | None = None) -> None:
-        """Without a row_id: behind the others."""
+    def _insert(self, batch: Batch, changed: Mapping[str, Server], *, row_id: int | None = None) -> int:
+        """Returns the id of the row. Without a row_id: behind the others."""
         servers = {**self._servers, **changed} if changed else self._servers
         ids = np.fromiter((servers[name].id for name in batch.servers), np.int64, len(batch.servers))
         packed = pack(batch, ids[batch.rows], self._layout)
-        self._connection.execute(
+        inserted = self._connection.execute(
             "INSERT OR REPLACE INTO batches (id, layout, newest_slot, samples, crc, body) VALUES (?, ?, ?, ?, ?, ?)",
             (row_id, self._layout.id, int(batch.slots.max()), packed.samples, packed.crc, packed.body),
-        )
+        ).lastrowid
+        assert inserted is not None  # an INSERT always has one
+        return inserted

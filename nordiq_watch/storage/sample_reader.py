@@ -165,6 +165,8 @@ class SampleReader:
             slots=columns.slots,
             statuses=columns.statuses,
             values=columns.values,
+            offsets=columns.offsets,
+            counts=columns.counts,
         )
 
     def _ends(self, what: str, which: str, slot: int) -> list[int]:

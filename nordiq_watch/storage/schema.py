@@ -41,24 +41,33 @@ def open_store(
 
 
 def open_prepared(
-    path: Path, *, schema: str, version: int, upgrade: Upgrade | None = None, in_log: bool = True
+    path: Path,
+    *,
+    schema: str,
+    version: int,
+    upgrade: Upgrade | None = None,
+    in_log: bool = True,
+    compact: bool = True,
 ) -> sqlite3.Connection:
     """A connection to a database with the tables of this version. schema: statements, each ended by a semicolon.
 
     Raises CorruptDatabase if the file is damaged or has tables that this program cannot read, StorageError if it cannot
-    be opened or is of a newer version. in_log: see `open_database`.
+    be opened or is of a newer version. in_log: see `open_database`. compact: whether an upgrade frees what it left.
     """
     connection = open_database(path, in_log=in_log)
     try:
         with storage_errors(path):
-            _prepare(connection, path, schema=schema, version=version, upgrade=upgrade)
+            upgraded = _prepare(connection, path, schema=schema, version=version, upgrade=upgrade)
+            if upgraded and compact:
+                connection.execute("VACUUM")
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, *, schema: str, version: int, upgrade: Upgrade | None) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, *, schema: str, version: int, upgrade: Upgrade | None) -> bool:
+    """Whether the file was of an older version."""
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found > version:
         raise StorageError(
@@ -66,16 +75,17 @@ def _prepare(connection: sqlite3.Connection, path: Path, *, schema: str, version
             "one, or move the file away to begin without it."
         )
     if found == version:
-        return
+        return False
     if found and upgrade is not None:
         _upgrade(connection, path, version=version, upgrade=upgrade)
-        return
+        return True
     if has_tables(connection):
         raise CorruptDatabase(f"{path}: has the schema {found}, which this nordiq_watch cannot read")
     with transaction(connection):
         for statement in schema.split(";"):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {version}")
+    return False
 
 
 def _upgrade(connection: sqlite3.Connection, path: Path, *, version: int, upgrade: Upgrade) -> None:
@@ -83,4 +93,3 @@ def _upgrade(connection: sqlite3.Connection, path: Path, *, version: int, upgrad
     with transaction(connection):
         upgrade(connection)
         connection.execute(f"PRAGMA user_version = {version}")
-    connection.execute("VACUUM")

@@ -24,7 +24,7 @@ def read_archive(path: Path, metrics: Sequence[str]) -> Iterator[pd.DataFrame]:
     """One row per sample, with the columns of `tables.read_chunks`. Raises DatasetError if the file cannot be read.
 
     A metric never measured in a chunk is left out; a day recorded with other metrics, before the config changed, has
-    no rows.
+    no rows. `count`, where a row stands for several samples: of how many.
     """
     pieces: list[pd.DataFrame] = []
     try:
@@ -41,6 +41,8 @@ def read_archive(path: Path, metrics: Sequence[str]) -> Iterator[pd.DataFrame]:
 
 def _join(pieces: Sequence[pd.DataFrame], metrics: Sequence[str]) -> pd.DataFrame:
     table = pd.concat(pieces, ignore_index=True)
+    if "count" in table.columns:
+        table["count"] = table["count"].fillna(1)
     return table.drop(columns=[metric for metric in metrics if table[metric].isna().all()])
 
 
@@ -50,4 +52,6 @@ def _table_of(batch: Batch, interval_seconds: int, metrics: Sequence[str]) -> pd
     table.insert(1, "server_name", np.array([tidy_name(name) for name in batch.servers], dtype=object)[batch.rows])
     table["status"] = _LABELS[batch.statuses]
     table["profile"] = np.array([profile or "" for profile in batch.profiles], dtype=object)[batch.rows]
+    if batch.counts is not None:
+        table["count"] = batch.counts
     return table

@@ -7,12 +7,13 @@ served. Files are read in chunks, and the numbers lie on disk, mapped into memor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from nordiq_watch.aggregation import Aggregation
 from nordiq_watch.errors import DatasetError
 from nordiq_watch.metrics import UNKNOWN_STATUS, profile_of
 from nordiq_watch.records.arrays import BoolArray, CodeArray, FloatArray
@@ -103,9 +104,11 @@ class FleetData:
         return self.series[0].statuses is not None
 
 
-def load_dataset(directory: Path, *, metrics: Sequence[str], interval_seconds: int) -> FleetData:
+def load_dataset(
+    directory: Path, *, metrics: Sequence[str], interval_seconds: int, aggregates: Mapping[str, str] | None = None
+) -> FleetData:
     """Reads every data file of `directory` and its sub-folders. Raises DatasetError, with file and row where possible,
-    and OSError if the disk for temporary files is full.
+    and OSError if the disk for temporary files is full. aggregates: as `window.aggregate` of the config.
     """
     found_files = find_files(directory)
     files = found_files.paths
@@ -118,8 +121,8 @@ def load_dataset(directory: Path, *, metrics: Sequence[str], interval_seconds: i
             for chunk in read_chunks(path, columns):
                 intake.take(chunk)
         _check_measured(directory, columns, intake, repairs)
-        series = _arrange(intake, interval_seconds, repairs)
-    names = tuple(np.array(columns)[intake.measured].tolist())
+        names = tuple(np.array(columns)[intake.measured].tolist())
+        series = _arrange(intake, interval_seconds, Aggregation(names, aggregates), repairs)
     return FleetData(directory, names, interval_seconds, series, tuple(repairs.describe(columns)), repairs.filled_share)
 
 
@@ -132,7 +135,7 @@ def _check_measured(directory: Path, columns: Sequence[str], intake: Intake, rep
     repairs.unmeasured = np.array(columns)[intake.present & ~intake.measured].tolist()
 
 
-def _arrange(intake: Intake, interval_seconds: int, repairs: Repairs) -> tuple[Series, ...]:
+def _arrange(intake: Intake, interval_seconds: int, aggregation: Aggregation, repairs: Repairs) -> tuple[Series, ...]:
     """All series, by server and time. Their values lie in one array, mapped from a file without a name."""
     values, statuses = MappedRows(np.float32, int(intake.measured.sum())), MappedRows(np.uint8)
     profiles: dict[int, int] = {}
@@ -140,7 +143,7 @@ def _arrange(intake: Intake, interval_seconds: int, repairs: Repairs) -> tuple[S
     for unsorted in intake.rows.read():
         rows = sort_by_time(unsorted)
         profiles |= last_profiles(rows, repairs)
-        grid = put_on_grid(rows, intake.measured, interval_seconds, repairs)
+        grid = put_on_grid(rows, intake.measured, interval_seconds, aggregation=aggregation, repairs=repairs)
         repairs.sampled += len(grid.slots)
         for piece in cut_into_pieces(grid):
             repairs.slots += len(piece.values)

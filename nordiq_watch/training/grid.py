@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from nordiq_watch.aggregation import Aggregation, group_starts, last_true, merge_equal
 from nordiq_watch.metrics import UNKNOWN_STATUS
 from nordiq_watch.network.gaps import MAX_GAP_SLOTS, fill_gaps
 from nordiq_watch.records.arrays import BoolArray, CodeArray, FloatArray, IntArray
@@ -53,24 +54,31 @@ def last_profiles(rows: NDArray[Any], repairs: Repairs) -> dict[int, int]:
     return dict(zip(last.index.tolist(), last.tolist(), strict=True))
 
 
-def put_on_grid(rows: NDArray[Any], measured: BoolArray, interval_seconds: int, repairs: Repairs) -> Slots:
-    """Sorted rows, one per server and slot = floor(time / interval), with the last given value of each column.
+def put_on_grid(
+    rows: NDArray[Any], measured: BoolArray, interval_seconds: int, *, aggregation: Aggregation, repairs: Repairs
+) -> Slots:
+    """Sorted rows, one per server and slot = floor(time / interval), by the daemon's rule: a slot holds the aggregate
+    of its rows, and of rows with one time the last given value of each column.
 
-    measured (metrics,): the columns to keep.
+    measured (metrics,): the columns to keep, those of the aggregation.
     """
-    table = pd.DataFrame(rows["values"][:, measured])
-    table["status"] = rows["status"]
-    table["server"] = rows["server"].astype(np.int64)
-    table["slot"] = rows["time"] // (interval_seconds * _MICROSECONDS)
-    key = ["server", "slot"]
-    doubled = int(table.duplicated(key).sum())
-    repairs.doubled += doubled
-    if doubled:
-        table["status"] = table["status"].astype(np.float64).where(table["status"] != NOT_GIVEN)
-        table = table.groupby(key, sort=False, as_index=False).last()
-    statuses = table.pop("status").fillna(UNKNOWN_STATUS).replace(NOT_GIVEN, UNKNOWN_STATUS)
-    servers, slots = (table.pop(name).to_numpy() for name in key)
-    return Slots(servers, slots, table.to_numpy(dtype=np.float32), statuses.to_numpy(dtype=np.uint8))
+    slots = rows["time"] // (interval_seconds * _MICROSECONDS)
+    starts = group_starts(rows["server"], slots)
+    if len(starts) < len(rows):
+        distinct = group_starts(rows["server"], rows["time"])
+        repairs.repeated += len(rows) - len(distinct)
+        repairs.joined += len(distinct) - len(starts)
+        ends = np.append(distinct[1:], len(rows)) - 1
+        values = merge_equal(rows["values"][:, measured], distinct)
+        statuses = rows["status"][last_true(rows["status"] != NOT_GIVEN, distinct)]
+        starts = group_starts(rows["server"][distinct], slots[distinct])
+        sums = aggregation.of_groups(values, rows["count"][ends].astype(np.int64), starts)
+        values, statuses = aggregation.values(sums), statuses[last_true(statuses != NOT_GIVEN, starts)]
+        firsts = distinct[starts]
+    else:
+        firsts, values, statuses = starts, rows["values"][:, measured], rows["status"]
+    known = np.where(statuses == NOT_GIVEN, np.uint8(UNKNOWN_STATUS), statuses)
+    return Slots(rows["server"][firsts].astype(np.int64), slots[firsts], values, known)
 
 
 def cut_into_pieces(grid: Slots) -> Iterator[Piece]:

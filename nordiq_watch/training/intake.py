@@ -21,10 +21,11 @@ NOT_GIVEN = 255
 def row_type(metrics: int) -> np.dtype[Any]:
     """server, profile: numbers of `Intake.servers` and `Intake.profiles`. time: microseconds since 1970.
 
-    status: code of `metrics.STATUSES`, or NOT_GIVEN. values: NaN where not measured.
+    status: code of `metrics.STATUSES`, or NOT_GIVEN. count: how many samples the row stands for. values: NaN where not
+    measured.
     """
-    fields = [("server", "i4"), ("profile", "i4"), ("time", "i8"), ("status", "u1"), ("values", "f4", (metrics,))]
-    return np.dtype(fields)
+    numbers = [("server", "i4"), ("profile", "i4"), ("time", "i8"), ("status", "u1"), ("count", "u2")]
+    return np.dtype([*numbers, ("values", "f4", (metrics,))])
 
 
 class Numbers:
@@ -71,6 +72,7 @@ class Intake:
         rows["time"] = times = chunk["time"].to_numpy()
         rows["profile"] = self.profiles.of(chunk["profile"]) if "profile" in chunk.columns else 0
         rows["status"] = self._codes(chunk["status"]) if "status" in chunk.columns else NOT_GIVEN
+        rows["count"] = chunk["count"] if "count" in chunk.columns else 1
         for column, metric in enumerate(self._metrics):
             rows["values"][:, column] = np.nan
             if metric in chunk.columns:

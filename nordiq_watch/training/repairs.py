@@ -16,8 +16,8 @@ MANY_FILLED = 0.5
 @dataclass
 class Repairs:
     """left_out: a line about files that were not read. overshoots, impossible: values per metric. unmeasured: metrics
-    without a value. backwards, doubled: rows. changing_profiles: servers. statuses: those that are not in the list.
-    servers, pieces, slots: of the finished series; sampled: how many of these slots have a row.
+    without a value. backwards, repeated, joined: rows. changing_profiles: servers. statuses: those that are not in the
+    list. servers, pieces, slots: of the finished series; sampled: how many of these slots have a row.
     """
 
     left_out: str | None = None
@@ -26,7 +26,8 @@ class Repairs:
     unmeasured: Sequence[str] = ()
     backwards: int = 0
     changing_profiles: int = 0
-    doubled: int = 0
+    repeated: int = 0
+    joined: int = 0
     statuses: set[str] = field(default_factory=set)
     servers: int = 0
     pieces: int = 0
@@ -50,8 +51,7 @@ class Repairs:
             yield f"{some(self.backwards, 'row')} before an older row of the same server: sorted by time"
         if self.changing_profiles:
             yield f"{some(self.changing_profiles, 'server')} with several profiles: the last one counts"
-        if self.doubled:
-            yield f"{some(self.doubled, 'row')} for a time slot that the server has already: the last value counts"
+        yield from self._describe_slots()
         if strange := sorted(self.statuses - {"", *STATUSES}):
             yield f"status: {', '.join(map(repr, strange[:5]))} not in the list, taken as unknown"
         if self.filled_share > MANY_FILLED:
@@ -59,6 +59,13 @@ class Repairs:
         if self.pieces > self.servers:
             servers, pieces = some(self.servers, "server"), some(self.pieces, "piece")
             yield f"gaps of more than {MAX_GAP_SLOTS} slots: {servers} in {pieces}"
+
+    def _describe_slots(self) -> Iterator[str]:
+        if self.repeated:
+            yield f"{some(self.repeated, 'row')} for a time that the server has already: the last value counts"
+        if self.joined:
+            rows = some(self.joined, "row")
+            yield f"{rows} for a time slot that the server has already: window.aggregate says what a slot holds of them"
 
     def _describe_range(self, metric: str) -> Iterator[str]:
         if count := self.overshoots[metric]:

@@ -47,8 +47,8 @@ def read_chunks(path: Path, metrics: Sequence[str]) -> Iterator[pd.DataFrame]:
     """The columns of `path` that training uses, one row per sample, in the file's order, some 10,000 rows at a time.
 
     `time` (int64, microseconds since 1970, UTC) and `server_name` (text) are always present; metrics are float64 with
-    NaN where not measured; `status` and `profile`, if the file has them, are text with "" for none. Raises
-    DatasetError.
+    NaN where not measured; `status` and `profile`, if the file has them, are text with "" for none. An archive may add
+    `count`. Raises DatasetError.
     """
     if path.suffix.lower() == ARCHIVE_SUFFIX:
         yield from read_archive(path, metrics)

@@ -125,6 +125,7 @@ class TrainingRun:
             self._order.dataset,
             metrics=self._config.metrics,
             interval_seconds=self._config.window.interval_seconds,
+            aggregates=self._config.window.aggregate,
         )
         slots = sum(len(series.values) for series in data.series)
         servers = some(len(data.servers), "server")

@@ -59,6 +59,7 @@ def test_a_window_takes_no_more_than_is_reckoned() -> None:
         slots=np.full(servers, 100),
         statuses=np.zeros(servers, dtype=np.uint8),
         values=np.ones((servers, len(METRICS)), dtype=np.float32),
+        offsets=np.zeros(servers, dtype=np.int64),
     )
     tracemalloc.start()
     window.apply(batch)

@@ -110,6 +110,7 @@ class Store:
                     slots=np.full(len(names), self.hour),
                     statuses=np.zeros(len(names), dtype=np.uint8),
                     values=np.ones((len(names), len(METRICS)), dtype=np.float32),
+                    offsets=np.zeros(len(names), dtype=np.int64),
                 )
             )
             self.refused += len(result.refused)

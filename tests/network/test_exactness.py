@@ -154,6 +154,7 @@ def ticks(fleet: Fleet) -> Iterator[Batch]:
             slots=first_slot + coming[1],
             statuses=fleet.statuses[coming[0], coming[1]],
             values=fleet.values[coming[0], coming[1]],
+            offsets=np.zeros_like(coming[0]),
         )
 
 

@@ -417,7 +417,9 @@ def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     connection.close()
-    with pytest.raises(StorageError, match=r"journal\.db: was written by a newer nordiq_watch \(schema 2"):
+    with pytest.raises(
+        StorageError, match=rf"journal\.db: was written by a newer nordiq_watch \(schema {SCHEMA_VERSION + 1}"
+    ):
         open_journal(path).touch()
     assert corrupt_files(path) == []
 
@@ -467,13 +469,15 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_samples_are_packed_as_documented(path: Path) -> None:
     journal = open_journal(path)
-    journal.append([make_batch([Sample("a", 5, {"mem_used_pct": 1.5}, status=2), Sample("b", 6)])])
+    journal.append([make_batch([Sample("a", 5, {"mem_used_pct": 1.5}, status=2, offset=1500), Sample("b", 6)])])
     (body,) = sqlite3.connect(path).execute("SELECT body FROM batches").fetchone()
     expected = (
         np.array([1, 2], "<u4").tobytes()
         + np.array([5, 6], "<i8").tobytes()
         + bytes([2, 0])
         + np.array([[np.nan, 1.5], [1.0, np.nan]], "<f4").tobytes()
+        + np.array([1500, 0], "<u4").tobytes()
+        + np.array([1, 1], "<u2").tobytes()
     )
     assert body == expected
 

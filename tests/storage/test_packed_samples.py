@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,14 +13,21 @@ from nordiq_watch.storage.packed_samples import Layout, PackedSamples, pack
 
 LAYOUT = Layout(3, METRICS, 300)
 BATCH = make_batch(
-    [Sample("a", -1, {"cpu_user_pct": 1.5, "mem_used_pct": 2.0}, status=4), Sample("b", 258, {"mem_used_pct": 0.5})]
+    [
+        Sample("a", -1, {"cpu_user_pct": 1.5, "mem_used_pct": 2.0}, status=4),
+        Sample("b", 258, {"mem_used_pct": 0.5}, offset=299_999),
+    ]
 )
+BATCH = replace(BATCH, counts=np.array([1, 300]))
 BODY = bytes.fromhex(
     "07000000 00010000"  # server ids 7 and 256
     "ffffffffffffffff 0201000000000000"  # slots
     "04 00"  # statuses
     "0000c03f 00000040 0000c07f 0000003f"  # 1.5, 2; NaN, 0.5
+    "00000000 df930400"  # milliseconds from the slot's begin
+    "0100 2c01"  # samples that each row stands for
 )
+OLDER_BODY = BODY[:-12]  # of version 1
 
 
 @pytest.fixture
@@ -39,6 +47,16 @@ def test_what_was_packed_is_unpacked(packed: PackedSamples) -> None:
     assert columns.slots.tolist() == [-1, 258]
     assert columns.statuses.tolist() == [4, 0]
     np.testing.assert_array_equal(columns.values, BATCH.values)
+    assert columns.offsets.tolist() == [0, 299_999]
+    assert columns.counts is not None
+    assert columns.counts.tolist() == [1, 300]
+
+
+def test_rows_of_an_older_version_are_single_samples_of_their_slot_s_begin() -> None:
+    columns = PackedSamples(LAYOUT, 2, 0, OLDER_BODY).unpack(METRICS)
+    assert columns.slots.tolist() == [-1, 258]
+    np.testing.assert_array_equal(columns.values, BATCH.values)
+    assert (columns.offsets.tolist(), columns.counts) == ([0, 0], None)
 
 
 def test_no_samples_are_packed_as_well() -> None:

@@ -19,6 +19,7 @@ class Sample:
     values: Mapping[str, float] = field(default_factory=lambda: {"cpu_user_pct": 1.0})
     status: int = 0
     profile: str | None = None
+    offset: int = 0  # of its moment, in ms from the slot's begin
 
 
 def make_batch(samples: Sequence[Sample], metrics: Sequence[str] = METRICS) -> Batch:
@@ -33,6 +34,7 @@ def make_batch(samples: Sequence[Sample], metrics: Sequence[str] = METRICS) -> B
         values=np.array(
             [[sample.values.get(metric, np.nan) for metric in metrics] for sample in samples], dtype=np.float32
         ).reshape(len(samples), len(metrics)),
+        offsets=np.array([sample.offset for sample in samples], dtype=np.int64),
     )
 
 
@@ -45,6 +47,9 @@ def samples_of(batch: Batch, metrics: Sequence[str] = METRICS) -> list[Sample]:
             values={name: float(value) for name, value in zip(metrics, values, strict=True) if not np.isnan(value)},
             status=int(status),
             profile=batch.profiles[row],
+            offset=int(offset),
         )
-        for row, slot, status, values in zip(batch.rows, batch.slots, batch.statuses, batch.values, strict=True)
+        for row, slot, status, values, offset in zip(
+            batch.rows, batch.slots, batch.statuses, batch.values, batch.offsets, strict=True
+        )
     ]

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from nordiq_watch.events import EventBus
-from nordiq_watch.ingest import sample_store as sample_store_module
+from nordiq_watch.ingest import checkpoint_times
 from nordiq_watch.ingest.ingest import Ingest
 from nordiq_watch.ingest.sample_store import SampleStore
 from nordiq_watch.ingest.window import Window
@@ -30,7 +30,7 @@ from support.batches import METRICS, Sample, make_batch
 FEEDERS = 3
 LENGTH = 50_000
 FIRST_SLOT = 100_000
-sample_store_module.CHECKPOINT_BATCHES = 7  # many kills shall meet the writing of the archive
+checkpoint_times.CHECKPOINT_BATCHES = 7  # many kills shall meet the writing of the archive
 LONGEST_ROUND = 25  # acknowledgements
 
 

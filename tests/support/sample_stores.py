@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ class State:
     max_servers: int = 99
     silent_seconds: float = 10**6
     future_seconds: float = 300.0
+    metrics: Sequence[str] = METRICS
+    aggregates: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.open()
@@ -33,14 +36,15 @@ class State:
     def open(self) -> None:
         """Starts over on the same files, as after kill -9."""
         self.window = Window(
-            METRICS,
+            self.metrics,
             interval_seconds=300,
             length=LENGTH,
             max_servers=self.max_servers,
             silent_seconds=self.silent_seconds,
+            aggregates=self.aggregates,
         )
-        self.journal = Journal(self.root / "journal.db", metrics=METRICS, interval_seconds=300)
-        self.archive = Archive(self.root / "archive", metrics=METRICS, interval_seconds=300, days=30)
+        self.journal = Journal(self.root / "journal.db", metrics=self.metrics, interval_seconds=300)
+        self.archive = Archive(self.root / "archive", metrics=self.metrics, interval_seconds=300, days=30)
         self.sample_store = SampleStore(
             self.journal, self.archive, self.window, future_seconds=self.future_seconds, clock=lambda: self.now
         )
@@ -50,9 +54,9 @@ class State:
         self.journal.close()
         self.open()
 
-    def take(self, *samples: Sample) -> None:
+    def take(self, *samples: Sample, metrics: Sequence[str] = METRICS) -> None:
         self.sample_store.follow_clock()
-        self.sample_store.store(make_batch(samples))
+        self.sample_store.store(make_batch(samples, metrics))
 
     def slots_of(self, server: str) -> list[int]:
         snapshot = self.window.snapshot()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from nordiq_watch.metrics import profile_of
 from support.batches import Sample
 
@@ -12,8 +14,27 @@ UNKNOWN = 0
 
 @dataclass
 class Cell:
+    """What a slot shows; `said`: all of its samples, by their moment."""
+
     values: dict[str, float] = field(default_factory=dict)
     status: int = UNKNOWN
+    said: dict[int, Sample] = field(default_factory=dict, compare=False, repr=False)
+
+    def take(self, sample: Sample) -> None:
+        known = self.said.get(sample.offset, Sample(sample.server, sample.slot, {}))
+        self.said[sample.offset] = Sample(
+            sample.server, sample.slot, {**known.values, **sample.values}, sample.status or known.status
+        )
+        ordered = [self.said[offset] for offset in sorted(self.said)]
+        self.values = {
+            name: mean_of([one.values[name] for one in ordered if name in one.values])
+            for name in {name: None for one in ordered for name in one.values}
+        }
+        self.status = ([UNKNOWN] + [one.status for one in ordered if one.status])[-1]
+
+
+def mean_of(values: list[float]) -> float:
+    return float(np.float32(sum(values) / len(values)))
 
 
 @dataclass
@@ -24,6 +45,7 @@ class SlowWindow:
     newest: int | None = None
     cells: dict[str, dict[int, Cell]] = field(default_factory=dict)
     profiles: dict[str, str] = field(default_factory=dict)
+    named_at: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def apply(self, samples: list[Sample]) -> set[str]:
         """Takes one batch; returns the servers without room."""
@@ -37,7 +59,16 @@ class SlowWindow:
         for sample in in_time:
             if sample.server not in refused:
                 self.take(sample)
+        for server in {sample.server for sample in in_time} - refused:
+            self.name([sample for sample in samples if sample.server == server])
         return refused
+
+    def name(self, samples: list[Sample]) -> None:
+        """The profile of the newest sample counts; a batch gives one for each of its servers."""
+        server, moment = samples[0].server, max((sample.slot, sample.offset) for sample in samples)
+        given = [sample.profile for sample in samples if sample.profile is not None]
+        if given and moment >= self.named_at.get(server, moment):
+            self.profiles[server], self.named_at[server] = given[-1], moment
 
     def seat(self, samples: list[Sample]) -> set[str]:
         """Lets silent servers go for new ones, the one silent longest first; returns the names without room."""
@@ -60,13 +91,10 @@ class SlowWindow:
     def forget(self, server: str) -> None:
         del self.cells[server]
         self.profiles.pop(server, None)
+        self.named_at.pop(server, None)
 
     def take(self, sample: Sample) -> None:
-        cell = self.cells.setdefault(sample.server, {}).setdefault(sample.slot, Cell())
-        cell.values.update(sample.values)
-        cell.status = sample.status or cell.status
-        if sample.profile is not None:
-            self.profiles[sample.server] = sample.profile
+        self.cells.setdefault(sample.server, {}).setdefault(sample.slot, Cell()).take(sample)
 
     def forget_old(self) -> None:
         assert self.newest is not None

@@ -51,6 +51,7 @@ def samples(*, servers: str = "abcde", slots: tuple[int, int] = (0, 30)) -> st.S
         values=st.dictionaries(st.sampled_from(METRICS), st.integers(0, 9).map(float), max_size=2),
         status=st.integers(0, 3),
         profile=st.sampled_from([None, None, "X", "Y"]),
+        offset=st.sampled_from([0, 0, 1000, 299_999]),
     )
 
 
@@ -58,7 +59,7 @@ def one_profile_each(batch: list[Sample]) -> list[Sample]:
     """A batch carries one profile per server, as FeedReader makes it; it counts even if only another row is in time."""
     profiles = {sample.server: sample.profile for sample in batch if sample.profile is not None}
     return [
-        Sample(sample.server, sample.slot, sample.values, sample.status, profiles.get(sample.server))
+        Sample(sample.server, sample.slot, sample.values, sample.status, profiles.get(sample.server), sample.offset)
         for sample in batch
     ]
 

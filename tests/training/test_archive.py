@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,17 @@ def test_the_trainer_reads_what_the_daemon_keeps_while_the_daemon_has_it(archive
         np.testing.assert_array_equal(series.values[:, 0], np.array([slot % 90 for slot in slots], dtype=np.float32))
     assert data.repairs == ()
     assert {day: path.read_bytes() for day, path in archive.files().items()} == before
+
+
+def test_slots_of_a_shorter_interval_count_by_their_samples(tmp_path: Path) -> None:
+    minutes = Archive(tmp_path, metrics=METRICS, interval_seconds=60, days=30)
+    four, one = (
+        make_batch([Sample("a", FIRST * 5, {"cpu_user_pct": 90.0})]),
+        make_batch([Sample("a", FIRST * 5 + 1, {"cpu_user_pct": 10.0})]),
+    )
+    minutes.write([replace(four, counts=np.array([4])), one])
+    (series,) = load_dataset(tmp_path, metrics=METRICS, interval_seconds=300).series
+    assert series.values.tolist() == [[74.0]]
 
 
 def test_days_from_before_the_metrics_changed_are_passed_over(archive: Archive, tmp_path: Path) -> None:

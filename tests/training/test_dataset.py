@@ -70,10 +70,20 @@ def test_unsorted_times_are_sorted_and_counted(tmp_path: Path) -> None:
     assert data.repairs == ("1 row before an older row of the same server: sorted by time",)
 
 
-def test_in_a_doubled_slot_the_last_value_counts(tmp_path: Path) -> None:
-    data = load(tmp_path, [row(0, 1.0, mem_used_pct=5.0), row(0.5, 2.0, mem_used_pct=NAN), row(1, 3.0)])
-    assert data.series[0].values[0].tolist() == [2.0, 5.0]
-    assert data.repairs == ("1 row for a time slot that the server has already: the last value counts",)
+def test_a_slot_is_the_mean_of_its_rows(tmp_path: Path) -> None:
+    rows = [row(0, 1.0, mem_used_pct=5.0), row(0.5, 2.0, mem_used_pct=NAN), row(1, 3.0)]
+    data = load(tmp_path, rows)
+    assert data.series[0].values[0].tolist() == [1.5, 5.0]
+    line = "1 row for a time slot that the server has already: window.aggregate says what a slot holds of them"
+    assert data.repairs == (line,)
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("mean", 74.0), ("last", 10.0), ("max", 90.0)])
+def test_of_five_rows_in_one_slot_the_chosen_aggregate_counts(tmp_path: Path, kind: str, expected: float) -> None:
+    rows = [row(0.1 * number, 90.0) for number in range(4)] + [row(0.9, 10.0)]
+    write_dataset(tmp_path, pd.DataFrame(reversed(rows)))
+    data = load_dataset(tmp_path, metrics=METRICS, interval_seconds=INTERVAL_SECONDS, aggregates={"cpu_user_pct": kind})
+    assert cpu_of(data) == [expected]
 
 
 def test_of_two_rows_of_one_time_the_later_row_counts(tmp_path: Path) -> None:
