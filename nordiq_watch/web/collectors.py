@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -19,7 +19,7 @@ from nordiq_watch.config.schema import CollectdSettings, Config, OtlpSettings, P
 from nordiq_watch.ingest.clusters import Clusters
 from nordiq_watch.ingest.formats.budget import SeriesBudget
 from nordiq_watch.ingest.formats.mappings import COLLECTD, NODE_EXPORTER, OTLP, TELEGRAF
-from nordiq_watch.ingest.formats.otlp import SERVER
+from nordiq_watch.ingest.formats.otlp import SERVER, Growths
 from nordiq_watch.ingest.formats.series_rules import RuleTable
 from nordiq_watch.ingest.formats.server_names import Cause, ServerNames
 from nordiq_watch.ingest.formats.slot_book import Before
@@ -46,6 +46,7 @@ class Translators:
     budget: SeriesBudget
     clusters: Clusters
     clock: Callable[[], float] = time.time
+    growths: Growths = field(default_factory=Growths)
 
     @property
     def all(self) -> tuple[Translator, ...]:
