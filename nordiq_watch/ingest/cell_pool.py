@@ -45,6 +45,11 @@ class Known(NamedTuple):
 _EMPTY = Known(NONE, NONE, NONE, 0, 0, False, np.nan, 0.0, 0)  # type: ignore[arg-type]
 
 
+def _columns(known: Known) -> tuple[Any, ...]:
+    """Its arrays, whatever is in them."""
+    return known
+
+
 class CellPool:
     """known: may be written to, other than rows and columns; it is another one after `claim`, `release` and `pack`."""
 
@@ -107,7 +112,7 @@ class CellPool:
             if (self._layers[self._layer_of[column]] == NONE).all():
                 self._free_layers.append(int(self._layer_of[column]))
                 self._layer_of[column] = NONE
-        for array, empty in zip(self.known, _EMPTY, strict=True):
+        for array, empty in zip(_columns(self.known), _columns(_EMPTY), strict=True):
             if len(array):
                 array[cells] = empty
         self._free = np.concatenate([cells, self._free])
@@ -151,7 +156,9 @@ class CellPool:
         before = len(self.known.rows)
         more = max(short, before // 4, _SMALLEST)
         fresh = self._make(more, sums=more if len(self.known.totals) else 0)
-        self.known = Known._make(np.concatenate(pair) for pair in zip(self.known, fresh, strict=True))
+        self.known = Known._make(
+            np.concatenate(pair) for pair in zip(_columns(self.known), _columns(fresh), strict=True)
+        )
         self._free = np.concatenate([self._free, np.arange(before, before + more)])
 
     def hold_sums(self) -> None:
@@ -164,7 +171,7 @@ class CellPool:
         kinds = Known(np.int32, np.int32, np.int32, np.uint8, np.uint8, np.bool_, np.float32, np.float64, np.uint32)  # type: ignore[arg-type]
         wide = len(Known._fields) - 3  # the last three have a column per metric
         made: list[NDArray[Any]] = []
-        for place, (kind, empty) in enumerate(zip(kinds, _EMPTY, strict=True)):
+        for place, (kind, empty) in enumerate(zip(_columns(kinds), _columns(_EMPTY), strict=True)):
             length = sums if place > wide else cells
             shape: tuple[int, ...] = (length,) if place < wide else (length, self._metrics)
             made.append(np.full(shape, empty, dtype=kind))
