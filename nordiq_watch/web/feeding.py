@@ -118,4 +118,5 @@ def _why_nothing(delivery: Delivery) -> str:
     left_out = "".join(f"; {count:,} left out ({reason})" for reason, count in lost.items())
     if sum(lost.values()) >= delivery.received:
         return f"{delivery.received:,} series came and none was taken{left_out}"
-    return f"{delivery.received:,} series came and complete no metric yet: rates need a second sample{left_out}"
+    needs = "a rate needs a second sample, a share both of its sides"
+    return f"{delivery.received:,} series came and complete no metric yet: {needs}{left_out}"
