@@ -85,8 +85,8 @@ class OpenCells:
             CellSamples(cells, samples.offsets, np.zeros_like(cells), samples.statuses, samples.values)
         )
         starts = group_starts(ordered.cells)
-        known = self._pool.known
-        late = ordered.offsets[starts] < known.offsets[ordered.cells[starts]]
+        touched, known = ordered.cells[starts], self._pool.known
+        late = ordered.offsets[starts] < known.offsets[touched]
         if late.any():
             of_late = np.repeat(late, np.diff(np.append(starts, len(ordered.cells))))
             self._rebuild(ordered.at(of_late))
@@ -94,7 +94,7 @@ class OpenCells:
             starts = group_starts(ordered.cells) if len(ordered.cells) else starts[:0]
         if len(starts):
             self._extend(ordered, starts)
-        return self._come_to(np.unique(cells) if len(cells) > 1 else cells)
+        return self._come_to(touched)
 
     def close(self, columns: IntArray) -> None:
         """Nothing is known of the samples in these columns any more."""
@@ -134,12 +134,7 @@ class OpenCells:
         cells = ordered.cells[starts]
         again = ordered.offsets[starts] == known.offsets[cells]
         if again.any():
-            ordered = ordered._replace(values=ordered.values.copy(), statuses=ordered.statuses.copy())
-            first, cell = starts[again], cells[again]
-            missing = np.isnan(ordered.values[first])
-            ordered.values[first] = np.where(missing, known.values[cell], ordered.values[first])
-            unsaid = ordered.statuses[first] == UNKNOWN_STATUS
-            ordered.statuses[first] = np.where(unsaid, known.statuses[cell], ordered.statuses[first])
+            ordered = self._complete(ordered, starts[again], cells[again])
         outdated = cells[~again & (known.offsets[cells] != NONE)]
         if len(outdated):
             self._join_before(self._newest(outdated), np.arange(len(outdated)))
@@ -152,6 +147,20 @@ class OpenCells:
         known.offsets[cells] = ordered.offsets[ends]
         known.values[cells] = ordered.values[ends]
         known.statuses[cells] = ordered.statuses[ends]
+
+    def _complete(self, ordered: CellSamples, first: IntArray, cells: IntArray) -> CellSamples:
+        """The samples in the places `first` are of the newest moments of their cells: what they lack stays."""
+        known = self._pool.known
+        missing, unsaid = np.isnan(ordered.values[first]), ordered.statuses[first] == UNKNOWN_STATUS
+        if missing.any():
+            values = ordered.values.copy()
+            values[first] = np.where(missing, known.values[cells], values[first])
+            ordered = ordered._replace(values=values)
+        if unsaid.any():
+            statuses = ordered.statuses.copy()
+            statuses[first] = np.where(unsaid, known.statuses[cells], statuses[first])
+            ordered = ordered._replace(statuses=statuses)
+        return ordered
 
     def _rebuild(self, late: CellSamples) -> None:
         """Samples by cell and time, of which some are older than the newest one of their cell."""

@@ -140,7 +140,7 @@ class Ring:
 
     def settled(self, rows: IntArray, columns: IntArray) -> CellRows:
         """Those of these cells that hold a sample and are not open, each once."""
-        there = self.present[rows, columns] & self.open.unknown(rows, columns)
+        there = np.flatnonzero(self.present[rows, columns] & self.open.unknown(rows, columns))
         row, column = np.divmod(np.unique(rows[there] * self._length + columns[there]), self._length)
         return self.read(row, column)
 
