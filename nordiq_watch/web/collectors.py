@@ -26,6 +26,7 @@ from nordiq_watch.ingest.formats.slot_book import Before
 from nordiq_watch.ingest.formats.translator import Translator
 from nordiq_watch.ingest.formats.translator_state import take_state, write_state
 from nordiq_watch.ingest.window import Window
+from nordiq_watch.metrics import describe
 from nordiq_watch.web.services import Services
 
 log = logging.getLogger(__name__)
@@ -196,6 +197,7 @@ def _build_translator(
         max_servers=2 * max_servers,  # those that the window has no room for are named in the answer
         forget_seconds=config.window.silent_seconds,
         budget=budget,
+        aggregates={name: config.window.aggregate.get(name, describe(name).aggregate) for name in config.metrics},
         clock=clock,
         before=before,
     )

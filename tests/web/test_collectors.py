@@ -116,6 +116,15 @@ def test_four_samples_of_90_and_one_of_10_are_74(world: World) -> None:
     assert slots(world, "load_average", count=1) == [74.0], "a resend changes nothing"
 
 
+@pytest.mark.parametrize(("aggregate", "value"), [("mean", 3.0), ("last", 2.0), ("max", 6.0)])
+def test_a_slot_is_aggregated_as_its_metric_is(build_world: BuildWorld, aggregate: str, value: float) -> None:
+    window = WindowSettings(length=288, aggregate={"load_average": aggregate})  # type: ignore[dict-item]
+    world = build_world(metrics=DEFAULT_METRICS, window=window)
+    for at, load in ((0, 1.0), (10, 6.0), (20, 2.0)):
+        remote_write(world, one("node_load1", (at, load)))
+    assert slots(world, "load_average", count=1) == [value]
+
+
 def test_interfaces_that_come_and_go_do_not_hold_the_others_up(world: World) -> None:
     for minute in range(10):
         telegraf(
