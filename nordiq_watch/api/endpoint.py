@@ -10,6 +10,7 @@ import msgspec
 
 from nordiq_watch.api.enums import Media, Role
 from nordiq_watch.api.failure import Failure
+from nordiq_watch.api.influx import InfluxFailure
 from nordiq_watch.api.otlp import RpcStatus
 from nordiq_watch.api.queries import NoQuery
 
@@ -43,7 +44,7 @@ class Endpoint:
     role: Role = Role.READ
     answer: Any = None
     others: Mapping[int, Any] = field(default_factory=dict)
-    failure: type[Failure] | type[RpcStatus] = Failure
+    failure: type[Failure] | type[RpcStatus] | type[InfluxFailure] = Failure
     query: type[msgspec.Struct] | None = NoQuery
     body: Body | None = None
     statuses: tuple[int, ...] = ()

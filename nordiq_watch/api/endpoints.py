@@ -15,6 +15,7 @@ from nordiq_watch.api import (
     explanations,
     feed,
     historical,
+    influx,
     models,
     otlp,
     predictions,
@@ -46,6 +47,21 @@ _OTLP = Body(
 )
 _NOT_LOADED = {202: reloads.Accepted, 404: reloads.NotLoaded, 422: reloads.NotLoaded}
 _EXPORT = (Media.JSON, Media.CSV)
+
+
+def _write(name: str) -> Endpoint:
+    """A route of InfluxDB's that takes line protocol."""
+    return Endpoint(
+        name=name,
+        role=Role.FEED,
+        query=queries.WriteQuery,
+        body=Body(Media.TEXT, schema={"type": "string", "description": "InfluxDB's line protocol"}, required=False),
+        answer=influx.InfluxFailure,
+        failure=influx.InfluxFailure,
+        statuses=(204,),
+        audited=False,
+    )
+
 
 _API = (
     Endpoint(name="GET /health", answer=status.Health),
@@ -92,6 +108,18 @@ _API = (
         answer=otlp.Exported,
         failure=otlp.RpcStatus,
         media=(Media.JSON, Media.PROTOBUF),
+        audited=False,
+    ),
+    _write("POST /api/v2/write"),
+    _write("POST /write"),
+    Endpoint(name="GET /ping", role=Role.FEED, query=None, failure=influx.InfluxFailure, statuses=(204,)),
+    Endpoint(
+        name="POST /query",
+        role=Role.FEED,
+        query=None,
+        body=Body(Media.FORM, schema={"type": "object", "properties": {"q": {"type": "string"}}}),
+        answer=influx.Queried,
+        failure=influx.InfluxFailure,
         audited=False,
     ),
     Endpoint(

@@ -20,6 +20,7 @@ class Media(StrEnum):
     JSON = "application/json"
     CSV = "text/csv"
     TEXT = "text/plain"
+    FORM = "application/x-www-form-urlencoded"
     HTML = "text/html"
     SCRIPT = "text/javascript"
     PROTOBUF = "application/x-protobuf"

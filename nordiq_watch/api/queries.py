@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from nordiq_watch.api.enums import ExportFormat, TimeRange
 
@@ -45,6 +45,20 @@ class ExportQuery(PastQuery, frozen=True, forbid_unknown_fields=True):
     """format: without it, the header Accept decides."""
 
     format: ExportFormat | None = None
+
+
+class WriteQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """precision: what timestamps are counted in: ns, us, ms, s, m or h. The others choose InfluxDB's database, and are
+    not looked at here.
+    """
+
+    precision: str = "ns"
+    db: str | None = None
+    rp: str | None = None
+    org: str | None = None
+    org_id: str | None = field(name="orgID", default=None)
+    bucket: str | None = None
+    consistency: str | None = None
 
 
 class FleetQuery(Struct, frozen=True, forbid_unknown_fields=True):

@@ -26,7 +26,7 @@ def check_consistency(config: Config, path: Path) -> None:
     feeders = config.feeders
     mapped = {
         name
-        for feeder in (feeders.prometheus, feeders.telegraf, feeders.collectd, feeders.otlp)
+        for feeder in (feeders.prometheus, feeders.telegraf, feeders.collectd, feeders.otlp, feeders.influx)
         for name in feeder.metrics
     }
     if mapped - set(config.metrics):

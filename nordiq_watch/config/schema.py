@@ -231,6 +231,11 @@ class CollectdSettings(_Section, frozen=True):
     metrics: dict[MetricName, SeriesRule | None] = msgspec.field(default_factory=dict)
 
 
+class InfluxSettings(_Section, frozen=True):
+    server_label: str = "host"
+    metrics: dict[MetricName, SeriesRule | None] = msgspec.field(default_factory=dict)
+
+
 class OtlpSettings(_Section, frozen=True):
     server_attributes: Annotated[tuple[str, ...], Meta(min_length=1)] = ("host.name", "service.instance.id")
     metrics: dict[MetricName, SeriesRule | None] = msgspec.field(default_factory=dict)
@@ -246,6 +251,7 @@ class FeederSettings(_Section, frozen=True):
     telegraf: TelegrafSettings = TelegrafSettings()
     collectd: CollectdSettings = CollectdSettings()
     otlp: OtlpSettings = OtlpSettings()
+    influx: InfluxSettings = InfluxSettings()
 
 
 class AnswerSettings(_Section, frozen=True):

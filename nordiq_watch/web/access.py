@@ -10,7 +10,12 @@ from nordiq_watch.errors import ConfigError
 from nordiq_watch.security.keys import KeyHolder
 
 TAKES_DATA = frozenset(
-    {"POST /feed/data", "POST /feed/prometheus", "POST /feed/telegraf", "POST /feed/collectd", "POST /v1/metrics"}
+    {
+        *(f"POST /feed/{name}" for name in ("data", "prometheus", "telegraf", "collectd")),
+        "POST /v1/metrics",
+        "POST /write",
+        "POST /api/v2/write",
+    }
 )
 """Routes whose bodies may be as large as `server.max_body_mb`."""
 

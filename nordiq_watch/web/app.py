@@ -19,6 +19,7 @@ from nordiq_watch.web import (
     explain,
     feed,
     historical,
+    influx,
     openapi,
     otlp,
     predictions,
@@ -35,6 +36,7 @@ from nordiq_watch.web.conditional import answer_conditionally
 from nordiq_watch.web.console import pages, views
 from nordiq_watch.web.errors import register_error_answers
 from nordiq_watch.web.forwarded_prefix import check_forwarded_prefix
+from nordiq_watch.web.influx import refuse_keys_in_urls
 from nordiq_watch.web.prometheus import Instruments
 from nordiq_watch.web.quick_feed import QuickFeed
 from nordiq_watch.web.request_slots import keep_request_slots
@@ -48,6 +50,7 @@ _PARTS = (
     status,
     feed,
     otlp,
+    influx,
     predictions,
     alerts,
     explain,
@@ -92,6 +95,7 @@ def create_app(services: Services) -> Flask:
         open_routes=pages.OPEN_ROUTES,
     )
     check_forwarded_prefix(app, services.config.server)
+    refuse_keys_in_urls(app)
     app.before_request(guard.check_request)
     refuse_missing_bodies(app)
     check_queries(app)

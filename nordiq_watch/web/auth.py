@@ -29,6 +29,9 @@ KEY_HEADER = "X-API-Key"
 CONSOLE_HEADER = "X-Nordiq-Console"
 """Pages of other origins cannot send it: their browser's preflight request is never granted."""
 
+_TAKE_PASSWORDS = ("/write", "/query", "/ping")
+"""Ends of paths where a password may be the key. Browsers send one that they know with requests of any origin."""
+
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -100,12 +103,18 @@ class Guard:
 
 
 def presented_key(sent: Request) -> str | None:
-    """The key in X-API-Key or, for programs such as Prometheus that only support that, `Authorization: Bearer`."""
+    """The key in X-API-Key or, for programs that only support that, in Authorization: as `Bearer` (Prometheus), as
+    `Token` (InfluxDB 2) or, at the routes of InfluxDB 1, as the password of `Basic`.
+    """
     key = sent.headers.get(KEY_HEADER)
     if key is not None:
         return key
     authorization = sent.authorization
-    return authorization.token if authorization is not None and authorization.type == "bearer" else None
+    if authorization is None:
+        return None
+    if authorization.type == "basic":
+        return authorization.password if sent.path.endswith(_TAKE_PASSWORDS) else None
+    return authorization.token if authorization.type in ("bearer", "token") else None
 
 
 def require_role(holder: KeyHolder, role: Role) -> None:

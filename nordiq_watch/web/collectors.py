@@ -15,7 +15,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from nordiq_watch.config.schema import CollectdSettings, Config, OtlpSettings, PrometheusSettings, TelegrafSettings
+from nordiq_watch.config.schema import (
+    CollectdSettings,
+    Config,
+    InfluxSettings,
+    OtlpSettings,
+    PrometheusSettings,
+    TelegrafSettings,
+)
 from nordiq_watch.ingest.clusters import Clusters
 from nordiq_watch.ingest.formats.budget import SeriesBudget
 from nordiq_watch.ingest.formats.mappings import COLLECTD, NODE_EXPORTER, OTLP, TELEGRAF
@@ -44,6 +51,7 @@ class Translators:
     telegraf: Translator
     collectd: Translator
     otlp: Translator
+    influx: Translator
     budget: SeriesBudget
     clusters: Clusters
     clock: Callable[[], float] = time.time
@@ -51,7 +59,7 @@ class Translators:
 
     @property
     def all(self) -> tuple[Translator, ...]:
-        return self.prometheus, self.telegraf, self.collectd, self.otlp
+        return self.prometheus, self.telegraf, self.collectd, self.otlp, self.influx
 
     def forget_silent(self) -> None:
         """Frees some of the long-silent series, even of collectors that have stopped sending."""
@@ -106,6 +114,7 @@ def build_translators(
         telegraf=build("telegraf", config.feeders.telegraf, TELEGRAF),
         collectd=build("collectd", config.feeders.collectd, COLLECTD),
         otlp=build("otlp", config.feeders.otlp, OTLP),
+        influx=build("influx", config.feeders.influx, TELEGRAF),
         budget=budget,
         clusters=clusters,
         clock=clock,
@@ -177,7 +186,7 @@ def _build_translator(
     budget: SeriesBudget,
     clusters: Clusters,
     name: str,
-    feeder: PrometheusSettings | TelegrafSettings | CollectdSettings | OtlpSettings,
+    feeder: PrometheusSettings | TelegrafSettings | CollectdSettings | OtlpSettings | InfluxSettings,
     mapping: RuleTable,
     *,
     max_servers: int,

@@ -11,9 +11,11 @@ from werkzeug.exceptions import HTTPException
 
 from nordiq_watch.api.endpoints import find_endpoint
 from nordiq_watch.api.failure import Failure
+from nordiq_watch.api.influx import InfluxFailure
 from nordiq_watch.api.otlp import RpcStatus
 from nordiq_watch.errors import ModelRejected, NordiqError, RequestError, StorageError, TooManyRequests, Unauthorized
 from nordiq_watch.web.final_answers import BODY_DROPPED, describe_drop, status_for
+from nordiq_watch.web.influx_answers import answer_influx
 from nordiq_watch.web.otlp_answers import answer_status
 from nordiq_watch.web.routing import answer
 
@@ -69,6 +71,8 @@ def _answer_failure(error: str, detail: str, *, status: int) -> Response:
         status = status_for(rule.rule, status)
     if kind is RpcStatus:
         return answer_status(error, detail, status=status)
+    if kind is InfluxFailure:
+        return answer_influx(error, detail, status=status)
     if is_dropped:
         return answer(describe_drop(status, error, detail), status=status)
     return answer(cast(type[Failure], kind)(error, detail), status=status)

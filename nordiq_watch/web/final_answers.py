@@ -19,6 +19,8 @@ GIVEN_UP_FOR: Mapping[str, HTTPStatus] = {
     "/feed/telegraf": HTTPStatus.OK,
     "/feed/collectd": HTTPStatus.BAD_REQUEST,
     "/v1/metrics": HTTPStatus.BAD_REQUEST,
+    "/write": HTTPStatus.OK,
+    "/api/v2/write": HTTPStatus.OK,
 }
 """Path of a collector's route → the status that makes its sender drop a batch."""
 

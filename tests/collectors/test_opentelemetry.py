@@ -14,9 +14,9 @@ from opentelemetry.sdk.metrics import Counter, MeterProvider, ObservableCounter
 from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from support.daemon import DaemonProcess, wait_until
+from support.journals import last_values
 
-from nordiq_watch.config.schema import DEFAULT_METRICS, Config
-from nordiq_watch.storage.journal import Journal
+from nordiq_watch.config.schema import DEFAULT_METRICS
 
 pytestmark = pytest.mark.slow
 
@@ -38,22 +38,6 @@ DELTAS: dict[type, AggregationTemporality] = dict.fromkeys((Counter, ObservableC
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaemonProcess]:
     with DaemonProcess(tmp_path_factory.mktemp("otlp"), metrics=DEFAULT_METRICS) as daemon:
         yield daemon
-
-
-def last_values(daemon: DaemonProcess, server: str) -> dict[str, float]:
-    """The newest value of each metric that the journal holds of a server."""
-    file = daemon.root / "state" / "journal.sqlite3"
-    journal = Journal(file, metrics=DEFAULT_METRICS, interval_seconds=Config().window.interval_seconds)
-    found = {
-        metric: float(value)
-        for batch in journal.replay(0)
-        for row, code in zip(batch.values, batch.rows, strict=True)
-        if batch.servers[code] == server
-        for metric, value in zip(DEFAULT_METRICS, row, strict=True)
-        if value == value  # NaN is no value
-    }
-    journal.close()
-    return found
 
 
 def spent_between(before: Any, after: Any) -> dict[str, float]:
