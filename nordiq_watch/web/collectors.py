@@ -25,7 +25,8 @@ from nordiq_watch.config.schema import (
 )
 from nordiq_watch.ingest.clusters import Clusters
 from nordiq_watch.ingest.formats.budget import SeriesBudget
-from nordiq_watch.ingest.formats.mappings import COLLECTD, NODE_EXPORTER, OTLP, TELEGRAF
+from nordiq_watch.ingest.formats.exporters import PROMETHEUS, SERVER_LABELS
+from nordiq_watch.ingest.formats.mappings import COLLECTD, OTLP, TELEGRAF
 from nordiq_watch.ingest.formats.otlp import SERVER, Growths
 from nordiq_watch.ingest.formats.series_rules import RuleTable
 from nordiq_watch.ingest.formats.server_names import Cause, ServerNames
@@ -110,7 +111,7 @@ def build_translators(
     budget, clusters = SeriesBudget(config.feeders.max_series), clusters or Clusters(None)
     build = partial(_build_translator, config, budget, clusters, max_servers=max_servers, clock=clock, before=before)
     return Translators(
-        prometheus=build("prometheus", config.feeders.prometheus, NODE_EXPORTER),
+        prometheus=build("prometheus", config.feeders.prometheus, PROMETHEUS),
         telegraf=build("telegraf", config.feeders.telegraf, TELEGRAF),
         collectd=build("collectd", config.feeders.collectd, COLLECTD),
         otlp=build("otlp", config.feeders.otlp, OTLP),
@@ -195,7 +196,13 @@ def _build_translator(
 ) -> Translator:
     section = f"feeders.{name}"
     label = SERVER if isinstance(feeder, OtlpSettings) else feeder.server_label
-    names = ServerNames(section=section, server_label=label, feeders=config.feeders, clusters=clusters)
+    names = ServerNames(
+        section=section,
+        server_label=label,
+        otherwise=SERVER_LABELS if feeder == PrometheusSettings(metrics=feeder.metrics) else (),
+        feeders=config.feeders,
+        clusters=clusters,
+    )
     return Translator(
         {**mapping, **feeder.metrics},
         section=section,

@@ -31,6 +31,7 @@ def make_translator(
     mapping: RuleTable = NODE_EXPORTER,
     *,
     label: str = "instance",
+    names: ServerNames | None = None,
     clock: Callable[[], float] = lambda: AT,
     budget: SeriesBudget | None = None,
     max_servers: int = 3,
@@ -40,7 +41,7 @@ def make_translator(
     return Translator(
         mapping,
         section="feeders.test",
-        names=ServerNames(section="feeders.test", server_label=label),
+        names=names or ServerNames(section="feeders.test", server_label=label),
         metrics=DEFAULT_METRICS,
         interval_seconds=300,
         lateness_seconds=lateness_seconds,

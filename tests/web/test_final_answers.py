@@ -175,7 +175,7 @@ BAD = {
     "older than the window": Bad(Drop.TOO_OLD, [Reading("web1", NOW - 172_800)]),
     "all from ahead": Bad(Drop.TOO_NEW, [Reading("web1", NOW + 172_800)]),
     "series that no rule knows": Bad(
-        Drop.UNKNOWN_SERIES, [Reading("web1", NOW, name="system_cpu_time_seconds_total")], written=200
+        Drop.UNKNOWN_SERIES, [Reading("web1", NOW, name="jvm_memory_used_bytes")], written=200
     ),
     "an unreadable body": Bad(Drop.UNREADABLE, body=b"cpu,host=web1 usage_idle=98.5 1738246000000000000\n"),
     "an empty body": Bad(Drop.UNREADABLE, body=b""),

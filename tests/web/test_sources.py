@@ -31,8 +31,8 @@ def counts(source: Source) -> dict[str, int]:
     return {dropped.reason.value: dropped.count for dropped in source.dropped}
 
 
-OTEL = {"__name__": "system_cpu_time_seconds_total", "host_name": "web1", "job": "x"}
-TELEGRAF = {"__name__": "cpu_usage_user", "host": "web1", "cpu": "cpu-total"}
+OTEL = {"__name__": "jvm_memory_used_bytes", "host_name": "web1", "job": "x"}
+TELEGRAF = {"__name__": "redis_clients", "host": "web1", "port": "6379"}
 TOTAL = {"__name__": "node_memory_MemTotal_bytes", "instance": "web1:9100", "job": "node"}
 FREE = TOTAL | {"__name__": "node_memory_MemAvailable_bytes"}
 

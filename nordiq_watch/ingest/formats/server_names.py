@@ -58,7 +58,8 @@ class LeftOut:
 class ServerNames:
     """The naming rules of one kind of collector. For one thread at a time.
 
-    section: its settings, as messages name them. clusters: of all collectors together. left_out: how many series by
+    section: its settings, as messages name them. otherwise: labels that name the server of a series without
+    `server_label`. clusters: of all collectors together. left_out: how many series by
     cause, since the start. ConfigError for a rule in `feeders.relabel` that cannot be read.
     """
 
@@ -67,6 +68,7 @@ class ServerNames:
         *,
         section: str,
         server_label: str,
+        otherwise: Sequence[str] = (),
         feeders: FeederSettings | None = None,
         clusters: Clusters | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -74,6 +76,7 @@ class ServerNames:
         feeders = feeders or FeederSettings()
         self._section = section
         self._server_label = server_label
+        self._otherwise = otherwise
         self._cluster_label = feeders.cluster_label
         self._clusters = clusters or Clusters(None)
         self._ignored = {*feeders.replica_labels, server_label, feeders.cluster_label}
@@ -89,7 +92,7 @@ class ServerNames:
         if relabelled is None:
             self._leave_out(Cause.RELABEL, labels.get(self._server_label, ""))
             return None
-        label = relabelled.labels.get(self._server_label, "")
+        label = self._label_of(relabelled.labels)
         target = self._read(label)
         if relabelled.server is None:
             name, cause = target.host, Cause.LOOPBACK if target.is_own_loopback else None
@@ -107,7 +110,11 @@ class ServerNames:
 
     def describe(self) -> str:
         """The same for two that name all series alike."""
-        return repr((self._server_label, sorted(map(str, self._ignored)), self._relabelling_rules))
+        return repr((self._server_label, self._otherwise, sorted(map(str, self._ignored)), self._relabelling_rules))
+
+    def _label_of(self, labels: Mapping[str, str]) -> str:
+        label = labels.get(self._server_label, "")
+        return label or next((labels[name] for name in self._otherwise if labels.get(name)), "")
 
     def part_of(self, labels: Mapping[str, str]) -> tuple[tuple[str, ...], Key]:
         """What some labels say beside the server and the sender: their names, and a digest of their values."""

@@ -26,10 +26,15 @@ class SavedTrack(msgspec.Struct, array_like=True):
     """cells: slot, times, values; both as doubles of this machine."""
 
     key: Key
-    roles: int
+    role_bits: bytes
     parts: tuple[tuple[int, Part], ...]
     lasting: bool
     cells: list[tuple[int, bytes, bytes]]
+
+    @property
+    def roles(self) -> int:
+        """As of a Place: of many rules, more bits than a number of msgpack has."""
+        return int.from_bytes(self.role_bits, "little")
 
 
 class SavedSlot(msgspec.Struct, array_like=True):
@@ -113,7 +118,7 @@ def save_server(name: str, server: ServerSeries) -> SavedServer:
 def _save_track(place: Place, track: Track) -> SavedTrack:
     return SavedTrack(
         key=place.key,
-        roles=place.roles,
+        role_bits=place.roles.to_bytes((place.roles.bit_length() + 7) // 8, "little"),
         parts=place.parts,
         lasting=track.lasting,
         cells=[(number, cell.times.tobytes(), cell.values.tobytes()) for number, cell in track.cells.items()],
