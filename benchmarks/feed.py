@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
@@ -57,10 +57,13 @@ class Plan:
     kills: int
     hosts: int
     scrapes: int
+    format_seconds: float
 
 
-FULL = Plan(servers=10_000, repeats=5, seconds=4.0, kills=100, hosts=feed_formats.FLEET_HOSTS, scrapes=8)
-QUICK = Plan(servers=10_000, repeats=2, seconds=1.5, kills=15, hosts=60, scrapes=3)
+FULL = Plan(
+    servers=10_000, repeats=5, seconds=4.0, kills=100, hosts=feed_formats.FLEET_HOSTS, scrapes=24, format_seconds=4.0
+)
+QUICK = Plan(servers=10_000, repeats=2, seconds=1.0, kills=10, hosts=40, scrapes=6, format_seconds=0.3)
 
 
 def measure(options: argparse.Namespace) -> Report:
@@ -262,8 +265,8 @@ def measure_collectors(plan: Plan, root: Path) -> list[Row]:
     os.sched_setaffinity(0, {CLIENT_CORE})
     try:
         with daemon_on_one_core(root / "formats") as daemon:
-            rows = feed_formats.measure_formats(daemon, seconds=plan.seconds)
-        with daemon_on_one_core(root / "fleet") as daemon:
+            rows = feed_formats.measure_formats(daemon, seconds=plan.format_seconds)
+        with daemon_on_one_core(root / "fleet", window=feed_formats.FLEET_WINDOW) as daemon:
             return [*rows, feed_formats.measure_fleet(daemon, hosts=plan.hosts, rounds=plan.scrapes)]
     finally:
         os.sched_setaffinity(0, range(os.cpu_count() or 1))
@@ -276,8 +279,8 @@ def cpu_seconds(process: int) -> float:
 
 
 @contextmanager
-def daemon_on_one_core(root: Path) -> Iterator[DaemonProcess]:
-    daemon = DaemonProcess(root, metrics=DEFAULT_METRICS)
+def daemon_on_one_core(root: Path, **sections: Mapping[str, Any]) -> Iterator[DaemonProcess]:
+    daemon = DaemonProcess(root, metrics=DEFAULT_METRICS, **sections)
     daemon.launcher = ("taskset", "-c", str(SERVER_CORE))
     with daemon:
         yield daemon
@@ -498,9 +501,7 @@ def targets_of(rows: Sequence[Row]) -> list[Target]:
         Target(f"records/s of json.loads into dicts over ours, bodies of {LARGE:,}", peer_over_ours(LARGE), 0.5),
         Target(f"µs a record over HTTP, bodies of {LARGE:,}", 1e6 / speed["nordiq_watch", LARGE], 10.0),
         Target("resident memory of the window over its raw float32", memory, 1.25),
-        Target(
-            f"share of a core for {feed_formats.FLEET_RATE:,.0f} samples/s of remote write", fleet["core_share"], 1.0
-        ),
+        *feed_formats.targets_of_fleet(fleet),
         Target("acknowledged records lost or doubled", lost, 0.0),
         Target("restart to the first forecast, without the forward pass, s", restart, 5.0),
     ]
