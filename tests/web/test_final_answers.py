@@ -224,13 +224,15 @@ BAD = {
 }
 
 
-CASES = [
-    pytest.param(sender, bad, id=f"{kind}-{name}")
+CASES = {
+    f"{kind}-{name}": (sender, bad)
     for name, bad in BAD.items()
     for kind, sender in SENDERS.items()
     if not (is_influx(sender) and bad.reason is Drop.UNREADABLE)  # of lines only what is packed wrong is
-]
-PARTS = [case for case in CASES if case.values[1].readings and case.values[1].reason is not Drop.TOO_LARGE]
+}
+PARTS = {
+    name: (sender, bad) for name, (sender, bad) in CASES.items() if bad.readings and bad.reason is not Drop.TOO_LARGE
+}
 
 
 def is_told(sender: Sender, bad: Bad, body: dict[str, Any] | None) -> bool:
@@ -271,7 +273,7 @@ def site(build_world: BuildWorld) -> Iterator[Site]:
     assert not thread.is_alive()
 
 
-@pytest.mark.parametrize(("sender", "bad"), CASES)
+@pytest.mark.parametrize(("sender", "bad"), CASES.values(), ids=CASES)
 def test_what_can_never_be_taken_does_not_hold_up_what_stands_behind_it(site: Site, sender: Sender, bad: Bad) -> None:
     first = write_block(sender, [Reading("known", NOW)])
     assert sender.send_until_over(site.port, first).status == sender.taken
@@ -283,7 +285,7 @@ def test_what_can_never_be_taken_does_not_hold_up_what_stands_behind_it(site: Si
     assert site.memory_of("good") == 75.0
 
 
-@pytest.mark.parametrize(("sender", "bad"), PARTS)
+@pytest.mark.parametrize(("sender", "bad"), PARTS.values(), ids=PARTS)
 def test_a_batch_that_is_taken_in_part_is_2xx_and_says_what_was_left_out(site: Site, sender: Sender, bad: Bad) -> None:
     answer = sender.send(site.port, write_block(sender, [*bad.readings, Reading("good", NOW)]))
     assert (answer.status // 100, site.memory_of("good")) == (2, 75.0)

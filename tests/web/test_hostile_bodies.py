@@ -97,6 +97,48 @@ LARGE_BODIES: dict[str, tuple[str, Callable[[], bytes], int]] = {
     "samples": ("/feed/prometheus", lambda: snappy(b"\x0a\x80\xda\xc4\x07" + b"\x12\x00" * 7_940_000), 400),
 }
 
+LINE = b"mem,host=web1 available_percent=40 %d" % (int(NOW) * 10**9)
+
+
+def lines(unit: bytes, count: int = 0) -> bytes:
+    """count: 0 for as many as make a large body."""
+    return (unit + b"\n") * (count or LARGE // (len(unit) + 1))
+
+
+FIELDS = b"m " + b",".join(b"f%d=1" % number for number in range(3_000))
+TAGS = b"m" + b"".join(b",t%d=%d" % (number, number) for number in range(4_000)) + b" f=1"
+LINE_BODIES: dict[str, tuple[Callable[[], bytes], int]] = {
+    "good lines": (lambda: lines(LINE, 100_000), 204),
+    "too many lines": (lambda: lines(LINE), 200),
+    "bad lines": (lambda: lines(b"m", 100_000), 200),
+    "long bad lines": (lambda: lines(b"m,a=b " + b"x" * 150, 100_000), 200),
+    "too many short lines": (lambda: lines(b"m"), 200),
+    "fields": (lambda: lines(FIELDS, 33), 204),
+    "too many fields": (lambda: lines(FIELDS), 200),
+    "lines of many tags": (lambda: lines(TAGS), 200),
+    "newlines": (lambda: b"\n" * LARGE, 204),
+    "blanks": (lambda: b" " * LARGE, 204),
+    "carriage returns": (lambda: b"\r" * LARGE, 204),
+    "comments": (lambda: lines(b"#"), 204),
+    "one comment": (lambda: b"#" * LARGE, 204),
+    "one line": (lambda: b"x" * LARGE, 200),
+    "equals signs": (lambda: b"=" * LARGE, 200),
+    "lines of equals signs": (lambda: lines(b"="), 200),
+    "commas": (lambda: b"," * LARGE, 200),
+    "backslashes": (lambda: b"\\" * LARGE, 200),
+    "lines of backslashes": (lambda: lines(b"\\" * 60_000), 200),
+    "quotes": (lambda: fill(b'm f="', b'"'), 200),
+    "a text that does not end": (lambda: fill(b'm f="', b"x"), 200),
+    "texts that do not end": (lambda: lines(b'm f="' + b"x" * 100, 100_000), 200),
+    "texts across lines": (lambda: lines(b'm f="' + b"\n" * 60_000 + b'"'), 204),
+    "lines of comments": (lambda: lines(b"# " + b"x" * 10), 204),
+    "lines with a long rest": (lambda: lines(b"m f=1" + b" " * 60_000 + b"x"), 200),
+    "digits": (lambda: lines(b"m f=" + b"9" * 60_000), 200),
+    "tags without fields": (lambda: lines(b"m" + b",a=b" * 15_000), 200),
+    "no UTF-8": (lambda: lines(b"\xff,\xff=\xff \xff=1", 100_000), 200),
+    "nothing": (lambda: bytes(LARGE), 200),
+}
+
 
 @dataclass
 class Pulse:
@@ -172,6 +214,16 @@ def test_neither_does_one_of_opentelemetry_s(world: World, kind: str, make: Call
     with pulse_of_another_thread() as pulse:
         answer = world.client.post("/v1/metrics", data=body, content_type=media)
     assert answer.status_code == status, answer.data[:300]
+    assert pulse.longest_seconds < CPU_BETWEEN_TICKS_SECONDS
+
+
+@pytest.mark.parametrize(("make", "status"), LINE_BODIES.values(), ids=LINE_BODIES.keys())
+def test_neither_does_line_protocol(world: World, make: Callable[[], bytes], status: int) -> None:
+    body = make()
+    with pulse_of_another_thread() as pulse:
+        answer = world.client.post("/api/v2/write", data=body)
+    assert answer.status_code == status, answer.data[:300]
+    assert len(answer.data) < 2000
     assert pulse.longest_seconds < CPU_BETWEEN_TICKS_SECONDS
 
 

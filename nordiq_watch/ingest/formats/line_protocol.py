@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from nordiq_watch.api.sources import Drop
 from nordiq_watch.ingest.formats.series import MAX_LABELS, NAME, Series
@@ -37,7 +38,8 @@ _LINE = re.compile(
 )
 _TAG = re.compile(rb",(%s)=(%s)" % (_KEY, _KEY))
 _FIELD_PAIR = re.compile(rb"(%s)=(%s)(?:,|\Z)" % (_KEY, _VALUE), re.DOTALL)
-_BLANK = re.compile(rb"[ \t\r\n]*+")
+_PASSED_OVER = re.compile(rb"(?:[ \t\r\n]++|#[^\n]*+\n)*+")
+_AT_ONCE_BYTES = 2**20  # an expression holds the interpreter until it is done
 _ESCAPED = re.compile(r"\\([,= ])")
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?+")
 _INTEGER = re.compile(rb"-?[0-9]{1,20}[iu]")
@@ -80,7 +82,7 @@ def read_lines(body: bytes, bad: BadLines, *, precision: str, now: float, most: 
 
 
 def _check_size(body: bytes, most: int) -> None:
-    if body.count(b"\n") >= most and sum(1 for _ in _lines(body)) > most:
+    if body.count(b"\n") >= most and next(islice(_lines(body), most, None), None) is not None:
         raise too_many("lines", most)
     if body.count(b"=") <= most:
         return
@@ -108,13 +110,14 @@ def _lines(body: bytes) -> Iterator[tuple[int, re.Match[bytes] | str]]:
     """The lines with their numbers, comments and blank ones left out; in place of a bad one, what is wrong with it."""
     position, number, end = 0, 1, len(body)
     while position < end:
-        blank = _BLANK.match(body, position)
-        assert blank is not None  # it matches nothing, too
-        number += body.count(b"\n", position, blank.end())
-        position = blank.end()
-        if position == end:
-            return
-        if body[position] == _COMMENT:
+        until = min(end, position + _AT_ONCE_BYTES)
+        passed_over = _PASSED_OVER.match(body, position, until)
+        assert passed_over is not None  # it matches nothing, too
+        number += body.count(b"\n", position, passed_over.end())
+        position = passed_over.end()
+        if position == until:
+            continue
+        if body[position] == _COMMENT:  # the last line, or a long one
             after = _next_line(body, position)
         else:
             limit = min(end, position + MAX_LINE_BYTES)
