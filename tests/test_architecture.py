@@ -18,6 +18,7 @@ LEVELS = (
         "records",
         "metrics",
         "portions",
+        "pace",
         "quantiles",
         "last_values",
         "spec",

@@ -8,7 +8,6 @@ from pathlib import Path
 from nordiq_watch.errors import DatasetError
 from nordiq_watch.live.servable import Servable
 from nordiq_watch.training.dataset import FleetData, load_dataset
-from nordiq_watch.training.repairs import MANY_FILLED
 
 
 def load_for(
@@ -34,10 +33,12 @@ def load_for(
     readers = [*models, *([beside] if beside else [])]
     metrics = list(dict.fromkeys(metric for model in readers for metric in model.spec.metrics))
     data = load_dataset(dataset, metrics=metrics, interval_seconds=first.spec.interval_seconds, aggregates=aggregates)
-    if data.filled_share > MANY_FILLED:
+    if data.sparse:
+        share = max(data.filled_share, data.slow.empty_share if data.slow else 0.0)
+        pace = f" (rows come every {data.slow.seconds} s)" if data.slow else ""
         raise DatasetError(
-            f"{dataset}: {data.filled_share:.0%} of its slots of {data.interval_seconds} s, the interval of "
-            f"{first.name}, have no sample: it was measured less often"
+            f"{dataset}: {share:.0%} of its slots of {data.interval_seconds} s, the interval of "
+            f"{first.name}, have no sample: it was measured less often{pace}"
         )
     for model in models:
         absent = missing_metrics(model, data)

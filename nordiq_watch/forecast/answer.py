@@ -15,7 +15,7 @@ import numpy as np
 
 from nordiq_watch.api.enums import NoForecast
 from nordiq_watch.api.predictions import Metadata
-from nordiq_watch.ingest.warmup import Requirement, count_samples, measure_warmup, requirement_of
+from nordiq_watch.ingest.warmup import Requirement, count_samples, requirement_of, warmup_in
 from nordiq_watch.ingest.window import Window
 from nordiq_watch.last_values import last_measured
 from nordiq_watch.live.columns import FleetColumns, round_shown
@@ -39,7 +39,7 @@ def explain_cold_fleet(
         metadata=Metadata(**_describe_model(model), **(age or {})),
         model=model,
         error=NoForecast.INSUFFICIENT_DATA,
-        message=measure_warmup(count_samples(snapshot, requirement), requirement).message,
+        message=warmup_in(snapshot, requirement).message,
         cold=_find_cold(snapshot, requirement, forecast=np.empty(0, dtype=np.int64)),
     )
 

@@ -21,7 +21,7 @@ from nordiq_watch.events import BatchAccepted, EventBus, ServersEnded, ServersRe
 from nordiq_watch.ingest.eviction import Eviction
 from nordiq_watch.ingest.sample_store import SampleStore
 from nordiq_watch.ingest.store_health import RETRY_SECONDS
-from nordiq_watch.ingest.warmup import Warmup, count_ready, measure_warmup, requirement_of
+from nordiq_watch.ingest.warmup import Warmup, requirement_of, warmup_of
 from nordiq_watch.ingest.window import Window
 from nordiq_watch.live.published import Live
 from nordiq_watch.mailbox import Forget, Rename
@@ -156,13 +156,13 @@ class Ingest(Worker):
         """The answer that a batch would get now, without one."""
         spec = servable.spec if (servable := self._live.peek()) else None
         requirement = requirement_of(spec, self._window)
-        samples = self._window.samples_within(requirement.slots, requirement.metrics)
+        ready, warmup = warmup_of(self._window, requirement)
         return IngestResult(
             tick=self._tick,
             window_size=self._window.size,
             servers_tracked=self._window.servers_tracked,
-            servers_ready=count_ready(samples, requirement),
-            warmup=measure_warmup(samples, requirement),
+            servers_ready=ready,
+            warmup=warmup,
         )
 
     def round(self) -> float:

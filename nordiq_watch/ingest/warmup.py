@@ -1,6 +1,7 @@
 """Progress towards the first forecast: one rule, for `/status`, for feed answers and for "insufficient data".
 
-A server is ready if it is not silent and has samples in enough of the newest slots that the model reads.
+A server is ready if it is not silent and has samples in enough of the newest slots that the model reads. Samples that
+come less often than the grid has slots may never be enough: that is told, with the pace of the fleet.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ import numpy as np
 
 from nordiq_watch.ingest.window import Window
 from nordiq_watch.network.checks import required_samples
+from nordiq_watch.pace import FEWEST_GAPS, measure_paces, round_pace
 from nordiq_watch.portions import portions
-from nordiq_watch.records.arrays import IntArray
+from nordiq_watch.records.arrays import BoolArray, FloatArray, IntArray
 from nordiq_watch.records.samples import WindowSnapshot
 from nordiq_watch.spec import ModelSpec
+
+_SLOWER = 1.5
+"""A pace below this, in slots, is the grid's own with some samples that lack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,20 @@ class Warmup:
     current_size: int
     required_size: int
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """A sample every `seconds`, on slots of `interval_seconds`."""
+
+    seconds: int
+    interval_seconds: int
+
+    def warn(self) -> str:
+        return (
+            f"Samples come every {self.seconds} s, the grid has {self.interval_seconds} s: at this pace the warm-up "
+            f"never ends. Feed more often, or set window.interval_seconds to {self.seconds} and train a model with it."
+        )
 
 
 def requirement_of(spec: ModelSpec | None, window: Window) -> Requirement:
@@ -69,8 +88,52 @@ def count_ready(samples: IntArray, requirement: Requirement) -> int:
     return int(np.count_nonzero(samples >= requirement.samples))
 
 
-def measure_warmup(samples: IntArray, requirement: Requirement) -> Warmup:
-    """samples (servers,): of servers that are not silent, within the requirement's slots."""
+def warmup_of(window: Window, requirement: Requirement) -> tuple[int, Warmup]:
+    """How many servers are ready, and the warm-up, of the window as it is now."""
+    samples = window.samples_within(requirement.slots, requirement.metrics)
+    ready, pace = count_ready(samples, requirement), None
+    if not ready and len(samples):
+        present = window.attendance().present
+        heard = present[:, -int(window.silent_seconds // window.interval_seconds) - 1 :].any(axis=1)
+        pace = find_endless_pace(present[heard], requirement, interval_seconds=window.interval_seconds)
+    return ready, measure_warmup(samples, requirement, pace=pace)
+
+
+def warmup_in(snapshot: WindowSnapshot, requirement: Requirement) -> Warmup:
+    """The warm-up of a snapshot's servers."""
+    samples, pace = count_samples(snapshot, requirement), None
+    if not count_ready(samples, requirement):
+        present = np.empty(snapshot.values.shape[:2], dtype=np.bool_)
+        for part in portions(len(present)):
+            present[part] = ~np.isnan(snapshot.values[part]).all(axis=2)
+        pace = find_endless_pace(present, requirement, interval_seconds=snapshot.interval_seconds)
+    return measure_warmup(samples, requirement, pace=pace)
+
+
+def find_endless_pace(present: BoolArray, requirement: Requirement, *, interval_seconds: int) -> Pace | None:
+    """The usual pace of the servers if at their paces none of them can ever be ready; None if one can, or none has a
+    pace yet. present (servers, slots): whether there is a sample, oldest slot first.
+    """
+    slow: list[FloatArray] = []
+    for part in portions(len(present)):
+        if np.count_nonzero(present[part], axis=1).max() <= FEWEST_GAPS:
+            continue  # as after the start of an ordinary fleet
+        gaps = measure_paces(*np.nonzero(present[part]), grain=1).gaps
+        most = (requirement.slots - 1) / gaps + 1  # samples that are in the requirement's slots at once
+        if ((gaps < _SLOWER) | (most >= requirement.samples)).any():
+            return None  # in an ordinary fleet after the first few hundred servers
+        slow.append(gaps)
+    paces = np.sort(np.concatenate(slow)) if slow else np.empty(0)
+    if not len(paces):
+        return None
+    seconds = round_pace(float(paces[len(paces) // 2]) * interval_seconds, interval_seconds)
+    return Pace(seconds, interval_seconds)
+
+
+def measure_warmup(samples: IntArray, requirement: Requirement, *, pace: Pace | None = None) -> Warmup:
+    """samples (servers,): of servers that are not silent, within the requirement's slots. pace: one at which none of
+    them can be ready.
+    """
     furthest = int(samples.max(initial=0))
     ready = count_ready(samples, requirement)
     return Warmup(
@@ -79,7 +142,8 @@ def measure_warmup(samples: IntArray, requirement: Requirement) -> Warmup:
         threshold=requirement.samples,
         current_size=furthest,
         required_size=requirement.samples,
-        message=_describe(ready, len(samples), furthest=furthest, requirement=requirement),
+        message=_describe(ready, len(samples), furthest=furthest, requirement=requirement)
+        + (f" {pace.warn()}" if pace and not ready else ""),
     )
 
 

@@ -21,6 +21,7 @@ from nordiq_watch.training.dataset_files import find_files
 from nordiq_watch.training.grid import cut_into_pieces, last_profiles, put_on_grid, sort_by_time
 from nordiq_watch.training.intake import Intake, row_type
 from nordiq_watch.training.repairs import Repairs
+from nordiq_watch.training.row_pace import SlowRows, find_slow_rows, row_paces
 from nordiq_watch.training.spill import MappedRows, PartitionedRows
 from nordiq_watch.training.tables import find_metrics, read_chunks
 
@@ -85,7 +86,8 @@ def lay_statuses(rows: Sequence[Sequence[Series]], begin_slot: int, end_slot: in
 class FleetData:
     """A whole dataset. `metrics` are those that dataset and config have in common, in the config's order.
 
-    filled_share: the share of slots that had no sample and repeat the one before.
+    filled_share: the share of slots that had no sample and repeat the one before. slow: servers whose rows come less
+    often than the grid has slots. sparse: why no model should be made of it, None if nothing speaks against it.
     """
 
     directory: Path
@@ -94,6 +96,8 @@ class FleetData:
     series: tuple[Series, ...]
     repairs: tuple[str, ...]
     filled_share: float = 0.0
+    slow: SlowRows | None = None
+    sparse: str | None = None
 
     @property
     def servers(self) -> list[str]:
@@ -123,7 +127,16 @@ def load_dataset(
         _check_measured(directory, columns, intake, repairs)
         names = tuple(np.array(columns)[intake.measured].tolist())
         series = _arrange(intake, interval_seconds, Aggregation(names, aggregates), repairs)
-    return FleetData(directory, names, interval_seconds, series, tuple(repairs.describe(columns)), repairs.filled_share)
+    return FleetData(
+        directory,
+        names,
+        interval_seconds,
+        series,
+        repairs=tuple(repairs.describe(columns)),
+        filled_share=repairs.filled_share,
+        slow=repairs.slow,
+        sparse=repairs.sparse,
+    )
 
 
 def _check_measured(directory: Path, columns: Sequence[str], intake: Intake, repairs: Repairs) -> None:
@@ -139,18 +152,21 @@ def _arrange(intake: Intake, interval_seconds: int, aggregation: Aggregation, re
     """All series, by server and time. Their values lie in one array, mapped from a file without a name."""
     values, statuses = MappedRows(np.float32, int(intake.measured.sum())), MappedRows(np.uint8)
     profiles: dict[int, int] = {}
+    paces: list[FloatArray] = []
     places: list[tuple[int, int, slice]] = []  # server, first slot, rows of the arrays
     for unsorted in intake.rows.read():
         rows = sort_by_time(unsorted)
         profiles |= last_profiles(rows, repairs)
         grid = put_on_grid(rows, intake.measured, interval_seconds, aggregation=aggregation, repairs=repairs)
         repairs.sampled += len(grid.slots)
+        paces.append(row_paces(grid.servers, grid.times))
         for piece in cut_into_pieces(grid):
             repairs.slots += len(piece.values)
             places.append((piece.server, piece.first_slot, values.append(piece.values)))
             statuses.append(piece.statuses)
     servers, labels = list(intake.servers), list(intake.profiles)
     repairs.servers, repairs.pieces = len(servers), len(places)
+    repairs.slow = find_slow_rows(np.concatenate(paces), interval_seconds, servers=len(servers))
     all_values, all_statuses = values.map(), statuses.map()
     return tuple(
         Series(

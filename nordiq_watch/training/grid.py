@@ -32,10 +32,14 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """Rows on the grid, at most one per server and slot, by server and time: (rows,) each, values (rows, metrics)."""
+    """Rows on the grid, at most one per server and slot, by server and time: (rows,) each, values (rows, metrics).
+
+    times: of the first row of each slot, in microseconds.
+    """
 
     servers: IntArray
     slots: IntArray
+    times: IntArray
     values: FloatArray
     statuses: CodeArray
 
@@ -78,7 +82,7 @@ def put_on_grid(
     else:
         firsts, values, statuses = starts, rows["values"][:, measured], rows["status"]
     known = np.where(statuses == NOT_GIVEN, np.uint8(UNKNOWN_STATUS), statuses)
-    return Slots(rows["server"][firsts].astype(np.int64), slots[firsts], values, known)
+    return Slots(rows["server"][firsts].astype(np.int64), slots[firsts], rows["time"][firsts], values, known)
 
 
 def cut_into_pieces(grid: Slots) -> Iterator[Piece]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from nordiq_watch.metrics import SENSOR_OVERSHOOT_PCT, STATUSES, describe
 from nordiq_watch.network.gaps import MAX_GAP_SLOTS
+from nordiq_watch.training.row_pace import SlowRows
 
 MANY_FILLED = 0.5
 """A dataset with a larger share of filled slots was measured at a longer interval than its slots have."""
@@ -18,6 +19,7 @@ class Repairs:
     """left_out: a line about files that were not read. overshoots, impossible: values per metric. unmeasured: metrics
     without a value. backwards, repeated, joined: rows. changing_profiles: servers. statuses: those that are not in the
     list. servers, pieces, slots: of the finished series; sampled: how many of these slots have a row.
+    slow: servers whose rows come less often than the grid has slots.
     """
 
     left_out: str | None = None
@@ -33,11 +35,21 @@ class Repairs:
     pieces: int = 0
     slots: int = 0
     sampled: int = 0
+    slow: SlowRows | None = None
 
     @property
     def filled_share(self) -> float:
         """The share of slots without a row, which repeat the one before."""
         return max(0.0, 1.0 - self.sampled / self.slots) if self.slots else 0.0
+
+    @property
+    def sparse(self) -> str | None:
+        """Why a model of this dataset would learn what was made up rather than what was measured; None if not so."""
+        if self.slow and self.slow.is_rule and max(self.slow.empty_share, self.filled_share) > MANY_FILLED:
+            return self.slow.describe()
+        if self.filled_share > MANY_FILLED:
+            return f"{self.filled_share:.0%} of the slots repeat the one before: samples are farther apart than slots"
+        return None
 
     def describe(self, metrics: Sequence[str]) -> Iterator[str]:
         """The lines, those about values in the order of `metrics`."""
@@ -54,8 +66,10 @@ class Repairs:
         yield from self._describe_slots()
         if strange := sorted(self.statuses - {"", *STATUSES}):
             yield f"status: {', '.join(map(repr, strange[:5]))} not in the list, taken as unknown"
-        if self.filled_share > MANY_FILLED:
-            yield f"{self.filled_share:.0%} of the slots repeat the one before: samples are farther apart than slots"
+        if self.slow:
+            yield self.slow.describe()
+        elif self.sparse:
+            yield self.sparse
         if self.pieces > self.servers:
             servers, pieces = some(self.servers, "server"), some(self.pieces, "piece")
             yield f"gaps of more than {MAX_GAP_SLOTS} slots: {servers} in {pieces}"

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from nordiq_watch.config.settings import Settings
-from nordiq_watch.errors import NotDropped, StorageError
+from nordiq_watch.errors import DatasetError, NotDropped, StorageError
 from nordiq_watch.spec import ModelSpec, TrainingInfo
 from nordiq_watch.training.assembly import Assembly
 from nordiq_watch.training.batches import TrainingBatches, ValidationBatches
@@ -127,6 +127,8 @@ class TrainingRun:
             interval_seconds=self._config.window.interval_seconds,
             aggregates=self._config.window.aggregate,
         )
+        if data.sparse:
+            raise DatasetError(f"{data.directory}: {data.sparse}")
         slots = sum(len(series.values) for series in data.series)
         servers = some(len(data.servers), "server")
         self._report(f"{data.directory}: {servers}, {slots:,} slots, {', '.join(data.metrics)}")

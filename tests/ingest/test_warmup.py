@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 from support.batches import METRICS, Sample, make_batch
 from support.specs import small_spec
 
-from nordiq_watch.ingest.warmup import Requirement, Warmup, count_ready, count_samples, measure_warmup, requirement_of
+from nordiq_watch.ingest.warmup import (
+    Requirement,
+    Warmup,
+    count_ready,
+    count_samples,
+    measure_warmup,
+    requirement_of,
+    warmup_in,
+    warmup_of,
+)
 from nordiq_watch.ingest.window import Window
 from nordiq_watch.network.features import Features
 
@@ -92,3 +101,71 @@ def test_the_warmup_is_over_with_the_first_ready_server(samples: list[int], expe
     counted = np.array(samples, dtype=np.int64)
     assert measure_warmup(counted, NEEDED) == expected
     assert (count_ready(counted, NEEDED) > 0) is expected.is_warmed_up
+
+
+DEFAULT = Requirement(slots=288, samples=144, metrics=METRICS)
+
+
+def day_of(*paces: int, samples: int = 24) -> Window:
+    """A window of a day; per pace, in slots, a server with up to this many samples of the newest day."""
+    window = Window(METRICS, interval_seconds=300, length=288, max_servers=10, silent_seconds=900)
+    fed = [
+        Sample(f"s{number}", 1000 - step * pace)
+        for number, pace in enumerate(paces)
+        for step in range(samples)
+        if step * pace < 288
+    ]
+    window.apply(make_batch(fed))
+    return window
+
+
+def message_of(window: Window, requirement: Requirement = DEFAULT) -> str:
+    """Of the window; that of its snapshot is the same."""
+    _, warmup = warmup_of(window, requirement)
+    assert warmup_in(window.snapshot(), requirement) == warmup
+    return warmup.message
+
+
+@pytest.mark.parametrize(("pace", "seconds"), [(12, 3600), (6, 1800), (3, 900), (24, 7200)])
+def test_a_pace_at_which_the_warmup_never_ends_is_told(pace: int, seconds: int) -> None:
+    count = min(24, 288 // pace)
+    assert message_of(day_of(pace, pace, pace)) == (
+        f"Warming up: the furthest of 3 servers has {count} of 144 samples, {144 - count} are still missing. "
+        f"Samples come every {seconds} s, the grid has 300 s: at this pace the warm-up never ends. "
+        f"Feed more often, or set window.interval_seconds to {seconds} and train a model with it."
+    )
+
+
+def test_a_model_that_reads_less_than_the_pace_is_told_the_same() -> None:
+    assert "every 3600 s, the grid has 300 s: at this pace" in message_of(day_of(12), Requirement(12, 6, METRICS))
+
+
+@pytest.mark.parametrize("paces", [(1,), (2,), (12, 12, 1)])
+def test_as_long_as_one_server_can_be_ready_nothing_is_said(paces: tuple[int, ...]) -> None:
+    assert message_of(day_of(*paces)).endswith("are still missing.")
+
+
+def test_of_three_samples_no_pace_is_known() -> None:
+    assert message_of(day_of(12, samples=3)).endswith("has 3 of 144 samples, 141 are still missing.")
+
+
+def test_outages_are_no_pace() -> None:
+    window = Window(METRICS, interval_seconds=300, length=288, max_servers=10, silent_seconds=900)
+    window.apply(make_batch([Sample("a", slot) for slot in (800, 801, 802, 860, 861, 900, 901, 902, 980, 981)]))
+    assert message_of(window).endswith("are still missing.")
+
+
+def test_a_model_that_needs_every_slot_says_nothing_of_single_samples_that_lack() -> None:
+    window = Window(METRICS, interval_seconds=300, length=288, max_servers=10, silent_seconds=900)
+    window.apply(make_batch([Sample("a", slot) for slot in range(900, 1000) if slot % 10]))
+    assert message_of(window, Requirement(288, 288, METRICS)).endswith("are still missing.")
+
+
+def test_silent_servers_say_nothing_of_the_pace() -> None:
+    window = day_of(12)
+    window.apply(make_batch([Sample("gone", slot) for slot in range(900, 940)]))
+    assert "at this pace" in message_of(window)
+
+
+def test_once_a_server_is_ready_the_pace_of_others_is_no_matter() -> None:
+    assert message_of(day_of(12, 1, samples=150)).startswith("Warmed up: 1 of 2 servers")

@@ -126,7 +126,9 @@ def test_samples_that_are_farther_apart_than_slots_are_told(tmp_path: Path) -> N
     write_dataset(tmp_path, table[table.groupby("server_name").cumcount() % 4 == 0])
     data = load_dataset(tmp_path, metrics=METRICS, interval_seconds=INTERVAL_SECONDS)
     assert data.filled_share == pytest.approx(1 - 30 / 117)  # 30 samples; the last is of slot 116
-    assert data.repairs == ("74% of the slots repeat the one before: samples are farther apart than slots",)
+    line = "3 servers: rows come every 1200 s, the grid has 300 s: 3 of 4 slots are filled in; "
+    assert data.repairs == (line + "set window.interval_seconds to 1200",)
+    assert data.sparse == data.repairs[0]
 
 
 def test_years_between_two_samples_cost_no_memory(tmp_path: Path) -> None:
