@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from nordiq_watch.config.fleet_memory import max_servers
 from nordiq_watch.config.settings import Settings
+from nordiq_watch.errors import StorageError
 from nordiq_watch.events import EventBus, WindowChanged
 from nordiq_watch.ingest.clusters import Clusters
 from nordiq_watch.ingest.freshness import Freshness
@@ -35,8 +37,21 @@ class IngestParts:
 
     def restore(self) -> None:
         """Fills the window with what was accepted before. Call it once, before the worker's thread starts."""
+        finish_renaming(self.archive, self.journal, self.clusters.renames())
         self.worker.restore()
         self.freshness.begin()
+
+
+def finish_renaming(archive: Archive, journal: Journal, names: Mapping[str, str]) -> None:
+    """Gives servers in the files the names, old → new, that a daemon was giving them when it ended.
+
+    Before the window is filled from the files, where a server would stand under both names otherwise. What the disk
+    refuses is tried again, and told, with the first request of a collector.
+    """
+    if names:
+        with suppress(StorageError):
+            archive.rename(names)
+            journal.rename(names)
 
 
 def build_ingest(

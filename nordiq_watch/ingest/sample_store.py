@@ -169,8 +169,8 @@ class SampleStore:
         if not self.checkpoint():
             raise self._health.refusal()
         for part, rename in (
-            (self._health.journal, lambda: self._journal.rename(names)),
             (self._health.archive, lambda: self._archive.rename(names)),
+            (self._health.journal, lambda: self._journal.rename(names)),
         ):
             if not self._health.attempt(part, rename):
                 raise self._health.refusal()

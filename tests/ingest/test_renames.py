@@ -13,6 +13,7 @@ from support.batches import METRICS, Sample, samples_of
 from support.sample_stores import START, State
 
 from nordiq_watch.errors import StorageError
+from nordiq_watch.ingest.build import finish_renaming
 from nordiq_watch.ingest.window import Window
 from nordiq_watch.records.samples import Batch
 from nordiq_watch.storage.archive import Archive
@@ -95,9 +96,11 @@ def test_what_was_begun_before_a_crash_is_finished_after_it(tmp_path: Path, monk
         with pytest.raises(StorageError):
             state.sample_store.rename(NAMES, lambda: pytest.fail("nothing is renamed yet"))
     assert state.slots_of("a") == [first - 1, first]
+    state.journal.close()
+    finish_renaming(state.archive, state.journal, NAMES)
     state.restart()
-    assert state.slots_of("a") == [first]
-    assert state.slots_of("a@x") == [first - 1]
+    assert state.slots_of("a@x") == [first - 1, first]
+    assert not state.window.tracks("a")
     state.sample_store.rename(NAMES, lambda: None)
     assert state.slots_of("a@x") == [first - 1, first]
     assert not state.window.tracks("a")

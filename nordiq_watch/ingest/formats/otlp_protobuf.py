@@ -88,10 +88,10 @@ class ProtobufParts:
             yield tag, (begin, position), (content, position)
 
     def _read_resource(self, span: Span) -> Iterator[MetricPart]:
-        fields = [(tag, content) for tag, _, content in self._fields(span)]
-        described = [content for tag, content in fields if tag == _FIRST]
-        resource = dict(_read_attributes([one for span in described for one in self._parse_attributes(span)]))
-        for tag, scope in fields:
+        """Its fields are gone through twice: a list of them would be as long as a sender likes."""
+        described = (content for tag, _, content in self._fields(span) if tag == _FIRST)
+        resource = dict(_read_attributes([one for inner in described for one in self._parse_attributes(inner)]))
+        for tag, _, scope in self._fields(span):
             if tag == _SECOND:
                 for inner, _, content in self._fields(scope):
                     if inner == _SECOND:
