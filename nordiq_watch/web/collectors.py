@@ -195,10 +195,14 @@ def _build_translator(
     before: Before | None,
 ) -> Translator:
     section = f"feeders.{name}"
-    label = SERVER if isinstance(feeder, OtlpSettings) else feeder.server_label
+    if isinstance(feeder, OtlpSettings):
+        label, setting = SERVER, "server_attributes"
+    else:
+        label, setting = feeder.server_label, "server_label"
     names = ServerNames(
         section=section,
         server_label=label,
+        setting=setting,
         otherwise=SERVER_LABELS if feeder == PrometheusSettings(metrics=feeder.metrics) else (),
         feeders=config.feeders,
         clusters=clusters,

@@ -30,7 +30,7 @@ def request_of(
     """points: state of memory, value, seconds from now."""
     sent = ExportMetricsServiceRequest()
     resource = sent.resource_metrics.add()
-    resource.resource.attributes.add(key="host.name").value.string_value = "web1"
+    resource.resource.attributes.add(key="host.name").value.string_value = host
     metrics = resource.scope_metrics.add().metrics
     memory = metrics.add(name="system.memory.usage").sum
     memory.aggregation_temporality = pb.AGGREGATION_TEMPORALITY_CUMULATIVE
@@ -186,3 +186,9 @@ def test_rules_and_the_names_of_servers_are_settings(build_world: BuildWorld) ->
     assert read_success(post(world, json.dumps(body).encode(), JSON)) == (0, "")
     snapshot = world.services.ingest.window.snapshot()
     assert (snapshot.servers, snapshot.values[0, -1, METRICS.index(METRIC)]) == (("shop",), 50.0)
+
+
+def test_a_sender_that_calls_itself_localhost_is_told_the_setting_that_helps(world: World) -> None:
+    _, message = read_success(post(world, request_of(("used", 75, 0), ("free", 25, 0), host="localhost")))
+    assert "'localhost': that is the sender's own loopback" in message
+    assert "set feeders.otlp.server_attributes or feeders.relabel" in message

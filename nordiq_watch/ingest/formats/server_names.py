@@ -58,9 +58,9 @@ class LeftOut:
 class ServerNames:
     """The naming rules of one kind of collector. For one thread at a time.
 
-    section: its settings, as messages name them. otherwise: labels that name the server of a series without
-    `server_label`. clusters: of all collectors together. left_out: how many series by
-    cause, since the start. ConfigError for a rule in `feeders.relabel` that cannot be read.
+    section: its settings, as messages name them; setting: the one of them that says what names a server. otherwise:
+    labels that name the server of a series without `server_label`. clusters: of all collectors together. left_out: how
+    many series by cause, since the start. ConfigError for a rule in `feeders.relabel` that cannot be read.
     """
 
     def __init__(
@@ -68,13 +68,14 @@ class ServerNames:
         *,
         section: str,
         server_label: str,
+        setting: str = "server_label",
         otherwise: Sequence[str] = (),
         feeders: FeederSettings | None = None,
         clusters: Clusters | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         feeders = feeders or FeederSettings()
-        self._section = section
+        self._setting = f"{section}.{setting}"
         self._server_label = server_label
         self._otherwise = otherwise
         self._cluster_label = feeders.cluster_label
@@ -145,17 +146,16 @@ class ServerNames:
         self._notes.add(cause, label)
 
     def _explain(self, cause: Cause, example: str) -> str:
-        setting = f"{self._section}.server_label"
         if cause is Cause.NAMELESS:
             return (
-                f"without the label {self._server_label}, which would name their server; set {setting}, or name the "
-                "server in feeders.relabel"
+                f"without the label {self._server_label}, which would name their server; set {self._setting}, or name "
+                "the server in feeders.relabel"
             )
         if cause is Cause.LOOPBACK:
             return (
                 f"whose server is called {example!r}: that is the sender's own loopback, or no host at all. Let "
                 f"the sender tell its hosts apart (relabel_configs or external_labels in Prometheus, hostname in "
-                f"Telegraf, Hostname in collectd), or set {setting} or feeders.relabel"
+                f"Telegraf, Hostname in collectd), or set {self._setting} or feeders.relabel"
             )
         return f"as of {example!r}, which feeders.relabel drops"
 
