@@ -1,7 +1,8 @@
-"""A per-minute limit for lines that unauthenticated clients can trigger at will, in the log and in the audit."""
+"""Limits for lines that clients can trigger at will, in the log and in the audit."""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -35,3 +36,24 @@ class LogThrottle:
         if left_out is None:
             return None
         return f" (and {left_out} more before)" if left_out else ""
+
+
+class CountToTell:
+    """Adds up what happens, to be told at once and then at most every `seconds`. For one thread at a time. `clock`
+    returns seconds.
+    """
+
+    def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._told_at = -math.inf
+        self._count = 0
+
+    def add(self, count: int = 1) -> int | None:
+        """How much happened since it was told last; None if there is nothing to tell, or it is too soon."""
+        self._count += count
+        now = self._clock()
+        if not self._count or now - self._told_at < self._seconds:
+            return None
+        told, self._count, self._told_at = self._count, 0, now
+        return told

@@ -17,6 +17,7 @@ from nordiq_watch.events import (
     PinChanged,
     ServersRefused,
 )
+from nordiq_watch.log_throttle import CountToTell
 
 log = logging.getLogger(__name__)
 
@@ -101,19 +102,15 @@ class _Refusals:
     """New servers without room in the window: one line at once, then one every ten minutes."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._said_at = float("-inf")
-        self._count = 0
+        self._count = CountToTell(_SAY_AGAIN_SECONDS, clock=clock)
 
     def note(self, event: ServersRefused) -> None:
-        self._count += len(event.servers)
-        now = self._clock()
-        if now - self._said_at < _SAY_AGAIN_SECONDS:
+        refused = self._count.add(len(event.servers))
+        if refused is None:
             return
         log.warning(
             "the window is full and every server in it is heard: a new name was refused %d times, the last one %.100r; "
             "raise window.max_servers, or look who makes up names",
-            self._count,
+            refused,
             event.servers[-1],
         )
-        self._said_at, self._count = now, 0

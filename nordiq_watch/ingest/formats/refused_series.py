@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 
 from nordiq_watch.ingest.formats import server_series
 from nordiq_watch.ingest.formats.budget import SeriesBudget
+from nordiq_watch.log_throttle import CountToTell
 
 log = logging.getLogger(__name__)
 
@@ -21,25 +21,21 @@ class RefusedSeries:
         self._section = section
         self._budget = budget
         self._max_servers = max_servers
-        self._clock = clock
-        self._said_at = -math.inf
-        self._unsaid = 0
+        self._refused = CountToTell(_SAY_AGAIN_SECONDS, clock=clock)
 
     def note(self, count: int) -> None:
         """count: of one request; 0 says what is due."""
         self._budget.note_refused(count)
-        self._unsaid += count
-        now = self._clock()
-        if not self._unsaid or now - self._said_at < _SAY_AGAIN_SECONDS:
+        refused = self._refused.add(count)
+        if refused is None:
             return
         log.warning(
             "%s: %d new series were refused: %d of at most %d series are held (feeders.max_series), or one server has "
             "%d, or there are %d servers",
             self._section,
-            self._unsaid,
+            refused,
             self._budget.held,
             self._budget.most,
             server_series.MAX_SERIES_PER_SERVER,
             self._max_servers,
         )
-        self._said_at, self._unsaid = now, 0

@@ -17,6 +17,7 @@ from nordiq_watch.config.schema import FeederSettings
 from nordiq_watch.ingest.clusters import Clusters
 from nordiq_watch.ingest.formats.relabel import Relabelling
 from nordiq_watch.ingest.formats.targets import Target, read_target
+from nordiq_watch.log_throttle import CountToTell
 from nordiq_watch.names import tidy_name
 
 log = logging.getLogger(__name__)
@@ -169,10 +170,8 @@ class _Notes:
 
     def __init__(self, section: str, clock: Callable[[], float]) -> None:
         self._section = section
-        self._clock = clock
         self._request: dict[Cause, tuple[int, str]] = {}
-        self._unsaid: dict[Cause, int] = {}
-        self._said_at: dict[Cause, float] = {}
+        self._counts = {cause: CountToTell(_SAY_AGAIN_SECONDS, clock=clock) for cause in Cause}
 
     def add(self, cause: Cause, example: str) -> None:
         count, first = self._request.get(cause, (0, example[:_SHOWN]))
@@ -187,12 +186,8 @@ class _Notes:
         return taken
 
     def _say(self, taken: Sequence[LeftOut]) -> None:
-        now = self._clock()
         for one in taken:
-            unsaid = self._unsaid.pop(one.cause, 0) + one.count
-            if now - self._said_at.get(one.cause, -_SAY_AGAIN_SECONDS) < _SAY_AGAIN_SECONDS:
-                self._unsaid[one.cause] = unsaid
-                continue
-            self._said_at[one.cause] = now
-            level = logging.INFO if one.cause is Cause.RELABEL else logging.WARNING
-            log.log(level, "%s: %d series are left out, %s", self._section, unsaid, one.reason)
+            count = self._counts[one.cause].add(one.count)
+            if count is not None:
+                level = logging.INFO if one.cause is Cause.RELABEL else logging.WARNING
+                log.log(level, "%s: %d series are left out, %s", self._section, count, one.reason)
