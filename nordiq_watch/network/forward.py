@@ -8,10 +8,13 @@ plain    the network as trained, where fusing would take more memory and time th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from nordiq_watch.network.features import Inputs
 from nordiq_watch.network.fused import FoldedForward
@@ -65,6 +68,24 @@ class PlainForward:
             inputs.decoder_cont.to(self._device),
         )
         return output.cpu()
+
+    def run_together(self, parts: Sequence[Inputs]) -> list[Tensor]:
+        """What `run` gives for each, in one pass: with few servers, reading the weights is most of its time."""
+        longest = max(part.encoder_cont.shape[1] for part in parts)
+        joined = replace(
+            parts[0],
+            encoder_cat=torch.cat([_pad_steps(part.encoder_cat, longest) for part in parts]),
+            encoder_cont=torch.cat([_pad_steps(part.encoder_cont, longest) for part in parts]),
+            encoder_lengths=torch.cat([part.encoder_lengths for part in parts]),
+            decoder_cat=torch.cat([part.decoder_cat for part in parts]),
+            decoder_cont=torch.cat([part.decoder_cont for part in parts]),
+        )
+        return list(torch.split(self.run(joined), [len(part.encoder_lengths) for part in parts]))
+
+
+def _pad_steps(past: Tensor, steps: int) -> Tensor:
+    """(servers, fewer steps, inputs) → (servers, steps, inputs), with zeros behind."""
+    return F.pad(past, (0, 0, 0, steps - past.shape[1]))
 
 
 def choose_forward(network: TemporalFusionTransformer, *, device: str, prefer: Way, encoder: int) -> Forward:

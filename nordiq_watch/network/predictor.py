@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from nordiq_watch.errors import ConfigError
 from nordiq_watch.network.checks import check_spec
 from nordiq_watch.network.explainer import Explainer, Explanation
 from nordiq_watch.network.features import Features, Inputs
 from nordiq_watch.network.fleet_forward import DeviceSweep, HostSweep, Sweep
-from nordiq_watch.network.forward import Way, choose_forward
+from nordiq_watch.network.forward import PlainForward, Way, choose_forward
 from nordiq_watch.network.graphs import ONE_AT_A_TIME, StaticForward
 from nordiq_watch.network.outputs import make_quantiles
 from nordiq_watch.network.prediction import Prediction
@@ -124,10 +125,26 @@ class Predictor:
                 values[places] = self._forecast(inputs)
         return Prediction(rows=rows, values=values)
 
+    def predict_each(self, snapshots: Sequence[WindowSnapshot]) -> list[Prediction]:
+        """`predict` of each. A network that is computed as it was trained passes all of them at once, if their warm
+        servers fit into one portion together.
+        """
+        rows = [self._features.warm_rows(snapshot) for snapshot in snapshots]
+        fit = all(map(len, rows)) and sum(map(len, rows)) <= self._forward.servers_at_once
+        if not isinstance(self._forward, PlainForward) or not fit:
+            return [self.predict(snapshot) for snapshot in snapshots]
+        with _turn(self._device), _memory_errors():
+            parts = [self._features.build(snapshot, warm) for snapshot, warm in zip(snapshots, rows, strict=True)]
+            outputs = zip(rows, parts, self._forward.run_together(parts), strict=True)
+            return [Prediction(rows=warm, values=self._finish(scaled, part)) for warm, part, scaled in outputs]
+
     @torch.inference_mode()
     def _forecast(self, inputs: Inputs) -> FloatArray:
+        return self._finish(self._forward.run(inputs), inputs)
+
+    @torch.inference_mode()
+    def _finish(self, scaled: Tensor, inputs: Inputs) -> FloatArray:
         """(servers, targets, horizon, quantiles), NaN where a target was never measured."""
-        scaled = self._forward.run(inputs)
         values: FloatArray = make_quantiles(self._spec, scaled, inputs, blend=self._blend).numpy()
         return np.where(inputs.measured[:, :, None, None], values, np.float32("nan"))
 

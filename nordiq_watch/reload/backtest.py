@@ -92,16 +92,36 @@ def cut_at(snapshot: WindowSnapshot, origin: int) -> WindowSnapshot:
     return replace(snapshot, values=values, statuses=statuses, last_slot=snapshot.last_slot - later, cell_map=None)
 
 
+@dataclass(frozen=True, slots=True)
+class BacktestPlan:
+    """A window, and the same as it was at the origin, which the model forecasts."""
+
+    snapshot: WindowSnapshot
+    origin: int
+    past: WindowSnapshot
+
+    def judge(self, forecast: Forecast) -> dict[str, Backtest] | None:
+        """Backtests by target of a forecast of `past`; None if it has no server. Targets not measured afterwards are
+        left out.
+        """
+        if not forecast.servers:
+            return None
+        tests = (
+            _test_target(forecast, self.snapshot, index, origin=self.origin) for index in range(len(forecast.targets))
+        )
+        return {test.target: test for test in tests if test is not None}
+
+
+def plan_backtest(snapshot: WindowSnapshot, spec: ModelSpec) -> BacktestPlan | None:
+    """None if the window is too short."""
+    origin = choose_origin(snapshot, spec)
+    return None if origin is None else BacktestPlan(snapshot, origin, cut_at(snapshot, origin))
+
+
 def run_backtest(model: Servable, snapshot: WindowSnapshot) -> dict[str, Backtest] | None:
-    """Backtests by target; None if the window is too short. Targets not measured afterwards are left out."""
-    origin = choose_origin(snapshot, model.spec)
-    if origin is None:
-        return None
-    forecast = model.forecast(cut_at(snapshot, origin))
-    if not forecast.servers:
-        return None
-    tests = (_test_target(forecast, snapshot, index, origin=origin) for index in range(len(forecast.targets)))
-    return {test.target: test for test in tests if test is not None}
+    """Backtests by target; None if the window is too short, or no server of it was warm at the origin."""
+    plan = plan_backtest(snapshot, model.spec)
+    return None if plan is None else plan.judge(model.forecast(plan.past))
 
 
 def _test_target(forecast: Forecast, snapshot: WindowSnapshot, index: int, *, origin: int) -> Backtest | None:

@@ -55,8 +55,18 @@ def find_unforecast(live: Forecasting, *, encoder: int) -> frozenset[str]:
 
 def without_servers(made: Forecasting, servers: Collection[str]) -> Forecasting:
     """The window and the forecast without these servers; the same object if nothing is left out."""
-    kept = [row for row, name in enumerate(made.snapshot.servers) if name not in servers]
+    kept = _rows_without(made.snapshot, servers)
     return made if len(kept) == len(made.snapshot.servers) else select_forecasting(made, kept)
+
+
+def snapshot_without(snapshot: WindowSnapshot, servers: Collection[str]) -> WindowSnapshot:
+    """The window without these servers; the same object if nothing is left out."""
+    kept = _rows_without(snapshot, servers)
+    return snapshot if len(kept) == len(snapshot.servers) else select_servers(snapshot, kept)
+
+
+def _rows_without(snapshot: WindowSnapshot, servers: Collection[str]) -> list[int]:
+    return [row for row, name in enumerate(snapshot.servers) if name not in servers]
 
 
 def select_forecasting(made: Forecasting, rows: Sequence[int]) -> Forecasting:

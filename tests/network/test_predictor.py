@@ -82,6 +82,34 @@ def test_a_fleet_of_many_chunks_is_forecast_server_by_server() -> None:
         np.testing.assert_allclose(whole.values[row], alone.values[0], atol=1e-5)
 
 
+@pytest.mark.parametrize("prefer", ["plain", "folded", "native"])
+def test_several_windows_are_forecast_as_each_by_itself(prefer: Way) -> None:
+    spec, values = network_spec(), busy_values(20, 12)
+    predictor = Predictor(spec, raw_tensors(random_weights(spec)), device="cpu", prefer=prefer)
+    now = snapshot_of(values)
+    short = snapshot_of(np.where(np.arange(12)[:, None] < 6, np.float32("nan"), values[:5]))
+    earlier = replace(now, last_slot=now.last_slot - 50)
+    cold = snapshot_of(np.full((3, 12, 2), np.nan))
+    for windows in ([now], [now, short], [short, now], [now, earlier], [now, cold], [cold]):
+        together = predictor.predict_each(windows)
+        for window, found in zip(windows, together, strict=True):
+            alone = predictor.predict(window)
+            assert found.rows.tolist() == alone.rows.tolist()
+            np.testing.assert_allclose(found.values, alone.values, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize(("servers", "passes"), [(8, 1), (16, 1), (17, 2)])
+def test_few_servers_of_two_windows_take_one_pass_through_the_weights(servers: int, passes: int) -> None:
+    spec = network_spec()
+    predictor = Predictor(spec, raw_tensors(random_weights(spec)), device="cpu", prefer="plain")
+    seen: list[int] = []
+    predictor._network.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    window = snapshot_of(busy_values(servers, 12))
+    predictor.predict_each([window, replace(window, last_slot=window.last_slot - 3)])
+    assert len(seen) == passes
+    assert sum(seen) == 2 * servers
+
+
 def test_a_fleet_in_which_nobody_is_warm_gives_no_rows() -> None:
     prediction = make_predictor().predict(snapshot_of(np.full((3, 12, 2), np.nan)))
     assert prediction.rows.shape == (0,)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -152,6 +153,19 @@ class TestOnRealModels:
         assert (passed.whole, passed.snapshot) == (True, yard.snapshot)
         assert passed.forecast.model.name == B
 
+    def test_the_window_and_what_it_was_half_way_are_forecast_at_once(self, yard: Yard) -> None:
+        """One pass through the weights of a large network, and none more for a version that was named."""
+        yard.drop(A)
+        yard.look()
+        asked: list[str] = []
+        watched = replace(yard.model, predictor=cast(Predictor, Listening(yard.model.predictor, asked)))
+        canary = Canary(CanarySettings(), snapshot=lambda: yard.snapshot, latest=lambda: None)
+        canary.check(watched, against=None)
+        assert asked == ["predict_each of 2"]
+        asked.clear()
+        canary.check(watched, against=None, named=True)
+        assert asked == ["predict"]
+
 
 class Listening:
     """Passes everything on and notes that it was asked."""
@@ -162,3 +176,7 @@ class Listening:
     def predict(self, snapshot: WindowSnapshot) -> Prediction:
         self._asked.append("predict")
         return self._inner.predict(snapshot)
+
+    def predict_each(self, snapshots: Sequence[WindowSnapshot]) -> list[Prediction]:
+        self._asked.append(f"predict_each of {len(snapshots)}")
+        return self._inner.predict_each(snapshots)
