@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -20,13 +19,14 @@ from nordiq_watch.api.sources import Drop
 from nordiq_watch.config.schema import SeriesRule
 from nordiq_watch.ingest.delivery import Delivery
 from nordiq_watch.ingest.formats.budget import SeriesBudget
+from nordiq_watch.ingest.formats.known_servers import KnownServers
 from nordiq_watch.ingest.formats.places import UNKNOWN, Places
 from nordiq_watch.ingest.formats.readings import Reading, Translation
 from nordiq_watch.ingest.formats.refused_series import RefusedSeries
 from nordiq_watch.ingest.formats.series import NAME, Series, is_end_mark
 from nordiq_watch.ingest.formats.series_rules import MetricRule, RuleTable, build_rule, list_rules
 from nordiq_watch.ingest.formats.server_names import ServerNames
-from nordiq_watch.ingest.formats.server_series import ClosedSlots, Place, ServerSeries
+from nordiq_watch.ingest.formats.server_series import Place, ServerSeries
 from nordiq_watch.ingest.formats.slot_book import Before, Said, SlotBook
 from nordiq_watch.ingest.formats.tracks import Grid, gap_of
 from nordiq_watch.ingest.formats.translator_state import SavedTranslator, restore_server, save_server
@@ -34,14 +34,14 @@ from nordiq_watch.ingest.formats.translator_state import SavedTranslator, restor
 _FORGOTTEN_AT_ONCE = 200
 """Silent servers that one request frees, and slots that it closes: it must not pay for all of them."""
 
-_CLOSED_REMEMBERED = 2_000
-"""Closed slots of each server that are known as such: more than a window has."""
-
 
 @dataclass(slots=True)
 class _Request(Said):
-    """What is noted while one request is read. changed: server → slot → roles of the series of which more is known."""
+    """What is noted while one request is read. now: Unix time. changed: server → slot → roles of the series of which
+    more is known.
+    """
 
+    now: float = 0.0
     newest: float = math.inf
     delivery: Delivery = field(default_factory=Delivery.unheard)
     changed: dict[str, dict[int, int]] = field(default_factory=dict)
@@ -73,17 +73,15 @@ class Translator:
         aggregates: metric → mean, last or max of a gauge's samples in a slot. before: as for SlotBook.
         """
         self.section = section
-        self._max_servers = max_servers
         self._forget_seconds = forget_seconds
-        self._budget = budget
         self._clock = clock
         self._grid = grid = Grid(interval_seconds, gap_of(interval_seconds))
         self._rules = rules = _build_rules(list_rules(mapping, metrics), section, aggregates or {})
         self.names = names
         self._rules_digest = _digest_rules(rules, names, self._grid)
         self._places = Places(rules, names)
-        self._servers: OrderedDict[str, ServerSeries] = OrderedDict()  # the one heard last is the last
-        self._book = SlotBook(rules, self._servers, grid, lateness_seconds=lateness_seconds, before=before)
+        self._servers = KnownServers(grid, budget, most=max_servers, forget_seconds=forget_seconds)
+        self._book = SlotBook(rules, self._servers.by_name, grid, lateness_seconds=lateness_seconds, before=before)
         self._refused = RefusedSeries(section, budget, max_servers=max_servers, clock=clock)
         self._places_swept = clock()
         self._lock = threading.Lock()
@@ -98,14 +96,15 @@ class Translator:
         a reading without values: readings are held against the rules of time later, and refused by them.
         """
         with self._lock:
-            request = _Request(newest=newest, delivery=delivery or Delivery.unheard())
-            self._book.close_due(self._clock(), request, most=_FORGOTTEN_AT_ONCE)
-            self._forget_silent(_FORGOTTEN_AT_ONCE)
+            request = _Request(now=self._clock(), newest=newest, delivery=delivery or Delivery.unheard())
+            now = request.now
+            self._book.close_due(now, request, most=_FORGOTTEN_AT_ONCE)
+            self._servers.forget_silent(_FORGOTTEN_AT_ONCE, now=now)
             self._forget_places()
             for one in series:
                 self._take(one, request)
             for name, changed in request.changed.items():
-                server = self._servers[name]
+                server = self._servers.by_name[name]
                 self._book.make_room(name, server, request)
                 self._book.say(name, server, changed, request)
             self._refused.note(request.refused)
@@ -135,30 +134,26 @@ class Translator:
         """Frees some of the servers that are silent for long; nothing while a request is translated."""
         if self._lock.acquire(blocking=False):
             try:
-                self._forget_silent(_FORGOTTEN_AT_ONCE)
+                self._servers.forget_silent(_FORGOTTEN_AT_ONCE, now=self._clock())
             finally:
                 self._lock.release()
 
     def forget(self, name: str) -> bool:
         """Nothing is known of this server any more. False if nothing was."""
         with self._lock:
-            return self._drop(name)
+            return self._servers.drop(name)
 
     def rename(self, names: Mapping[str, str]) -> None:
         """Servers go on under other names, old → new, each in its place."""
         with self._lock:
-            for name in names.keys() & self._servers.keys():
-                self._drop(names[name])
-            renamed = [(names.get(name, name), server) for name, server in self._servers.items()]
-            self._servers.clear()  # the book has the same mapping
-            self._servers.update(renamed)
+            self._servers.rename(names)
             self._book.rename(names)
             self._places.forget()
 
     def save(self) -> SavedTranslator:
         """All that is known, for `restore` in another process."""
         with self._lock:
-            return SavedTranslator(self._rules_digest, [save_server(*one) for one in self._servers.items()])
+            return SavedTranslator(self._rules_digest, [save_server(*one) for one in self._servers.by_name.items()])
 
     def restore(self, saved: SavedTranslator, *, saved_at: float) -> bool:
         """Goes on from where an earlier process ended; False if it had other rules. For a new translator. ValueError if
@@ -170,20 +165,17 @@ class Translator:
         with self._lock:
             try:
                 for one in saved.servers:
-                    server = self._servers[one.name] = self._new_server()
+                    server = self._servers.add(one.name)
                     limits = {track.roles: self._places.limits_of(track.roles) for track in one.tracks}
                     restore_server(one, server, limits=limits, pause=pause)
                     for slot in server.slots.values():
                         self._book.watch(one.name, slot)
             except (TypeError, ValueError) as error:
-                for name in list(self._servers):
-                    self._drop(name)
+                for name in list(self._servers.by_name):
+                    self._servers.drop(name)
                 raise ValueError(str(error)) from None
             self._book.before = None
             return True
-
-    def _new_server(self) -> ServerSeries:
-        return ServerSeries(self._budget, self._grid, ClosedSlots(_CLOSED_REMEMBERED))
 
     def _take(self, series: Series, request: _Request) -> None:
         """Puts the samples of a series that a rule wants into the slots of its server."""
@@ -195,7 +187,7 @@ class Translator:
             if place is UNKNOWN:
                 request.delivery.note_unknown(series.labels.get(NAME, ""))
             return
-        server = self._hear(place.server, request.newest)
+        server = self._servers.hear(place.server, newest=request.newest, now=request.now)
         if server is None:
             request.refused += 1
             return
@@ -221,7 +213,7 @@ class Translator:
     def _put(self, server: ServerSeries, place: Place, at: float, value: float, request: _Request) -> bool:
         """False if the series is new and there is no room for it."""
         name = place.server
-        slot = self._book.open(name, server, int(at // self._grid.interval_seconds), self._clock())
+        slot = self._book.open(name, server, int(at // self._grid.interval_seconds), request.now)
         if slot is None:
             request.losses.add(Drop.SLOT_CLOSED, f"a sample of {name} at {at:.0f} came after its slot was closed")
             return True
@@ -233,49 +225,11 @@ class Translator:
             slots[number] = slots.get(number, 0) | place.roles
         return True
 
-    def _hear(self, name: str, newest: float) -> ServerSeries | None:
-        """The server's record, a new one while there is room, or if the clock went back behind what was heard of it."""
-        server = self._servers.get(name)
-        if server is not None and server.heard > newest:
-            self._drop(name)
-            server = None
-        if server is None:
-            if len(self._servers) >= self._max_servers and not self._forget_silent(1):
-                return None
-            server = self._servers[name] = self._new_server()
-            server.swept = self._clock()
-        server.arrived = self._clock()
-        self._servers.move_to_end(name)
-        if server.arrived - server.swept > self._grid.gap_seconds:
-            server.swept = server.arrived
-            server.sweep()
-        return server
-
-    def _forget_silent(self, most: int) -> int:
-        """Forgets at most `most` of the servers that are silent for long and whose slots are closed, longest first;
-        returns how many.
-        """
-        count, silent_since = 0, self._clock() - self._forget_seconds
-        while count < most and self._servers:
-            name, server = next(iter(self._servers.items()))
-            if server.arrived >= silent_since or server.slots:
-                break
-            self._drop(name)
-            count += 1
-        return count
-
     def _forget_places(self) -> None:
         """Of series that are not heard any more."""
         if self._clock() - self._places_swept > self._forget_seconds:
             self._places_swept = self._clock()
             self._places.forget_unused()
-
-    def _drop(self, name: str) -> bool:
-        server = self._servers.pop(name, None)
-        if server is None:
-            return False
-        server.end_all()
-        return True
 
 
 def _build_rules(
