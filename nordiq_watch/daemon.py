@@ -51,6 +51,7 @@ from nordiq_watch.web.app import create_app
 from nordiq_watch.web.collectors import translators
 from nordiq_watch.web.services import Services
 from nordiq_watch.web.sessions import Sessions, name_cookie
+from nordiq_watch.web.slot_ends import say_slot_ends
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ class Daemon:
         )
         tally = ConnectionCounts()
         services = self._make_services(tally)
-        app = create_app(services)
+        self._app = app = create_app(services)
         self._translators = translators(app)
         self.http = HttpServer(app, settings.config.server, listener=listener, admit=Gate(app, services), tally=tally)
 
@@ -136,7 +137,13 @@ class Daemon:
             ),
             parts=parts,
         )
-        checks = (check_log, self._security.audit.check, self._lock.check, self._ingest.sources.tell_due)
+        checks = (
+            check_log,
+            self._security.audit.check,
+            self._lock.check,
+            self._ingest.sources.tell_due,
+            lambda: say_slot_ends(self._app),
+        )
         self._housekeeper = Housekeeper(checks, part=parts.of("housekeeper"))
 
     def _make_services(self, tally: ConnectionCounts) -> Services:

@@ -48,7 +48,7 @@ EFFECTS: Mapping[PartKind, Mapping[str, str]] = {
         "watcher": "new versions are not noticed by themselves; a reload by request works",
         "quality": "the accuracy of forecasts is kept later, or not at all if it lasts",
         "history-writer": "alerts and the state of the fleet are recorded later, or not at all if it lasts",
-        "housekeeper": "a log, an audit or a lock that failed is not tried again",
+        "housekeeper": "a log, an audit or a lock that failed stays so; collectors' slots end with requests alone",
         "watchdog": "systemd is not told that the daemon is well, and may restart it",
         "webhook": "alerts are not sent; /alerts/active has them",
     },

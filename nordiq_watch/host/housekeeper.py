@@ -1,4 +1,4 @@
-"""Retries what failed and has no thread of its own: log file, audit file, lock on the state directory."""
+"""Does what has no thread of its own: retries log file, audit file and lock, and ends the slots of collectors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PAUSE_SECONDS = 5.0
 
 
 class Housekeeper(Worker):
-    """checks: each retries if its last attempt failed, and costs nothing otherwise."""
+    """checks: each does what is due, and costs nothing otherwise."""
 
     def __init__(self, checks: Sequence[Callable[[], None]], *, part: Part | str = "housekeeper") -> None:
         super().__init__(part)

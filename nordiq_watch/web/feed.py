@@ -127,7 +127,7 @@ def _take_named(sent: SeriesBatch, translator: Translator, delivery: Delivery) -
         delivery.note_received(sent.passed_over)
         delivery.note_all_dropped(sent.causes, dict.fromkeys(sent.causes, sent.reason))
         note_left_out(delivery, translated.left_out)
-        checked = _check(translated.readings)
+        checked = check_readings(translated.readings)
         body, status = take(services(), count_clipped(checked, translated.clipped), delivery)
         kept = True
     finally:
@@ -155,7 +155,7 @@ def _tell_losses(translated: Translation) -> dict[str, Any]:
     return remarks
 
 
-def _check(readings: Sequence[Reading]) -> ParsedFeed:
+def check_readings(readings: Sequence[Reading]) -> ParsedFeed:
     """Applies the rules for records to readings."""
     reader = services().feed_reader
     rows = [

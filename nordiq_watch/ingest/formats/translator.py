@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -84,6 +84,7 @@ class Translator:
         self._book = SlotBook(rules, self._servers.by_name, grid, lateness_seconds=lateness_seconds, before=before)
         self._refused = RefusedSeries(section, budget, max_servers=max_servers, clock=clock)
         self._places_swept = clock()
+        self._restored: list[str] = []
         self._lock = threading.Lock()
 
     def translate(
@@ -118,6 +119,17 @@ class Translator:
                 clipped=request.clipped,
                 losses=request.losses,
             )
+
+    def say_due(self) -> Translation:
+        """What is to be said without a request, as `translate`: the last word on slots whose time is over, and what a
+        process that went on from another one has to say again.
+        """
+        with self._lock:
+            request = _Request(now=self._clock())
+            self._book.close_due(request.now, request, most=_FORGOTTEN_AT_ONCE)
+            for name, server in self._take_restored():
+                self._book.say(name, server, {}, request)
+            return Translation(request.readings, clipped=request.clipped, losses=request.losses)
 
     def knows(self, name: str) -> bool:
         """Whether a rule may want series of this name. Others need no labels but the name. From any thread."""
@@ -175,7 +187,15 @@ class Translator:
                     self._servers.drop(name)
                 raise ValueError(str(error)) from None
             self._book.before = None
+            self._restored = list(self._servers.by_name)
             return True
+
+    def _take_restored(self) -> Iterator[tuple[str, ServerSeries]]:
+        """Some of the servers of an earlier process, each once."""
+        for _ in range(min(_FORGOTTEN_AT_ONCE, len(self._restored))):
+            name = self._restored.pop()
+            if (server := self._servers.by_name.get(name)) is not None:
+                yield name, server
 
     def _take(self, series: Series, request: _Request) -> None:
         """Puts the samples of a series that a rule wants into the slots of its server."""

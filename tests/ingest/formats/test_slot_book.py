@@ -65,6 +65,21 @@ def test_what_waits_for_a_series_is_said_when_the_slot_is_closed() -> None:
     assert shown(translator.translate([]).readings) == shown(last), "the answer failed"
 
 
+def test_a_slot_ends_without_a_request() -> None:
+    clock = Clock()
+    translator = make_translator(LOAD, clock=clock)
+    say(translator, *(series("load", (0, 1.0), (200, 1.0), part=part) for part in "ab"))
+    assert say(translator, series("load", (300, 1.0), part="a")) == []
+    clock.now = AT + 1499
+    assert translator.say_due().readings == []
+    clock.now = AT + 1501
+    last = translator.say_due().readings
+    assert shown(last) == [("web1", 300, {"load_average": 1.0})]
+    translator.settle(last, kept=False)
+    clock.now += 6
+    assert shown(translator.say_due().readings) == shown(last), "it was not kept"
+
+
 def test_a_rate_starts_from_the_samples_of_a_slot_that_is_closed() -> None:
     clock = Clock()
     translator = make_translator({"net_in_mb_s": SeriesRule(value="bytes", rate=True)}, clock=clock, lateness_seconds=0)

@@ -81,6 +81,15 @@ def test_what_was_not_kept_before_the_stop_is_said_after_the_start(tmp_path: Pat
     ]
 
 
+def test_what_was_not_kept_before_the_stop_is_said_without_a_request(tmp_path: Path) -> None:
+    clock = Clock()
+    translator = make_translator(TRAFFIC, clock=clock)
+    translator.settle(translator.translate([series("bytes_total", (0, 0.0), (100, 100.0))]).readings, kept=False)
+    successor = restarted(translator, tmp_path / "state", clock)
+    assert shown(successor.say_due().readings) == [("web1", 0, {"net_in_mb_s": 1.0})]
+    assert successor.say_due().readings == []
+
+
 @pytest.mark.parametrize(
     ("rules", "more"),
     [({"net_in_mb_s": SeriesRule(value="other", rate=True)}, {}), (TRAFFIC, {"label": "host"}), (NODE_EXPORTER, {})],

@@ -1,0 +1,96 @@
+"""The slots of collectors end by themselves, in the window too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from prometheus_client import CollectorRegistry
+from support.remote_write import V1_HEADERS, Sent, pack, write_v1
+from support.web_world import NOW, BuildWorld, World
+
+from nordiq_watch.config.schema import FeederSettings, PrometheusSettings, SeriesRule, WindowSettings
+from nordiq_watch.errors import StorageError
+from nordiq_watch.ingest.ingest import Ingest
+from nordiq_watch.web.app import create_app
+from nordiq_watch.web.slot_ends import say_slot_ends
+
+T = (NOW // 300 - 2) * 300
+LATENESS = 900
+
+
+class Clock:
+    now = NOW
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def world(build_world: BuildWorld, clock: Clock) -> World:
+    rules: dict[str, SeriesRule | None] = {"load_average": SeriesRule(value="load")}
+    made = build_world(
+        metrics=("load_average",),
+        window=WindowSettings(length=288, lateness_seconds=LATENESS),
+        feeders=FeederSettings(prometheus=PrometheusSettings(metrics=rules)),
+    )
+    services = replace(made.services, clock=clock, registry=CollectorRegistry())
+    return World(services, create_app(services), made.reloads, made.models_dir)
+
+
+def send(world: World, part: str, *samples: tuple[float, float]) -> None:
+    labels = {"__name__": "load", "instance": "web1:9100", "part": part}
+    body = pack(write_v1([Sent(labels, [(T + at, value) for at, value in samples])]))
+    answer = world.client.post("/feed/prometheus", data=body, headers=V1_HEADERS)
+    assert answer.status_code == 200
+
+
+def value_at(world: World, at: float) -> float | None:
+    history = world.services.ingest.window.history("web1")
+    assert history is not None
+    newest, _, values = history
+    place = len(values) - 1 - (newest - int((T + at) // 300))
+    found = float(values[place, 0]) if place < len(values) else float("nan")
+    return None if found != found else found
+
+
+@pytest.fixture
+def waiting(world: World, clock: Clock) -> World:
+    """Of two series that last, one has stopped, so that the newest slot waits for it."""
+    for part in "ab":
+        send(world, part, (0, 1.0), (200, 1.0))
+    send(world, "a", (310, 1.0))
+    assert value_at(world, 300) is None
+    return world
+
+
+def test_a_sum_that_waits_is_written_when_the_slot_ends_though_its_sender_is_silent(
+    waiting: World, clock: Clock
+) -> None:
+    clock.now = NOW + LATENESS - 1
+    say_slot_ends(waiting.client.application)
+    assert value_at(waiting, 300) is None
+    clock.now = NOW + LATENESS + 1
+    say_slot_ends(waiting.client.application)
+    assert value_at(waiting, 300) == 1.0
+
+
+def test_what_the_disk_does_not_take_is_written_later(
+    waiting: World, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Ingest, *_: object, **__: object) -> None:
+        raise StorageError("No space left on device")
+
+    clock.now = NOW + LATENESS + 1
+    with monkeypatch.context() as patch:
+        patch.setattr(Ingest, "submit", full)
+        say_slot_ends(waiting.client.application)
+    assert value_at(waiting, 300) is None
+    clock.now += 6
+    say_slot_ends(waiting.client.application)
+    assert value_at(waiting, 300) == 1.0
