@@ -15,6 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from nordiq_watch.atomic_file import make_directories
 from nordiq_watch.config.schema import (
     CollectdSettings,
     Config,
@@ -28,11 +29,13 @@ from nordiq_watch.ingest.formats.budget import SeriesBudget
 from nordiq_watch.ingest.formats.exporters import PROMETHEUS, SERVER_LABELS
 from nordiq_watch.ingest.formats.mappings import COLLECTD, OTLP, TELEGRAF
 from nordiq_watch.ingest.formats.otlp import SERVER, Growths
+from nordiq_watch.ingest.formats.resumption import Stop, resume
 from nordiq_watch.ingest.formats.series_rules import RuleTable
 from nordiq_watch.ingest.formats.server_names import Cause, ServerNames
 from nordiq_watch.ingest.formats.slot_book import Before
+from nordiq_watch.ingest.formats.tracks import gap_of
 from nordiq_watch.ingest.formats.translator import Translator
-from nordiq_watch.ingest.formats.translator_state import take_state, write_state
+from nordiq_watch.ingest.formats.translator_state import SavedTranslator, read_state, write_state
 from nordiq_watch.ingest.window import Window
 from nordiq_watch.metrics import describe
 from nordiq_watch.web.services import Services
@@ -40,13 +43,17 @@ from nordiq_watch.web.services import Services
 log = logging.getLogger(__name__)
 
 _EXTENSION = "nordiq_watch.translators"
-_FILE = "collectors.msgpack"
+_FILE, _LOGS = "collectors.msgpack", "collectors"
+_LOG_INSTEAD = "what was sent for slots that are open is read from the log beside it"
 _LOST = "slots that are open keep the values that they have until more than half of each came anew"
+_MARGIN_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Translators:
-    """The mappings of all collectors. Together they hold at most `budget.most` series."""
+    """The mappings of all collectors. Together they hold at most `budget.most` series. retain_seconds: for how long
+    after a sample came it may be needed.
+    """
 
     prometheus: Translator
     telegraf: Translator
@@ -55,6 +62,7 @@ class Translators:
     influx: Translator
     budget: SeriesBudget
     clusters: Clusters
+    retain_seconds: float
     clock: Callable[[], float] = time.time
     growths: Growths = field(default_factory=Growths)
 
@@ -70,6 +78,8 @@ class Translators:
     def forget(self, server: str) -> bool:
         """False if no translator knew the server."""
         known = [translator.forget(server) for translator in self.all]
+        for translator in self.all:
+            translator.sync()
         return any(known)
 
     def save(self, state_dir: Path) -> None:
@@ -79,22 +89,34 @@ class Translators:
             saved = {translator.section: translator.save() for translator in self.all}
             write_state(file, saved, now=self.clock())
         except OSError as error:
-            log.warning("%s cannot be written (%s): %s", file, error, _LOST)
+            log.warning("%s cannot be written (%s): %s", file, error, _LOG_INSTEAD)
+        for translator in self.all:
+            translator.close()
 
     def restore(self, state_dir: Path) -> None:
-        """Goes on from what was known when the daemon stopped. Call it before the first request."""
-        file = state_dir / _FILE
+        """Goes on from what was known when the daemon stopped or was killed, and keeps from now on what is sent. Call
+        it before the first request.
+        """
+        file, logs = state_dir / _FILE, state_dir / _LOGS
+        saved_at, saved = 0.0, dict[str, SavedTranslator]()
+        refusals: set[str] = set()
         try:
-            state = take_state(file)
-            if state is None:
-                return
-            saved_at, saved = state
+            state = read_state(file)
+            if state is not None:
+                saved_at, saved = state[0], dict(state[1])
+        except (OSError, ValueError) as error:
+            refusals.add(str(error))
+        try:
+            make_directories(logs)
             for translator in self.all:
                 known = saved.get(translator.section)
-                if known is not None and not translator.restore(known, saved_at=saved_at):
-                    raise ValueError(f"the rules of {translator.section} have changed")
-        except (OSError, ValueError) as error:
-            log.warning("%s is not read (%s): %s", file, error, _LOST)
+                stop = None if known is None else Stop(saved_at, known)
+                refusal = resume(translator, logs, stop, retain_seconds=self.retain_seconds, now=self.clock())
+                refusals |= {refusal} if refusal else set()
+        except OSError as error:
+            log.warning("%s cannot be read (%s): %s", logs, error, _LOST)
+        if refusals:
+            log.warning("%s is not read (%s): %s", file, "; ".join(sorted(refusals)), _LOG_INSTEAD)
 
 
 def build_translators(
@@ -118,8 +140,16 @@ def build_translators(
         influx=build("influx", config.feeders.influx, TELEGRAF),
         budget=budget,
         clusters=clusters,
+        retain_seconds=_retain_seconds(config),
         clock=clock,
     )
+
+
+def _retain_seconds(config: Config) -> float:
+    """For how long after a sample came its slot may be open, or be what the growth in an open slot starts from."""
+    window = config.window
+    open_seconds = window.future_seconds + window.interval_seconds + window.lateness_seconds
+    return open_seconds + gap_of(window.interval_seconds) + _MARGIN_SECONDS
 
 
 def keep_translators(app: Flask, services: Services) -> None:

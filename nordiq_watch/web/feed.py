@@ -127,6 +127,7 @@ def _take_named(sent: SeriesBatch, translator: Translator, delivery: Delivery) -
         delivery.note_received(sent.passed_over)
         delivery.note_all_dropped(sent.causes, dict.fromkeys(sent.causes, sent.reason))
         note_left_out(delivery, translated.left_out)
+        translator.sync()
         checked = check_readings(translated.readings)
         body, status = take(services(), count_clipped(checked, translated.clipped), delivery)
         kept = True

@@ -48,9 +48,10 @@ def forget_server(server: str) -> Response:
 def _forget(server: str) -> tuple[list[str], list[str]]:
     """The parts that knew the server, and those that have not answered."""
     daemon = services()
+    had_series = translators().forget(server)  # before the window: their log must not bring it back after a crash
     known = {
         "window": daemon.ingest.worker.forget(server),
-        "series": translators().forget(server),
+        "series": translators().forget(server) or had_series,
         "alerts": daemon.alerting.evaluator.forget(server),
     }
     orders = {"history": daemon.history.writer.forget(server), "accuracy": daemon.quality.accuracy.forget(server)}

@@ -41,14 +41,14 @@ def make_daemon(root: Path) -> DaemonProcess:
     return DaemonProcess(root, metrics=DEFAULT_METRICS, server={"port": free_port()}, window=window)
 
 
-def read_slots(daemon: DaemonProcess) -> Mapping[str, Slots]:
+def read_slots(daemon: DaemonProcess, *, interval_seconds: int = SLOT_SECONDS) -> Mapping[str, Slots]:
     """Server → slot → what was measured, of a daemon that no longer runs."""
     window = Window(
-        DEFAULT_METRICS, interval_seconds=SLOT_SECONDS, length=LENGTH, max_servers=100, silent_seconds=10**6
+        DEFAULT_METRICS, interval_seconds=interval_seconds, length=LENGTH, max_servers=100, silent_seconds=10**6
     )
     state = daemon.root / "state"
-    journal = Journal(state / "journal.sqlite3", metrics=DEFAULT_METRICS, interval_seconds=SLOT_SECONDS)
-    archive = Archive(state / "archive", metrics=DEFAULT_METRICS, interval_seconds=SLOT_SECONDS, days=30)
+    journal = Journal(state / "journal.sqlite3", metrics=DEFAULT_METRICS, interval_seconds=interval_seconds)
+    archive = Archive(state / "archive", metrics=DEFAULT_METRICS, interval_seconds=interval_seconds, days=30)
     SampleStore(journal, archive, window, future_seconds=300).restore()
     journal.close()
     snapshot = window.snapshot()

@@ -17,6 +17,7 @@ from support.web_world import NOW, ApiResponse, BuildWorld, World
 from nordiq_watch.config.schema import DEFAULT_METRICS, WindowSettings
 from nordiq_watch.web.app import create_app
 from nordiq_watch.web.collectors import translators
+from nordiq_watch.web.slot_ends import say_slot_ends
 
 T = (NOW // 300 - 12) * 300
 """On the grid, an hour before now."""
@@ -258,7 +259,27 @@ def test_a_restart_in_the_middle_changes_no_slot(world: World, tmp_path: Path) -
     assert replay(world, []) == TIDY
 
 
-def test_after_a_kill_a_slot_keeps_its_value_until_more_than_half_of_it_came_anew(
+def test_after_a_kill_slots_go_on(world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    world = restarted(world, tmp_path, killed=True)
+    batches = [scrape(at) for at in range(0, 1200, 60)]
+    for number in range(0, 20, 7):
+        replay(world, batches[number : number + 7])
+        world = restarted(world, tmp_path, killed=True)
+    assert replay(world, []) == TIDY
+    assert caplog.messages == []
+
+
+def test_a_server_that_was_forgotten_is_not_brought_back_by_a_kill(world: World, tmp_path: Path) -> None:
+    world = restarted(world, tmp_path, killed=True)
+    remote_write(world, one("node_load1", (0, 1.0)), one("node_load1", (0, 1.0), instance="web2:9100"))
+    assert world.client.delete("/servers/web1").status_code == 200
+    world = restarted(world, tmp_path, killed=True)
+    say_slot_ends(world.client.application)
+    assert slots(world, "load_average", count=1) == [None]
+    assert slots(world, "load_average", count=1, server="web2") == [1.0]
+
+
+def test_without_a_log_a_slot_keeps_its_value_until_more_than_half_of_it_came_anew(
     world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     remote_write(world, one("node_load1", *every(15, 14, 1.0)))
@@ -270,7 +291,7 @@ def test_after_a_kill_a_slot_keeps_its_value_until_more_than_half_of_it_came_ane
     assert caplog.messages == []
 
 
-@pytest.mark.parametrize("content", [b"damaged", b"\x93\x02\x00\x80"])
+@pytest.mark.parametrize("content", [b"damaged", b"\x93\x03\x00\x80"])
 def test_a_state_that_cannot_be_read_is_said_in_one_line(
     world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:

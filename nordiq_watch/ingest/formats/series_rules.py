@@ -14,13 +14,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Protocol, TypeAlias
 
 from nordiq_watch.config.schema import SeriesRule
 from nordiq_watch.errors import ConfigError
 from nordiq_watch.ingest.fields import Range
 from nordiq_watch.ingest.formats.series import NAME, Selector, parse_selector
-from nordiq_watch.ingest.formats.server_names import Key
+from nordiq_watch.ingest.formats.server_names import Key, ServerNames
 from nordiq_watch.ingest.formats.tracks import Grid, Track
 
 Part = tuple[tuple[str, ...], Key]
@@ -209,6 +210,22 @@ def build_rule(number: int, metric: str, rule: SeriesRule, section: str, *, aggr
         limits=_limits_of(metric, rule),
         aggregate="min" if aggregate == "max" and (rule.complement or rule.scale < 0) else aggregate,
     )
+
+
+def build_rules(
+    wanted: Sequence[tuple[str, SeriesRule]], section: str, aggregates: Mapping[str, str]
+) -> list[MetricRule]:
+    """Those that `list_rules` lists, each with its number. ConfigError."""
+    return [
+        build_rule(number, metric, rule, section, aggregate=aggregates.get(metric, "mean"))
+        for number, (metric, rule) in enumerate(wanted)
+    ]
+
+
+def digest_rules(rules: Sequence[MetricRule], names: ServerNames, grid: Grid) -> str:
+    """The same for two translators that make the same of a series."""
+    text = repr([(rule.metric, rule.rule, rule.aggregate) for rule in rules]) + names.describe() + repr(grid)
+    return blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 def roles_in(rule: MetricRule, *, labels: Mapping[str, str]) -> int:

@@ -73,12 +73,15 @@ class ClosedSlots:
 
 @dataclass(slots=True)
 class ServerSeries:
-    """arrived: last arrival by this machine's clock; heard: time of its newest sample. closed: its closed slots."""
+    """arrived: last arrival by this machine's clock. since, heard: times of the oldest and the newest sample that came
+    to this process. closed: its closed slots.
+    """
 
     budget: SeriesBudget
     grid: Grid
     closed: ClosedSlots
     arrived: float = 0.0
+    since: float = math.inf
     heard: float = -math.inf
     swept: float = 0.0
     tracks: dict[Key, Track] = field(default_factory=dict)
@@ -109,7 +112,7 @@ class ServerSeries:
             more -= track.cells[slot.number].thin()
         self.budget.hold(more)
         slot.oldest, slot.newest = min(slot.oldest, at), max(slot.newest, at)
-        self.heard = max(self.heard, at)
+        self.since, self.heard = min(self.since, at), max(self.heard, at)
         return slots
 
     def add_track(self, place: Place) -> Track:

@@ -49,11 +49,11 @@ class Said:
 
 
 class SlotBook:
-    """For one thread at a time. servers: the translator's own. before: None for a process that goes on from where an
-    earlier one ended.
+    """For one thread at a time. servers: the translator's own. before: None where nothing was before. newly_kept: slots
+    that were opened while the window had metrics of them, for the log.
 
-    What a process that was killed knew of a slot is lost, but its values are in the window: they stay until samples of
-    more than half of the slot are known here.
+    Where a process began without knowing what an earlier one was sent, the values that the window has of a slot stay
+    until the server was heard for more than half of it.
     """
 
     def __init__(
@@ -74,16 +74,21 @@ class SlotBook:
         self._deadlines: list[tuple[float, int, str, int]] = []
         self._count = itertools.count()
         self._opened = 0
+        self.newly_kept: list[tuple[str, int, list[str]]] = []
 
-    def open(self, name: str, server: ServerSeries, number: int, now: float) -> OpenSlot | None:
-        """The slot, opened if it was not heard of; None if it was closed before."""
+    def open(self, name: str, server: ServerSeries, number: int, now: float, *, shift: float = 0.0) -> OpenSlot | None:
+        """The slot, opened if it was not heard of; None if it was closed before. shift: for how many seconds longer it
+        is open.
+        """
         slot = server.slots.get(number)
         if slot is not None or number in server.closed:
             return slot
         end = float((number + 1) * self._grid.interval_seconds)
-        slot = server.slots[number] = OpenSlot(number, max(end, now) + self._lateness_seconds)
+        slot = server.slots[number] = OpenSlot(number, max(end, now) + self._lateness_seconds + shift)
         if self.before is not None and number * self._grid.interval_seconds <= self.before.until:
             slot.kept = frozenset(self.before.known(name, number))
+            if slot.kept:
+                self.newly_kept.append((name, number, sorted(slot.kept)))
         self._opened += 1
         self.watch(name, slot)
         return slot
@@ -138,6 +143,14 @@ class SlotBook:
             else:
                 server.close(number)
 
+    def close_quietly(self, now: float) -> None:
+        """Closes slots whose time has come, which an earlier process had its last word on."""
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, _, name, number = heapq.heappop(self._deadlines)
+            server = self._servers.get(name)
+            if server is not None and number in server.slots:
+                server.close(number)
+
     def settle(self, readings: Iterable[Reading], *, kept: bool) -> None:
         """An answer with these readings is given: they were kept, or refused for ever; or they are to be said again."""
         for reading in readings:
@@ -171,7 +184,8 @@ class SlotBook:
             if value is not None and (rule in touched or slot.said.get(rule.metric) != value):
                 values[rule.metric] = value
         slot.waits = waits if len(rules) == len(self._rules) else slot.waits or waits
-        if slot.kept and slot.newest - slot.oldest <= self._grid.interval_seconds / 2:
+        if slot.kept and self._known_share(server, slot) <= 0.5:
+            slot.waits |= not slot.kept.isdisjoint(values)
             values = {metric: value for metric, value in values.items() if metric not in slot.kept}
         if values:
             slot.said.update(values)
@@ -208,6 +222,12 @@ class SlotBook:
                 answered.add(rule.metric)
             yield rule, value, waits
         said.losses.add(Drop.ODD_GROWTH, f"a counter of {name} jumped further than it can grow", evaluation.odd)
+
+    def _known_share(self, server: ServerSeries, slot: OpenSlot) -> float:
+        """Of which part of a slot this process heard the server."""
+        begin = self._begin(slot)
+        end = begin + self._grid.interval_seconds
+        return (min(server.heard, end) - max(server.since, begin)) / self._grid.interval_seconds
 
     def _watch(self, name: str, number: int, deadline: float) -> None:
         heapq.heappush(self._deadlines, (deadline, next(self._count), name, number))

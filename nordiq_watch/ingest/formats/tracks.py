@@ -23,6 +23,8 @@ _MIN_GAP_SECONDS = 600.0
 
 _UNSET = math.nan
 
+_NOT_LOGGED = (0, 0)
+
 
 def gap_of(interval_seconds: int) -> float:
     """For how long, in seconds, a series is waited for, and a counter's growth is known from one sample to the next."""
@@ -105,14 +107,17 @@ class Cell:
 
 
 class Track:
-    """One series. last: time of its newest sample. lasting: it has had more than one."""
+    """One series. last: time of its newest sample. lasting: it has had more than one. logged: the segment of a log in
+    which its labels are, and its number there.
+    """
 
-    __slots__ = ("cells", "last", "lasting")
+    __slots__ = ("cells", "last", "lasting", "logged")
 
     def __init__(self) -> None:
         self.cells: dict[int, Cell] = {}
         self.last = -math.inf
         self.lasting = False
+        self.logged = _NOT_LOGGED
 
     def put(self, slot: int, at: float, value: float, grid: Grid) -> tuple[int, list[int]] | None:
         """Adds a sample. Returns how many more there are, and the slots whose value may have changed; None if none."""

@@ -12,41 +12,28 @@ import math
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from hashlib import blake2b
+from dataclasses import replace
 
 from nordiq_watch.api.sources import Drop
-from nordiq_watch.config.schema import SeriesRule
 from nordiq_watch.ingest.delivery import Delivery
 from nordiq_watch.ingest.formats.budget import SeriesBudget
 from nordiq_watch.ingest.formats.known_servers import KnownServers
 from nordiq_watch.ingest.formats.places import UNKNOWN, Places
 from nordiq_watch.ingest.formats.readings import Reading, Translation
 from nordiq_watch.ingest.formats.refused_series import RefusedSeries
-from nordiq_watch.ingest.formats.series import NAME, Series, is_end_mark
-from nordiq_watch.ingest.formats.series_rules import MetricRule, RuleTable, build_rule, list_rules
+from nordiq_watch.ingest.formats.sample_taker import LAST_WORD_SECONDS, Request, SampleTaker
+from nordiq_watch.ingest.formats.series import Series
+from nordiq_watch.ingest.formats.series_log import SeriesLog
+from nordiq_watch.ingest.formats.series_rules import RuleTable, build_rules, digest_rules, list_rules
+from nordiq_watch.ingest.formats.series_segments import Record
 from nordiq_watch.ingest.formats.server_names import ServerNames
 from nordiq_watch.ingest.formats.server_series import Place, ServerSeries
-from nordiq_watch.ingest.formats.slot_book import Before, Said, SlotBook
+from nordiq_watch.ingest.formats.slot_book import Before, SlotBook
 from nordiq_watch.ingest.formats.tracks import Grid, gap_of
 from nordiq_watch.ingest.formats.translator_state import SavedTranslator, restore_server, save_server
 
 _FORGOTTEN_AT_ONCE = 200
 """Silent servers that one request frees, and slots that it closes: it must not pay for all of them."""
-
-
-@dataclass(slots=True)
-class _Request(Said):
-    """What is noted while one request is read. now: Unix time. changed: server → slot → roles of the series of which
-    more is known.
-    """
-
-    now: float = 0.0
-    newest: float = math.inf
-    delivery: Delivery = field(default_factory=Delivery.unheard)
-    changed: dict[str, dict[int, int]] = field(default_factory=dict)
-    ahead: dict[tuple[str, float], None] = field(default_factory=dict)
-    refused: int = 0
 
 
 class Translator:
@@ -76,15 +63,17 @@ class Translator:
         self._forget_seconds = forget_seconds
         self._clock = clock
         self._grid = grid = Grid(interval_seconds, gap_of(interval_seconds))
-        self._rules = rules = _build_rules(list_rules(mapping, metrics), section, aggregates or {})
+        self._rules = rules = build_rules(list_rules(mapping, metrics), section, aggregates or {})
         self.names = names
-        self._rules_digest = _digest_rules(rules, names, self._grid)
+        self._rules_digest = digest_rules(rules, names, self._grid)
         self._places = Places(rules, names)
         self._servers = KnownServers(grid, budget, most=max_servers, forget_seconds=forget_seconds)
         self._book = SlotBook(rules, self._servers.by_name, grid, lateness_seconds=lateness_seconds, before=before)
+        self._taker = SampleTaker(self._places, self._servers, self._book, grid)
         self._refused = RefusedSeries(section, budget, max_servers=max_servers, clock=clock)
         self._places_swept = clock()
         self._restored: list[str] = []
+        self._log: SeriesLog | None = None
         self._lock = threading.Lock()
 
     def translate(
@@ -97,17 +86,19 @@ class Translator:
         a reading without values: readings are held against the rules of time later, and refused by them.
         """
         with self._lock:
-            request = _Request(now=self._clock(), newest=newest, delivery=delivery or Delivery.unheard())
-            now = request.now
+            now = self._clock()
+            request = Request(now=now, newest=newest, delivery=delivery or Delivery.unheard())
+            request.notes = None if self._log is None else self._log.notes()
             self._book.close_due(now, request, most=_FORGOTTEN_AT_ONCE)
             self._servers.forget_silent(_FORGOTTEN_AT_ONCE, now=now)
             self._forget_places()
             for one in series:
-                self._take(one, request)
+                self._taker.take(one, request)
             for name, changed in request.changed.items():
                 server = self._servers.by_name[name]
                 self._book.make_room(name, server, request)
                 self._book.say(name, server, changed, request)
+            self._keep_notes(request)
             self._refused.note(request.refused)
             request.delivery.note_dropped(Drop.NO_ROOM, request.refused)
             request.delivery.note_all_dropped(request.losses.counts, request.losses.examples)
@@ -125,7 +116,7 @@ class Translator:
         process that went on from another one has to say again.
         """
         with self._lock:
-            request = _Request(now=self._clock())
+            request = Request(now=self._clock())
             self._book.close_due(request.now, request, most=_FORGOTTEN_AT_ONCE)
             for name, server in self._take_restored():
                 self._book.say(name, server, {}, request)
@@ -153,6 +144,8 @@ class Translator:
     def forget(self, name: str) -> bool:
         """Nothing is known of this server any more. False if nothing was."""
         with self._lock:
+            if self._log is not None:
+                self._log.forget(name, at=self._clock())
             return self._servers.drop(name)
 
     def rename(self, names: Mapping[str, str]) -> None:
@@ -165,7 +158,9 @@ class Translator:
     def save(self) -> SavedTranslator:
         """All that is known, for `restore` in another process."""
         with self._lock:
-            return SavedTranslator(self._rules_digest, [save_server(*one) for one in self._servers.by_name.items()])
+            servers = [save_server(*one) for one in self._servers.by_name.items()]
+            segment, down = (0, 0.0) if self._log is None else (self._log.number, self._log.down)
+            return SavedTranslator(self._rules_digest, servers, segment, down)
 
     def restore(self, saved: SavedTranslator, *, saved_at: float) -> bool:
         """Goes on from where an earlier process ended; False if it had other rules. For a new translator. ValueError if
@@ -186,9 +181,15 @@ class Translator:
                 for name in list(self._servers.by_name):
                     self._servers.drop(name)
                 raise ValueError(str(error)) from None
-            self._book.before = None
+            self.know_since(-math.inf)
             self._restored = list(self._servers.by_name)
             return True
+
+    def _keep_notes(self, request: Request) -> None:
+        kept, self._book.newly_kept = self._book.newly_kept, []
+        if self._log is not None and request.notes is not None:
+            request.notes.kept = kept
+            self._log.append(request.notes, at=request.now, newest=request.newest)
 
     def _take_restored(self) -> Iterator[tuple[str, ServerSeries]]:
         """Some of the servers of an earlier process, each once."""
@@ -197,71 +198,60 @@ class Translator:
             if (server := self._servers.by_name.get(name)) is not None:
                 yield name, server
 
-    def _take(self, series: Series, request: _Request) -> None:
-        """Puts the samples of a series that a rule wants into the slots of its server."""
-        if not series.samples:
-            return
-        request.delivery.note_received()
-        place = self._places.find(series.labels)
-        if place is None or place is UNKNOWN:
-            if place is UNKNOWN:
-                request.delivery.note_unknown(series.labels.get(NAME, ""))
-            return
-        server = self._servers.hear(place.server, newest=request.newest, now=request.now)
-        if server is None:
-            request.refused += 1
-            return
-        request.changed.setdefault(place.server, {})  # what it said and was not kept is said again
-        for at, value in series.samples:
-            if not 0 <= at <= request.newest:
-                request.ahead[place.server, at] = None
-                continue
-            request.delivery.note_moment(at)
-            if self._is_sound(place, value, request) and not self._put(server, place, at, value, request):
-                request.refused += 1
-                return
+    # --- from the log of an earlier process ---
 
-    def _is_sound(self, place: Place, value: float, request: _Request) -> bool:
-        if place.limits.low <= value <= place.limits.high and math.isfinite(value):
-            return True
-        if math.isfinite(value):
-            request.losses.add(Drop.OUT_OF_RANGE, f"a series of {place.server} is {value:g}")
-        elif not is_end_mark(value):
-            request.losses.add(Drop.NOT_A_NUMBER, f"a series of {place.server} is {value:g}")
-        return is_end_mark(value)
+    def know_since(self, until: float) -> None:
+        """What the window has of slots that began up to `until`, Unix time, may be more than what is known here."""
+        if self._book.before is not None:
+            self._book.before = replace(self._book.before, until=until)
 
-    def _put(self, server: ServerSeries, place: Place, at: float, value: float, request: _Request) -> bool:
-        """False if the series is new and there is no room for it."""
-        name = place.server
-        slot = self._book.open(name, server, int(at // self._grid.interval_seconds), request.now)
-        if slot is None:
-            request.losses.add(Drop.SLOT_CLOSED, f"a sample of {name} at {at:.0f} came after its slot was closed")
-            return True
-        changed = server.put(place, slot, at, value)
-        if changed is None:
-            return False
-        slots = request.changed[name]
-        for number in changed:
-            slots[number] = slots.get(number, 0) | place.roles
-        return True
+    def doubt(self, until: float) -> None:
+        """As `know_since`, also for the slots that are open."""
+        self.know_since(until)
+        if (before := self._book.before) is not None:
+            for name, server in self._servers.by_name.items():
+                server.since = math.inf
+                for slot in server.slots.values():
+                    slot.kept |= set(before.known(name, slot.number))
+
+    def find_place(self, labels: Mapping[str, str]) -> Place | None:
+        """Where a series belongs; None if no rule wants it, or nothing names its server."""
+        place = self._places.find(labels)
+        return None if place is UNKNOWN else place
+
+    def replay(self, record: Record, samples: Iterable[tuple[Place, float, float]], *, shift: float) -> None:
+        """Takes the samples (place, Unix time, value) of a record as if it came `shift` seconds later."""
+        if record.forgotten:
+            self._servers.drop(record.forgotten)
+        self._taker.replay(samples, at=record.at, newest=record.newest, shift=shift)
+        for server, slot, metrics in record.kept:
+            known = self._servers.by_name.get(server)
+            if known is not None and slot in known.slots:
+                known.slots[slot].kept |= set(metrics)
+
+    def go_on(self, log: SeriesLog, *, known_since: float) -> None:
+        """Everything was replayed: what is known is said again, and what comes is written to `log`."""
+        self._book.close_quietly(self._clock() - LAST_WORD_SECONDS)
+        self._book.newly_kept = []
+        for server in self._servers.by_name.values():
+            for slot in server.slots.values():
+                slot.waits = True
+        self._restored = list(self._servers.by_name)
+        self.know_since(known_since)
+        self._log = log
+
+    def sync(self) -> None:
+        """Returns when the samples of requests so far are durable."""
+        if self._log is not None:
+            self._log.sync()
+
+    def close(self) -> None:
+        """Nothing is written any more."""
+        if self._log is not None:
+            self._log.close()
 
     def _forget_places(self) -> None:
         """Of series that are not heard any more."""
         if self._clock() - self._places_swept > self._forget_seconds:
             self._places_swept = self._clock()
             self._places.forget_unused()
-
-
-def _build_rules(
-    wanted: Sequence[tuple[str, SeriesRule]], section: str, aggregates: Mapping[str, str]
-) -> list[MetricRule]:
-    return [
-        build_rule(number, metric, rule, section, aggregate=aggregates.get(metric, "mean"))
-        for number, (metric, rule) in enumerate(wanted)
-    ]
-
-
-def _digest_rules(rules: Sequence[MetricRule], names: ServerNames, grid: Grid) -> str:
-    """The same for two translators that make the same of a series."""
-    text = repr([(rule.metric, rule.rule, rule.aggregate) for rule in rules]) + names.describe() + repr(grid)
-    return blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()

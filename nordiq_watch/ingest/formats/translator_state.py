@@ -1,25 +1,25 @@
 """What translators know of open slots, as it lies on the disk between a stop of the daemon and its next start.
 
-One file, state/collectors.msgpack, written when the daemon stops and removed when it has been read: what a process that
-was killed left would be older than its answers. A file that is damaged, of another version, or of other rules is not
-read; the slots that were open then go on as after a kill (`slot_book`).
+One file, state/collectors.msgpack, written when the daemon stops. The log (`series_log`) has what was sent since, and
+what the file says besides: where that is damaged, of another version, or of other rules, all of the log is read.
 """
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from nordiq_watch.atomic_file import replace_file, sync_directory
+from nordiq_watch.atomic_file import replace_file
 from nordiq_watch.ingest.formats.series_rules import Limits, Part
 from nordiq_watch.ingest.formats.server_names import Key
 from nordiq_watch.ingest.formats.server_series import ClosedSlots, OpenSlot, Place, ServerSeries
 from nordiq_watch.ingest.formats.tracks import Cell, Track
 
-_VERSION = 1
+_VERSION = 2
 
 
 class SavedTrack(msgspec.Struct, array_like=True):
@@ -57,10 +57,12 @@ class SavedServer(msgspec.Struct, array_like=True):
 
 
 class SavedTranslator(msgspec.Struct, array_like=True):
-    """rules: a digest of all that decides what a series is."""
+    """rules: a digest of all that decides what a series is. segment, down: of the log when it was saved."""
 
     rules: str
     servers: list[SavedServer]
+    segment: int
+    down: float
 
 
 class _Saved(msgspec.Struct, array_like=True):
@@ -78,8 +80,8 @@ def write_state(path: Path, translators: Mapping[str, SavedTranslator], *, now: 
     replace_file(path, msgspec.msgpack.encode(_Saved(_VERSION, now, dict(translators))), mode=0o600)
 
 
-def take_state(path: Path) -> tuple[float, Mapping[str, SavedTranslator]] | None:
-    """When it was written, Unix time, and what; None if there is none. The file is gone then.
+def read_state(path: Path) -> tuple[float, Mapping[str, SavedTranslator]] | None:
+    """When it was written, Unix time, and what; None if there is none.
 
     OSError, or ValueError for one that cannot be read.
     """
@@ -87,8 +89,6 @@ def take_state(path: Path) -> tuple[float, Mapping[str, SavedTranslator]] | None
         content = path.read_bytes()
     except FileNotFoundError:
         return None
-    path.unlink()
-    sync_directory(path.parent)
     try:
         version = _fields.decode(content)[:1]
         if [msgspec.msgpack.decode(one) for one in version] != [_VERSION]:
@@ -130,6 +130,7 @@ def restore_server(saved: SavedServer, server: ServerSeries, *, limits: Mapping[
     open for as long beyond. Series beyond the budget are left out.
     """
     server.arrived, server.heard, server.swept = saved.arrived + pause, saved.heard, saved.arrived + pause
+    server.since = min((slot.oldest for slot in saved.slots), default=math.inf)
     server.closed = ClosedSlots(server.closed.length, saved.closed_first, int.from_bytes(saved.closed_bits, "little"))
     for slot in saved.slots:
         server.slots[slot.number] = OpenSlot(

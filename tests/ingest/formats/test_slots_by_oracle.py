@@ -1,11 +1,13 @@
-"""However samples come, the slots end as the model says that looks at all of them at once."""
+"""However samples come, and whenever the process ends, the slots are those of a model that sees all of them at once."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
 import pytest
@@ -15,8 +17,9 @@ from support.slot_oracle import INTERVAL, Oracle, Samples
 from support.translators import AT, Clock, make_translator
 
 from nordiq_watch.config.schema import SeriesRule
+from nordiq_watch.ingest.formats.resumption import Stop, resume
 from nordiq_watch.ingest.formats.series import END_MARK, NAME, Series
-from nordiq_watch.ingest.formats.translator import Translator
+from nordiq_watch.ingest.formats.slot_book import Before
 
 RULES = {
     "load_average": SeriesRule(value="load"),
@@ -64,9 +67,19 @@ def scrapes(dice: Random) -> dict[str, Samples]:
 class Receiver:
     """Takes what a translator says, as the window does: what is said of a slot replaces what was said before."""
 
-    translator: Translator
+    directory: Path
     clock: Clock
     slots: Slots = field(default_factory=dict)
+    stop: Stop | None = None
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        before = Before(self.clock.now, lambda _, slot: {metric for at, metric in self.slots if at == slot})
+        self.translator = make_translator(RULES, clock=self.clock, lateness_seconds=5000, before=before)
+        now = self.clock.now
+        assert resume(self.translator, self.directory, self.stop, retain_seconds=20_000, now=now) is None
 
     def take(self, request: Request, *, kept: bool = True) -> None:
         grouped: dict[str, list[tuple[float, float]]] = {}
@@ -79,9 +92,28 @@ class Receiver:
         self.translator.settle(readings.readings, kept=kept)
 
     def restart(self) -> None:
-        saved = self.translator.save()
-        self.translator = make_translator(RULES, clock=self.clock, lateness_seconds=5000)
-        assert self.translator.restore(saved, saved_at=self.clock.now)
+        self.stop = Stop(self.clock.now, self.translator.save())
+        self.translator.close()
+        self.start()
+
+    def crash(self, request: Request, dice: Random) -> None:
+        """SIGKILL with a request under way: what it says is in the window, or it is not even in the log."""
+        size = self.log_size()
+        if dice.randrange(2):
+            self.take(request)
+        else:
+            self.take(request, kept=False)
+            if (surplus := self.log_size() - size) > 0:
+                with self.newest_segment().open("r+b") as file:
+                    file.truncate(self.log_size() - dice.randint(1, surplus))
+        self.translator.close()
+        self.start()
+
+    def newest_segment(self) -> Path:
+        return max(self.directory.iterdir())
+
+    def log_size(self) -> int:
+        return self.newest_segment().stat().st_size
 
     def close(self) -> Slots:
         for _ in range(5):
@@ -147,12 +179,16 @@ def share_of_processors(oracle: Oracle, slot: int) -> float | None:
 def test_every_delivery_ends_in_the_oracles_slots(seed: int) -> None:
     dice, clock = Random(seed), Clock()
     series = scrapes(dice)
-    receiver = Receiver(make_translator(RULES, clock=clock, lateness_seconds=5000), clock)
-    for request, kept in deliveries(dice, series):
-        receiver.take(request, kept=kept)
-        if dice.randrange(20) == 0:
-            receiver.restart()
-    found, wanted = receiver.close(), expected(series)
+    with TemporaryDirectory() as directory:
+        receiver = Receiver(Path(directory), clock)
+        for request, kept in deliveries(dice, series):
+            if dice.randrange(20) == 0:
+                receiver.crash(request, dice)
+            receiver.take(request, kept=kept)
+            if dice.randrange(20) == 0:
+                receiver.restart()
+        found, wanted = receiver.close(), expected(series)
+        receiver.translator.close()
     assert found.keys() == wanted.keys()
     for key, value in wanted.items():
         assert found[key] == pytest.approx(value, rel=1e-9, abs=1e-9), key
