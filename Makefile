@@ -11,7 +11,7 @@ TORCH := $(shell grep -o '^torch==[^ ]*' requirements.txt)
 # One process per core; a file stays in one process, and slow files begin first (tests/conftest.py). ARGS=-n0: in one.
 PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
 
-.PHONY: all run quick test coverage test-threads test-long test-system test-sanitizers lint types format bench docs screenshots requirements licences sbom dist release clean
+.PHONY: all run quick test coverage test-threads test-long test-system test-sanitizers gpu lint types format bench docs screenshots requirements licences sbom dist release clean
 all: lint types test
 
 $(VENV)/.runtime: requirements.txt pyproject.toml setup.py $(KERNEL)
@@ -45,6 +45,14 @@ test-long: $(VENV)/.dev  # at full length what `make test` runs a short pass of:
 
 test-sanitizers: $(VENV)/.dev  # the C++ kernel under AddressSanitizer and UndefinedBehaviorSanitizer; needs g++
 	$(BIN)/python -m pytest tests/network/sanitized.py $(ARGS)
+
+gpu: $(VENV)/.dev  # on a machine with a GPU, in some ten minutes: what needs one, and how fast it is there
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m pytest -m gpu -n0 --timeout 120 $(ARGS)
+	timeout 120 $(BIN)/python benchmarks/forecast.py --device cuda --fleets 500 5000
+	timeout 120 $(BIN)/python benchmarks/train.py --device cuda --quick
+	timeout 120 $(BIN)/python benchmarks/reload.py --device cuda --quick
+	timeout 120 $(BIN)/python benchmarks/reload.py --device cuda --quick --policy unload_first
 
 BENCHMARKS := reload detect feed flood soak console forecast answers start train loading quality alerts bands million
 

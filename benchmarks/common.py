@@ -86,6 +86,11 @@ def run_benchmark(
     tell(f"picture: {options.png}")
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """`--device`, for benchmarks that also run on a GPU."""
+    parser.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu, cuda or cuda:N (default: %(default)s)")
+
+
 def describe_machine() -> Row:
     """Where the numbers are from. `load` is the load average before the benchmark began: above 0 it was not alone."""
     return {

@@ -34,7 +34,7 @@ LAST_SLOT = 5_681_664
 PROFILES = ("Database", "Web API", "ML Compute")
 
 _TRAINED_ON = 12  # servers: the library's dataset is made of them, and their scales stand for all
-_QUIET = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+_QUIET = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 
@@ -104,14 +104,18 @@ class Peer:
     spec: ModelSpec
     tensors: dict[str, RawTensor]
 
-    def predict(self, frame: pd.DataFrame, *, batch_size: int) -> FloatArray:
-        """(servers, targets, horizon, quantiles): the library's own way from a frame to quantiles."""
+    def predict(self, frame: pd.DataFrame, *, batch_size: int, accelerator: str = "cpu") -> FloatArray:
+        """(servers, targets, horizon, quantiles): the library's own way from a frame to quantiles.
+
+        accelerator: Lightning's word for the device.
+        """
+        options = {**_QUIET, "accelerator": accelerator}
         with quietly():
             dataset = TimeSeriesDataSet.from_dataset(self.dataset, frame, predict=True)
             loader = dataset.to_dataloader(train=False, batch_size=batch_size, num_workers=0)
-            output = self.model.predict(loader, mode="quantiles", trainer_kwargs=dict(_QUIET))
+            output = self.model.predict(loader, mode="quantiles", trainer_kwargs=options)
         targets = output if isinstance(output, list | tuple) else [output]
-        return np.stack([target.numpy() for target in targets], axis=1)
+        return np.stack([target.cpu().numpy() for target in targets], axis=1)
 
 
 def make_peer(*, hidden_size: int, targets: Sequence[str], calm: bool = False) -> Peer:

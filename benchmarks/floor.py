@@ -2,7 +2,7 @@
 published. In a fresh process; imports, torch's own start and building the network are not counted. The forecast is the
 faster one of one thread and of all cores: on a busy machine torch's threads wait for each other.
 
-python floor.py MODEL_DIR → {"read": seconds, "hash": seconds, "forward": seconds}
+python floor.py MODEL_DIR DEVICE → {"read": seconds, "hash": seconds, "forward": seconds}
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ REST_SECONDS = 3.0
 it again. A reload meets memory that has rested; what the process before this one has just freed would come cheaper."""
 
 
-def measure_floor(directory: Path) -> dict[str, float]:
+def measure_floor(directory: Path, device: str) -> dict[str, float]:
     started = time.monotonic()
     content = (directory / WEIGHTS_FILE).read_bytes()
     was_read = time.monotonic()
     hashlib.sha256(content).digest()
     hashed = time.monotonic()
     del content
-    model = Predictor(read_spec(directory), read_weights(directory / WEIGHTS_FILE).tensors, device="cpu")
+    model = Predictor(read_spec(directory), read_weights(directory / WEIGHTS_FILE).tensors, device=device)
     forward = min(time_forward(model, threads) for threads in (cores(), 1))
     return {"read": was_read - started, "hash": hashed - was_read, "forward": forward}
 
@@ -51,16 +51,17 @@ def time_forward(model: Predictor, threads: int) -> float:
     return time.monotonic() - started
 
 
-def warm_up(spec: ModelSpec) -> None:
+def warm_up(spec: ModelSpec, device: str) -> None:
     """A forward of a network that is too small to matter: torch starts its threads and loads its kernels here."""
     tensors = {
         name: RawTensor("F32", tuple(tensor.shape), memoryview(bytearray(tensor.nbytes)))
         for name, tensor in TemporalFusionTransformer(spec.network).state_dict().items()
     }
-    Predictor(spec, tensors, device="cpu").predict(fleet_snapshot())
+    Predictor(spec, tensors, device=device).predict(fleet_snapshot())
 
 
 if __name__ == "__main__":
-    warm_up(tiny_spec())
+    directory, device = sys.argv[1:]
+    warm_up(tiny_spec(), device)
     time.sleep(REST_SECONDS)
-    sys.stdout.write(json.dumps(measure_floor(Path(sys.argv[1]))))
+    sys.stdout.write(json.dumps(measure_floor(Path(directory), device)))

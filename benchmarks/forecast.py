@@ -19,8 +19,9 @@ import common  # noqa: F401  first: it makes `support` importable
 import numpy as np
 import pandas as pd
 import torch
-from common import Report, Row, Target, cores, median, run_benchmark, tell
+from common import Report, Row, Target, add_device, cores, median, run_benchmark, tell
 from fleets import ENCODER, HORIZON, Peer, fill_window, make_frame, make_peer, make_values
+from forecast_on_gpu import measure_on_gpu
 from matplotlib.figure import Figure
 from support.extras import random_extras, with_extras
 from support.networks import raw_tensors
@@ -46,7 +47,6 @@ at a time, because `predict` keeps the attention of all, 6 GB for 5,000 servers,
 """
 
 SQUARE = 1024
-HAS_GPU = torch.cuda.is_available()
 
 
 @dataclass
@@ -98,6 +98,9 @@ class Case:
 
 
 def measure(options: argparse.Namespace) -> Report:
+    if options.device != "cpu":
+        fleets, hiddens = ([50], [32]) if options.quick else (options.fleets, [32, 128])
+        return measure_on_gpu(options.device, fleets=fleets, hiddens=hiddens, repeats=options.repeats)
     if options.extras:
         return measure_extras([50] if options.quick else options.fleets, repeats=options.repeats)
     fleets = (50,) if options.quick else options.fleets
@@ -125,7 +128,7 @@ def measure_case(case: Case, peer: Peer, *, repeats: int) -> None:
     """Every way takes its turn, `repeats` times; the first turn of each is not counted."""
     torch.set_num_threads(case.threads)
     values = make_values(case.servers, ENCODER + 1, seed=2)[:, 1:]
-    window = fill_window(values, tracks_changes=HAS_GPU)
+    window = fill_window(values)
     predictors = make_predictors(peer)
     snapshot, frame = window.snapshot(), make_frame(values)
     ways: dict[str, Callable[[], object]] = {
@@ -210,10 +213,12 @@ FAST_WAYS: tuple[Way, ...] = ("native", "folded")
 
 
 def make_predictors(peer: Peer) -> dict[str, Predictor]:
-    made = {way: Predictor(peer.spec, peer.tensors, device="cpu", prefer=way) for way in FAST_WAYS}
+    made: dict[str, Predictor] = {
+        way: Predictor(peer.spec, peer.tensors, device="cpu", prefer=way) for way in FAST_WAYS
+    }
     if not made["native"].compute.startswith("native"):
         raise SystemExit("no native kernel is built: install the package again with a C++ compiler at hand")
-    return made | ({"gpu": made["native"].on("cuda")} if HAS_GPU else {})
+    return made
 
 
 def make_predictor_with_extras(peer: Peer, *, native: bool = True) -> Predictor:
@@ -339,7 +344,6 @@ TABLES = {
         (f"{WITH_EXTRAS} ms", "native, with extras"),
         ("extras times native", "with extras: times without"),
         ("native times folded", "native: times folded torch"),
-        *([("gpu ms", "on the GPU")] if HAS_GPU else []),
         ("native times default", "native: times the library"),
         ("native times best", "at its best batch"),
         ("folded times default", "folded: times the library"),
@@ -382,6 +386,7 @@ def draw(cases: list[Case], figure: Figure) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_device(parser)
     parser.add_argument("--extras", action="store_true", help="only what the members beside the network cost")
     parser.add_argument("--repeats", type=int, default=3, help="turns of each way (default: %(default)s)")
     parser.add_argument(

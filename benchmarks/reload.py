@@ -1,7 +1,8 @@
 """A new model is dropped while clients go on asking: do they notice, how soon is it live, what does it cost?
 
 For each size and server: clients ask in a closed loop, a good version is renamed in, later a damaged one. Beside
-nordiq_watch stand, in the same run, the least that any reload must do (floor.py) and what is usual (prior_art.py).
+nordiq_watch stand, in the same run, the least that any reload must do (floor.py) and what is usual (prior_art.py,
+always in host memory).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from clients import Clients, Requests
-from common import Column, Report, Row, Target, median, percentile, run_benchmark, tell
+from common import Column, Report, Row, Target, add_device, median, percentile, run_benchmark, tell
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from subjects import ANSWER_PATH, Daemon, Library, PriorArt, Subject, wait_for_answers_by, wait_until_dealt_with
@@ -139,26 +140,27 @@ class Memory:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 
-def measure_floor(library: Library) -> dict[str, float]:
+def measure_floor(library: Library, device: str) -> dict[str, float]:
     """Seconds of each part, in a process of its own."""
     script = Path(__file__).with_name("floor.py")
-    arguments = [sys.executable, str(script), str(library.directory / library.third)]
+    arguments = [sys.executable, str(script), str(library.directory / library.third), device]
     parts: dict[str, float] = json.loads(subprocess.run(arguments, check=True, stdout=subprocess.PIPE).stdout)
     return parts
 
 
-def measure_floor_beside_clients(daemon: Daemon, library: Library, place: Path) -> dict[str, float]:
+def measure_floor_beside_clients(daemon: Daemon, library: Library, place: Path, device: str) -> dict[str, float]:
     with Clients(daemon.url, ANSWER_PATH, key=daemon.key, count=CLIENTS, file=place / "unused.npz"):
-        return measure_floor(library)
+        return measure_floor(library, device)
 
 
-def measure_once(library: Library, pace: Pace, place: Path) -> tuple[Floor, list[Run]]:
+def measure_once(library: Library, pace: Pace, place: Path, *, device: str, policy: str) -> tuple[Floor, list[Run]]:
     """The servers are up at the same time, which spares a start, but only one of them has work."""
-    alone = measure_floor(library)
-    with PriorArt(place / "prior_art", library) as prior_art, Daemon(place / "daemon", library) as daemon:
+    alone = measure_floor(library, device)
+    ours_there = Daemon(place / "daemon", library, device=device, policy=policy)
+    with PriorArt(place / "prior_art", library) as prior_art, ours_there as daemon:
         warm_up(daemon, library)
         ours = observe(daemon, library, pace, place / "daemon.npz")
-        beside_clients = measure_floor_beside_clients(daemon, library, place) if pace.floor_twice else None
+        beside_clients = measure_floor_beside_clients(daemon, library, place, device) if pace.floor_twice else None
         warm_up(prior_art, library)
         theirs = observe(prior_art, library, pace, place / "prior_art.npz")
     return Floor(alone, beside_clients), [ours, theirs]
@@ -181,7 +183,8 @@ def measure(options: argparse.Namespace) -> Report:
             library.write()
             for repeat in range(options.repeats or pace.repeats):
                 tell(f"{megabytes} MB, run {repeat + 1} of {options.repeats or pace.repeats}")
-                floor, pair = measure_once(library, pace, Path(directory) / f"{megabytes}-{repeat}")
+                place = Path(directory) / f"{megabytes}-{repeat}"
+                floor, pair = measure_once(library, pace, place, device=options.device, policy=options.policy)
                 floors.setdefault(megabytes, []).append(floor)
                 runs += pair
         rows = [row for size, of_size in floors.items() for row in summarize_size(size, of_size, runs)]
@@ -340,6 +343,8 @@ def draw_run(axes: Axes, run: Run) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_device(parser)
+    parser.add_argument("--policy", default="auto", help="reload.policy of the daemon (default: %(default)s)")
     parser.add_argument("--sizes", type=int, nargs="+", metavar="MB", help="instead of 5 245 500 (--quick: 5 245)")
     parser.add_argument("--repeats", type=int, metavar="N", help="runs of each size, instead of 3 (--quick: 1)")
 

@@ -183,8 +183,8 @@ class Daemon:
 
     name = "nordiq_watch"
 
-    def __init__(self, root: Path, library: Library) -> None:
-        self._process = DaemonProcess(root, metrics=METRICS)
+    def __init__(self, root: Path, library: Library, *, device: str = "cpu", policy: str = "auto") -> None:
+        self._process = DaemonProcess(root, metrics=METRICS, device=device, reload={"policy": policy})
         library.drop(library.first, self._process.models)
 
     def __enter__(self) -> Self:

@@ -3,6 +3,7 @@ its network, Lightning's loop) and of the floor, three times the multiplications
 torch's matrix product. And how long both take to one validation loss, on the real fleet where that is at hand.
 
 All take turns in one process, with the trainer's default lengths (288 steps in, 96 out), batches of 64 and dropout 0.1.
+On a GPU (--device cuda), both train with torch.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from common import Report, Row, Target, median, run_benchmark, tell
+from common import Report, Row, Target, add_device, median, run_benchmark, tell
 from lightning.pytorch import Callback, Trainer, seed_everything
 from matplotlib.figure import Figure
 from pytorch_forecasting import TemporalFusionTransformer
@@ -92,6 +93,8 @@ class Clock(Callback):
         self.spent: list[float] = []
 
     def on_train_batch_end(self, *_: Any) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         self.ends.append(time.perf_counter())
         self.spent.append(time.process_time())
 
@@ -131,10 +134,10 @@ def validation_loss(network: Any, batches: Sequence[Batch]) -> float:
 def measure(options: argparse.Namespace) -> Report:
     warnings.filterwarnings("ignore")
     rows = []
-    for hidden, targets, threads in QUICK_CASES if options.quick else CASES:
+    for hidden, targets, threads in find_cases(options):
         tell(f"hidden {hidden}, {targets} targets, {threads} threads …")
-        rows.append(measure_rates(hidden, targets, threads, quick=options.quick))
-    if GOOGLE_FLEET.is_dir() and not options.quick:
+        rows.append(measure_rates(hidden, targets, threads, quick=options.quick, device=options.device))
+    if GOOGLE_FLEET.is_dir() and not options.quick and options.device == "cpu":
         rows.append(measure_loss())
     ratios = [
         ("times library", "times the library"),
@@ -156,16 +159,23 @@ def measure(options: argparse.Namespace) -> Report:
     )  # fmt: skip
 
 
-def measure_rates(hidden: int, targets: int, threads: int, *, quick: bool) -> Row:
+def find_cases(options: argparse.Namespace) -> list[tuple[int, int, int]]:
+    if options.quick:
+        return QUICK_CASES
+    return CASES if options.device == "cpu" else [(hidden, targets, 1) for hidden, targets in product(SIZES, TARGETS)]
+
+
+def measure_rates(hidden: int, targets: int, threads: int, *, quick: bool, device: str) -> Row:
     torch.set_num_threads(threads)
     subject = make_subject(hidden, targets)
     batch_size = subject.config.batch_size
     forecaster, batches = subject.ours()
-    ours = time_batches(forecaster, batches, BATCHES // 2 if quick else BATCHES)
+    ours = time_batches(forecaster, batches, BATCHES // 2 if quick else BATCHES, device=device)
     tell(f"  {batch_size / ours.seconds:,.0f} windows per second")
-    library = time_batches(*subject.library(), 1 if quick else LIBRARY_BATCHES)
+    library = time_batches(*subject.library(), 1 if quick else LIBRARY_BATCHES, device=device)
     seconds = {OURS: ours.seconds, LIBRARY: library.seconds}
-    seconds[FLOOR] = 3 * multiplications(forecaster, next(batches)) / product_rate(hidden, batch_size)
+    products = 3 * multiplications(forecaster.cpu(), next(batches))
+    seconds[FLOOR] = products / product_rate(hidden, batch_size, device=device)
     rates = {name: batch_size / value for name, value in seconds.items()}
     compared = {
         "times library": seconds[LIBRARY] / seconds[OURS],
@@ -183,23 +193,25 @@ def make_subject(hidden: int, targets: int) -> Subject:
     return Subject(data, split_by_time(data, config=config), config)
 
 
-def time_batches(network: Any, batches: Iterable[Batch], number: int) -> Cost:
+def time_batches(network: Any, batches: Iterable[Batch], number: int, *, device: str) -> Cost:
     """Of a batch in Lightning's loop: forward, backward and Adam, the making of the batch included."""
     clock = Clock()
-    fit(network, batches, callbacks=[clock], limit_train_batches=number + 2)
+    fit(network, batches, device=device, callbacks=[clock], limit_train_batches=number + 2)
     return clock.cost
 
 
-def fit(network: Any, batches: Iterable[Batch], **options: Any) -> None:
+def fit(network: Any, batches: Iterable[Batch], *, device: str = "cpu", **options: Any) -> None:
+    kind, _, index = device.partition(":")
+    where: dict[str, Any] = {"accelerator": kind} | ({"devices": [int(index)]} if index else {})
     with quiet_libraries():
         trainer = Trainer(
             max_epochs=1,
             gradient_clip_val=0.5,
-            accelerator="cpu",
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
+            **where,
             **options,
         )
         trainer.fit(network, train_dataloaders=batches)
@@ -234,14 +246,17 @@ def multiplications(network: Any, batch: Batch) -> float:
     return counted[0] + attended * (hidden + hidden // network.hparams.attention_head_size)
 
 
-def product_rate(hidden: int, windows: int) -> float:
+def product_rate(hidden: int, windows: int, *, device: str) -> float:
     """Multiplications per second of torch's matrix product with a layer's weight, median."""
     rows = windows * 384
-    x, weight, out = torch.randn(rows, hidden), torch.randn(hidden, 4 * hidden), torch.empty(rows, 4 * hidden)
+    x, weight = torch.randn(rows, hidden, device=device), torch.randn(hidden, 4 * hidden, device=device)
+    out = torch.empty(rows, 4 * hidden, device=device)
     times = []
     for _ in range(10):
         started = time.perf_counter()
         torch.mm(x, weight, out=out)
+        if out.is_cuda:
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - started)
     return rows * weight.numel() / median(times)
 
@@ -295,4 +310,4 @@ def draw(rows: Sequence[Row], figure: Figure) -> None:
 
 
 if __name__ == "__main__":
-    run_benchmark(measure, __doc__ or "", name="train")
+    run_benchmark(measure, __doc__ or "", name="train", add_arguments=add_device)

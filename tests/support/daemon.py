@@ -55,12 +55,12 @@ def free_port() -> int:
 class DaemonProcess:
     """Runs in `root` (config.yaml, models/, state/, logs/ and the key lie there), on a free port of this machine."""
 
-    def __init__(self, root: Path, *, metrics: Sequence[str], **sections: Mapping[str, Any]) -> None:
+    def __init__(self, root: Path, *, metrics: Sequence[str], **settings: Any) -> None:
         self.root = root
         self.metrics = tuple(metrics)
         self.models = root / "models"
         self.models.mkdir(parents=True, exist_ok=True)
-        config = {"server": {"port": 0}, "metrics": list(metrics), **sections}
+        config = {"server": {"port": 0}, "metrics": list(metrics), **settings}
         self.config_file = root / "config.yaml"
         self.config_file.write_text(yaml.safe_dump(config))
         self.launcher: tuple[str, ...] = ()  # a command that execs what stands behind it, such as `nice`

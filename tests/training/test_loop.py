@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback
+from support.gpu import DEVICES, needs_a_gpu
 from support.small_fleet import TINY, fleet_of, series_of, wavy
 
 from nordiq_watch.errors import ConfigError, NordiqError
@@ -62,11 +63,12 @@ class Training:
         phase = Budget(seconds, clock).phase()
         return Fit(self.forecaster, self.batches, self.validation, plan=plan, phase=phase, passes_after=passes_after)
 
-    def run(self, *watchers: Callback, **limits: Any) -> Fitted:
-        return self.prepare(**limits).run(device="cpu", watchers=watchers)
+    def run(self, *watchers: Callback, device: str = "cpu", **limits: Any) -> Fitted:
+        return self.prepare(**limits).run(device=device, watchers=watchers)
 
     def validation_loss(self) -> float:
-        self.forecaster.eval()
+        """In host memory."""
+        self.forecaster.cpu().eval()
         with torch.no_grad():
             losses = [
                 self.forecaster.loss(self.forecaster(x)["prediction"], y, encoder_target=x["encoder_target"])
@@ -92,9 +94,10 @@ def test_the_optimizer_gets_the_plans_rate(training: Training) -> None:
     assert rates == [plan.learning_rate_at(batch, batch / 6) for batch in range(6)]
 
 
-def test_training_learns(training: Training) -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_training_learns(training: Training, device: str) -> None:
     before = training.validation_loss()
-    fitted = training.run(epochs=5, learning_rate=0.02)
+    fitted = training.run(device=device, epochs=5, learning_rate=0.02)
     assert (fitted.epochs, fitted.batches) == (5, 15)
     assert fitted.best_loss < before
     assert training.validation_loss() == pytest.approx(fitted.best_loss, rel=1e-4)
@@ -334,3 +337,16 @@ def test_a_resumed_training_by_time_ends_at_a_learning_rate_of_zero(training: Tr
     assert fit.run(device="cpu", watchers=[later, Look()]).batches == 10
     assert rates == pytest.approx([0.005 * (1 + cos(pi * second / 10)) for second in range(4, 10)])
     assert plan.learning_rate_at(100, phase.progress) == 0.0
+
+
+@needs_a_gpu
+@pytest.mark.parametrize(("first", "second"), [("cuda", "cuda"), ("cuda", "cpu"), ("cpu", "cuda")])
+def test_a_training_is_resumed_on_any_device(training: Training, tmp_path: Path, first: str, second: str) -> None:
+    before = training.validation_loss()
+    fit = training.prepare(epochs=4, learning_rate=0.02)
+    stop = StopAfter(fit, 4, tmp_path)
+    assert fit.run(device=first, watchers=[stop]).batches == 4
+    again = training.prepare(epochs=4, learning_rate=0.02)
+    again.restore(stop.states)
+    assert again.run(device=second).batches == 12
+    assert training.validation_loss() < before
