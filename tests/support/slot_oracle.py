@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-INTERVAL, GAP = 300.0, 600.0
+INTERVAL, GAP, RECENT = 300.0, 600.0, 8
 
 Samples: TypeAlias = Sequence[tuple[float, float]]
 """(Unix seconds, value) of one series, each moment once; NaN ends it."""
@@ -43,14 +43,17 @@ class Oracle:
         return increase / seconds if seconds else None
 
     def is_missing(self, name: str, slot: int, *, of: Sequence[str]) -> bool:
-        """Whether a series has no sample in a slot although it had before, and others of the server have."""
+        """Whether a series that lasts has no sample in a slot although it had before, and others of the server have."""
         own = sorted(self.series[name])
         inside = [one for one in own if one[0] // INTERVAL == slot]
         before = [one for one in own if one[0] < slot * INTERVAL]
         heard = max(at for one in of for at, _ in self.series[one])
         newest = max(at for one in of for at, _ in self.series[one] if at // INTERVAL == slot)
+        recent = {int(at // INTERVAL) for one in of for at, _ in self.series[one]} & set(range(slot - RECENT, slot))
+        seen = {int(at // INTERVAL) for at, _ in own} & recent
         return (
             not inside
+            and 4 * len(seen) >= 3 * len(recent)
             and len(own) > 1
             and bool(before)
             and not math.isnan(before[-1][1])

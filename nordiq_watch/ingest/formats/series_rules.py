@@ -2,7 +2,8 @@
 
 What a slot is allowed to say while not all of its series are known:
 - A sum is not given while a series is missing that lasts: one with more than one sample, the newest before the slot no
-  older than the gap, that did not end and is still heard. One that was seen once holds nothing up, nor one that ended.
+  older than the gap, that did not end and is still heard; and that was seen in three quarters of the eight slots before
+  the one in question, of those in which the server was heard. So a series that comes now and then holds nothing up.
 - A share is given of those parts (processors, say) of which both sides are known: a part with a missing series is left
   out of both sides.
 - Once the lateness of the slot is over, a sum is given of what there is, and a share of incomplete parts if no part is
@@ -29,6 +30,9 @@ Part = tuple[tuple[str, ...], Key]
 
 WHOLE: Part = ((), b"")
 """The one part of a sum."""
+
+_RECENT_SLOTS, _LASTING_SHARE = 8, 0.75
+"""A series lasts that was seen in this share of this number of slots."""
 
 _FUTURE_AGE_SECONDS = 60.0
 """Clocks of hosts differ: what began so little in the future began now."""
@@ -102,6 +106,10 @@ class Server(Protocol):
 
     def parts(self, rule: MetricRule) -> Mapping[Part, Members]: ...
 
+    def heard_before(self, slot: int, count: int) -> int:
+        """A bit for each of `count` slots before one in which there was a sample, from the newest backwards."""
+        ...
+
 
 @dataclass(slots=True)
 class Evaluation:
@@ -112,6 +120,7 @@ class Evaluation:
     slot: Slot
     final: bool
     odd: int = 0
+    _heard: int | None = None
 
     def value_of(self, rule: MetricRule) -> tuple[float | None, bool]:
         """The metric's value, None if there is none; and whether a series is waited for that may change it."""
@@ -178,7 +187,12 @@ class Evaluation:
         if number in track.cells or not track.lasting or self.server.heard - track.last > gap:
             return False
         before = track.last_before(float(number * self.grid.interval_seconds), self.grid, number)
-        return before is not None and not math.isnan(before[1]) and self.slot.newest - before[0] <= gap
+        if before is None or math.isnan(before[1]) or self.slot.newest - before[0] > gap:
+            return False
+        if self._heard is None:
+            self._heard = self.server.heard_before(number, _RECENT_SLOTS)
+        seen = (track.seen_before(number, _RECENT_SLOTS) & self._heard).bit_count()
+        return seen >= _LASTING_SHARE * self._heard.bit_count()
 
 
 RuleTable: TypeAlias = "Mapping[str, SeriesRule | Sequence[SeriesRule] | None]"

@@ -92,6 +92,11 @@ class ServerSeries:
     def parts(self, rule: MetricRule) -> Mapping[Part, Members]:
         return self._members.get(rule.number, {})
 
+    def heard_before(self, slot: int, count: int) -> int:
+        """As rules see it, see `series_rules.Server`."""
+        earlier = enumerate(range(slot - 1, slot - 1 - count, -1))
+        return sum(1 << place for place, one in earlier if one in self.slots or one in self.closed)
+
     def put(self, place: Place, slot: OpenSlot, at: float, value: float) -> Iterable[int] | None:
         """Adds a sample: the slots that it may change, its own first. None if the series is new and finds no room."""
         track = self.tracks.get(place.key)

@@ -23,6 +23,9 @@ _MIN_GAP_SECONDS = 600.0
 
 _UNSET = math.nan
 
+_MOST_SEEN = 512
+_SEEN_MASK = (1 << _MOST_SEEN) - 1
+
 _NOT_LOGGED = (0, 0)
 
 
@@ -108,16 +111,18 @@ class Cell:
 
 class Track:
     """One series. last: time of its newest sample. lasting: it has had more than one. logged: the segment of a log in
-    which its labels are, and its number there.
+    which its labels are, and its number there. newest: the newest slot in which it was seen; seen: a bit for each slot,
+    from that one backwards.
     """
 
-    __slots__ = ("cells", "last", "lasting", "logged")
+    __slots__ = ("cells", "last", "lasting", "logged", "newest", "seen")
 
     def __init__(self) -> None:
         self.cells: dict[int, Cell] = {}
         self.last = -math.inf
         self.lasting = False
         self.logged = _NOT_LOGGED
+        self.newest = self.seen = 0
 
     def put(self, slot: int, at: float, value: float, grid: Grid) -> tuple[int, list[int]] | None:
         """Adds a sample. Returns how many more there are, and the slots whose value may have changed; None if none."""
@@ -127,6 +132,7 @@ class Track:
             for earlier in self.cells.values():
                 earlier.meter = None
             cell = self.cells[slot] = Cell()
+            self.see(slot)
         more = cell.put(at, value, grid)
         if more is None:
             return None
@@ -145,6 +151,17 @@ class Track:
         for other in later:
             self.cells[other].forget_rate()
         return more, [slot, *later]
+
+    def see(self, slot: int) -> None:
+        if slot > self.newest:
+            self.seen = self.seen << min(slot - self.newest, _MOST_SEEN) & _SEEN_MASK
+            self.newest = slot
+        self.seen |= 1 << self.newest - slot & _SEEN_MASK
+
+    def seen_before(self, slot: int, count: int) -> int:
+        """A bit for each of `count` slots before one in which the series was seen, from the newest backwards."""
+        ahead = self.newest - (slot - 1)
+        return (self.seen >> ahead if ahead >= 0 else self.seen << -ahead) & (1 << count) - 1
 
     def has_context(self, first: int, end: int) -> bool:
         """Whether a slot from `first` on and before `end` has all samples that the growth in `end` starts from."""

@@ -23,13 +23,15 @@ _VERSION = 2
 
 
 class SavedTrack(msgspec.Struct, array_like=True):
-    """cells: slot, times, values; both as doubles of this machine."""
+    """cells: slot, times, values; both as doubles of this machine. newest, seen: as of a Track, the bits as bytes."""
 
     key: Key
     role_bits: bytes
     parts: tuple[tuple[int, Part], ...]
     lasting: bool
     cells: list[tuple[int, bytes, bytes]]
+    newest: int
+    seen: bytes
 
     @property
     def roles(self) -> int:
@@ -122,6 +124,8 @@ def _save_track(place: Place, track: Track) -> SavedTrack:
         parts=place.parts,
         lasting=track.lasting,
         cells=[(number, cell.times.tobytes(), cell.values.tobytes()) for number, cell in track.cells.items()],
+        newest=track.newest,
+        seen=track.seen.to_bytes((track.seen.bit_length() + 7) // 8, "little"),
     )
 
 
@@ -151,6 +155,7 @@ def restore_server(saved: SavedServer, server: ServerSeries, *, limits: Mapping[
 
 def _fill(track: Track, saved: SavedTrack) -> None:
     track.lasting = saved.lasting
+    track.newest, track.seen = saved.newest, int.from_bytes(saved.seen, "little")
     for number, times, values in saved.cells:
         cell = track.cells[number] = Cell()
         cell.times, cell.values = array("d", times), array("d", values)

@@ -155,11 +155,27 @@ def test_a_sum_does_not_wait_for_a_series_that_ended() -> None:
 
 def test_what_waited_is_said_once_the_series_is_known_to_be_gone() -> None:
     translator = make_translator(LOAD)
-    said(translator, *(series("load", (-20, 1.0), (-10, 1.0), part=part) for part in "ab"))
+    said(translator, *(series("load", *((at - 2410, 1.0) for at in range(0, 2401, 300)), part=part) for part in "ab"))
     for at in (10, 310, 580):
         assert said(translator, series("load", (at, 1.0), part="a")) == {}
     readings = translator.translate([series("load", (600, 1.0), part="a")]).readings
     assert shown(readings) == [("web1", at, {"load_average": 1.0}) for at in (0.0, 300.0, 600.0)]
+
+
+@pytest.mark.parametrize("pattern", ["01", "001", "0001111", "0011", "00000111"])
+def test_a_series_that_comes_now_and_then_holds_nothing_up(pattern: str) -> None:
+    """Seen in fewer than three quarters of the slots, wherever it begins; two samples in each of these."""
+    translator = make_translator(LOAD, lateness_seconds=3000)
+    for slot in range(24):
+        begin = slot * 300
+        if pattern[slot % len(pattern)] == "1":
+            veth = series("load", (begin + 5, 1.0), (begin + 8, 1.0), part="veth")
+            said(translator, veth, series("load", (begin + 10, 1.0), part="eth"))
+        elif slot < 8:
+            said(translator, series("load", (begin + 10, 1.0), part="eth"))
+        else:
+            eth = series("load", (begin + 10, 1.0), part="eth")
+            assert said(translator, eth, at=begin) == {"load_average": 1.0}, slot
 
 
 @pytest.mark.parametrize(("sent", "kept"), [(-0.0519, 0.0), (-9.9, 0.0), (100.7, 100.0)])
