@@ -34,10 +34,11 @@ class Drop(StrEnum):
     that jumped further than it can grow. slot_closed: it came after its slot was closed. nothing_measured: a record
     without a metric. invalid: another field of a record is missing or has another form. too_many_labels: a series
     with more than 100 of them. unsupported: a kind of data point that becomes no metric, such as a histogram.
-    duplicate: the same measurement came from another replica. no_room: a new server or series, and the daemon holds
-    as many as it may; or for want of room a slot was closed early. unreadable: a body that is not in the format of
-    its route. too_large: a body with more bytes or records than one may have. internal: a fault of the daemon.
-    clipped: not dropped, but kept as the greatest or the least that the metric can be.
+    duplicate: it is there already, or comes by another route too, which goes first. no_room: a new server or
+    series, and the daemon holds as many as it may; or for want of room a slot was closed early. unreadable: a body
+    that is not in the format of its route. too_large: a body with more bytes or records than one may have.
+    internal: a fault of the daemon. clipped: not dropped, but kept as the greatest or the least that the metric can
+    be.
     """
 
     UNKNOWN_SERIES = "unknown_series"

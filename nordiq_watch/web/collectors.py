@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TypeAlias, cast
 
 from flask import Flask, current_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -29,6 +29,7 @@ from nordiq_watch.ingest.formats.budget import SeriesBudget
 from nordiq_watch.ingest.formats.exporters import PROMETHEUS, SERVER_LABELS
 from nordiq_watch.ingest.formats.mappings import COLLECTD, OTLP, TELEGRAF
 from nordiq_watch.ingest.formats.otlp import SERVER, Growths
+from nordiq_watch.ingest.formats.owners import Owners, Route
 from nordiq_watch.ingest.formats.resumption import Stop, resume
 from nordiq_watch.ingest.formats.series_rules import RuleTable
 from nordiq_watch.ingest.formats.server_names import Cause, ServerNames
@@ -47,6 +48,9 @@ _FILE, _LOGS = "collectors.msgpack", "collectors"
 _LOG_INSTEAD = "what was sent for slots that are open is read from the log beside it"
 _LOST = "slots that are open keep the values that they have until more than half of each came anew"
 _MARGIN_SECONDS = 120.0
+
+ORDER = ("prometheus", "telegraf", "collectd", "otlp", "influx")
+"""Of routes that have one metric of one server, the first goes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,17 @@ def build_translators(
     in the window. Raises ConfigError for an invalid rule.
     """
     budget, clusters = SeriesBudget(config.feeders.max_series), clusters or Clusters(None)
-    build = partial(_build_translator, config, budget, clusters, max_servers=max_servers, clock=clock, before=before)
+    owners = Owners(ORDER, keep_seconds=_retain_seconds(config), clock=clock)
+    build = partial(
+        _build_translator,
+        config,
+        budget,
+        clusters,
+        max_servers=max_servers,
+        clock=clock,
+        before=before,
+        owners=owners,
+    )
     return Translators(
         prometheus=build("prometheus", config.feeders.prometheus, PROMETHEUS),
         telegraf=build("telegraf", config.feeders.telegraf, TELEGRAF),
@@ -212,24 +226,15 @@ class SeriesCounts(Collector):
             yield family
 
 
-def _build_translator(
-    config: Config,
-    budget: SeriesBudget,
-    clusters: Clusters,
-    name: str,
-    feeder: PrometheusSettings | TelegrafSettings | CollectdSettings | OtlpSettings | InfluxSettings,
-    mapping: RuleTable,
-    *,
-    max_servers: int,
-    clock: Callable[[], float],
-    before: Before | None,
-) -> Translator:
-    section = f"feeders.{name}"
+_Feeder: TypeAlias = PrometheusSettings | TelegrafSettings | CollectdSettings | OtlpSettings | InfluxSettings
+
+
+def _server_names(config: Config, clusters: Clusters, section: str, feeder: _Feeder) -> ServerNames:
     if isinstance(feeder, OtlpSettings):
         label, setting = SERVER, "server_attributes"
     else:
         label, setting = feeder.server_label, "server_label"
-    names = ServerNames(
+    return ServerNames(
         section=section,
         server_label=label,
         setting=setting,
@@ -237,10 +242,26 @@ def _build_translator(
         feeders=config.feeders,
         clusters=clusters,
     )
+
+
+def _build_translator(
+    config: Config,
+    budget: SeriesBudget,
+    clusters: Clusters,
+    name: str,
+    feeder: _Feeder,
+    mapping: RuleTable,
+    *,
+    max_servers: int,
+    clock: Callable[[], float],
+    before: Before | None,
+    owners: Owners,
+) -> Translator:
+    section = f"feeders.{name}"
     return Translator(
         {**mapping, **feeder.metrics},
         section=section,
-        names=names,
+        names=_server_names(config, clusters, section, feeder),
         metrics=config.metrics,
         interval_seconds=config.window.interval_seconds,
         lateness_seconds=config.window.lateness_seconds,
@@ -250,4 +271,5 @@ def _build_translator(
         aggregates={name: config.window.aggregate.get(name, describe(name).aggregate) for name in config.metrics},
         clock=clock,
         before=before,
+        route=Route(owners, name),
     )

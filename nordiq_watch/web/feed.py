@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from werkzeug.exceptions import UnsupportedMediaType
 
 from nordiq_watch.api.enums import Media
-from nordiq_watch.api.sources import FeedFormat
+from nordiq_watch.api.sources import Drop, FeedFormat
 from nordiq_watch.errors import BodyTooLarge, Busy, MissingPackage
 from nordiq_watch.events import BatchAccepted
 from nordiq_watch.ingest.delivery import Delivery
@@ -150,9 +150,10 @@ def _tell_losses(translated: Translation) -> dict[str, Any]:
         remarks["left_out_reasons"] = tuple(
             f"{one.count} series are left out, {one.reason}" for one in translated.left_out
         )
-    if translated.losses.counts:
-        remarks["values_left_out"] = sum(translated.losses.counts.values())
-        remarks["values_left_out_reason"] = next(iter(translated.losses.examples.values()))
+    lost = {reason: count for reason, count in translated.losses.counts.items() if reason is not Drop.DUPLICATE}
+    if lost:
+        remarks["values_left_out"] = sum(lost.values())
+        remarks["values_left_out_reason"] = translated.losses.examples[next(iter(lost))]
     return remarks
 
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from nordiq_watch.api import feed as api
 from nordiq_watch.api.enums import FeedStatus
+from nordiq_watch.api.sources import Drop
 from nordiq_watch.events import BatchAccepted
 from nordiq_watch.ingest.delivery import Delivery
 from nordiq_watch.ingest.ingest import IngestResult
@@ -116,6 +117,8 @@ def _why_nothing(delivery: Delivery) -> str:
         return f"{delivery.received:,} series came, no rule knows any of them, e.g. {examples}; see docs/collectors.md"
     lost = {reason: note.count for reason, note in delivery.drops.items()}
     left_out = "".join(f"; {count:,} left out ({reason})" for reason, count in lost.items())
+    if (double := delivery.drops.get(Drop.DUPLICATE)) is not None:
+        return f"{delivery.received:,} series came and none was taken{left_out}, e.g. {double.example}"
     if sum(lost.values()) >= delivery.received:
         return f"{delivery.received:,} series came and none was taken{left_out}"
     needs = "a rate needs a second sample, a share both of its sides"

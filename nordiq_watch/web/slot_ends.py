@@ -34,7 +34,7 @@ def say_slot_ends(app: Flask) -> None:
 
 def _say(translator: Translator) -> None:
     said = translator.say_due()
-    kind = FeedFormat(translator.section.removeprefix("feeders."))
+    kind = FeedFormat(translator.route)
     delivery = Delivery(Sender.of(kind, key=None, address=None, user_agent=None))
     delivery.note_all_dropped(said.losses.counts, said.losses.examples)
     kept = False

@@ -31,7 +31,7 @@ def resume(
     directory, retain_seconds: of the log. now: Unix time. Returns why the state of the stop is not taken, so that the
     log alone says what was before; None if it is. OSError if the log cannot be read.
     """
-    name = translator.section.removeprefix("feeders.")
+    name = translator.route
     segments = list(read_segments(directory, name))
     down = _time_without_daemon(segments, stop, now)
     refusal, restored = None, False

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 
 from nordiq_watch.api.sources import Drop
+from nordiq_watch.ingest.formats.owners import Route
 from nordiq_watch.ingest.formats.readings import Losses, Reading
 from nordiq_watch.ingest.formats.series_rules import Evaluation, MetricRule, keep_in_range
 from nordiq_watch.ingest.formats.server_series import OpenSlot, ServerSeries
@@ -50,7 +51,8 @@ class Said:
 
 class SlotBook:
     """For one thread at a time. servers: the translator's own. before: None where nothing was before. newly_kept: slots
-    that were opened while the window had metrics of them, for the log.
+    that were opened while the window had metrics of them, for the log. route: None if there is no
+    other one.
 
     Where a process began without knowing what an earlier one was sent, the values that the window has of a slot stay
     until the server was heard for more than half of it.
@@ -64,8 +66,10 @@ class SlotBook:
         *,
         lateness_seconds: float,
         before: Before | None = None,
+        route: Route | None = None,
     ) -> None:
         self.before = before
+        self._route = route
         self._rules = rules
         self._servers = servers
         self._grid = grid
@@ -86,12 +90,17 @@ class SlotBook:
         end = float((number + 1) * self._grid.interval_seconds)
         slot = server.slots[number] = OpenSlot(number, max(end, now) + self._lateness_seconds + shift)
         if self.before is not None and number * self._grid.interval_seconds <= self.before.until:
-            slot.kept = frozenset(self.before.known(name, number))
+            slot.kept = self._known_before(name, number, self.before)
             if slot.kept:
                 self.newly_kept.append((name, number, sorted(slot.kept)))
         self._opened += 1
         self.watch(name, slot)
         return slot
+
+    def _known_before(self, name: str, number: int, before: Before) -> frozenset[str]:
+        """Metrics that the window has of a slot from before this process, not by another route of it."""
+        claimed = frozenset[str]() if self._route is None else self._route.owners.claimed(name, number)
+        return frozenset(before.known(name, number)) - claimed
 
     def watch(self, name: str, slot: OpenSlot) -> None:
         """Closes the slot when its time has come."""
@@ -100,6 +109,8 @@ class SlotBook:
     def rename(self, names: Mapping[str, str]) -> None:
         """Servers have other names, old → new."""
         self._deadlines = [(at, count, names.get(name, name), slot) for at, count, name, slot in self._deadlines]
+        if self._route is not None:
+            self._route.owners.rename(names)
 
     def make_room(self, name: str, server: ServerSeries, said: Said) -> None:
         """Closes the server's oldest slots where there are too many."""
@@ -187,9 +198,10 @@ class SlotBook:
         if slot.kept and self._known_share(server, slot) <= 0.5:
             slot.waits |= not slot.kept.isdisjoint(values)
             values = {metric: value for metric, value in values.items() if metric not in slot.kept}
+        overtakes = self._route is not None and bool(values) and self._claim(name, slot, values, touched, said)
         if values:
             slot.said.update(values)
-            slot.overlapped |= slot.in_flight > 0
+            slot.overlapped |= slot.in_flight > 0 or overtakes
             slot.in_flight += 1
             said.readings.append(Reading(name, self._begin(slot), values))
 
@@ -222,6 +234,18 @@ class SlotBook:
                 answered.add(rule.metric)
             yield rule, value, waits
         said.losses.add(Drop.ODD_GROWTH, f"a counter of {name} jumped further than it can grow", evaluation.odd)
+
+    def _claim(
+        self, name: str, slot: OpenSlot, values: dict[str, float], touched: Collection[MetricRule], said: Said
+    ) -> bool:
+        """Leaves out metrics that belong to another route. Whether others were said by one, which may be on its way."""
+        assert self._route is not None
+        claim = self._route.claim(name, slot.number, values)
+        for metric, owner in claim.lost.items():
+            del values[metric]
+            if any(rule.metric == metric for rule in touched):
+                said.losses.add(Drop.DUPLICATE, f"{metric} of {name} also comes by {owner}, which goes first")
+        return claim.took_over
 
     def _known_share(self, server: ServerSeries, slot: OpenSlot) -> float:
         """Of which part of a slot this process heard the server."""

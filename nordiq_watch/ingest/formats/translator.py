@@ -18,6 +18,7 @@ from nordiq_watch.api.sources import Drop
 from nordiq_watch.ingest.delivery import Delivery
 from nordiq_watch.ingest.formats.budget import SeriesBudget
 from nordiq_watch.ingest.formats.known_servers import KnownServers
+from nordiq_watch.ingest.formats.owners import Route
 from nordiq_watch.ingest.formats.places import UNKNOWN, Places
 from nordiq_watch.ingest.formats.readings import Reading, Translation
 from nordiq_watch.ingest.formats.refused_series import RefusedSeries
@@ -54,10 +55,11 @@ class Translator:
         aggregates: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.time,
         before: Before | None = None,
+        route: Route | None = None,
     ) -> None:
         """forget_seconds: a server that is not heard for so long is forgotten. budget: shared with other collectors.
 
-        aggregates: metric → mean, last or max of a gauge's samples in a slot. before: as for SlotBook.
+        aggregates: metric → mean, last or max of a gauge's samples in a slot. before, route: as for SlotBook.
         """
         self.section = section
         self._forget_seconds = forget_seconds
@@ -68,13 +70,20 @@ class Translator:
         self._rules_digest = digest_rules(rules, names, self._grid)
         self._places = Places(rules, names)
         self._servers = KnownServers(grid, budget, most=max_servers, forget_seconds=forget_seconds)
-        self._book = SlotBook(rules, self._servers.by_name, grid, lateness_seconds=lateness_seconds, before=before)
+        self._book = SlotBook(
+            rules, self._servers.by_name, grid, lateness_seconds=lateness_seconds, before=before, route=route
+        )
         self._taker = SampleTaker(self._places, self._servers, self._book, grid)
         self._refused = RefusedSeries(section, budget, max_servers=max_servers, clock=clock)
         self._places_swept = clock()
         self._restored: list[str] = []
         self._log: SeriesLog | None = None
         self._lock = threading.Lock()
+
+    @property
+    def route(self) -> str:
+        """Its name in the order of routes."""
+        return self.section.removeprefix("feeders.")
 
     def translate(
         self, series: Iterable[Series], delivery: Delivery | None = None, *, newest: float = math.inf
