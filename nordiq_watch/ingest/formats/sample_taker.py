@@ -87,7 +87,10 @@ class SampleTaker:
         number = int(at // self._grid.interval_seconds)
         slot = self._book.open(name, server, number, request.now, shift=request.shift)
         if slot is None:
-            request.losses.add(Drop.SLOT_CLOSED, f"a sample of {name} at {at:.0f} came after its slot was closed")
+            if server.had(place.key, number, at, value):
+                request.losses.add(Drop.DUPLICATE, f"a sample of {name} at {at:.0f} came before")
+            else:
+                request.losses.add(Drop.SLOT_CLOSED, f"a sample of {name} at {at:.0f} came after its slot was closed")
             return True
         changed = server.put(place, slot, at, value)
         if changed is None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from nordiq_watch.ingest.formats.budget import SeriesBudget
+from nordiq_watch.ingest.formats.fingerprints import Fingerprints, fingerprint
 from nordiq_watch.ingest.formats.series_rules import Limits, Members, MetricRule, Part
 from nordiq_watch.ingest.formats.server_names import Key
 from nordiq_watch.ingest.formats.tracks import Grid, Track
@@ -74,7 +75,7 @@ class ClosedSlots:
 @dataclass(slots=True)
 class ServerSeries:
     """arrived: last arrival by this machine's clock. since, heard: times of the oldest and the newest sample that came
-    to this process. closed: its closed slots.
+    to this process. closed: its closed slots. prints: of samples of the newest of them.
     """
 
     budget: SeriesBudget
@@ -87,6 +88,7 @@ class ServerSeries:
     tracks: dict[Key, Track] = field(default_factory=dict)
     places: dict[Key, Place] = field(default_factory=dict)
     slots: dict[int, OpenSlot] = field(default_factory=dict)
+    prints: Fingerprints = field(default_factory=Fingerprints)
     _members: dict[int, dict[Part, Members]] = field(default_factory=dict)
 
     def parts(self, rule: MetricRule) -> Mapping[Part, Members]:
@@ -136,7 +138,28 @@ class ServerSeries:
         """The slot does not change any more: of its samples only those stay that a later one starts from."""
         del self.slots[slot]
         self.closed.add(slot)
+        self._remember(slot)
         self.sweep()
+
+    def had(self, key: Key, slot: int, at: float, value: float) -> bool:
+        """Whether a closed slot had this sample, as far as that is known."""
+        return self.prints.has(slot, fingerprint(key, at, value))
+
+    def _remember(self, slot: int) -> None:
+        before = self.prints.weight
+        if self.budget.is_pressed:
+            self.prints.clear()
+        else:
+            cells = ((key, cell) for key, track in self.tracks.items() if (cell := track.cells.get(slot)) is not None)
+            self.prints.add(
+                slot,
+                (
+                    fingerprint(key, at, value)
+                    for key, cell in cells
+                    for at, value in zip(cell.times, cell.values, strict=True)
+                ),
+            )
+        self.budget.hold(self.prints.weight - before)
 
     def sweep(self) -> None:
         """Lets go of samples that no open slot needs, and of series that are not heard any more."""
@@ -158,6 +181,8 @@ class ServerSeries:
         for key in list(self.tracks):
             self._end(key)
         self.slots.clear()
+        self.budget.hold(-self.prints.weight)
+        self.prints.clear()
 
     def _ends(self) -> list[int]:
         """The slots, in order, whose growth starts from samples of closed ones: the open ones, and the next to come."""

@@ -56,6 +56,7 @@ class SavedServer(msgspec.Struct, array_like=True):
     closed_bits: bytes
     slots: list[SavedSlot]
     tracks: list[SavedTrack]
+    prints: dict[int, bytes]
 
 
 class SavedTranslator(msgspec.Struct, array_like=True):
@@ -114,6 +115,7 @@ def save_server(name: str, server: ServerSeries) -> SavedServer:
             for slot in server.slots.values()
         ],
         tracks=[_save_track(server.places[key], track) for key, track in server.tracks.items()],
+        prints=server.prints.save(),
     )
 
 
@@ -146,6 +148,8 @@ def restore_server(saved: SavedServer, server: ServerSeries, *, limits: Mapping[
             waits=True,
             kept=frozenset(slot.kept),
         )
+    server.prints.restore(saved.prints)
+    server.budget.hold(server.prints.weight)
     for one in saved.tracks:
         if server.budget.take():
             track = server.add_track(Place(saved.name, one.key, one.roles, one.parts, limits[one.roles]))

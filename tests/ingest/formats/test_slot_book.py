@@ -12,7 +12,7 @@ from nordiq_watch.config.schema import SeriesRule
 from nordiq_watch.ingest.formats import budget as budget_module
 from nordiq_watch.ingest.formats import slot_book
 from nordiq_watch.ingest.formats.budget import SeriesBudget
-from nordiq_watch.ingest.formats.series import Series
+from nordiq_watch.ingest.formats.series import END_MARK, Series
 from nordiq_watch.ingest.formats.server_series import ClosedSlots
 from nordiq_watch.ingest.formats.slot_book import Before
 from nordiq_watch.ingest.formats.translator import Translator
@@ -36,6 +36,32 @@ def test_a_slot_is_open_until_its_lateness_is_over(after: float, taken: bool) ->
     late = translator.translate([series("node_load1", (10, 3.0))])
     assert shown(late.readings) == ([("web1", 0, {"load_average": 2.0})] if taken else [])
     assert late.losses.counts == ({} if taken else {Drop.SLOT_CLOSED: 1})
+
+
+def test_a_sample_that_is_sent_again_after_its_slot_was_closed_is_a_duplicate() -> None:
+    clock = Clock()
+    translator = make_translator(clock=clock)
+    samples = [(at, float(at)) for at in range(0, 300, 15)]
+    say(translator, series("node_load1", *samples), series("node_boot_time_seconds", (10, AT), (20, END_MARK)))
+    clock.now = AT + 1201
+    say(translator)
+    again = [series("node_load1", *samples), series("node_boot_time_seconds", (10, AT), (20, END_MARK))]
+    assert translator.translate(again).losses.counts == {Drop.DUPLICATE: 22}
+    others = [series("node_load1", (15, 1.0), (16, 15.0)), series("node_load1", (15, 15.0), instance="web2:9100")]
+    assert translator.translate(others).losses.counts == {Drop.SLOT_CLOSED: 2}, "another value, another moment"
+
+
+def test_fingerprints_of_closed_slots_are_bounded_and_counted() -> None:
+    clock, budget = Clock(), SeriesBudget(10)
+    translator = make_translator(clock=clock, budget=budget, lateness_seconds=0)
+    for slot in range(60):
+        clock.now = AT + 300 * slot
+        say(translator, series("node_load1", *((300.0 * slot + at, 1.0) for at in range(0, 300, 3))))
+    assert 24 * 25 <= budget.samples <= 24 * 25 + 2 * 100 + 3
+    assert translator.translate([series("node_load1", (300.0, 1.0))]).losses.counts == {Drop.SLOT_CLOSED: 1}
+    assert translator.translate([series("node_load1", (300.0 * 50, 1.0))]).losses.counts == {Drop.DUPLICATE: 1}
+    translator.forget("web1")
+    assert budget.samples == 0
 
 
 def test_a_slot_that_comes_late_is_open_for_the_lateness_after_its_first_sample() -> None:

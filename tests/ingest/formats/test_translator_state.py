@@ -68,6 +68,7 @@ def test_slots_that_are_closed_stay_closed(tmp_path: Path) -> None:
     translator.translate([])
     successor = restarted(translator, tmp_path / "state", clock)
     assert successor.translate([series("bytes_total", (200, 1.0))]).losses.counts == {"slot_closed": 1}
+    assert successor.translate([series("bytes_total", (100, 100.0))]).losses.counts == {"duplicate": 1}
 
 
 def test_what_was_not_kept_before_the_stop_is_said_after_the_start(tmp_path: Path) -> None:
