@@ -26,6 +26,12 @@ _NAMED_BYTES = 600
 _ROOM = 1.3
 """For what is computed in between, and memory that is freed late: with 100,000 servers it was 1.28 at the peak."""
 
+COPIED_SERVERS = 20_000
+"""The window of a larger fleet is not copied for a forecast; see `ingest.ring_views`."""
+
+_CHANGED_SLOTS = 3
+"""Of such a window, while a forecast is computed or served: two slots begin, and a late sample comes."""
+
 _SHOWN_BYTES = 12
 """Per number of an answer that is written ahead: its text, and that compressed."""
 
@@ -34,13 +40,15 @@ def bytes_per_server(config: Config, servers: int) -> int:
     """Memory of each of this number of servers at the peak of a tick.
 
     Its row of the window, and its part of the samples of open slots; the bands that are served and, for the next
-    answer, all quantiles and bands; for each of the two a copy of the window that it was made from, and its text if it
-    is written ahead (`answers.render_ahead`).
+    answer, all quantiles and bands; for each of the two a copy of the window that it was made from, of a large fleet
+    of the slots that changed meanwhile, and its text if it is written ahead (`answers.render_ahead`). With the
+    window on a GPU as well it is more: there it is copied, and each cell has a stamp.
     """
     slots, metrics = config.window.length, len(config.metrics)
     window = slots * (metrics * _NUMBER + 5)  # values; status, presence, number of samples, and whether it counts
     window += slots * metrics * _NUMBER // _OPEN_SHARE
-    copy = slots * (metrics * _NUMBER + 1)  # values and status
+    copied = slots if servers <= COPIED_SERVERS else min(_CHANGED_SLOTS, slots)
+    copy = copied * (metrics * _NUMBER + 1)  # values and status
     numbers = metrics * config.training.max_prediction_length * _QUANTILES
     text = numbers * _SHOWN_BYTES if servers <= config.answers.render_ahead else 0
     return int(_ROOM * (window + 3 * numbers * _NUMBER + 2 * (copy + text) + _NAMED_BYTES))
@@ -56,6 +64,9 @@ def max_servers(config: Config, *, free_bytes: int) -> int:
     setting = config.window.max_servers
     if isinstance(setting, int):
         return setting
-    left, ahead = int(AUTO_SHARE * free_bytes - _BASE_BYTES), config.answers.render_ahead
-    many = left // bytes_per_server(config, ahead + 1)
-    return max(1, many if many > ahead else left // bytes_per_server(config, ahead))
+    left = int(AUTO_SHARE * free_bytes - _BASE_BYTES)
+    for fewer in sorted({0, config.answers.render_ahead, COPIED_SERVERS}, reverse=True):  # each takes less beyond these
+        many = left // bytes_per_server(config, fewer + 1)
+        if many > fewer:
+            return many
+    return 1

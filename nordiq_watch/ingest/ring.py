@@ -6,6 +6,7 @@ and the stamps of changes stay in step.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 from nordiq_watch.aggregation import Aggregation
 from nordiq_watch.ingest.cells import MeasuredCounts
 from nordiq_watch.ingest.open_cells import MANY, CellRows, OpenCells
+from nordiq_watch.ingest.ring_views import RingView, Views
 from nordiq_watch.ingest.server_rows import NEVER, ServerRows
 from nordiq_watch.metrics import UNKNOWN_STATUS
 from nordiq_watch.records.arrays import CodeArray, FloatArray, IntArray
+from nordiq_watch.records.samples import CellMap
 
 _SMALLEST_CAPACITY = 64
 
@@ -57,6 +60,7 @@ class Ring:
         self._rows = rows
         self._counts = MeasuredCounts(slots=length, metrics=metrics, ring_metrics=metrics, length=length)
         self.open = OpenCells(aggregation, length=length, metrics=len(metrics))
+        self._views = Views()
 
     def holds(self, slot: int) -> bool:
         return self.newest is not None and self.newest - self._length < slot <= self.newest
@@ -76,6 +80,7 @@ class Ring:
 
     def clear(self) -> None:
         """Empties all rows; the memory stays allocated."""
+        self._views.keep_all()
         self.newest = None
         self.size = 0
         self.open.clear()
@@ -93,6 +98,7 @@ class Ring:
         if slot <= self.newest:
             return self.newest
         columns = np.arange(max(self.newest + 1, slot - self._length + 1), slot + 1) % self._length
+        self._views.keep_columns(columns)
         self._counts.advance(self.newest, slot)
         self.size -= int(np.count_nonzero(self.present[:, columns]))
         self.values[:, columns] = np.nan
@@ -109,6 +115,7 @@ class Ring:
         """Empties rows of servers and frees them."""
         if not rows:
             return
+        self._views.keep_rows(np.array(rows))
         self.size -= int(np.count_nonzero(self.present[rows]))
         self.open.forget(np.array(rows))
         for array, empty in self._columns():
@@ -171,6 +178,7 @@ class Ring:
     def _overlay(self, cells: CellRows) -> None:
         """Writes cells, each given once; a value or status that they lack stays."""
         row, column = cells.rows, cells.columns
+        self._views.keep_columns(np.unique(column))
         missing = np.isnan(cells.values)
         values = np.where(missing, self.values[row, column], cells.values) if missing.any() else cells.values
         self.values[row, column] = values
@@ -186,7 +194,7 @@ class Ring:
     def make_room(self, rows: int) -> None:
         """Grows by a sixteenth. ndarray.resize reallocates in place: large arrays move by page tables, not by bytes.
 
-        refcheck=False is safe because no view of these arrays ever leaves the lock.
+        refcheck=False is safe because no numpy view of these arrays ever leaves the lock.
         """
         before = len(self._rows.last_seen)
         if rows <= before:
@@ -214,9 +222,31 @@ class Ring:
         if self.changed is not None:
             self.changed[rows, columns] = self.copies + 1
 
+    def copy(self, rows: IntArray) -> tuple[FloatArray, CodeArray]:
+        """Values and statuses of some rows, oldest slot first."""
+        return self.unroll(self.values, rows), self.unroll(self.statuses, rows)
+
+    def map_cells(self, window: object, values: FloatArray, rows: IntArray) -> CellMap | None:
+        """The cell map of a snapshot with this copy of the values, if changes are tracked. Counts snapshots."""
+        self.copies += 1
+        if self.changed is None:
+            return None
+        return CellMap(window, values, self.copies, rows, self.unroll(self.changed, rows))
+
+    def view(self, rows: IntArray, lock: threading.Lock) -> RingView:
+        """Some rows of the ring as they are now, oldest slot first, without a copy. lock: the window's."""
+        view = RingView(self, rows, oldest=self._oldest, lock=lock)
+        self._views.add(view)
+        return view
+
+    @property
+    def _oldest(self) -> int:
+        """The column of the oldest slot."""
+        return 0 if self.newest is None else (self.newest + 1) % self._length
+
     def unroll(self, ring: NDArray[Any], rows: IntArray) -> NDArray[Any]:
         """A copy of some rows of the ring, (rows, length, …), oldest slot first."""
-        oldest = 0 if self.newest is None else (self.newest + 1) % self._length
+        oldest = self._oldest
         chosen: Any = slice(len(rows)) if len(rows) and rows[-1] == len(rows) - 1 else rows  # a slice copies once
         copy = np.empty((len(rows), *ring.shape[1:]), dtype=ring.dtype)
         copy[:, : self._length - oldest] = ring[chosen, oldest:]

@@ -23,14 +23,16 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from nordiq_watch.aggregation import Aggregation
+from nordiq_watch.config.fleet_memory import COPIED_SERVERS
 from nordiq_watch.ingest.attendance import Attendance
 from nordiq_watch.ingest.eviction import Eviction
 from nordiq_watch.ingest.ring import Ring
+from nordiq_watch.ingest.ring_views import see
 from nordiq_watch.ingest.server_rows import ServerRows
 from nordiq_watch.ingest.slot_batches import SlotBatches
 from nordiq_watch.ingest.source import Source
 from nordiq_watch.records.arrays import BoolArray, FloatArray, IntArray
-from nordiq_watch.records.samples import Batch, CellMap, Measured, WindowSnapshot
+from nordiq_watch.records.samples import Batch, Measured, WindowSnapshot
 
 NO_SLOT = -1
 """`last_slot` of a snapshot of an empty window."""
@@ -49,9 +51,10 @@ class Window:
         silent_seconds: float,
         tracks_changes: bool = False,
         aggregates: Mapping[str, str] | None = None,
+        copied_servers: int = COPIED_SERVERS,
     ) -> None:
         """tracks_changes: snapshots have a cell map; it takes four bytes per cell. aggregates: metric → mean, last or
-        max, where it is not the metric's own.
+        max, where it is not the metric's own. copied_servers: snapshots of larger fleets are views of the ring.
         """
         self.metrics = tuple(metrics)
         self.aggregates = dict(aggregates or {})
@@ -59,6 +62,7 @@ class Window:
         self.length = length
         self.max_servers = max_servers
         self.silent_seconds = silent_seconds
+        self._copied_servers = copied_servers
         self._lock = threading.Lock()
         self._rows = ServerRows(
             length=length, max_servers=max_servers, silent_slots=int(silent_seconds // interval_seconds)
@@ -111,25 +115,22 @@ class Window:
             return self._ring.measured_counts(slots, wanted)[self._rows.audible(self._ring.newest)]
 
     def snapshot(self) -> WindowSnapshot:
-        """A copy of the whole ring, oldest slot first, without silent servers; no servers while it is empty.
+        """The whole ring as it is now, oldest slot first, without silent servers; no servers while it is empty.
 
-        The last copy is returned again while it is still in use and nothing was written since: with 20,000 servers it
-        takes more than 300 MB.
+        Of a large fleet it is no copy (`ring_views`). The last one is returned again while it is still in use and
+        nothing was written since.
         """
         with self._lock:
             snapshot = self._last_copy() if self._last_copy is not None else None
             if snapshot is None:
-                snapshot = self._copy()
+                snapshot = self._take_snapshot()
                 self._last_copy = weakref.ref(snapshot)
             return snapshot
 
-    def _copy(self) -> WindowSnapshot:
+    def _take_snapshot(self) -> WindowSnapshot:
         rows = self._rows.audible(self._ring.newest)
-        values = self._ring.unroll(self._ring.values, rows)
-        self._ring.copies += 1
-        cell_map = None
-        if self._ring.changed is not None:
-            cell_map = CellMap(self, values, self._ring.copies, rows, self._ring.unroll(self._ring.changed, rows))
+        views = self._copied_servers < len(rows) and self._ring.changed is None
+        values, statuses = see(self._ring.view(rows, self._lock)) if views else self._ring.copy(rows)
         return WindowSnapshot(
             servers=self._rows.names(rows),
             profiles=self._rows.profiles(rows),
@@ -137,8 +138,8 @@ class Window:
             interval_seconds=self.interval_seconds,
             last_slot=NO_SLOT if self._ring.newest is None else self._ring.newest,
             values=values,
-            statuses=self._ring.unroll(self._ring.statuses, rows),
-            cell_map=cell_map,
+            statuses=statuses,
+            cell_map=self._ring.map_cells(self, values, rows),
         )
 
     def is_newest(self, snapshot: WindowSnapshot) -> bool:

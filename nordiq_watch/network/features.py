@@ -21,6 +21,7 @@ from nordiq_watch.network.derived_inputs import SUMMARIES, relate, split_name, s
 from nordiq_watch.network.histories import Histories, History
 from nordiq_watch.network.normalizers import Normalized, normalize, transform
 from nordiq_watch.network.terms.history_inputs import HistoryInputs
+from nordiq_watch.portions import portions
 from nordiq_watch.records.arrays import BoolArray, IntArray
 from nordiq_watch.records.samples import WindowSnapshot
 from nordiq_watch.spec import CategoricalEncoder, ModelSpec
@@ -82,7 +83,10 @@ class Features:
         A server is warm if at least `required_samples` slots of its encoder have a measurement of any of the model's
         metrics. Servers with a label unknown to a network that has no class for unknown labels are left out.
         """
-        return self.choose_warm(snapshot, self._histories.sampled(snapshot, snapshot.values).sum(axis=1))
+        samples = np.empty(len(snapshot.servers), dtype=np.int64)
+        for some in portions(len(samples)):
+            samples[some] = np.count_nonzero(self._histories.sampled(snapshot, snapshot.values[some]), axis=1)
+        return self.choose_warm(snapshot, samples)
 
     def choose_warm(self, snapshot: WindowSnapshot, samples: IntArray) -> IntArray:
         """As `warm_rows`, from precomputed sample counts (servers,) within the encoder."""
@@ -157,8 +161,9 @@ class Features:
             if name in self._codes:
                 readable &= self._codes[name].of(labels) != _UNREADABLE
         if self._status_codes is not None and _UNREADABLE in self._status_codes:
-            statuses = snapshot.statuses[:, -self._spec.max_encoder_length :]
-            readable &= (self._status_codes[statuses] != _UNREADABLE).all(axis=1)
+            for some in portions(len(readable)):
+                statuses = snapshot.statuses[some, -self._spec.max_encoder_length :]
+                readable[some] &= (self._status_codes[statuses] != _UNREADABLE).all(axis=1)
         return readable
 
     def _normalize_targets(self, history: History) -> dict[str, Normalized]:

@@ -26,7 +26,7 @@ import numpy as np
 from nordiq_watch.api.enums import DriftState
 from nordiq_watch.config.quality import DriftSettings
 from nordiq_watch.quality.residuals import Residuals
-from nordiq_watch.records.arrays import DoubleArray, FloatArray
+from nordiq_watch.records.arrays import DoubleArray
 from nordiq_watch.records.forecasts import Forecasting
 from nordiq_watch.records.models import ModelIdentity
 from nordiq_watch.records.samples import WindowSnapshot
@@ -150,7 +150,7 @@ def measure_metrics(snapshot: WindowSnapshot, statistics: Mapping[str, Any]) -> 
     """Each metric measured in the window, beside the model's training data."""
     measured = {}
     for column, metric in enumerate(snapshot.metrics):
-        values = _sample(snapshot.values[..., column])
+        values = _sample(snapshot, column)
         if not len(values):
             continue
         trained = statistics.get(metric)
@@ -170,8 +170,8 @@ def psi(values: DoubleArray, edges: list[float], shares: list[float]) -> float:
     return float(((actual - expected) * np.log(actual / expected)).sum())
 
 
-def _sample(values: FloatArray) -> DoubleArray:
-    """The measured values of (servers, slots); large fleets are subsampled."""
-    every = max(1, values.size // _MOST_VALUES)
-    chosen = values[::every].reshape(-1)
+def _sample(snapshot: WindowSnapshot, column: int) -> DoubleArray:
+    """The measured values of one metric; of large fleets, those of every n-th server."""
+    servers, slots, _ = snapshot.values.shape
+    chosen = snapshot.values[:: max(1, servers * slots // _MOST_VALUES), :, column].reshape(-1)
     return chosen[~np.isnan(chosen)].astype(np.float64)

@@ -50,8 +50,10 @@ class CellMap:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class WindowSnapshot:
-    """A copy of the newest `slots` of every server; column -1 is `last_slot`, the newest slot of the whole fleet.
+    """The newest `slots` of every server as they were; column -1 is `last_slot`, the newest slot of the whole fleet.
 
+    Of a large window, `values` and `statuses` are `ingest.ring_views.ViewedCells`, which are indexed as arrays, know
+    their shape and can do no more: code that reads them takes the servers and slots that it needs.
     values (servers, slots, metrics): float32 in the metric's unit, NaN where not measured.
     statuses (servers, slots): code in metrics.STATUSES.
     Slot s covers [s * interval_seconds, (s + 1) * interval_seconds) of Unix time.

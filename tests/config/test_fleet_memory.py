@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from nordiq_watch.config.fleet_memory import AUTO_SHARE, bytes_per_server, max_servers, needed_bytes
+from nordiq_watch.config.fleet_memory import AUTO_SHARE, COPIED_SERVERS, bytes_per_server, max_servers, needed_bytes
 from nordiq_watch.config.schema import AnswerSettings, Config, WindowSettings
 from nordiq_watch.config.settings import Settings
 from nordiq_watch.config.training import TrainingSettings
@@ -81,3 +81,11 @@ def test_the_window_of_a_daemon_has_as_many_rows_as_auto_allows(tmp_path: Path) 
         free_bytes=lambda: 2_000_000_000,
     )
     assert ingest.window.max_servers == max_servers(config, free_bytes=2_000_000_000) > 1000
+
+
+def test_a_large_window_is_not_reckoned_twice_more_for_the_forecasts_that_read_it() -> None:
+    config = msgspec.structs.replace(config_of("auto"), answers=AnswerSettings(render_ahead=0))
+    config = msgspec.structs.replace(config, window=WindowSettings(length=288))
+    copies = 2 * 288 * (len(METRICS) * 4 + 1)
+    saved = bytes_per_server(config, COPIED_SERVERS) - bytes_per_server(config, COPIED_SERVERS + 1)
+    assert saved > 0.9 * copies
