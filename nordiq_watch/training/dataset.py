@@ -7,7 +7,8 @@ served. Files are read in chunks, and the numbers lie on disk, mapped into memor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,13 +18,15 @@ from nordiq_watch.aggregation import Aggregation
 from nordiq_watch.errors import DatasetError
 from nordiq_watch.metrics import UNKNOWN_STATUS, profile_of
 from nordiq_watch.records.arrays import BoolArray, CodeArray, FloatArray
-from nordiq_watch.training.dataset_files import find_files
+from nordiq_watch.tables.files import find_files
+from nordiq_watch.tables.forms import AS_THEY_ARE, Forms
+from nordiq_watch.tables.notes import ReadingNotes
+from nordiq_watch.tables.reader import find_metrics, read_chunks
 from nordiq_watch.training.grid import cut_into_pieces, last_profiles, put_on_grid, sort_by_time
 from nordiq_watch.training.intake import Intake, row_type
 from nordiq_watch.training.repairs import Repairs
 from nordiq_watch.training.row_pace import SlowRows, find_slow_rows, row_paces
 from nordiq_watch.training.spill import MappedRows, PartitionedRows
-from nordiq_watch.training.tables import find_metrics, read_chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,22 +112,17 @@ class FleetData:
 
 
 def load_dataset(
-    directory: Path, *, metrics: Sequence[str], interval_seconds: int, aggregates: Mapping[str, str] | None = None
+    directory: Path,
+    *,
+    metrics: Sequence[str],
+    interval_seconds: int,
+    aggregates: Mapping[str, str] | None = None,
+    forms: Forms = AS_THEY_ARE,
 ) -> FleetData:
     """Reads every data file of `directory` and its sub-folders. Raises DatasetError, with file and row where possible,
     and OSError if the disk for temporary files is full. aggregates: as `window.aggregate` of the config.
     """
-    found_files = find_files(directory)
-    files = found_files.paths
-    found = {metric for path in files for metric in find_metrics(path, metrics)}
-    columns = [metric for metric in metrics if metric in found]
-    repairs = Repairs(left_out=found_files.left_out)
-    with PartitionedRows(row_type(len(columns))) as rows:
-        intake = Intake(columns, rows, repairs)
-        for path in files:
-            for chunk in read_chunks(path, columns):
-                intake.take(chunk)
-        _check_measured(directory, columns, intake, repairs)
+    with take_in([directory], metrics, forms=forms) as (columns, intake, repairs):
         names = tuple(np.array(columns)[intake.measured].tolist())
         series = _arrange(intake, interval_seconds, Aggregation(names, aggregates), repairs)
     return FleetData(
@@ -139,7 +137,31 @@ def load_dataset(
     )
 
 
-def _check_measured(directory: Path, columns: Sequence[str], intake: Intake, repairs: Repairs) -> None:
+@contextmanager
+def take_in(
+    places: Sequence[Path], metrics: Sequence[str], *, forms: Forms = AS_THEY_ARE
+) -> Iterator[tuple[list[str], Intake, Repairs]]:
+    """places: files and directories. The metrics that the files may hold, all of their rows, and what was noted on the
+    way. Raises as load_dataset.
+    """
+    forms.check(metrics)
+    found_files = [find_files(place) for place in places]
+    files, notes = list(dict.fromkeys(path for some in found_files for path in some.paths)), ReadingNotes()
+    found = {metric for path in files for metric in find_metrics(path, metrics, forms=forms)}
+    columns = [metric for metric in metrics if metric in found]
+    repairs = Repairs(left_out=tuple(some.left_out for some in found_files if some.left_out))
+    with PartitionedRows(row_type(len(columns))) as rows:
+        intake = Intake(columns, rows, repairs)
+        for path in files:
+            for chunk in read_chunks(path, columns, forms=forms, notes=notes):
+                intake.take(chunk)
+        repairs.guesses = tuple(notes.describe())
+        _check_measured(places, columns, intake, repairs)
+        yield columns, intake, repairs
+
+
+def _check_measured(places: Sequence[Path], columns: Sequence[str], intake: Intake, repairs: Repairs) -> None:
+    directory = ", ".join(map(str, places))
     if not len(intake.servers):
         raise DatasetError(f"{directory}: its files have no rows with a metric of the config")
     present = np.array(columns)[intake.present].tolist()

@@ -70,7 +70,7 @@ def put_on_grid(
     starts = group_starts(rows["server"], slots)
     if len(starts) < len(rows):
         distinct = group_starts(rows["server"], rows["time"])
-        repairs.repeated += len(rows) - len(distinct)
+        repairs.repeated += _count_repeated(rows["values"], distinct)
         repairs.joined += len(distinct) - len(starts)
         ends = np.append(distinct[1:], len(rows)) - 1
         values = merge_equal(rows["values"][:, measured], distinct)
@@ -83,6 +83,12 @@ def put_on_grid(
         firsts, values, statuses = starts, rows["values"][:, measured], rows["status"]
     known = np.where(statuses == NOT_GIVEN, np.uint8(UNKNOWN_STATUS), statuses)
     return Slots(rows["server"][firsts].astype(np.int64), slots[firsts], rows["time"][firsts], values, known)
+
+
+def _count_repeated(values: FloatArray, starts: IntArray) -> int:
+    """Rows of one server and time that have a value for what another one has, too: files may have a row per value."""
+    given = np.add.reduceat(~np.isnan(values), starts, axis=0, dtype=np.int64)
+    return int(np.maximum(given.max(axis=1) - 1, 0).sum())
 
 
 def cut_into_pieces(grid: Slots) -> Iterator[Piece]:

@@ -16,13 +16,15 @@ MANY_FILLED = 0.5
 
 @dataclass
 class Repairs:
-    """left_out: a line about files that were not read. overshoots, impossible: values per metric. unmeasured: metrics
-    without a value. backwards, repeated, joined: rows. changing_profiles: servers. statuses: those that are not in the
-    list. servers, pieces, slots: of the finished series; sampled: how many of these slots have a row.
+    """left_out: lines about files that were not read. guesses: lines about what columns were taken for. overshoots,
+    impossible: values per metric. unmeasured: metrics without a value. backwards, repeated, joined: rows.
+    changing_profiles: servers. statuses: those that are not in the list. servers, pieces, slots: of the finished
+    series; sampled: how many of these slots have a row.
     slow: servers whose rows come less often than the grid has slots.
     """
 
-    left_out: str | None = None
+    left_out: Sequence[str] = ()
+    guesses: Sequence[str] = ()
     overshoots: Counter[str] = field(default_factory=Counter)
     impossible: Counter[str] = field(default_factory=Counter)
     unmeasured: Sequence[str] = ()
@@ -53,8 +55,8 @@ class Repairs:
 
     def describe(self, metrics: Sequence[str]) -> Iterator[str]:
         """The lines, those about values in the order of `metrics`."""
-        if self.left_out:
-            yield self.left_out
+        yield from self.left_out
+        yield from self.guesses
         for metric in metrics:
             yield from self._describe_range(metric)
         if self.unmeasured:

@@ -13,7 +13,8 @@ from support.small_fleet import BEGIN, FIRST_SLOT, INTERVAL_SECONDS, METRICS, fl
 from nordiq_watch.errors import DatasetError
 from nordiq_watch.metrics import STATUSES
 from nordiq_watch.network.gaps import MAX_GAP_SLOTS
-from nordiq_watch.training import spill, tables
+from nordiq_watch.tables import reader
+from nordiq_watch.training import spill
 from nordiq_watch.training.dataset import FleetData, load_dataset
 
 NAN = float("nan")
@@ -236,8 +237,8 @@ def test_where_a_chunk_or_a_partition_ends_changes_nothing(tmp_path: Path, monke
     messy_table(random, 100).to_csv(tmp_path / "b.csv", index=False)
     messy_table(random, 100).drop(columns=["status", "profile"]).to_parquet(tmp_path / "c.parquet")
     whole = load_dataset(tmp_path, metrics=METRICS, interval_seconds=INTERVAL_SECONDS)
-    monkeypatch.setattr(tables, "CHUNK_ROWS", 7)
-    monkeypatch.setattr(tables, "_BUFFER_BYTES", 400)
+    monkeypatch.setattr(reader, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(reader, "_BUFFER_BYTES", 400)
     monkeypatch.setattr(spill, "PARTITIONS", 2)
     pieces = load_dataset(tmp_path, metrics=METRICS, interval_seconds=INTERVAL_SECONDS)
     assert len(whole.repairs) == 7
@@ -250,7 +251,7 @@ def test_where_a_chunk_or_a_partition_ends_changes_nothing(tmp_path: Path, monke
 
 
 def test_an_error_names_its_row_in_any_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "CHUNK_ROWS", 3)
+    monkeypatch.setattr(reader, "CHUNK_ROWS", 3)
     rows = [row(slot) for slot in range(10)] + [row(0, server="*")]
     with pytest.raises(DatasetError, match=r"row 11: server_name is '\*'"):
         load(tmp_path, rows)

@@ -1,4 +1,4 @@
-"""Finds the files of a dataset in a folder and its sub-folders, and names what is no data."""
+"""Finds the files of a dataset, one or all of a folder and its sub-folders, and names what is no data."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ ARCHIVE_SUFFIX = ".sqlite3"
 PARQUET_SUFFIX = ".parquet"
 PACKED = {"": None, ".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 """What may follow `.csv`, and the name that pyarrow has for it."""
+
+READABLE = "*.parquet, *.csv and *.tsv, also packed as .gz, .bz2, .zst or .lz4, and *.sqlite3 of a daemon's archive"
 
 _HIDDEN = (".", "_")  # macOS writes ._NAME beside each NAME, Spark _SUCCESS
 _OF_SQLITE = ("-wal", "-shm", "-journal")
@@ -29,8 +31,10 @@ class DatasetFiles:
 
 def find_files(directory: Path) -> DatasetFiles:
     """Raises DatasetError if there is no file to read. Hidden files and folders are no part of a dataset."""
+    if directory.is_file() and is_data(directory):
+        return DatasetFiles((directory,))
     if not directory.is_dir():
-        found = "is a file; name the directory that holds it" if directory.exists() else "does not exist"
+        found = f"is no file that can be read: {READABLE}" if directory.exists() else "does not exist"
         raise DatasetError(f"{directory}: {found}")
     paths, others = [], []
     for path in sorted(_walk(directory)):
@@ -52,9 +56,9 @@ def is_data(path: Path) -> bool:
 
 
 def packing_of(path: Path) -> str | None:
-    """The suffix after `.csv` that says how the file is packed, "" for a plain one; None if it is no CSV file."""
+    """The suffix after `.csv` or `.tsv` that says how the file is packed, "" for a plain one; None for other files."""
     name = path.name.lower()
-    return next((suffix for suffix in PACKED if name.endswith(f".csv{suffix}")), None)
+    return next((suffix for suffix in PACKED if name.endswith((f".csv{suffix}", f".tsv{suffix}"))), None)
 
 
 def _walk(directory: Path) -> Iterator[Path]:

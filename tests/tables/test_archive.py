@@ -9,7 +9,7 @@ from support.batches import METRICS, Sample, make_batch
 
 from nordiq_watch.errors import DatasetError
 from nordiq_watch.storage.archive import Archive
-from nordiq_watch.training.archive import read_archive
+from nordiq_watch.tables.archive import read_archive
 from nordiq_watch.training.dataset import load_dataset
 
 FIRST = 20_000 * 288  # midnight, in slots of 300 s

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from nordiq_watch.errors import DatasetError
+from nordiq_watch.tables.files import find_files
 from nordiq_watch.training.dataset import load_dataset
-from nordiq_watch.training.dataset_files import find_files
 
 MAC_OS_RESOURCES = bytes([0, 5, 0x16, 7, 0, 2, 0, 0]) + b"Mac OS X".ljust(4088, b"\0")
 
@@ -44,10 +44,10 @@ def test_what_no_reader_knows_is_named(tmp_path: Path) -> None:
     (tmp_path / "jan.csv").write_text(month(1))
     (tmp_path / "feb.xlsx").touch()
     (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "mar.tsv.gz").touch()
+    (tmp_path / "old" / "mar.txt.gz").touch()
     (tmp_path / "2025-01.sqlite3-wal").touch()
     (line,) = load_dataset(tmp_path, metrics=["cpu_user_pct"], interval_seconds=300).repairs
-    assert line == "left out 2 files that no reader knows (.tsv.gz, .xlsx): feb.xlsx, old/mar.tsv.gz"
+    assert line == "left out 2 files that no reader knows (.txt.gz, .xlsx): feb.xlsx, old/mar.txt.gz"
 
 
 def test_a_packed_file_that_is_cut_off_or_not_packed_at_all_is_named(tmp_path: Path) -> None:
@@ -73,5 +73,5 @@ def test_a_place_without_files_is_named(tmp_path: Path) -> None:
     (tmp_path / "data.txt").touch()
     with pytest.raises(DatasetError, match=r"archive; left out 1 file that no reader knows \(\.txt\): data\.txt"):
         find_files(tmp_path)
-    with pytest.raises(DatasetError, match="is a file; name the directory"):
+    with pytest.raises(DatasetError, match=r"data\.txt: is no file that can be read: \*\.parquet, \*\.csv and"):
         find_files(tmp_path / "data.txt")

@@ -1,0 +1,1 @@
+"""History from files → a dataset, and what is said about it."""

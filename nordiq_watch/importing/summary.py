@@ -1,0 +1,80 @@
+"""What an import found, in numbers, for a person to see whether it was read as it was meant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nordiq_watch.importing.dataset_writer import take_rows
+from nordiq_watch.importing.slot_table import SlotTable, value_ranges
+from nordiq_watch.metrics import describe
+from nordiq_watch.moments import write_moment
+
+_FIRST_ROWS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class MetricSummary:
+    """low, high: of its values. looks_like_share: a percentage whose values are all 0 to 1."""
+
+    name: str
+    low: float
+    high: float
+    looks_like_share: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """rows: slots of a server that have a value. first, last: begin of the first and last slot, ISO 8601 in UTC.
+    pace_seconds: as of SlotTable. missing_slots: slots without a row between the first and the last of their server, in
+    `gaps` runs, the longest of longest_gap_seconds. first_rows: of the first server, by column.
+    """
+
+    servers: tuple[str, ...]
+    rows: int
+    first: str
+    last: str
+    interval_seconds: int
+    pace_seconds: int | None
+    gaps: int
+    missing_slots: int
+    longest_gap_seconds: int
+    metrics: tuple[MetricSummary, ...]
+    notes: tuple[str, ...]
+    first_rows: dict[str, list[str | float | None]]
+
+
+def summarize(table: SlotTable) -> Summary:
+    jumps = [np.diff(table.slots[rows]) - 1 for rows in table.servers.values()]
+    gaps = np.concatenate([missing[missing > 0] for missing in jumps])
+    first, last = int(table.slots.min()), int(table.slots.max())
+    return Summary(
+        servers=tuple(table.servers),
+        rows=len(table.slots),
+        first=write_moment(first * table.interval_seconds),
+        last=write_moment(last * table.interval_seconds),
+        interval_seconds=table.interval_seconds,
+        pace_seconds=table.pace_seconds,
+        gaps=len(gaps),
+        missing_slots=int(gaps.sum()),
+        longest_gap_seconds=int(gaps.max(initial=0)) * table.interval_seconds,
+        metrics=_summarize_metrics(table),
+        notes=table.notes,
+        first_rows=_first_rows(table),
+    )
+
+
+def _summarize_metrics(table: SlotTable) -> tuple[MetricSummary, ...]:
+    lows, highs = value_ranges(table)
+    return tuple(
+        MetricSummary(name, low, high, looks_like_share=describe(name).unit == "%" and 0 < high <= 1)
+        for name, low, high in zip(table.metrics, lows.tolist(), highs.tolist(), strict=True)
+    )
+
+
+def _first_rows(table: SlotTable) -> dict[str, list[str | float | None]]:
+    rows: dict[str, list[Any]] = take_rows(table, [next(iter(table.servers))], most=_FIRST_ROWS).to_pydict()
+    rows["timestamp"] = [time.isoformat() for time in rows["timestamp"]]
+    return rows
