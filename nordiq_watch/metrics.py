@@ -7,6 +7,14 @@ from dataclasses import dataclass
 SENSOR_OVERSHOOT_PCT = 110.0
 """Real sensors report percentages slightly above 100; up to here they are stored as 100, beyond they are refused."""
 
+SENSOR_UNDERSHOOT_PCT = -1.0
+"""Differences of counters make percentages slightly below 0. Above this they are stored as 0, from here on they are
+refused: -1 is what many programs say when they do not know.
+"""
+
+_ROUNDING_PCT = 1e-4
+"""A share of 1.1 in single precision, times 100, is 110.0000024."""
+
 LARGEST_MEASUREMENT = 1e12
 """Upper end of every metric without a natural one. Larger values are a sender's fault, and one of them in an encoder
 would overflow a network's arithmetic.
@@ -41,7 +49,8 @@ DEFAULT_PROFILE = "Generic"
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric of the fleet. Values outside [low, high] are impossible; beyond `accepted_high` they are refused.
+    """One metric of the fleet. Values outside [low, high] are impossible; those from `accepted_low` to
+    `accepted_high` are kept as the nearer end, others are refused.
 
     aggregate: what a slot with several samples holds, one of AGGREGATES, where `window.aggregate` does not say.
     """
@@ -58,8 +67,12 @@ class Metric:
         return self.high == LARGEST_MEASUREMENT
 
     @property
+    def accepted_low(self) -> float:
+        return SENSOR_UNDERSHOOT_PCT + _ROUNDING_PCT if self.unit == "%" else self.low
+
+    @property
     def accepted_high(self) -> float:
-        return SENSOR_OVERSHOOT_PCT if self.unit == "%" else self.high
+        return SENSOR_OVERSHOOT_PCT + _ROUNDING_PCT if self.unit == "%" else self.high
 
 
 AGGREGATES = ("mean", "last", "max")

@@ -10,7 +10,9 @@ from nordiq_watch.api.enums import FeedStatus
 
 
 class Rejection(Struct, frozen=True):
-    """A record that was not taken: its place in the list that was sent, and what is wrong with which field."""
+    """A record that was not taken, or the value of a metric that a record was taken without: the record's place in the
+    list that was sent, and what is wrong with which field.
+    """
 
     index: int
     field: str
@@ -20,21 +22,23 @@ class Rejection(Struct, frozen=True):
 class Remarks(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the sender should look at.
 
-    rejected: records that were not taken. rejected_unnamed: more of them than are named. not_looked_at: those of them
-    that were not read any more. clipped: percentages a little above 100 or, of collectors, below 0 that were kept as
-    these. unknown_fields: names of fields that the daemon does not know. servers_refused: new servers that the window
-    has no room for. series_refused: new series of a collector that there is no room for. series_left_out: series whose
-    labels name no server; left_out_reasons: why, with an example and the setting that helps. passed_over: series or
-    metrics that cannot be read, or have too many labels; passed_over_reason: what is wrong with the first.
-    series_unknown: series that no rule knows; unknown_examples: names of some, where no rule knows any of them.
-    values_left_out: samples of series, or values of metrics, that cannot be right or came too late;
-    values_left_out_reason: what is wrong with one of them.
+    rejected: records that were not taken, and values that records were taken without. rejected_unnamed: more of
+    them than are named. not_looked_at: those of them that were not read any more. clipped: percentages a little
+    above 100 or below 0 that were kept as these; clipped_below: those of them that were below 0. unknown_fields:
+    names of fields that the daemon does not know. servers_refused: new servers that the window has no room for.
+    series_refused: new series of a collector that there is no room for. series_left_out: series whose labels name
+    no server; left_out_reasons: why, with an example and the setting that helps. passed_over: series or metrics
+    that cannot be read, or have too many labels; passed_over_reason: what is wrong with the first. series_unknown:
+    series that no rule knows; unknown_examples: names of some, where no rule knows any of them. values_left_out:
+    samples of series, or values of metrics, that cannot be right or came too late; values_left_out_reason: what is
+    wrong with one of them.
     """
 
     rejected: tuple[Rejection, ...] = ()
     rejected_unnamed: int = 0
     not_looked_at: int = 0
     clipped: int = 0
+    clipped_below: int = 0
     unknown_fields: tuple[str, ...] = ()
     servers_refused: int = 0
     series_refused: int = 0

@@ -47,6 +47,8 @@ def merge_answers(answers: Sequence[tuple[int, Fed]]) -> Fed:
         rejected_unnamed=sum(answer.rejected_unnamed for answer in fed),
         not_looked_at=sum(answer.not_looked_at for answer in fed),
         clipped=sum(answer.clipped for answer in fed),
+        clipped_below=sum(answer.clipped_below for answer in fed),
         unknown_fields=tuple(sorted({name for answer in fed for name in answer.unknown_fields})),
+        values_left_out=sum(answer.values_left_out for answer in fed),
         servers_refused=sum(answer.servers_refused for answer in fed),
     )

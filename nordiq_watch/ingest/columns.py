@@ -32,7 +32,7 @@ class Coded:
 
 
 class SoundValues(NamedTuple):
-    """Values whose rows keep all rules for values; see `sample_checks.check_values`."""
+    """Values whose rows keep all rules for values; see `sample_checks.check_values`. clips (rows, 2)."""
 
     values: FloatArray
     clips: IntArray

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 DIRECTORY = Path(__file__).parent
 """Where an installation puts the library."""
 
-_VERSION = 1  # kVersion of kernel/scan.cpp
+_VERSION = 2  # kVersion of kernel/scan.cpp
 _FREE_FROM_BYTES = 64 * 1024
 """Longer bodies are scanned without the interpreter's lock; with short ones, giving it away takes longer."""
 _NO_ROOM = -2
@@ -63,9 +63,8 @@ class FeedScanner:
         self._metrics = len(metrics)
         self._fields = b"".join(fields)
         self._lengths = np.array([len(field) for field in fields], dtype=np.int64)
-        self._bounds = np.array(
-            [[bounds.low, bounds.high, bounds.accepted_high] for bounds in ranges], dtype=np.float64
-        ).T.copy()
+        ends = [(one.low, one.high, one.accepted_low, one.accepted_high) for one in ranges]
+        self._bounds = np.array(ends, dtype=np.float64).T.copy()
         self._given = (self._fields, self._lengths.ctypes.data, self._metrics, self._bounds.ctypes.data)
         self._hold, self._free = libraries
 
@@ -99,7 +98,7 @@ class FeedScanner:
         table, column = (rows, self._metrics), (rows,)
         sound = None
         if not scan.faults:
-            sound = SoundValues(memory.view("kept", np.float32, table), memory.view("clips", np.int64, column))
+            sound = SoundValues(memory.view("kept", np.float32, table), memory.view("clips", np.int64, (rows, 2)))
         return Columns(
             indices=range(rows),
             names=str(memory.view("names", np.uint8, (scan.names_length,)).data, "utf-8").split("\n"),
@@ -118,7 +117,8 @@ class _Memory:
         sizes = {
             "values": 8 * capacity * metrics,
             "kept": 4 * capacity * (metrics + metrics % 2),
-            **dict.fromkeys(("clips", "stamp_codes", "status_codes", "profile_codes"), 8 * capacity),
+            "clips": 16 * capacity,
+            **dict.fromkeys(("stamp_codes", "status_codes", "profile_codes"), 8 * capacity),
             **dict.fromkeys(("stamps", "statuses", "profiles"), 16 * capacity),
             "names": text_bytes,
         }

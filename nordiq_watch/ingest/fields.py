@@ -9,7 +9,7 @@ from typing import Any
 
 from nordiq_watch.api.sources import Drop
 from nordiq_watch.json_lists.lenient import kind_of
-from nordiq_watch.metrics import describe
+from nordiq_watch.metrics import SENSOR_OVERSHOOT_PCT, SENSOR_UNDERSHOOT_PCT, describe
 
 OWN_FIELDS = ("timestamp", "server_name", "status", "profile")
 """Fields of a record that are no metrics."""
@@ -52,12 +52,23 @@ def read_number(name: str, value: Any) -> float | None:
     """NaN is refused here, where it still differs from "not measured"; ranges are checked elsewhere."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # NaN alone differs from itself
-        raise Refused(name, f"is {show(value)}; must be {Range.of(name).allowed()}", Drop.NOT_A_NUMBER)
+    if not is_number(value):
+        raise Refused(name, why_no_number(name, value), Drop.NOT_A_NUMBER)
     try:
         return float(value)
     except OverflowError:
         return math.inf
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a metric can be taken, of whatever size; None was not measured."""
+    if value is None:
+        return True
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value  # NaN is not itself
+
+
+def why_no_number(name: str, value: Any) -> str:
+    return f"is {show(value)}; must be {Range.of(name).allowed()}"
 
 
 # --- words --------------------------------------------------------------------------------------------------------
@@ -70,18 +81,20 @@ class Range:
     name: str
     low: float
     high: float
+    accepted_low: float
     accepted_high: float
 
     @classmethod
     def of(cls, name: str) -> Range:
         metric = describe(name)
-        return cls(name, metric.low, metric.high, metric.accepted_high)
+        return cls(name, metric.low, metric.high, metric.accepted_low, metric.accepted_high)
 
     def allowed(self) -> str:
-        overshoot = (
-            f" (up to {self.accepted_high:g} is kept as {self.high:g})" if self.accepted_high > self.high else ""
-        )
-        return f"a number from {self.low:g} to {self.high:g}{overshoot}"
+        allowed = f"a number from {self.low:g} to {self.high:g}"
+        if self.accepted_high == self.high:
+            return allowed
+        over, under = SENSOR_OVERSHOOT_PCT, SENSOR_UNDERSHOOT_PCT
+        return f"{allowed} (up to {over:g} is kept as {self.high:g}, above {under:g} as {self.low:g})"
 
 
 def show(value: Any) -> str:

@@ -20,7 +20,16 @@ import msgspec
 import numpy as np
 
 from nordiq_watch.api.sources import Drop
-from nordiq_watch.ingest.fields import OWN_FIELDS, Refused, read_label, read_name, read_number, read_timestamp
+from nordiq_watch.ingest.fields import (
+    OWN_FIELDS,
+    Refused,
+    is_number,
+    read_label,
+    read_name,
+    read_number,
+    read_timestamp,
+    why_no_number,
+)
 from nordiq_watch.json_lists.lenient import kind_of, too_many
 from nordiq_watch.json_lists.lists import Piece, find_list
 from nordiq_watch.json_lists.plain import cut_plainly
@@ -42,7 +51,9 @@ _PLAIN = re.compile(r"[\w.:/-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why the record at `index` of the request was not taken; `cause` is the reason as it is counted."""
+    """Why the record at `index` of the request, or a value of it, was not taken; `cause` is the reason as it is
+    counted.
+    """
 
     index: int
     field: str
@@ -54,7 +65,7 @@ class Rejection:
 class Rows:
     """What a request held. records[i] was at indices[i]; it has `timestamp`, `server_name`, `status`, `profile`, and
     the metrics, as `Schema.values_of` gives them. unnamed: refused records that are not in `rejected`, those that
-    were not looked at among them.
+    were not looked at among them. left_out: values of records that are there without them; `left_out_unnamed` more.
     """
 
     records: Sequence[Any]
@@ -64,6 +75,8 @@ class Rows:
     unknown_fields: tuple[str, ...] = ()
     unnamed: int = 0
     not_looked_at: int = 0
+    left_out: Sequence[Rejection] = ()
+    left_out_unnamed: int = 0
 
 
 class Schema:
@@ -156,6 +169,8 @@ class Schema:
             _printable_names(found.unknown),
             len(sent) - len(found.records) - len(named),
             found.not_looked_at,
+            found.left_out,
+            found.left_out_unnamed,
         )
 
     def _read_piece(self, piece: Piece, found: _Found) -> None:
@@ -174,24 +189,30 @@ class Schema:
         unknown: set[str] = set()
         for index, record in enumerate(piece.parse(_EXPECTED), piece.first):
             try:
-                found.add([self._read_one(record, unknown)], [index])
+                found.add([self._read_one(record, index, unknown, found)], [index])
             except Refused as refused:
                 found.rejected.append(Rejection(index, refused.field, refused.reason, refused.cause))
         found.add([], [], unknown)
         self._expect(unknown)
 
-    def _read_one(self, record: Any, unknown: set[str]) -> Any:
+    def _read_one(self, record: Any, index: int, unknown: set[str], found: _Found) -> Any:
         if not isinstance(record, dict):
             raise Refused("record", f"is {kind_of(record)}; must be an object")
         if not self._fields.issuperset(record):
             unknown.update(record.keys() - self._fields)
-        return self._row(
-            server_name=read_name(record.get("server_name")),
-            timestamp=read_timestamp(record.get("timestamp")),
-            status=read_label(record, "status"),
-            profile=read_label(record, "profile"),
-            **{attribute: read_number(name, record.get(name)) for attribute, name in self._named().items()},
-        )
+        own = {
+            "server_name": read_name(record.get("server_name")),
+            "timestamp": read_timestamp(record.get("timestamp")),
+            "status": read_label(record, "status"),
+            "profile": read_label(record, "profile"),
+        }
+        faulty = [name for name in self.metrics if not is_number(record.get(name))]
+        values = {name: None if name in faulty else read_number(name, record.get(name)) for name in self.metrics}
+        if faulty and all(value is None for value in values.values()):
+            read_number(faulty[0], record[faulty[0]])  # raises what is wrong with it
+        for name in faulty:
+            found.leave_out(index, name, record[name])
+        return self._row(**own, **{attribute: values[name] for attribute, name in self._named().items()})
 
     def _expect(self, unknown: set[str]) -> None:
         """From now on these fields, while there are few, are read over in the first pass."""
@@ -211,6 +232,14 @@ class _Found:
     rejected: list[Rejection] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
     not_looked_at: int = 0
+    left_out: list[Rejection] = field(default_factory=list)
+    left_out_unnamed: int = 0
+
+    def leave_out(self, index: int, name: str, value: Any) -> None:
+        if len(self.left_out) < MAX_NAMED:
+            self.left_out.append(Rejection(index, name, why_no_number(name, value), Drop.NOT_A_NUMBER))
+        else:
+            self.left_out_unnamed += 1
 
     def add(self, records: Sequence[Any], indices: Iterable[int], unknown: Iterable[str] = ()) -> None:
         self.records.extend(records)

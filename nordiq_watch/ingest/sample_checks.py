@@ -19,7 +19,7 @@ import numpy as np
 from nordiq_watch.api.sources import Drop
 from nordiq_watch.ingest.columns import Coded
 from nordiq_watch.ingest.fields import Range, show
-from nordiq_watch.ingest.rows import MAX_LABEL_LENGTH, MAX_RECORDS, Rejection
+from nordiq_watch.ingest.rows import MAX_LABEL_LENGTH, MAX_NAMED, MAX_RECORDS, Rejection
 from nordiq_watch.ingest.time_grid import begun_slot
 from nordiq_watch.metrics import status_code
 from nordiq_watch.moments import parse_moment
@@ -55,7 +55,8 @@ class Fault:
 class RowChecks:
     """Which rows are still good, and why the others are not.
 
-    `refuse` is the only change: keep (rows,) goes from true to false, with one rejection for the first fault found.
+    `refuse` is the only change of keep (rows,): from true to false, with one rejection for the first fault found.
+    left_out: values that rows are kept without, at most MAX_NAMED of them; `left_out_unnamed` more.
     """
 
     def __init__(self, indices: Sequence[int]) -> None:
@@ -63,11 +64,16 @@ class RowChecks:
         self._indices = indices
         self.keep: BoolArray = np.ones(len(indices), dtype=np.bool_)
         self.rejected: list[Rejection] = []
+        self.left_out: list[Rejection] = []
+        self.left_out_unnamed = 0
 
     def refuse(self, row: int, field: str, reason: str, *, cause: Drop = Drop.INVALID) -> None:
         if self.keep[row]:
             self.keep[row] = False
             self.rejected.append(Rejection(self._indices[row], field, reason, cause))
+
+    def leave_out(self, row: int, field: str, reason: str, *, cause: Drop) -> None:
+        self.left_out.append(Rejection(self._indices[row], field, reason, cause))
 
     def refuse_faulty(self, field: str, column: Coded, find: Callable[[Any], object]) -> None:
         """Refuses the rows for whose value `find` returns a Fault; it is called once per different value."""
@@ -175,23 +181,39 @@ def find_label_fault(label: str | None) -> Fault | None:
 
 
 def check_values(checks: RowChecks, values: DoubleArray, metrics: Sequence[str]) -> tuple[FloatArray, IntArray]:
-    """values (rows, metrics), NaN where not measured → the same with overshooting percentages as 100, and (rows,): how
-    many of them there are. Refuses rows with an impossible value, and those without any.
+    """values (rows, metrics), NaN where not measured → the same with what is a little outside as the nearer end, and
+    (rows, 2): how many were below and how many above. An impossible value is left out; rows without any other value are
+    refused.
     """
     bounds = _bounds_of(tuple(metrics))
-    impossible = (values < bounds.low) | (values > bounds.accepted_high)
+    impossible = (values < bounds.accepted_low) | (values > bounds.accepted_high)
     if impossible.any():
-        for row, column in np.argwhere(impossible).tolist():
-            allowed = Range.of(metrics[column]).allowed()
-            shown = _show_number(values[row, column])
-            checks.refuse(row, metrics[column], f"is {shown}; must be {allowed}", cause=Drop.OUT_OF_RANGE)
+        values = _leave_out(checks, values, impossible, metrics)
     unmeasured = np.isnan(values).all(axis=1)
     if unmeasured.any():
         for row in np.flatnonzero(unmeasured).tolist():
             reason = f"none was measured; must have at least one of {_some(metrics)}"
             checks.refuse(row, "metrics", reason, cause=Drop.NOTHING_MEASURED)
-    clips = np.count_nonzero(values > bounds.high, axis=1)
-    return np.minimum(values, bounds.high).astype(np.float32), clips
+    clips = np.stack([(values < bounds.low).sum(axis=1), (values > bounds.high).sum(axis=1)], axis=1)
+    return np.clip(values, bounds.low, bounds.high).astype(np.float32), clips
+
+
+def _leave_out(checks: RowChecks, values: DoubleArray, impossible: BoolArray, metrics: Sequence[str]) -> DoubleArray:
+    """The values without the impossible ones. A row that has nothing then is refused for the first of them."""
+
+    def reason(row: int, column: int) -> str:
+        return f"is {_show_number(values[row, column])}; must be {Range.of(metrics[column]).allowed()}"
+
+    possible = np.where(impossible, np.nan, values)
+    empty = np.isnan(possible).all(axis=1)
+    for row in np.flatnonzero(empty & impossible.any(axis=1) & checks.keep).tolist():
+        column = int(impossible[row].argmax())
+        checks.refuse(row, metrics[column], reason(row, column), cause=Drop.OUT_OF_RANGE)
+    left_out = np.argwhere(impossible & checks.keep[:, None])
+    for row, column in left_out[:MAX_NAMED].tolist():
+        checks.leave_out(row, metrics[column], reason(row, column), cause=Drop.OUT_OF_RANGE)
+    checks.left_out_unnamed += len(left_out[MAX_NAMED:])
+    return possible
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +222,7 @@ class _Bounds:
 
     low: DoubleArray
     high: DoubleArray
+    accepted_low: DoubleArray
     accepted_high: DoubleArray
 
 
@@ -209,6 +232,7 @@ def _bounds_of(metrics: tuple[str, ...]) -> _Bounds:
     return _Bounds(
         low=np.array([bounds.low for bounds in ranges]),
         high=np.array([bounds.high for bounds in ranges]),
+        accepted_low=np.array([bounds.accepted_low for bounds in ranges]),
         accepted_high=np.array([bounds.accepted_high for bounds in ranges]),
     )
 

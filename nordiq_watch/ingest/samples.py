@@ -34,10 +34,11 @@ class ParsedFeed:
     """What one request held.
 
     batch: the valid records, in order of arrival; None if there is none. indices[i] is the position in the request of
-    the batch's row i. clipped: values above 100 % that are kept as 100. unknown_fields: ignored, sorted, at most
-    MAX_UNKNOWN_FIELDS of them. rejected: in order, at most MAX_NAMED; there are `unnamed` more, `not_looked_at` among
-    them. causes: how many are rejected for which reason, and clipped. newest: of the samples' times, Unix time; None
-    without any.
+    the batch's row i. clipped: percentages a little outside that are kept as 0 or 100, `clipped_below` of them as 0.
+    unknown_fields: ignored, sorted, at most MAX_UNKNOWN_FIELDS of them. rejected: in order, at most MAX_NAMED; there
+    are `unnamed` more, `not_looked_at` among them. causes: how many are rejected for which reason, and clipped.
+    newest: of the samples' times, Unix time; None without any. values_left_out: impossible values of records that were
+    kept without them; they are in `rejected`, too.
     """
 
     batch: Batch | None
@@ -50,13 +51,13 @@ class ParsedFeed:
     not_looked_at: int = 0
     causes: Mapping[Drop, int] = field(default_factory=dict)
     newest: float | None = None
+    clipped_below: int = 0
+    values_left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What was read of a request. columns: the rows whose values have the right types; None without any. The others as
-    in Rows.
-    """
+    """What was read of a request. columns: the rows of the right types; None without any. The others as in Rows."""
 
     columns: Columns | None
     received: int
@@ -64,6 +65,8 @@ class Sent:
     unknown_fields: tuple[str, ...] = ()
     unnamed: int = 0
     not_looked_at: int = 0
+    left_out: Sequence[Rejection] = ()
+    left_out_unnamed: int = 0
 
 
 class FeedReader:
@@ -97,7 +100,10 @@ class FeedReader:
             profiles=Coded.of(record.profile for record in records),
             values=self.schema.values_of(records),
         )
-        sent = Sent(columns, rows.received, rows.rejected, rows.unknown_fields, rows.unnamed, rows.not_looked_at)
+        sent = Sent(
+            columns, rows.received, rows.rejected, rows.unknown_fields, rows.unnamed, rows.not_looked_at,
+            rows.left_out, rows.left_out_unnamed,
+        )  # fmt: skip
         return self.judge(sent, rules, now=now)
 
     def judge(self, sent: Sent, rules: FeedRules, *, now: float) -> ParsedFeed:
@@ -107,19 +113,23 @@ class FeedReader:
             checks = RowChecks(sent.columns.indices)
             kept = self._check_columns(checks, sent.columns, rules, grid, now=now).select(checks.keep)
         rejected = (*sent.rejected, *checks.rejected)
-        named, unnamed = _name(rejected, sent.unnamed)
-        clipped = 0 if kept is None else int(kept.clips.sum())
+        indices = () if kept is None else tuple(kept.indices)
+        left_out, more_left_out = _join_left_out(sent, checks, indices)
+        named, unnamed = _name((*rejected, *left_out), sent.unnamed + sum(more_left_out.values()))
+        below, above = (0, 0) if kept is None else kept.clips.sum(axis=0).tolist()
         return ParsedFeed(
             batch=None if kept is None else kept.build_batch(),
             received=sent.received,
             rejected=named,
-            clipped=clipped,
+            clipped=below + above,
             unknown_fields=sent.unknown_fields,
-            indices=() if kept is None else tuple(kept.indices),
+            indices=indices,
             unnamed=unnamed,
             not_looked_at=sent.not_looked_at,
-            causes=_count_causes(rejected, unnamed=sent.unnamed, clipped=clipped),
+            causes=_count_causes((*rejected, *left_out), more_left_out, unnamed=sent.unnamed, clipped=below + above),
             newest=grid.newest,
+            clipped_below=below,
+            values_left_out=len(left_out) + sum(more_left_out.values()),
         )
 
     def _check_columns(self, checks: RowChecks, sent: Columns, rules: FeedRules, grid: Grid, *, now: float) -> _Judged:
@@ -129,8 +139,8 @@ class FeedReader:
         slots, offsets = np.divmod(moments, rules.interval_seconds * 1000)
         statuses = checks.encode("status", sent.statuses, encode_status)
         checks.refuse_faulty("profile", sent.profiles, find_label_fault)
-        values, clips = sent.sound or check_values(checks, sent.values, rules.metrics)
         refuse_old(checks, slots, rules, now=now)
+        values, clips = sent.sound or check_values(checks, sent.values, rules.metrics)
         return _Judged(
             sent.indices, names, sent.profiles,
             slots=slots, offsets=offsets, statuses=statuses, values=values, clips=clips,
@@ -141,7 +151,7 @@ class FeedReader:
 class _Judged:
     """Rows as columns. indices: their positions in the request. offsets (rows,): ms from the slot's begin.
 
-    values (rows, metrics); clips (rows,): how many of a row's values were reduced to 100 %.
+    values (rows, metrics); clips (rows, 2): how many of a row's values were raised to the least, reduced to the most.
     """
 
     indices: Sequence[int] = field(kw_only=False)
@@ -196,12 +206,14 @@ class _Judged:
         return tuple(map(given.get, servers))
 
 
-def count_clipped(feed: ParsedFeed, count: int) -> ParsedFeed:
-    """The feed, with `count` more values that were kept as the least or the greatest that their metric can be."""
+def count_clipped(feed: ParsedFeed, count: int, *, below: int) -> ParsedFeed:
+    """The feed, with `count` more values that were kept as the least or the greatest that their metric can be; `below`
+    of them as the least.
+    """
     if not count:
         return feed
     causes = {**feed.causes, Drop.CLIPPED: feed.causes.get(Drop.CLIPPED, 0) + count}
-    return replace(feed, clipped=feed.clipped + count, causes=causes)
+    return replace(feed, clipped=feed.clipped + count, clipped_below=feed.clipped_below + below, causes=causes)
 
 
 def reject_servers(feed: ParsedFeed, servers: Collection[str]) -> ParsedFeed:
@@ -236,10 +248,27 @@ def _name(rejections: Sequence[Rejection], unnamed: int) -> tuple[tuple[Rejectio
     return named, unnamed + len(rejections) - len(named)
 
 
-def _count_causes(rejected: Sequence[Rejection], *, unnamed: int, clipped: int) -> Mapping[Drop, int]:
-    """unnamed: of records that were refused before, and whose reasons were not kept."""
+def _join_left_out(
+    sent: Sent, checks: RowChecks, kept: Sequence[int]
+) -> tuple[tuple[Rejection, ...], Mapping[Drop, int]]:
+    """The values that the kept records, given by their positions, are without; and how many more are not named."""
+    if not (sent.left_out or checks.left_out):
+        return (), {}
+    indices = frozenset(kept)
+    of_kept = (one for one in sent.left_out if one.index in indices)
+    return (*of_kept, *checks.left_out), {
+        Drop.NOT_A_NUMBER: sent.left_out_unnamed,
+        Drop.OUT_OF_RANGE: checks.left_out_unnamed,
+    }
+
+
+def _count_causes(
+    rejected: Sequence[Rejection], more: Mapping[Drop, int], *, unnamed: int, clipped: int
+) -> Mapping[Drop, int]:
+    """more: not in `rejected`. unnamed: of records that were refused before, for reasons that were not kept."""
     if not (rejected or unnamed or clipped):
         return {}
     causes = Counter(rejection.cause for rejection in rejected)
+    causes.update(more)
     causes.update({Drop.INVALID: unnamed, Drop.CLIPPED: clipped})
     return causes

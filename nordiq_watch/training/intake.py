@@ -83,13 +83,15 @@ class Intake:
         self.rows.append(rows, servers)
 
     def _check_range(self, name: str, values: DoubleArray) -> DoubleArray:
-        """Impossible values become "not measured"; percentages up to 110 count as sensor overshoot and are kept."""
+        """Impossible values become "not measured"; percentages a little outside are kept as 0 or 100."""
         metric = describe(name)
         overshoot = (values > metric.high) & (values <= metric.accepted_high)
-        possible = (values >= metric.low) & (values <= metric.accepted_high) & np.isfinite(values)
+        undershoot = (values < metric.low) & (values >= metric.accepted_low)
+        possible = (values >= metric.accepted_low) & (values <= metric.accepted_high) & np.isfinite(values)
         self._repairs.overshoots[name] += int(overshoot.sum())
+        self._repairs.undershoots[name] += int(undershoot.sum())
         self._repairs.impossible[name] += int((~possible & ~np.isnan(values)).sum())
-        return np.where(possible, np.minimum(values, metric.high), np.nan)
+        return np.where(possible, np.clip(values, metric.low, metric.high), np.nan)
 
     def _codes(self, column: pd.Series) -> NDArray[np.uint8]:
         codes, labels = pd.factorize(column)

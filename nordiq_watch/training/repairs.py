@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from nordiq_watch.metrics import SENSOR_OVERSHOOT_PCT, STATUSES, describe
+from nordiq_watch.metrics import SENSOR_OVERSHOOT_PCT, SENSOR_UNDERSHOOT_PCT, STATUSES, describe
 from nordiq_watch.network.gaps import MAX_GAP_SLOTS
 from nordiq_watch.training.row_pace import SlowRows
 
@@ -17,7 +17,7 @@ MANY_FILLED = 0.5
 @dataclass
 class Repairs:
     """left_out: lines about files that were not read. guesses: lines about what columns were taken for. overshoots,
-    impossible: values per metric. unmeasured: metrics without a value. backwards, repeated, joined: rows.
+    undershoots, impossible: values per metric. unmeasured: metrics without a value. backwards, repeated, joined: rows.
     changing_profiles: servers. statuses: those that are not in the list. servers, pieces, slots: of the finished
     series; sampled: how many of these slots have a row.
     slow: servers whose rows come less often than the grid has slots.
@@ -26,6 +26,7 @@ class Repairs:
     left_out: Sequence[str] = ()
     guesses: Sequence[str] = ()
     overshoots: Counter[str] = field(default_factory=Counter)
+    undershoots: Counter[str] = field(default_factory=Counter)
     impossible: Counter[str] = field(default_factory=Counter)
     unmeasured: Sequence[str] = ()
     backwards: int = 0
@@ -86,6 +87,8 @@ class Repairs:
     def _describe_range(self, metric: str) -> Iterator[str]:
         if count := self.overshoots[metric]:
             yield f"{metric}: {some(count, 'value')} of 100 to {SENSOR_OVERSHOOT_PCT:.0f} % kept as 100"
+        if count := self.undershoots[metric]:
+            yield f"{metric}: {some(count, 'value')} of {SENSOR_UNDERSHOOT_PCT:.0f} to 0 % kept as 0"
         if count := self.impossible[metric]:
             limits = describe(metric)
             allowed = f"{limits.low:g} to {limits.high:g}"

@@ -85,7 +85,7 @@ class FeedMetrics:
         self._records = Counter("nordiq_watch_feed_records", "Records accepted.", registry=registry)
         self._rejected = Counter("nordiq_watch_feed_records_rejected", "Records refused.", registry=registry)
         self._clipped = Counter(
-            "nordiq_watch_feed_values_clipped", "Percentages above 100 that were kept as 100.", registry=registry
+            "nordiq_watch_feed_values_clipped", "Percentages a little outside, kept as 0 or 100.", registry=registry
         )
         self._bodies_refused = Counter(
             "nordiq_watch_feed_bodies_refused",

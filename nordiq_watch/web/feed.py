@@ -129,7 +129,8 @@ def _take_named(sent: SeriesBatch, translator: Translator, delivery: Delivery) -
         note_left_out(delivery, translated.left_out)
         translator.sync()
         checked = check_readings(translated.readings)
-        body, status = take(services(), count_clipped(checked, translated.clipped), delivery)
+        clipped = count_clipped(checked, translated.clipped, below=translated.clipped_below)
+        body, status = take(services(), clipped, delivery)
         kept = True
     finally:
         translator.settle(translated.readings, kept=kept)

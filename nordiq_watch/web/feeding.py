@@ -88,7 +88,8 @@ def _refuse(feed: ParsedFeed) -> api.NothingTaken:
 
 
 def _count_rejected(feed: ParsedFeed) -> int:
-    return len(feed.rejected) + feed.unnamed
+    """Of records."""
+    return feed.received - len(feed.indices)
 
 
 def _remarks(feed: ParsedFeed) -> dict[str, Any]:
@@ -97,7 +98,9 @@ def _remarks(feed: ParsedFeed) -> dict[str, Any]:
         "rejected": tuple(api.Rejection(found.index, found.field, found.reason) for found in feed.rejected),
         "rejected_unnamed": feed.unnamed,
         "not_looked_at": feed.not_looked_at,
+        "values_left_out": feed.values_left_out,
         "clipped": feed.clipped,
+        "clipped_below": feed.clipped_below,
         "unknown_fields": tuple(feed.unknown_fields),
     }
 

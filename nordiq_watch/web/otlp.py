@@ -80,5 +80,7 @@ def _remarks(body: Fed | NothingTaken) -> Iterator[str]:
         yield f"{body.series_refused} new series were not taken, there is no room for them (feeders.max_series)"
     if body.values_left_out:
         yield f"{body.values_left_out} values are left out: {body.values_left_out_reason}"
-    if body.clipped:
-        yield f"{body.clipped} percentages above 100 were kept as 100"
+    if above := body.clipped - body.clipped_below:
+        yield f"{above} percentages above 100 were kept as 100"
+    if body.clipped_below:
+        yield f"{body.clipped_below} values below 0 were kept as 0"

@@ -40,7 +40,8 @@ def _say(translator: Translator) -> None:
     kept = False
     try:
         if said.readings:
-            take(services(), count_clipped(check_readings(said.readings), said.clipped), delivery)
+            checked = count_clipped(check_readings(said.readings), said.clipped, below=said.clipped_below)
+            take(services(), checked, delivery)
         kept = True
     finally:
         translator.settle(said.readings, kept=kept)

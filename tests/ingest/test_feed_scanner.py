@@ -86,7 +86,7 @@ def test_what_collectors_send_is_scanned(scanner: FeedScanner) -> None:
     np.testing.assert_array_equal(columns.values, [[25.3, nan, 3], [25.3, nan, nan], [104, nan, nan], [25.3, nan, nan]])
     assert columns.sound is not None
     np.testing.assert_array_equal(columns.sound.values, columns.values.astype(np.float32).clip(max=100))
-    assert columns.sound.clips.tolist() == [0, 0, 1, 0]
+    assert columns.sound.clips.tolist() == [[0, 0], [0, 0], [0, 1], [0, 0]]
 
 
 def test_records_of_very_different_lengths_find_room(scanner: FeedScanner) -> None:

@@ -12,6 +12,7 @@ import pytest
 from support.batches import METRICS
 from support.feed_records import NOW, RULES, SLOT, parse, reason_for, record
 
+from nordiq_watch.ingest.rows import MAX_NAMED
 from nordiq_watch.ingest.sample_checks import FeedRules
 
 # --- time ---
@@ -130,14 +131,14 @@ def test_a_whole_request_from_long_ago_is_taken_into_an_empty_window() -> None:
 @pytest.mark.parametrize(
     ("metric", "value", "said"),
     [
-        ("cpu_user_pct", "25.3", "is '25.3'; must be a number from 0 to 100 (up to 110 is kept as 100)"),
+        ("cpu_user_pct", "25.3", "is '25.3'; must be a number from 0 to 100 (up to 110 is kept as 100, above -1 as 0)"),
         ("cpu_user_pct", True, "is true; must be a number"),
         ("cpu_user_pct", [], "is a list; must be a number"),
         ("cpu_user_pct", {}, "is an object; must be a number"),
         ("cpu_user_pct", float("nan"), "is NaN; must be a number from 0 to 100"),
         ("cpu_user_pct", float("inf"), "is Infinity; must be"),
         ("cpu_user_pct", float("-inf"), "is -Infinity; must be"),
-        ("cpu_user_pct", -0.1, "is -0.1; must be a number from 0 to 100"),
+        ("cpu_user_pct", -1, "is -1; must be a number from 0 to 100"),
         ("cpu_user_pct", 110.1, "is 110.1; must be"),
         ("cpu_user_pct", 10**400, "must be a number from 0 to 100"),
         ("load_average", -1, "is -1; must be a number from 0 to 1e+12"),
@@ -148,7 +149,7 @@ def test_a_whole_request_from_long_ago_is_taken_into_an_empty_window() -> None:
     ],
 )
 def test_a_value_that_is_refused(metric: str, value: Any, said: str) -> None:
-    field, reason = reason_for(**{metric: value})
+    field, reason = reason_for(**{"cpu_user_pct": None, metric: value})
     assert field == metric
     assert said in reason
 
@@ -162,7 +163,7 @@ def test_a_sensor_that_overshoots_is_kept_as_100(value: float, kept: float, clip
 
 
 def test_what_was_clipped_in_a_refused_record_is_not_counted() -> None:
-    assert parse(record(cpu_user_pct=105, mem_used_pct=-1)).clipped == 0
+    assert parse(record(cpu_user_pct=105, timestamp="soon")).clipped == 0
     assert parse(record(), record(cpu_user_pct=105, timestamp="2025-01-01T00:00:00")).clipped == 0
 
 
@@ -173,10 +174,34 @@ def test_a_record_without_any_metric_is_refused(changes: dict[str, Any]) -> None
     assert "at least one of cpu_user_pct, mem_used_pct, load_average" in reason
 
 
-def test_one_bad_field_costs_the_whole_record() -> None:
-    feed = parse(record(mem_used_pct="full"))
-    assert feed.batch is None
-    assert [rejection.field for rejection in feed.rejected] == ["mem_used_pct"]
+@pytest.mark.parametrize("bad", ["full", True, [], float("nan"), float("inf"), -20, 300, 10**400])
+def test_one_bad_value_costs_itself_alone(bad: Any) -> None:
+    feed = parse(record(), record(mem_used_pct=bad), record(cpu_user_pct=None, mem_used_pct=bad))
+    assert feed.batch is not None
+    assert feed.indices == (0, 1)
+    assert np.isnan(feed.batch.values[:, 1]).all()
+    assert feed.batch.values[:, 0].tolist() == pytest.approx([25.3, 25.3])
+    assert [(one.index, one.field) for one in feed.rejected] == [(1, "mem_used_pct"), (2, "mem_used_pct")]
+    assert (feed.values_left_out, sum(feed.causes.values())) == (1, 2)
+
+
+def test_a_bad_value_of_a_refused_record_is_not_named_beside_it() -> None:
+    feed = parse(record(mem_used_pct="full", timestamp="2099-01-01"), record(mem_used_pct=300, timestamp="soon"))
+    assert [(one.index, one.field) for one in feed.rejected] == [(0, "timestamp"), (1, "timestamp")]
+    assert (feed.batch, feed.values_left_out) == (None, 0)
+
+
+def test_any_number_of_bad_values_is_counted_and_not_all_are_named() -> None:
+    for bad in (300, "full"):
+        feed = parse(*[record(mem_used_pct=bad)] * (MAX_NAMED + 3))
+        assert (len(feed.indices), feed.values_left_out) == (MAX_NAMED + 3, MAX_NAMED + 3)
+        assert (len(feed.rejected), feed.unnamed) == (MAX_NAMED, 3)
+        assert sum(feed.causes.values()) == MAX_NAMED + 3
+
+
+def test_a_record_that_is_too_old_makes_no_fault_of_its_values() -> None:
+    feed = parse(record(mem_used_pct=-20, timestamp="2025-01-01T00:00:00"), record())
+    assert [(one.index, one.field) for one in feed.rejected] == [(0, "timestamp")]
 
 
 # --- text ---

@@ -92,11 +92,12 @@ def test_of_two_rows_of_one_time_the_later_row_counts(tmp_path: Path) -> None:
 
 
 def test_a_sensors_overshoot_is_100_and_what_cannot_be_true_is_not_measured(tmp_path: Path) -> None:
-    values = [50.0, 104.0, 110.0, 110.1, -0.1, float("inf"), 70.0]
+    values = [50.0, 104.0, 110.0, 110.1, -1.0, float("inf"), 70.0, -0.1]
     data = load(tmp_path, [row(slot, value) for slot, value in enumerate(values)])
-    assert cpu_of(data) == [50.0, 100.0, 100.0, 100.0, 100.0, 100.0, 70.0]  # the last good value fills the gap
+    assert cpu_of(data) == [50.0, 100.0, 100.0, 100.0, 100.0, 100.0, 70.0, 0.0]  # the last good value fills the gap
     assert data.repairs == (
         "cpu_user_pct: 2 values of 100 to 110 % kept as 100",
+        "cpu_user_pct: 1 value of -1 to 0 % kept as 0",
         "cpu_user_pct: 3 values outside 0 to 100 taken as not measured",
     )
 
@@ -241,7 +242,7 @@ def test_where_a_chunk_or_a_partition_ends_changes_nothing(tmp_path: Path, monke
     monkeypatch.setattr(reader, "_BUFFER_BYTES", 400)
     monkeypatch.setattr(spill, "PARTITIONS", 2)
     pieces = load_dataset(tmp_path, metrics=METRICS, interval_seconds=INTERVAL_SECONDS)
-    assert len(whole.repairs) == 7
+    assert len(whole.repairs) == 8
     assert pieces.repairs == whole.repairs
     assert [each.server for each in pieces.series] == [each.server for each in whole.series]
     for mine, theirs in zip(pieces.series, whole.series, strict=True):

@@ -15,8 +15,8 @@ import numpy as np
 from nordiq_watch.api.sources import Drop
 from nordiq_watch.errors import MissingPackage, RequestError
 from nordiq_watch.ingest.columns import Coded, Columns
-from nordiq_watch.ingest.fields import OWN_FIELDS, Range, show
-from nordiq_watch.ingest.rows import MAX_LABEL_LENGTH, MAX_UNKNOWN_FIELDS, Rejection
+from nordiq_watch.ingest.fields import OWN_FIELDS, Range, why_no_number
+from nordiq_watch.ingest.rows import MAX_LABEL_LENGTH, MAX_NAMED, MAX_UNKNOWN_FIELDS, Rejection
 from nordiq_watch.ingest.samples import Sent
 from nordiq_watch.json_lists.lenient import too_many
 from nordiq_watch.records.arrays import BoolArray, DoubleArray
@@ -70,6 +70,8 @@ class _Reader:
         self._table = table
         self._metrics = metrics
         self._faults: dict[int, Rejection] = {}
+        self._left_out: list[Rejection] = []
+        self._left_out_unnamed = 0
 
     def read(self) -> Sent:
         rows = self._table.num_rows
@@ -89,7 +91,10 @@ class _Reader:
             profiles=Coded(profiles.values, profiles.codes[kept]),
             values=values[kept],
         )
-        return Sent(columns, rows, tuple(self._faults.values()), _printable(unknown))
+        return Sent(
+            columns, rows, tuple(self._faults.values()), _printable(unknown),
+            left_out=self._left_out, left_out_unnamed=self._left_out_unnamed,
+        )  # fmt: skip
 
     # --- columns; in those of refused rows something harmless stands ---
 
@@ -130,20 +135,21 @@ class _Reader:
         return self._nothing(0)
 
     def _values(self, rows: int) -> DoubleArray:
-        """(rows, metrics): NaN where null. A NaN that was sent is refused, as in JSON."""
-        values = np.full((rows, len(self._metrics)), np.nan)
+        """(rows, metrics): NaN where null. What is no number, and a NaN that was sent, costs itself, as in JSON."""
+        values, faults = np.full((rows, len(self._metrics)), np.nan), []
         for number, name in enumerate(self._metrics):
             column = self._find(name)
             if column is None or self._pa.types.is_null(column.type):
                 continue
             if not _is_number(self._pa, column.type):
-                self._refuse_type(name, column, Range.of(name).allowed())
+                faults.append((name, ~_nulls(column), _of_type(column, Range.of(name).allowed())))
                 continue
             values[:, number] = column.to_numpy(zero_copy_only=False)
             sent_nan = np.isnan(values[:, number]) & ~_nulls(column)
-            for row in np.flatnonzero(sent_nan).tolist():
-                reason = f"is {show(float('nan'))}; must be {Range.of(name).allowed()}"
-                self._refuse(row, name, reason, cause=Drop.NOT_A_NUMBER)
+            faults.append((name, sent_nan, why_no_number(name, float("nan"))))
+        empty = np.isnan(values).all(axis=1)
+        for name, where, reason in faults:
+            self._leave_out(name, where, reason, empty)
         return values
 
     def _find(self, field: str) -> Any | None:
@@ -164,6 +170,15 @@ class _Reader:
     def _refuse(self, row: int, field: str, reason: str, *, cause: Drop = Drop.INVALID) -> None:
         self._faults.setdefault(row, Rejection(row, field, reason, cause))
 
+    def _leave_out(self, metric: str, where: BoolArray, reason: str, empty: BoolArray) -> None:
+        """where (rows,): values that are no numbers. Rows that have nothing else, `empty`, are refused."""
+        for row in np.flatnonzero(where & empty).tolist():
+            self._refuse(row, metric, reason, cause=Drop.NOT_A_NUMBER)
+        rows = np.flatnonzero(where & ~empty)
+        room = MAX_NAMED - len(self._left_out)
+        self._left_out += [Rejection(row, metric, reason, Drop.NOT_A_NUMBER) for row in rows[:room].tolist()]
+        self._left_out_unnamed += len(rows[room:])
+
     def _refuse_missing(self, field: str, where: BoolArray, allowed: str) -> None:
         for row in np.flatnonzero(where).tolist():
             cause = Drop.NO_SERVER_NAME if field == "server_name" else Drop.INVALID
@@ -171,9 +186,12 @@ class _Reader:
 
     def _refuse_type(self, field: str, column: Any, allowed: str) -> None:
         """Rows with anything in a column of this type."""
-        cause = Drop.NOT_A_NUMBER if field in self._metrics else Drop.INVALID
         for row in np.flatnonzero(~_nulls(column)).tolist():
-            self._refuse(row, field, f"is of Arrow's type {column.type!s:.40}; must be {allowed}", cause=cause)
+            self._refuse(row, field, _of_type(column, allowed))
+
+
+def _of_type(column: Any, allowed: str) -> str:
+    return f"is of Arrow's type {column.type!s:.40}; must be {allowed}"
 
 
 def _encode(pa: Any, column: Any) -> Coded:

@@ -34,11 +34,13 @@ class Losses:
 @dataclass(frozen=True, slots=True)
 class Translation:
     """What a request's series say. refused: new series that there was no room for. left_out: those without a server.
-    clipped: percentages a little beyond 0 or 100 that were kept as these.
+    clipped: values a little beyond what their metric can be that were kept as the nearer end; clipped_below: those of
+    them that were kept as the least.
     """
 
     readings: list[Reading]
     refused: int = 0
     left_out: tuple[LeftOut, ...] = ()
     clipped: int = 0
+    clipped_below: int = 0
     losses: Losses = field(default_factory=Losses)

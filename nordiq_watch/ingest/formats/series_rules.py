@@ -254,7 +254,7 @@ def _limits_of(metric: str, rule: SeriesRule) -> Limits:
     if rule.age or not rule.scale:
         return Limits()
     bounds = Range.of(metric)
-    ends = [end / rule.scale for end in (bounds.low - (bounds.accepted_high - bounds.high), bounds.accepted_high)]
+    ends = [end / rule.scale for end in (bounds.accepted_low, bounds.accepted_high)]
     low, high = sorted(100 - end for end in ends) if rule.complement else sorted(ends)
     return Limits(low, high)
 
@@ -265,10 +265,8 @@ def keep_in_range(rule: MetricRule, value: float) -> tuple[float | None, bool]:
     Sensors and differences of counters are a little off both ends of a percentage.
     """
     bounds = Range.of(rule.metric)
-    below = bounds.accepted_high - bounds.high
-    if rule.rule.age:
-        below = _FUTURE_AGE_SECONDS * abs(rule.rule.scale)
-    if not bounds.low - below - 1e-6 <= value <= bounds.accepted_high:
+    least = -_FUTURE_AGE_SECONDS * abs(rule.rule.scale) if rule.rule.age else bounds.accepted_low
+    if not least - 1e-6 <= value <= bounds.accepted_high:
         return None, False
     kept = min(max(value, bounds.low), bounds.high)
     return kept, abs(kept - value) > 1e-6

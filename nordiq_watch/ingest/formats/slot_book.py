@@ -46,6 +46,7 @@ class Said:
 
     readings: list[Reading] = field(default_factory=list)
     clipped: int = 0
+    clipped_below: int = 0
     losses: Losses = field(default_factory=Losses)
 
 
@@ -228,7 +229,9 @@ class SlotBook:
                 kept, clipped = keep_in_range(rule, value)
                 if kept is None:
                     said.losses.add(Drop.OUT_OF_RANGE, f"{rule.metric} of {name} would be {value:g}")
-                said.clipped += clipped
+                elif clipped:
+                    said.clipped += 1
+                    said.clipped_below += kept > value
                 value = kept
             if value is not None:
                 answered.add(rule.metric)

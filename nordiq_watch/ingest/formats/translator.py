@@ -117,6 +117,7 @@ class Translator:
                 request.refused,
                 self.names.take_left_out(),
                 clipped=request.clipped,
+                clipped_below=request.clipped_below,
                 losses=request.losses,
             )
 
@@ -129,7 +130,12 @@ class Translator:
             self._book.close_due(request.now, request, most=_FORGOTTEN_AT_ONCE)
             for name, server in self._take_restored():
                 self._book.say(name, server, {}, request)
-            return Translation(request.readings, clipped=request.clipped, losses=request.losses)
+            return Translation(
+                request.readings,
+                clipped=request.clipped,
+                clipped_below=request.clipped_below,
+                losses=request.losses,
+            )
 
     def knows(self, name: str) -> bool:
         """Whether a rule may want series of this name. Others need no labels but the name. From any thread."""

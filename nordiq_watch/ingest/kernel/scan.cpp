@@ -16,7 +16,7 @@
 
 namespace {
 
-constexpr int64_t kVersion = 1;  // raised with every change of Scan or of what it means
+constexpr int64_t kVersion = 2;  // raised with every change of Scan or of what it means
 constexpr int64_t kOtherForm = -1, kNoRoom = -2;
 
 enum Own { kTimestamp, kServerName, kStatus, kProfile, kOwnFields };
@@ -145,19 +145,24 @@ class Reader {
         return true;
     }
 
-    // Single precision, what is beyond 100 % as 100 %; counts what is out of range and rows with nothing measured.
+    // Single precision, what is a little outside as the nearer end; counts what is further out and rows with nothing.
     void keep_values(const double *values) {
         float *kept = scan_->kept + rows_ * scan_->metrics;
-        const double *low = scan_->bounds, *high = low + scan_->metrics, *accepted = high + scan_->metrics;
-        int64_t clips = 0, measured = 0;
+        const double *low = scan_->bounds, *high = low + scan_->metrics;
+        const double *least = high + scan_->metrics, *most = least + scan_->metrics;
+        int64_t below = 0, above = 0, measured = 0;
         for (int64_t metric = 0; metric < scan_->metrics; ++metric) {
             const double value = values[metric];
-            scan_->faults += value < low[metric] || value > accepted[metric];
-            clips += value > high[metric];
+            scan_->faults += value < least[metric] || value > most[metric];
+            below += value < low[metric];
+            above += value > high[metric];
             measured += !std::isnan(value);
-            kept[metric] = static_cast<float>(value > high[metric] ? high[metric] : value);
+            kept[metric] = static_cast<float>(value > high[metric]  ? high[metric]
+                                              : value < low[metric] ? low[metric]
+                                                                    : value);
         }
-        scan_->clips[rows_] = clips;
+        scan_->clips[2 * rows_] = below;
+        scan_->clips[2 * rows_ + 1] = above;
         scan_->faults += measured == 0;
     }
 

@@ -13,12 +13,12 @@ struct Scan {
     const char *fields;            // names one after the other: timestamp, server_name, status, profile, the metrics
     const int64_t *field_lengths;  // (4 + m)
     int64_t metrics;
-    const double *bounds;  // (3, m): the least allowed, the most kept, the most accepted
+    const double *bounds;  // (4, m): the least and the most kept, the least and the most accepted
     int64_t capacity;
     // Filled in.
     double *values;          // (n, m): as sent, NaN where not measured
-    float *kept;             // (n, m): the same, at most the most kept
-    int64_t *clips;          // (n): values of the row above the most kept
+    float *kept;             // (n, m): the same, within the least and the most kept
+    int64_t *clips;          // (n, 2): values of the row below the least kept, and above the most
     int64_t *stamp_codes;    // (n): which of `stamps`
     int64_t *status_codes;   // (n): which of `statuses`, -1 for none
     int64_t *profile_codes;  // (n): which of `profiles`, -1 for none

@@ -128,9 +128,18 @@ def test_a_dictionary_may_have_the_null_in_itself(field: str) -> None:
         ({"cpu_user_pct": [1.0, 500.0]}, ("cpu_user_pct", "is 500; must be a number from 0 to 100")),
         ({"cpu_user_pct": [1.0, float("inf")]}, ("cpu_user_pct", "is Infinity; must be")),
         ({"cpu_user_pct": [1.0, None]}, ("metrics", "none was measured")),
-        ({"mem_used_pct": [None, "7"]}, ("mem_used_pct", "is of Arrow's type string; must be a number from 0 to 100")),
-        ({"mem_used_pct": [None, True]}, ("mem_used_pct", "is of Arrow's type bool; must be a number")),
-        ({"mem_used_pct": [None, [1]]}, ("mem_used_pct", "is of Arrow's type list<item: int64>; must be a number")),
+        (
+            {"cpu_user_pct": [1.0, None], "mem_used_pct": [None, "7"]},
+            ("mem_used_pct", "is of Arrow's type string; must be a number from 0 to 100"),
+        ),
+        (
+            {"cpu_user_pct": [1.0, None], "mem_used_pct": [None, True]},
+            ("mem_used_pct", "is of Arrow's type bool; must be a number"),
+        ),
+        (
+            {"cpu_user_pct": [1.0, None], "mem_used_pct": [None, [1]]},
+            ("mem_used_pct", "is of Arrow's type list<item: int64>; must be a number"),
+        ),
         ({"server_name": ["a", None]}, ("server_name", "is missing; must be a text")),
         ({"server_name": ["a", ""]}, ("server_name", "must be a text that is not empty")),
         ({"timestamp": [STAMP, None]}, ("timestamp", "is missing; must be ISO 8601 or Unix seconds")),
@@ -146,6 +155,15 @@ def test_a_bad_row_costs_itself_alone(columns: dict[str, Any], fault: tuple[str,
     ((index, field, reason),) = reasons(parsed)
     assert (index, field) == (1, fault[0])
     assert fault[1] in reason
+
+
+@pytest.mark.parametrize("bad", [[None, "7"], [None, [1]], [7.0, float("nan")], [7.0, 500.0], [7.0, -1.0]])
+def test_a_bad_value_costs_itself_alone(bad: list[Any]) -> None:
+    parsed = feed_table(mem_used_pct=bad)
+    assert parsed.batch is not None
+    assert (parsed.indices, parsed.values_left_out) == ((0, 1), 1)
+    assert [(index, field) for index, field, _ in reasons(parsed)] == [(1, "mem_used_pct")]
+    assert np.isnan(parsed.batch.values[1, 1])
 
 
 @pytest.mark.parametrize("gone", ["timestamp", "server_name"])

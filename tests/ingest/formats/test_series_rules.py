@@ -178,7 +178,7 @@ def test_a_series_that_comes_now_and_then_holds_nothing_up(pattern: str) -> None
             assert said(translator, eth, at=begin) == {"load_average": 1.0}, slot
 
 
-@pytest.mark.parametrize(("sent", "kept"), [(-0.0519, 0.0), (-9.9, 0.0), (100.7, 100.0)])
+@pytest.mark.parametrize(("sent", "kept"), [(-0.0519, 0.0), (-0.99, 0.0), (109.9, 100.0), (100.7, 100.0)])
 def test_a_percentage_a_little_outside_is_clipped_and_counted(sent: float, kept: float) -> None:
     translator = make_translator(TELEGRAF, label="host")
     translation = translator.translate([telegraf("swap_used_percent", sent), telegraf("system_load1", 0.7)])
