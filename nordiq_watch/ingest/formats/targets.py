@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from dataclasses import dataclass
 
 from nordiq_watch.names import tidy_name
@@ -15,6 +16,9 @@ _LAST_PORT = 65_535
 _LOOPBACK_NAMES = re.compile(
     r"(.+\.)?localhost|localhost[46]?(\.localdomain[46]?)?|ip6-localhost|ip6-loopback", re.IGNORECASE
 )
+
+
+_LOOSE_ADDRESS = re.compile(r"(0x[0-9a-f]+|[0-9]+)(\.(0x[0-9a-f]+|[0-9]+)){0,3}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,7 @@ class Target:
         """Whether every machine calls itself so: such a name tells no two servers apart."""
         if _LOOPBACK_NAMES.fullmatch(self.host):
             return True
-        address = _read_address(self.host)
+        address = _read_address(self.host) or _read_loosely(self.host)
         return address is not None and (address.is_loopback or address.is_unspecified)
 
 
@@ -62,3 +66,18 @@ def _read_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | 
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def _read_loosely(text: str) -> ipaddress.IPv4Address | None:
+    """The address that inet_aton(3) reads, and with it whatever connects: `127.1`, `0x7f.1`, `2130706433`.
+
+    A short number alone, such as `10` or `0`, would be an address of the network 0.0.0.0/8, where no host is: there it
+    is a host's own name.
+    """
+    if not _LOOSE_ADDRESS.fullmatch(text) or not text.isascii():
+        return None
+    try:
+        address = ipaddress.IPv4Address(socket.inet_aton(text))
+    except OSError:
+        return None
+    return None if text.isdecimal() and int(address) < 1 << 24 else address

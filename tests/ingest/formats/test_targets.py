@@ -49,13 +49,20 @@ def test_what_is_left_of_a_target_is_the_host(label: str, host: str, port: str) 
     "label",
     ["localhost", "LocalHost:9100", "localhost.localdomain:9100", "localhost4", "web.localhost", "ip6-localhost",
      "127.0.0.1:9100", "127.7.7.7", "::1", "[::1]:9100", "[::ffff:127.0.0.1]:9100", "0.0.0.0:9100", "[::]:9100",
-     "http://localhost:9100/metrics", "localhost."],
+     "http://localhost:9100/metrics", "localhost.", "::ffff:127.0.0.1", "::ffff:7f00:1", "0:0:0:0:0:0:0:1",
+     "127.1:9100", "127.1", "127.0.1", "2130706433", "2130706433:9100", "0x7f.1", "0X7F000001", "0177.0.0.1",
+     "017700000001", "http://127.1/metrics", "0x0", "0.0:9100", "127.000.000.001"],
 )  # fmt: skip
 def test_loopback_has_many_spellings(label: str) -> None:
     assert read_target(label).is_own_loopback
 
 
-@pytest.mark.parametrize("label", ["localhost1", "mylocalhost", "128.0.0.1", "::2", "local", "127.0.0.1.example.net"])
+@pytest.mark.parametrize(
+    "label",
+    ["localhost1", "mylocalhost", "128.0.0.1", "::2", "local", "127.0.0.1.example.net", "10", "0", "127", "1:9100",
+     "010", "10.1", "192.168.1", "0x7g.1", "127.1 a", "3232235777", "127.1-db", "\u0661\u0662\u0667.1", "127.0.0.256",
+     "127.1.1.1.1"],
+)  # fmt: skip
 def test_what_only_looks_like_loopback_is_a_server(label: str) -> None:
     assert not read_target(label).is_own_loopback
 
