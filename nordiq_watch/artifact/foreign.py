@@ -21,9 +21,10 @@ _BINARY_FORMATS = {
 }
 _BYTE_ORDER_MARKS = {
     b"\xef\xbb\xbf": "begins with a byte order mark (EF BB BF): save it as UTF-8 without one",
-    b"\xff\xfe": "is UTF-16: save it as UTF-8",
-    b"\xfe\xff": "is UTF-16: save it as UTF-8",
 }
+_ENCODINGS = {"utf-16": 2, "utf-32": 4}
+"""By the beginning of Python's name, the bytes of an ASCII character."""
+_AS_UTF_8 = "is {}: save it as UTF-8"
 _POINTER = "is a Git LFS pointer, not the file itself: fetch it with `git lfs pull`"
 
 
@@ -37,6 +38,8 @@ def explain_json(content: bytes) -> str | None:
     for mark, reason in _BYTE_ORDER_MARKS.items():
         if content.startswith(mark):
             return reason
+    if encoding := _find_wide_encoding(content):
+        return _AS_UTF_8.format(encoding)
     constants: list[str] = []
     try:
         json.loads(content, parse_constant=constants.append)
@@ -45,6 +48,19 @@ def explain_json(content: bytes) -> str | None:
     if not constants:
         return None
     return f"holds {constants[0]}, which Python writes and JSON does not have: write null, or leave the key out"
+
+
+def _find_wide_encoding(content: bytes) -> str | None:
+    """`UTF-16` or `UTF-32`, with a byte order mark or without one; None for what is neither, and for zeros, which a
+    file that is still being written may hold.
+    """
+    encoding = json.detect_encoding(content)
+    width = next((width for name, width in _ENCODINGS.items() if encoding.startswith(name)), 0)
+    if not width:
+        return None
+    beginning = content[: 4 * width].decode(encoding, "ignore").lstrip("\ufeff")
+    is_text = bool(beginning) and all(" " <= character <= "~" or character in "\t\r\n" for character in beginning[:2])
+    return encoding[:6].upper() if is_text and len(content) >= 2 * width else None
 
 
 def explain_weights(beginning: bytes) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
         _check_newest(settings),
         *_check_pin(settings),
         *_check_names(settings),
+        *_check_ahead(settings, now=time.time()),
     ]
     for finding in findings:
         print(f"{_MARKS[finding.state]} {finding.check:<14} {finding.words}")
@@ -94,6 +96,26 @@ def _check_names(settings: Settings) -> Iterator[Finding]:
         return  # the check of the directory says so
     for entry in ignored:
         yield Finding("models", "warning", f"{entry.name} is ignored: {entry.reason}")
+
+
+def _check_ahead(settings: Settings, *, now: float) -> Iterator[Finding]:
+    """Versions whose names are ahead of the clock: whichever is live, drops with right names never replace it."""
+    from nordiq_watch.host.checkup import Finding
+    from nordiq_watch.reload.catalogue import Catalogue
+    from nordiq_watch.reload.name_notes import TOLERATED_SECONDS, seconds_ahead
+
+    try:
+        versions = Catalogue(settings.models_dir).scan()
+    except StorageError:
+        return  # the check of the directory says so
+    for version in versions:
+        ahead = seconds_ahead(version, now=now)
+        if ahead > TOLERATED_SECONDS:
+            words = (
+                f"{version.name} is named {ahead / 3600:,.1f} h ahead of this machine's clock: until then, later drops "
+                "look older than it and do not go live by themselves. Rename it, and check the trainer's clock"
+            )
+            yield Finding("models", "warning", words)
 
 
 def _check_pin(settings: Settings) -> Iterator[Finding]:

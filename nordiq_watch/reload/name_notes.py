@@ -36,7 +36,7 @@ class NameNotes:
     def tell_ahead(self, versions: Sequence[Version]) -> None:
         """The names of versions are times; one ahead of the clock makes every right one look old."""
         for version in versions:
-            ahead = self._seconds_ahead(version)
+            ahead = seconds_ahead(version, now=self._wall_clock())
             if ahead > TOLERATED_SECONDS and self._is_news(version.name, "ahead"):
                 log.warning(
                     "%s is named %.1f h ahead of this machine's clock; names are times in UTC. Until then, later drops "
@@ -59,13 +59,15 @@ class NameNotes:
                     extra={"version": version.name},
                 )
 
-    def _seconds_ahead(self, version: Version) -> float:
-        if version.timestamp is None:
-            return 0.0
-        named = datetime.strptime(version.timestamp, "%Y%m%d_%H%M%S").replace(tzinfo=UTC)
-        return named.timestamp() - self._wall_clock()
-
     def _is_news(self, name: str, fact: str) -> bool:
         news = (name, fact) not in self._told
         self._told.add((name, fact))
         return news
+
+
+def seconds_ahead(version: Version, *, now: float) -> float:
+    """How far the time in a version's name is ahead of `now`, Unix time; 0 for a name without one."""
+    if version.timestamp is None:
+        return 0.0
+    named = datetime.strptime(version.timestamp, "%Y%m%d_%H%M%S").replace(tzinfo=UTC)
+    return named.timestamp() - now

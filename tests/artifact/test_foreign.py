@@ -19,6 +19,11 @@ TEXT = '{"a": 1}'
         (TEXT.encode("utf-8-sig"), "byte order mark (EF BB BF)"),
         (TEXT.encode("utf-16"), "is UTF-16"),
         (b"\xfe\xff" + TEXT.encode("utf-16-be"), "is UTF-16"),
+        *((TEXT.encode(f"utf-16-{order}"), "is UTF-16") for order in ("le", "be")),
+        *((TEXT.encode(f"utf-32-{order}"), "is UTF-32") for order in ("le", "be")),
+        *((f"\ufeff{TEXT}".encode(f"utf-32-{order}"), "is UTF-32") for order in ("le", "be")),
+        ("\n{}".encode("utf-16-le"), "is UTF-16"),
+        (f'{{"größe": "{TEXT!r:.4}…'.encode("utf-16-be"), "is UTF-16"),
         (POINTER, "Git LFS pointer"),
     ],
 )
@@ -27,7 +32,19 @@ def test_json_that_no_further_byte_mends_is_called_what_it_is(content: bytes, sa
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b'{"a": Na', b'{"a": NaN', b'{"a": "NaN"', b"\x00\x00", b"[" * 100_000, b'{"a": 1}}']
+    "content",
+    [
+        b"",
+        b"{",
+        b'{"a": Na',
+        b'{"a": NaN',
+        b'{"a": "NaN"',
+        b"\x00\x00",
+        b"\x00" * 64,
+        b"{" + b"\x00" * 63,
+        b"[" * 100_000,
+        b'{"a": 1}}',
+    ],
 )
 def test_what_may_be_unfinished_is_not_judged(content: bytes) -> None:
     assert explain_json(content) is None

@@ -71,6 +71,19 @@ def test_the_doctor_on_a_good_machine(config: Path, tmp_path: Path, capsys: pyte
     assert out.splitlines()[-1] == "nothing bad"
 
 
+@pytest.mark.parametrize("name", ["tft_model_29990101_000000", "tft_model_99991231_235959"])
+def test_the_doctor_names_versions_from_the_future(
+    config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    for version in (A, name):
+        drop_model(tmp_path / "models", version)
+    assert main(["doctor", "--config", str(config)]) == 0
+    ahead = [line for line in capsys.readouterr().out.splitlines() if "ahead of this machine's clock" in line]
+    assert len(ahead) == 1
+    assert f"WARNING models         {name} is named" in ahead[0]
+    assert "later drops look older than it and do not go live" in ahead[0]
+
+
 def test_the_doctor_finds_what_is_bad(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     drop_model(tmp_path / "models", A)
     (tmp_path / "models" / A / "model.safetensors").write_bytes(b"broken")
