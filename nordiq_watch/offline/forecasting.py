@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,20 +17,29 @@ from nordiq_watch.live.servable import Servable
 from nordiq_watch.network.checks import required_samples
 from nordiq_watch.offline.datasets import Dataset, as_directory
 from nordiq_watch.offline.models import load_model
+from nordiq_watch.offline.slots import find_aggregates
 from nordiq_watch.quantiles import SERVED
 from nordiq_watch.records.arrays import FloatArray
 
 
-def forecast(model: str | os.PathLike[str], dataset: Dataset, *, device: str = "auto") -> pd.DataFrame:
+def forecast(
+    model: str | os.PathLike[str],
+    dataset: Dataset,
+    *,
+    device: str = "auto",
+    config: str | os.PathLike[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
     """Forecasts every server from the newest slot of the dataset on.
 
     One row per server, metric and step: server_name, metric, timestamp (the begin of the slot, UTC), p10, p50 and p90
     in the metric's unit. Servers with too few samples for a forecast, and metrics that they never measured, have no
-    rows. Raises DatasetError, also if that leaves none, ConfigError and ModelRejected.
+    rows. config, settings: as `train` takes them; of these, `window.aggregate` says what a slot holds of several
+    samples. Raises DatasetError, also if that leaves none, ConfigError and ModelRejected.
     """
     version = load_model(model, device=device)
     with as_directory(dataset) as directory:
-        fleet = RecordedFleet(load_for([version], directory))
+        fleet = RecordedFleet(load_for([version], directory, aggregates=find_aggregates(config, settings)))
         (values,) = rolling_forecasts(version, fleet, [fleet.end_slot])
         if np.isnan(values).all():
             spec = version.spec

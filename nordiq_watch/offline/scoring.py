@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pandas as pd
@@ -14,6 +15,7 @@ from nordiq_watch.evaluation.origins import HORIZONS_SECONDS, Order
 from nordiq_watch.evaluation.report import Comparison, Evaluation, Setting
 from nordiq_watch.offline.datasets import FRAME, Dataset, as_directory
 from nordiq_watch.offline.models import load_model
+from nordiq_watch.offline.slots import find_aggregates
 
 
 def evaluate(
@@ -25,16 +27,21 @@ def evaluate(
     live: str | os.PathLike[str] | None = None,
     horizons_seconds: Sequence[int] = HORIZONS_SECONDS,
     device: str = "auto",
+    config: str | os.PathLike[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Scores the version in the directory `model` over rolling origins of the last `days`, one every `every_seconds`.
 
     live: another version to show beside it. horizons_seconds: those within the version's own, which is added. The
-    numbers are explained in docs/evaluation.md. Raises DatasetError, ConfigError and ModelRejected.
+    numbers are explained in docs/evaluation.md. config, settings: as `train` takes them; of these, `window.aggregate`
+    says what a slot holds of several samples. Raises DatasetError, ConfigError and ModelRejected.
     """
     subject = load_model(model, device=device)
+    aggregates = find_aggregates(config, settings)
     beside = None if live is None else load_model(live, device=device)
     with as_directory(dataset) as directory:
-        report = evaluator.evaluate(subject, Order(directory, days, every_seconds, horizons_seconds), live=beside)
+        order = Order(directory, days, every_seconds, horizons_seconds, aggregates)
+        report = evaluator.evaluate(subject, order, live=beside)
     return msgspec.structs.replace(report, setting=_name_dataset(report.setting, dataset))
 
 
@@ -47,11 +54,15 @@ def compare(
     every_seconds: float = 3600.0,
     horizons_seconds: Sequence[int] = HORIZONS_SECONDS,
     device: str = "auto",
+    config: str | os.PathLike[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Scores two versions on the same points, with what their differences are worth; as `evaluate` otherwise."""
+    aggregates = find_aggregates(config, settings)
     first, second = (load_model(model, device=device) for model in (a, b))
     with as_directory(dataset) as directory:
-        report = evaluator.compare(first, second, Order(directory, days, every_seconds, horizons_seconds))
+        order = Order(directory, days, every_seconds, horizons_seconds, aggregates)
+        report = evaluator.compare(first, second, order)
     return msgspec.structs.replace(report, setting=_name_dataset(report.setting, dataset))
 
 

@@ -42,6 +42,21 @@ def test_a_directory_and_a_frame_with_times_as_its_index_are_forecast_alike(mode
     pd.testing.assert_frame_equal(offline.forecast(str(model), table.set_index("timestamp")), expected)
 
 
+@pytest.mark.parametrize("way", ["settings", "config"])
+def test_a_slot_holds_what_the_config_says(model: Path, tmp_path: Path, way: str) -> None:
+    """Two samples per slot: as the mean they are the table, as the largest they are another."""
+    table = fleet_table(slots=SLOTS)
+    spread = [table.assign(cpu_user_pct=table.cpu_user_pct + change) for change in (-5.0, 5.0)]
+    later = spread[1].assign(timestamp=table.timestamp + pd.Timedelta(minutes=1))
+    twice = pd.concat([spread[0], later]).sort_values(["server_name", "timestamp"])
+    file = tmp_path / "aggregates.yaml"
+    file.write_text("window: {aggregate: {cpu_user_pct: max}}\n")
+    chosen = {"config": file} if way == "config" else {"settings": {"window": {"aggregate": {"cpu_user_pct": "max"}}}}
+    largest = offline.forecast(model, twice, **chosen)
+    pd.testing.assert_frame_equal(largest, offline.forecast(model, spread[1]))
+    assert not largest.equals(offline.forecast(model, twice))
+
+
 def test_what_cannot_be_forecast_has_no_rows(model: Path) -> None:
     table = fleet_table(slots=SLOTS)
     table.loc[table.server_name == "ppdb002", "mem_used_pct"] = np.nan

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from support.models import drop_model
 from support.small_fleet import fleet_table, write_dataset
@@ -43,6 +44,16 @@ def test_a_report_can_be_drawn(models: Path, tmp_path: Path) -> None:
     report = offline.evaluate(models / OLD, fleet_table(slots=2 * 288), days=1)
     offline.draw(report, tmp_path / "report.png")
     assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_slot_holds_what_the_config_says(models: Path) -> None:
+    table = fleet_table(slots=2 * 288)
+    later = table.assign(timestamp=table.timestamp + pd.Timedelta(minutes=1), cpu_user_pct=0.0)
+    twice = pd.concat([table, later]).sort_values(["server_name", "timestamp"])
+    largest = {"window": {"aggregate": {"cpu_user_pct": "max"}}}
+    a, b = models / OLD, models / NEW
+    assert offline.evaluate(a, twice, days=1, settings=largest).scores == offline.evaluate(a, table, days=1).scores
+    assert offline.compare(a, b, twice, days=1, settings=largest).scores == offline.compare(a, b, table, days=1).scores
 
 
 def test_options_reach_the_evaluation(models: Path) -> None:
