@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -39,6 +40,8 @@ a scope and a gauge or sum in it the metrics, the name and the data points.
 _DATA = {number << 3 | WITH_LENGTH: name for number, name in
          ((5, "gauge"), (7, "sum"), (9, "histogram"), (10, "exponential_histogram"), (11, "summary"))}  # fmt: skip
 _FIELDS_PER_POINT = 8
+_MOST_ATTRIBUTES = 1_000
+"""Of a resource; it has dozens. Further ones are not read."""
 _UNREADABLE = Fault(Drop.INVALID, "it cannot be parsed, or has a text that is not UTF-8")
 _READ: Mapping[str, Any] = {"gauge": metrics_pb2.Gauge, "sum": metrics_pb2.Sum}
 
@@ -66,7 +69,9 @@ class ProtobufParts:
     def __iter__(self) -> Iterator[MetricPart]:
         self._fields_left = _FIELDS_PER_POINT * self._most
         try:
-            for tag, _, span in self._fields((0, len(self._body))):
+            for number, (tag, _, span) in enumerate(self._fields((0, len(self._body)))):
+                if number >= self._most:
+                    raise too_many("resources", self._most)
                 if tag == _FIRST:
                     yield from self._read_resource(span)
         except Unreadable as error:
@@ -90,7 +95,8 @@ class ProtobufParts:
     def _read_resource(self, span: Span) -> Iterator[MetricPart]:
         """Its fields are gone through twice: a list of them would be as long as a sender likes."""
         described = (content for tag, _, content in self._fields(span) if tag == _FIRST)
-        resource = dict(_read_attributes([one for inner in described for one in self._parse_attributes(inner)]))
+        attributes = (one for inner in described for one in self._parse_attributes(inner))
+        resource = dict(_read_attributes(list(islice(attributes, _MOST_ATTRIBUTES))))
         for tag, _, scope in self._fields(span):
             if tag == _SECOND:
                 for inner, _, content in self._fields(scope):
@@ -125,15 +131,23 @@ class ProtobufParts:
                 name = self._body[begin : min(end, begin + 1000)].decode(errors="replace")
             elif tag in _DATA:
                 data.append((_DATA[tag], (begin, end)))
+                self._check_room(data)
         for kind, content in data:
             points: list[Span] = []
             rest: list[Span] = []
             for tag, whole, _ in self._fields(content):
-                (points if tag == _FIRST else rest).append(whole)
+                found = points if tag == _FIRST else rest
+                found.append(whole)
+                self._check_room(found)
             if kind in _READ:
                 yield from self._parse(resource, name, kind, points, self._join(rest))
             else:
                 yield describe_data(resource, name, kind, _Unread(points), _read_point)
+
+    def _check_room(self, found: Sequence[Any]) -> None:
+        """A place in the body takes a hundred bytes, where what lies there may take two."""
+        if len(found) > self._most:
+            raise too_many("data points", self._most)
 
     def _parse(
         self, resource: Mapping[str, str], name: str, kind: str, points: Sequence[Span], rest: bytes
