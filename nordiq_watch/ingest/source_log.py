@@ -27,6 +27,8 @@ _REMEDIES = {
     Drop.OUT_OF_RANGE: "outside of what the metric can be",
     Drop.ODD_GROWTH: "a counter that jumped further than it can grow",
     Drop.SLOT_CLOSED: "later than window.lateness_seconds after the end of its slot",
+    Drop.OVERLAP: "deltas of one series overlap: two senders measure one server, or one sends a time twice",
+    Drop.GAP: "deltas without the one before them, of a sender that was started anew or behind a lost request",
     Drop.NOTHING_MEASURED: "no metric of the config in it",
     Drop.INVALID: "a field is missing or has another form",
     Drop.TOO_MANY_LABELS: "too many labels",

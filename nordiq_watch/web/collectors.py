@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -28,7 +28,7 @@ from nordiq_watch.ingest.clusters import Clusters
 from nordiq_watch.ingest.formats.budget import SeriesBudget
 from nordiq_watch.ingest.formats.exporters import PROMETHEUS, SERVER_LABELS
 from nordiq_watch.ingest.formats.mappings import COLLECTD, OTLP, TELEGRAF
-from nordiq_watch.ingest.formats.otlp import SERVER, Growths
+from nordiq_watch.ingest.formats.otlp import SERVER
 from nordiq_watch.ingest.formats.owners import Owners, Route
 from nordiq_watch.ingest.formats.resumption import Stop, resume
 from nordiq_watch.ingest.formats.series_rules import RuleTable
@@ -68,7 +68,6 @@ class Translators:
     clusters: Clusters
     retain_seconds: float
     clock: Callable[[], float] = time.time
-    growths: Growths = field(default_factory=Growths)
 
     @property
     def all(self) -> tuple[Translator, ...]:

@@ -40,7 +40,7 @@ def take_metrics() -> Response:
     with deliver(FeedFormat.OTLP) as delivery:
         parts = _read_parts(most=feeders.max_records)
         count_points(parts, feeders.max_records)
-        series = series_of(parts, feeders.otlp.server_attributes, lost, translators().growths)
+        series = series_of(parts, feeders.otlp.server_attributes, lost)
         body, _ = take_series(SeriesBatch(series), translators().otlp, delivery)
         lost.tell(delivery)
     reasons = "; ".join([*lost.describe(), *_remarks(body)])

@@ -6,14 +6,13 @@ the past; in metrics of the system, both spellings are one label. Other attribut
 programs that measure one host send the same series.
 
 Gauges and cumulative sums are series of their values. A delta is a growth between two times: such a sum is the series
-`NAME_per_second`, of its growth per second.
+`NAME_per_second`, of its growth per second, with the time in which it grew.
 """
 
 from __future__ import annotations
 
 import math
 import re
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
@@ -38,7 +37,6 @@ _DELTA = (1, "AGGREGATION_TEMPORALITY_DELTA")
 _CUMULATIVE = (2, "AGGREGATION_TEMPORALITY_CUMULATIVE")
 _NANOSECONDS = 10**9
 _MEAN_LABELS = 20
-_MOST_GROWTHS = 1 << 20
 _FOREIGN = re.compile("[^a-zA-Z0-9_]")
 _SYSTEM = "system_"
 _ONE_LABEL = {
@@ -149,33 +147,6 @@ class LostPoints:
             delivery.note_dropped(fault.drop, count, example=f"{self.examples[fault]}: {fault.reason}")
 
 
-class Growths:
-    """Where the deltas of each series began. From any thread.
-
-    An SDK's first delta of what counts since the host started is all of that, in the time since the SDK started: no
-    rate follows from it, as from the first sample of a counter. Nor from one behind a gap, in which a sender may have
-    been started anew.
-    """
-
-    def __init__(self) -> None:
-        self._spans: dict[int, tuple[int, int]] = {}
-        self._lock = threading.Lock()
-
-    def follows(self, labels: Mapping[str, str], start: int, end: int) -> bool:
-        """Whether a delta from `start` to `end` goes on from one that was heard before."""
-        key = hash(tuple(sorted(labels.items())))
-        with self._lock:
-            first, last = self._spans.get(key, (end, end))
-            is_known = first <= start <= last
-            if len(self._spans) >= _MOST_GROWTHS and key not in self._spans:
-                self._spans.clear()
-            if is_known:
-                self._spans[key] = first, max(last, end)
-            elif end >= last:  # an older one, sent again, changes nothing
-                self._spans[key] = (end, end) if start > last or first == last else (first, last)
-        return is_known
-
-
 def describe_data(resource: Mapping[str, str], name: str, kind: str, data: Any, read: ReadPoint) -> MetricPart:
     """A metric, or some of its data points. data: what has the fields of OTLP's message of this kind."""
     is_growth = kind == "sum" and data.aggregation_temporality in _DELTA
@@ -213,13 +184,8 @@ def count_points(parts: Iterable[MetricPart], most: int) -> None:
             raise too_many(f"data points with {_MEAN_LABELS} attributes each", most)
 
 
-def series_of(
-    parts: Iterable[MetricPart], server_attributes: Sequence[str], lost: LostPoints, growths: Growths | None = None
-) -> Iterator[Series]:
-    """One series per data point. server_attributes: of those that a resource has, the first is the server's name.
-
-    growths: knows which deltas are the first of their series, which are passed over.
-    """
+def series_of(parts: Iterable[MetricPart], server_attributes: Sequence[str], lost: LostPoints) -> Iterator[Series]:
+    """One series per data point. server_attributes: of those that a resource has, the first is the server's name."""
     for part in parts:
         lost.note(part.fault, part.name, part.unread)
         own = _labels_of(part, server_attributes)
@@ -228,14 +194,8 @@ def series_of(
             series = _read(part.read(point), part, own, server_attributes)
             if isinstance(series, Fault):
                 lost.note(series, part.name)
-            elif growths is None or not part.is_growth or _goes_on(series, part, point, growths):
+            else:
                 yield series
-
-
-def _goes_on(series: Series, part: MetricPart, point: Any, growths: Growths) -> bool:
-    assert part.read is not None
-    read = part.read(point)
-    return bool(read.flags & _NO_RECORDED_VALUE) or growths.follows(series.labels, read.start, read.time)
 
 
 def _labels_of(part: MetricPart, server_attributes: Sequence[str]) -> Mapping[str, str]:
@@ -258,16 +218,19 @@ def _read(point: Point, part: MetricPart, own: Mapping[str, str], server_attribu
         return _nameless(tuple(server_attributes))
     if point.time <= 0:
         return _NO_TIME
-    value = END_MARK if point.flags & _NO_RECORDED_VALUE else point.value
+    ends = bool(point.flags & _NO_RECORDED_VALUE)
+    value = END_MARK if ends else point.value
     if value is None:
         return _NO_VALUE
-    if not (math.isfinite(value) or point.flags & _NO_RECORDED_VALUE):
+    if not (math.isfinite(value) or ends):
         return _NOT_FINITE
-    if part.is_growth:
-        if not 0 < point.start < point.time:
-            return _NO_START
-        value /= (point.time - point.start) / _NANOSECONDS
-    return Series(labels, [(point.time / _NANOSECONDS, value)])
+    if not part.is_growth:
+        return Series(labels, [(point.time / _NANOSECONDS, value)])
+    start = point.time if ends else point.start
+    if not 0 < start < point.time + ends:
+        return _NO_START
+    value /= max(1, point.time - start) / _NANOSECONDS
+    return Series(labels, [(point.time / _NANOSECONDS, value)], [start / _NANOSECONDS])
 
 
 def _labels(attributes: Iterable[tuple[str, str]], *, is_system: bool) -> dict[str, str]:

@@ -8,8 +8,9 @@ from functools import reduce
 from hashlib import blake2b
 from typing import Final
 
+from nordiq_watch.ingest.formats.limits import Limits
 from nordiq_watch.ingest.formats.series import NAME
-from nordiq_watch.ingest.formats.series_rules import WHOLE, Limits, MetricRule, Part, roles_in
+from nordiq_watch.ingest.formats.series_rules import WHOLE, MetricRule, Part, roles_in
 from nordiq_watch.ingest.formats.server_names import ServerNames
 from nordiq_watch.ingest.formats.server_series import Place
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nordiq_watch.ingest.formats.sample_taker import Logged
 from nordiq_watch.ingest.formats.series_log import OldSegment, SeriesLog
 from nordiq_watch.ingest.formats.series_segments import Head, Record, Segment, read_segments
 from nordiq_watch.ingest.formats.server_series import Place
@@ -89,15 +90,14 @@ def _replay(translator: Translator, segments: Sequence[Segment], *, down: float,
     return lost_until
 
 
-def _read_samples(
-    translator: Translator, record: Record, places: dict[int, Place | None]
-) -> Iterator[tuple[Place, float, float]]:
+def _read_samples(translator: Translator, record: Record, places: dict[int, Place | None]) -> Iterator[Logged]:
     """Those that a rule wants. places: by number, of the series that were new in earlier records of the segment."""
     for number, texts in record.series:
         words = [text.decode(errors="surrogatepass") for text in texts]
         places[number] = translator.find_place(dict(zip(words[::2], words[1::2], strict=True)))
     columns = (array("I", record.numbers), array("d", record.times), array("d", record.values))
-    for number, at, value in zip(*columns, strict=True):
+    starts = array("d", record.starts) or [math.nan] * len(columns[0])
+    for number, at, value, start in zip(*columns, starts, strict=True):
         place = places[number]
         if place is not None:
-            yield place, at, value
+            yield place, at, value, start

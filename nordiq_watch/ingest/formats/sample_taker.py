@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import repeat
+from typing import TypeAlias
 
 from nordiq_watch.api.sources import Drop
 from nordiq_watch.ingest.delivery import Delivery
@@ -14,7 +16,11 @@ from nordiq_watch.ingest.formats.series import NAME, Series, is_end_mark
 from nordiq_watch.ingest.formats.series_log import Notes
 from nordiq_watch.ingest.formats.server_series import Place, ServerSeries
 from nordiq_watch.ingest.formats.slot_book import Said, SlotBook
+from nordiq_watch.ingest.formats.spans import Span
 from nordiq_watch.ingest.formats.tracks import Grid
+
+Logged: TypeAlias = tuple[Place, float, float, float]
+"""Where a sample belongs, its Unix time, its value, and the start of its span; NaN for one that has none."""
 
 LAST_WORD_SECONDS = 60.0
 """After which a slot that is closed was said for good: it is not said again by a process that goes on."""
@@ -36,6 +42,11 @@ class Request(Said):
     shift: float = 0.0
     ahead: dict[tuple[str, float], None] = field(default_factory=dict)
     refused: int = 0
+
+    def note_changed(self, name: str, roles_in: Mapping[int, int]) -> None:
+        slots = self.changed[name]
+        for number, roles in roles_in.items():
+            slots[number] = slots.get(number, 0) | roles
 
 
 class SampleTaker:
@@ -63,23 +74,25 @@ class SampleTaker:
             request.refused += 1
             return
         request.changed.setdefault(place.server, {})  # what it said and was not kept is said again
-        for at, value in series.samples:
+        starts = series.starts or repeat(math.nan)
+        for (at, value), start in zip(series.samples, starts, strict=False):
             if not 0 <= at <= request.newest:
                 request.ahead[place.server, at] = None
                 continue
             request.delivery.note_moment(at)
-            if self._is_sound(place, value, request) and not self._put(server, place, at, value, request):
+            fault = None if is_end_mark(value) else place.limits.fault_of(value)
+            if fault is not None:
+                request.losses.add(fault, f"a series of {place.server} is {value:g}")
+            elif not self._put_either(server, (place, at, value, start), request):
                 request.refused += 1
                 return
 
-    def _is_sound(self, place: Place, value: float, request: Request) -> bool:
-        if place.limits.low <= value <= place.limits.high and math.isfinite(value):
-            return True
-        if math.isfinite(value):
-            request.losses.add(Drop.OUT_OF_RANGE, f"a series of {place.server} is {value:g}")
-        elif not is_end_mark(value):
-            request.losses.add(Drop.NOT_A_NUMBER, f"a series of {place.server} is {value:g}")
-        return is_end_mark(value)
+    def _put_either(self, server: ServerSeries, sample: Logged, request: Request) -> bool:
+        """A sample, or a delta that has a start. False if the series is new and there is no room for it."""
+        place, at, value, start = sample
+        if math.isnan(start):
+            return self._put(server, place, at, value, request)
+        return self._put_span(server, place, Span(start, at, value), request)
 
     def _put(self, server: ServerSeries, place: Place, at: float, value: float, request: Request) -> bool:
         """False if the series is new and there is no room for it."""
@@ -92,24 +105,49 @@ class SampleTaker:
             else:
                 request.losses.add(Drop.SLOT_CLOSED, f"a sample of {name} at {at:.0f} came after its slot was closed")
             return True
+        if server.has_spans(place.key):
+            request.losses.add(Drop.INVALID, f"a series of {name} that comes as deltas has a sample at {at:.0f}")
+            return True
         changed = server.put(place, slot, at, value)
         if changed is None:
             return False
         if request.notes is not None:
             request.notes.add(server.tracks[place.key], request.labels, at, value)
-        slots = request.changed[name]
-        for number in changed:
-            slots[number] = slots.get(number, 0) | place.roles
+        request.note_changed(name, dict.fromkeys(changed, place.roles))
         return True
 
-    def replay(self, samples: Iterable[tuple[Place, float, float]], *, at: float, newest: float, shift: float) -> None:
-        """Takes samples (place, Unix time, value) of a request that came at `at`, `shift` seconds later by now."""
+    def _put_span(self, server: ServerSeries, place: Place, span: Span, request: Request) -> bool:
+        """False if the series is new and there is no room for it."""
+        if (refusal := server.refuse_span(place, span)) is not None:
+            request.losses.add(*refusal)
+            return True
+        name, slots, lost = place.server, [], False
+        for number in span.slots(self._grid):
+            slot = self._book.open(name, server, number, request.now, shift=request.shift)
+            if slot is not None:
+                slots.append(slot)
+            else:
+                lost |= not server.had(place.key, number, span.end, span.rate)
+        if lost or not slots:
+            reason = Drop.SLOT_CLOSED if lost else Drop.DUPLICATE
+            request.losses.add(reason, f"a delta of {name} up to {span.end:.0f} came after a slot was closed")
+        changed = server.put_span(place, slots, span)
+        if changed is None:
+            return False
+        if request.notes is not None:
+            request.notes.add(server.tracks[place.key], request.labels, span.end, span.rate, start=span.start)
+        request.note_changed(name, changed)
+        return True
+
+    def replay(self, samples: Iterable[Logged], *, at: float, newest: float, shift: float) -> None:
+        """Takes the samples of a request that came at `at`, `shift` seconds later by now."""
         request = Request(now=at, newest=newest, shift=shift)
         self._book.close_quietly(at + shift - LAST_WORD_SECONDS)
-        for place, moment, value in samples:
+        for sample in samples:
+            place = sample[0]
             server = self._servers.hear(place.server, newest=newest, now=at + shift)
             if server is not None:
                 request.changed.setdefault(place.server, {})
-                self._put(server, place, moment, value, request)
+                self._put_either(server, sample, request)
         for name in request.changed:
             self._book.make_room(name, self._servers.by_name[name], request)

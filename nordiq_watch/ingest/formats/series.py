@@ -26,10 +26,14 @@ def is_end_mark(value: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """labels: including the name, as `__name__`. samples: (Unix seconds, value); END_MARK ends a series."""
+    """labels: including the name, as `__name__`. samples: (Unix seconds, value); END_MARK ends a series.
+
+    starts: of deltas, when the span of each sample began; its value is the growth per second since then.
+    """
 
     labels: Mapping[str, str]
     samples: Sequence[tuple[float, float]]
+    starts: Sequence[float] = ()
 
 
 MAX_LABELS = 100

@@ -9,6 +9,7 @@ closed.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 from array import array
@@ -21,7 +22,7 @@ import msgspec
 
 from nordiq_watch.atomic_file import sync_directory
 from nordiq_watch.ingest.formats.series_segments import Head, Record, write_frame
-from nordiq_watch.ingest.formats.tracks import Track
+from nordiq_watch.ingest.formats.tracks import Presence
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +46,12 @@ class Notes:
     numbers: array[int] = field(default_factory=lambda: array("I"))
     times: array[float] = field(default_factory=lambda: array("d"))
     values: array[float] = field(default_factory=lambda: array("d"))
+    starts: array[float] = field(default_factory=lambda: array("d"))
 
-    def add(self, track: Track, labels: Mapping[str, str], at: float, value: float) -> None:
+    def add(
+        self, track: Presence, labels: Mapping[str, str], at: float, value: float, *, start: float = math.nan
+    ) -> None:
+        """start: of a delta."""
         segment, number = track.logged
         if segment != self.segment:
             number, self.next_series = self.next_series, self.next_series + 1
@@ -56,6 +61,7 @@ class Notes:
         self.numbers.append(number)
         self.times.append(at)
         self.values.append(value)
+        self.starts.append(start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +114,8 @@ class SeriesLog:
         if notes.numbers:
             self._next_series = notes.next_series
             columns = (notes.numbers.tobytes(), notes.times.tobytes(), notes.values.tobytes())
-            self._append(Record(at, newest, notes.series, *columns, notes.kept))
+            starts = b"" if all(map(math.isnan, notes.starts)) else notes.starts.tobytes()
+            self._append(Record(at, newest, notes.series, *columns, notes.kept, starts=starts))
 
     def forget(self, server: str, *, at: float) -> None:
         """Nothing is known of this server any more."""

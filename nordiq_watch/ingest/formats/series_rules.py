@@ -21,9 +21,11 @@ from typing import Protocol, TypeAlias
 from nordiq_watch.config.schema import SeriesRule
 from nordiq_watch.errors import ConfigError
 from nordiq_watch.ingest.fields import Range
+from nordiq_watch.ingest.formats.limits import Limits
 from nordiq_watch.ingest.formats.series import NAME, Selector, parse_selector
 from nordiq_watch.ingest.formats.server_names import Key, ServerNames
-from nordiq_watch.ingest.formats.tracks import Grid, Track
+from nordiq_watch.ingest.formats.spans import AnyTrack
+from nordiq_watch.ingest.formats.tracks import Grid
 
 Part = tuple[tuple[str, ...], Key]
 """What a share's sides have in common, such as one processor: names of labels, and a digest of their values."""
@@ -36,25 +38,6 @@ _RECENT_SLOTS, _LASTING_SHARE = 8, 0.75
 
 _FUTURE_AGE_SECONDS = 60.0
 """Clocks of hosts differ: what began so little in the future began now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a series' own values may be, and its growth per second where it is a counter."""
-
-    low: float = -math.inf
-    high: float = math.inf
-    most_per_second: float | None = None
-    is_counter: bool = False
-
-    def narrowed(self, other: Limits) -> Limits:
-        rates = [one for one in (self.most_per_second, other.most_per_second) if one is not None]
-        return Limits(
-            max(self.low, other.low),
-            min(self.high, other.high),
-            min(rates, default=None),
-            self.is_counter or other.is_counter,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +63,8 @@ class MetricRule:
 class Members:
     """The series of one part, on both sides of a share."""
 
-    values: list[Track] = field(default_factory=list)
-    wholes: list[Track] = field(default_factory=list)
+    values: list[AnyTrack] = field(default_factory=list)
+    wholes: list[AnyTrack] = field(default_factory=list)
 
 
 class Slot(Protocol):
@@ -161,7 +144,7 @@ class Evaluation:
         waits = not (values_are_whole and wholes_are_whole)
         return (None if waits and not self.final else _Sides(values, wholes).percentage()), waits
 
-    def _collect(self, rule: MetricRule, tracks: Iterable[Track]) -> tuple[list[float], bool]:
+    def _collect(self, rule: MetricRule, tracks: Iterable[AnyTrack]) -> tuple[list[float], bool]:
         """What these series say, and whether none is missing."""
         found: list[float] = []
         is_whole = True
@@ -173,7 +156,7 @@ class Evaluation:
                 is_whole = False
         return found, is_whole
 
-    def _read(self, rule: MetricRule, track: Track) -> float | None:
+    def _read(self, rule: MetricRule, track: AnyTrack) -> float | None:
         if rule.rule.rate:
             value, odd = track.rate(self.slot.number, self.grid, rule.limits.most_per_second)
             self.odd += odd
@@ -182,7 +165,7 @@ class Evaluation:
             return track.age(self.slot.number, rule.aggregate)
         return track.level(self.slot.number, rule.aggregate)
 
-    def _is_missing(self, track: Track) -> bool:
+    def _is_missing(self, track: AnyTrack) -> bool:
         number, gap = self.slot.number, self.grid.gap_seconds
         if number in track.cells or not track.lasting or self.server.heard - track.last > gap:
             return False

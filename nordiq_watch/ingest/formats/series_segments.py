@@ -35,7 +35,8 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     """at: when the request came, Unix time. newest: the latest moment that there could be then. series: numbers and
     labels (name, value, name …) of series that are new in the segment. numbers, times, values: columns of samples, as
     arrays "I", "d", "d" of this machine. kept: slots that were opened while the window had metrics of them (server,
-    slot, metrics). forgotten: a server of which nothing is known from here on; empty for none.
+    slot, metrics). forgotten: a server of which nothing is known from here on; empty for none. starts: of
+    deltas, as a column "d" with NaN for other samples; empty without deltas.
     """
 
     at: float
@@ -46,6 +47,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     values: bytes
     kept: list[tuple[str, int, list[str]]]
     forgotten: str = ""
+    starts: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
+from nordiq_watch.api.sources import Drop
 from nordiq_watch.ingest.formats.budget import SeriesBudget
 from nordiq_watch.ingest.formats.fingerprints import Fingerprints, fingerprint
-from nordiq_watch.ingest.formats.series_rules import Limits, Members, MetricRule, Part
+from nordiq_watch.ingest.formats.limits import Limits
+from nordiq_watch.ingest.formats.series_rules import Members, MetricRule, Part
 from nordiq_watch.ingest.formats.server_names import Key
+from nordiq_watch.ingest.formats.spans import MOST_SLOTS, MOST_SPANS, AnyTrack, Chains, Span, SpanTrack, spans_of
 from nordiq_watch.ingest.formats.tracks import Grid, Track
 
 MAX_SERIES_PER_SERVER = 10_000
+
+AnyTrackT = TypeVar("AnyTrackT", Track, SpanTrack)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +90,15 @@ class ServerSeries:
     since: float = math.inf
     heard: float = -math.inf
     swept: float = 0.0
-    tracks: dict[Key, Track] = field(default_factory=dict)
+    tracks: dict[Key, AnyTrack] = field(default_factory=dict)
     places: dict[Key, Place] = field(default_factory=dict)
     slots: dict[int, OpenSlot] = field(default_factory=dict)
     prints: Fingerprints = field(default_factory=Fingerprints)
+    chains: Chains = field(init=False)
     _members: dict[int, dict[Part, Members]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.chains = Chains(self.grid)
 
     def parts(self, rule: MetricRule) -> Mapping[Part, Members]:
         return self._members.get(rule.number, {})
@@ -100,15 +109,15 @@ class ServerSeries:
         return sum(1 << place for place, one in earlier if one in self.slots or one in self.closed)
 
     def put(self, place: Place, slot: OpenSlot, at: float, value: float) -> Iterable[int] | None:
-        """Adds a sample: the slots that it may change, its own first. None if the series is new and finds no room."""
+        """Adds a sample: the slots that it may change, its own first. None if the series is new and finds no room.
+        Not for a series that has spans.
+        """
         track = self.tracks.get(place.key)
         if track is None:
-            if self.tracks and at - self.heard > self.grid.gap_seconds:
-                self.heard = at  # series that are gone by now make room
-                self.sweep()
-            if len(self.tracks) >= MAX_SERIES_PER_SERVER or not self.budget.take():
+            if not self._make_room(at):
                 return None
-            track = self.add_track(place)
+            track = self.add_track(place, Track())
+        assert isinstance(track, Track)
         changed = track.put(slot.number, at, value, self.grid)
         if changed is None:
             return (slot.number,)
@@ -122,9 +131,73 @@ class ServerSeries:
         self.since, self.heard = min(self.since, at), max(self.heard, at)
         return slots
 
-    def add_track(self, place: Place) -> Track:
+    def has_spans(self, key: Key) -> bool:
+        """Whether a series consists of deltas."""
+        return isinstance(self.tracks.get(key), SpanTrack)
+
+    def refuse_span(self, place: Place, span: Span) -> tuple[Drop, str] | None:
+        """Why a span is too much, with words; None if it is not."""
+        slots, track = span.slots(self.grid), self.tracks.get(place.key)
+        if len(slots) > MOST_SLOTS:
+            seconds = span.end - span.start
+            return Drop.UNSUPPORTED, f"a delta of {place.server} over {seconds:.0f} s lies in {len(slots)} slots"
+        if isinstance(track, SpanTrack) and track.is_full(slots):
+            return Drop.NO_ROOM, f"a series of {place.server} has more than {MOST_SPANS:,} deltas in a slot"
+        return None
+
+    def put_span(self, place: Place, slots: Sequence[OpenSlot], span: Span) -> Mapping[int, int] | None:
+        """Adds a span to those of its slots that are open: slot → roles of the series that may say something else in
+        it. None if the series is new and finds no room.
+        """
+        track = self.tracks.get(place.key)
+        changed: dict[int, int] = {}
+        if isinstance(track, Track):
+            self._end(place.key)
+        if not isinstance(track, SpanTrack):
+            if not self._make_room(span.end):
+                return None
+            samples, track = track, self.add_track(place, SpanTrack(self.chains, place.roles))
+            if samples is not None:
+                track.newest, track.seen = samples.newest, samples.seen
+                self._take_over(samples, track, changed)
+        self._add(track, slots, span, changed)
+        return changed
+
+    def _take_over(self, samples: Track, track: SpanTrack, changed: dict[int, int]) -> None:
+        spans, moments = spans_of(samples, self.grid)
+        for moment in moments:
+            self._note_end(moment, changed)
+        for span in spans:
+            numbers = span.slots(self.grid)
+            self._add(track, [self.slots[number] for number in numbers if number in self.slots], span, changed)
+
+    def _add(self, track: SpanTrack, slots: Sequence[OpenSlot], span: Span, changed: dict[int, int]) -> None:
+        if not span.is_end_mark:
+            self._note_end(span.end, changed)
+        more = track.put(span, [slot.number for slot in slots])
+        self.since, self.heard = min(self.since, span.start), max(self.heard, span.end)
+        for slot in slots:
+            begin = float(slot.number * self.grid.interval_seconds)
+            slot.oldest = min(slot.oldest, max(span.start, begin))
+            slot.newest = max(slot.newest, min(span.end, begin + self.grid.interval_seconds))
+            changed[slot.number] = changed.get(slot.number, 0) | track.roles
+        self.budget.hold(more or 0)
+
+    def _note_end(self, moment: float, changed: dict[int, int]) -> None:
+        for track in self.chains.end_at(moment):
+            for number in track.go_on(moment):
+                changed[number] = changed.get(number, 0) | track.roles
+
+    def _make_room(self, at: float) -> bool:
+        """Whether there is room for one more series, that has a sample at this moment."""
+        if self.tracks and at - self.heard > self.grid.gap_seconds:
+            self.heard = at  # series that are gone by now make room
+            self.sweep()
+        return len(self.tracks) < MAX_SERIES_PER_SERVER and self.budget.take()
+
+    def add_track(self, place: Place, track: AnyTrackT) -> AnyTrackT:
         """A new series, without samples yet."""
-        track = self.tracks[place.key] = Track()
+        self.tracks[place.key] = track
         self.places[place.key] = place
         for number, part in place.parts:
             members = self._members.setdefault(number, {}).setdefault(part, Members())
@@ -133,6 +206,11 @@ class ServerSeries:
             if place.roles & 2 << 2 * number:
                 members.wholes.append(track)
         return track
+
+    def count_left_out(self, slot: int) -> tuple[int, int]:
+        """As a SpanTrack does, of all series."""
+        counts = [track.count_left_out(slot) for track in self.tracks.values() if isinstance(track, SpanTrack)]
+        return sum(one for one, _ in counts), sum(other for _, other in counts)
 
     def close(self, slot: int) -> None:
         """The slot does not change any more: of its samples only those stay that a later one starts from."""
@@ -165,17 +243,10 @@ class ServerSeries:
         """Lets go of samples that no open slot needs, and of series that are not heard any more."""
         ends = self._ends()
         for key, track in list(self.tracks.items()):
-            for number in [one for one in track.cells if one not in self.slots]:
-                place = bisect_right(ends, number)
-                end = ends[place] if place < len(ends) else math.inf
-                if end <= number + self.grid.gap_slots and not track.has_context(number + 1, int(end)):
-                    self.budget.hold(-track.cells[number].trim())
-                else:
-                    self.budget.hold(-len(track.cells.pop(number).times))
-            if not track.cells or (
-                self.heard - track.last > self.grid.gap_seconds and self.slots.keys().isdisjoint(track.cells)
-            ):
+            self.budget.hold(-track.sweep(self.slots, ends, self.grid))
+            if track.is_over(self.heard, self.slots, self.grid):
                 self._end(key)
+        self.chains.forget_before(float((ends[0] - MOST_SLOTS) * self.grid.interval_seconds))
 
     def end_all(self) -> None:
         for key in list(self.tracks):
@@ -191,7 +262,7 @@ class ServerSeries:
 
     def _end(self, key: Key) -> None:
         track, place = self.tracks.pop(key), self.places.pop(key)
-        self.budget.hold(-sum(len(cell.times) for cell in track.cells.values()))
+        self.budget.hold(-track.size)
         self.budget.release(1)
         for number, part in place.parts:
             parts = self._members[number]

@@ -120,7 +120,7 @@ class SlotBook:
             oldest = server.slots[min(server.slots)]
             said.losses.add(Drop.NO_ROOM, f"the slot of {name} at {self._begin(oldest):.0f} is closed early")
             self._say(name, server, oldest, self._rules, said, final=True)
-            server.close(oldest.number)
+            self._close(name, server, oldest.number, said)
 
     def say(self, name: str, server: ServerSeries, changed: Mapping[int, int], said: Said) -> None:
         """The values of the slots that changed, oldest first, and of those that have something to say still.
@@ -153,7 +153,15 @@ class SlotBook:
             if (len(said.readings) > before or slot.in_flight) and now < slot.deadline + _GIVE_UP_SECONDS:
                 self._watch(name, number, now + _TRY_AGAIN_SECONDS)
             else:
-                server.close(number)
+                self._close(name, server, number, said)
+
+    def _close(self, name: str, server: ServerSeries, number: int, said: Said) -> None:
+        overlapping, behind_gap = server.count_left_out(number)
+        text = f"a delta of {name} began within another, from the same counter as a longer one or another sender"
+        said.losses.add(Drop.OVERLAP, text, overlapping)
+        text = f"before a delta of {name} there was none that ended where it began; it may hold more than its time"
+        said.losses.add(Drop.GAP, text, behind_gap)
+        server.close(number)
 
     def close_quietly(self, now: float) -> None:
         """Closes slots whose time has come, which an earlier process had its last word on."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from array import array
-from bisect import bisect_left
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
 from nordiq_watch.ingest.formats.counters import Meter, Sample
@@ -109,20 +109,40 @@ class Cell:
         return gone
 
 
-class Track:
-    """One series. last: time of its newest sample. lasting: it has had more than one. logged: the segment of a log in
-    which its labels are, and its number there. newest: the newest slot in which it was seen; seen: a bit for each slot,
-    from that one backwards.
+class Presence:
+    """When one series was seen. last: time of its newest sample. lasting: it has had more than one. logged: the segment
+    of a log in which its labels are, and its number there. newest: the newest slot in which it was seen; seen: a bit
+    for each slot, from that one backwards.
     """
 
-    __slots__ = ("cells", "last", "lasting", "logged", "newest", "seen")
+    __slots__ = ("last", "lasting", "logged", "newest", "seen")
 
     def __init__(self) -> None:
-        self.cells: dict[int, Cell] = {}
         self.last = -math.inf
         self.lasting = False
         self.logged = _NOT_LOGGED
         self.newest = self.seen = 0
+
+    def see(self, slot: int) -> None:
+        if slot > self.newest:
+            self.seen = self.seen << min(slot - self.newest, _MOST_SEEN) & _SEEN_MASK
+            self.newest = slot
+        self.seen |= 1 << self.newest - slot & _SEEN_MASK
+
+    def seen_before(self, slot: int, count: int) -> int:
+        """A bit for each of `count` slots before one in which the series was seen, from the newest backwards."""
+        ahead = self.newest - (slot - 1)
+        return (self.seen >> ahead if ahead >= 0 else self.seen << -ahead) & (1 << count) - 1
+
+
+class Track(Presence):
+    """One series, of samples."""
+
+    __slots__ = ("cells",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells: dict[int, Cell] = {}
 
     def put(self, slot: int, at: float, value: float, grid: Grid) -> tuple[int, list[int]] | None:
         """Adds a sample. Returns how many more there are, and the slots whose value may have changed; None if none."""
@@ -152,16 +172,29 @@ class Track:
             self.cells[other].forget_rate()
         return more, [slot, *later]
 
-    def see(self, slot: int) -> None:
-        if slot > self.newest:
-            self.seen = self.seen << min(slot - self.newest, _MOST_SEEN) & _SEEN_MASK
-            self.newest = slot
-        self.seen |= 1 << self.newest - slot & _SEEN_MASK
+    @property
+    def size(self) -> int:
+        """Number of samples."""
+        return sum(len(cell.times) for cell in self.cells.values())
 
-    def seen_before(self, slot: int, count: int) -> int:
-        """A bit for each of `count` slots before one in which the series was seen, from the newest backwards."""
-        ahead = self.newest - (slot - 1)
-        return (self.seen >> ahead if ahead >= 0 else self.seen << -ahead) & (1 << count) - 1
+    def sweep(self, open_slots: Container[int], ends: Sequence[int], grid: Grid) -> int:
+        """Lets go of samples that no open slot needs; returns how many went. ends: slots, in order, whose growth starts
+        from samples of closed ones.
+        """
+        gone = 0
+        for number in [one for one in self.cells if one not in open_slots]:
+            place = bisect_right(ends, number)
+            end = ends[place] if place < len(ends) else math.inf
+            if end <= number + grid.gap_slots and not self.has_context(number + 1, int(end)):
+                gone += self.cells[number].trim()
+            else:
+                gone += len(self.cells.pop(number).times)
+        return gone
+
+    def is_over(self, heard: float, open_slots: Container[int], grid: Grid) -> bool:
+        """Whether it can be forgotten after a sweep. heard: the newest moment of its server."""
+        is_silent = heard - self.last > grid.gap_seconds
+        return not self.cells or (is_silent and not any(slot in open_slots for slot in self.cells))
 
     def has_context(self, first: int, end: int) -> bool:
         """Whether a slot from `first` on and before `end` has all samples that the growth in `end` starts from."""

@@ -22,7 +22,7 @@ from nordiq_watch.ingest.formats.owners import Route
 from nordiq_watch.ingest.formats.places import UNKNOWN, Places
 from nordiq_watch.ingest.formats.readings import Reading, Translation
 from nordiq_watch.ingest.formats.refused_series import RefusedSeries
-from nordiq_watch.ingest.formats.sample_taker import LAST_WORD_SECONDS, Request, SampleTaker
+from nordiq_watch.ingest.formats.sample_taker import LAST_WORD_SECONDS, Logged, Request, SampleTaker
 from nordiq_watch.ingest.formats.series import Series
 from nordiq_watch.ingest.formats.series_log import SeriesLog
 from nordiq_watch.ingest.formats.series_rules import RuleTable, build_rules, digest_rules, list_rules
@@ -234,8 +234,8 @@ class Translator:
         place = self._places.find(labels)
         return None if place is UNKNOWN else place
 
-    def replay(self, record: Record, samples: Iterable[tuple[Place, float, float]], *, shift: float) -> None:
-        """Takes the samples (place, Unix time, value) of a record as if it came `shift` seconds later."""
+    def replay(self, record: Record, samples: Iterable[Logged], *, shift: float) -> None:
+        """Takes the samples of a record as if it came `shift` seconds later."""
         if record.forgotten:
             self._servers.drop(record.forgotten)
         self._taker.replay(samples, at=record.at, newest=record.newest, shift=shift)

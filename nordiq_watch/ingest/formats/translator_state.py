@@ -14,16 +14,32 @@ from pathlib import Path
 import msgspec
 
 from nordiq_watch.atomic_file import replace_file
-from nordiq_watch.ingest.formats.series_rules import Limits, Part
+from nordiq_watch.ingest.formats.limits import Limits
+from nordiq_watch.ingest.formats.series_rules import Part
 from nordiq_watch.ingest.formats.server_names import Key
 from nordiq_watch.ingest.formats.server_series import ClosedSlots, OpenSlot, Place, ServerSeries
+from nordiq_watch.ingest.formats.spans import AnyTrack, Span, SpanTrack
 from nordiq_watch.ingest.formats.tracks import Cell, Track
 
-_VERSION = 2
+_VERSION = 3
+_READABLE = (2, _VERSION)
+"""The second version has no spans: deltas were samples of their growth per second."""
+
+
+class SavedSpans(msgspec.Struct, array_like=True):
+    """Of a series of deltas. last: of the newest span. past: end of the newest that is in no cell, and whether it is
+    the series' end. cells: slot, starts, ends, rates; as doubles of this machine.
+    """
+
+    last: float
+    past: tuple[float, bool]
+    cells: list[tuple[int, bytes, bytes, bytes]]
 
 
 class SavedTrack(msgspec.Struct, array_like=True):
-    """cells: slot, times, values; both as doubles of this machine. newest, seen: as of a Track, the bits as bytes."""
+    """cells: slot, times, values; both as doubles of this machine. newest, seen: as of a Track, the bits as bytes.
+    spans: None but for a series of deltas.
+    """
 
     key: Key
     role_bits: bytes
@@ -32,6 +48,7 @@ class SavedTrack(msgspec.Struct, array_like=True):
     cells: list[tuple[int, bytes, bytes]]
     newest: int
     seen: bytes
+    spans: SavedSpans | None = None
 
     @property
     def roles(self) -> int:
@@ -49,6 +66,8 @@ class SavedSlot(msgspec.Struct, array_like=True):
 
 
 class SavedServer(msgspec.Struct, array_like=True):
+    """span_ends: where deltas ended, as doubles of this machine."""
+
     name: str
     arrived: float
     heard: float
@@ -57,6 +76,7 @@ class SavedServer(msgspec.Struct, array_like=True):
     slots: list[SavedSlot]
     tracks: list[SavedTrack]
     prints: dict[int, bytes]
+    span_ends: bytes = b""
 
 
 class SavedTranslator(msgspec.Struct, array_like=True):
@@ -94,7 +114,7 @@ def read_state(path: Path) -> tuple[float, Mapping[str, SavedTranslator]] | None
         return None
     try:
         version = _fields.decode(content)[:1]
-        if [msgspec.msgpack.decode(one) for one in version] != [_VERSION]:
+        if not version or msgspec.msgpack.decode(version[0]) not in _READABLE:
             raise ValueError("it is of another version")
         saved = _decoder.decode(content)
     except msgspec.MsgspecError as error:
@@ -116,19 +136,35 @@ def save_server(name: str, server: ServerSeries) -> SavedServer:
         ],
         tracks=[_save_track(server.places[key], track) for key, track in server.tracks.items()],
         prints=server.prints.save(),
+        span_ends=server.chains.ends.tobytes(),
     )
 
 
-def _save_track(place: Place, track: Track) -> SavedTrack:
+def _save_track(place: Place, track: AnyTrack) -> SavedTrack:
+    spans, cells = None, []
+    if isinstance(track, SpanTrack):
+        spans = _save_spans(track)
+    else:
+        cells = [(number, cell.times.tobytes(), cell.values.tobytes()) for number, cell in track.cells.items()]
     return SavedTrack(
         key=place.key,
         role_bits=place.roles.to_bytes((place.roles.bit_length() + 7) // 8, "little"),
         parts=place.parts,
         lasting=track.lasting,
-        cells=[(number, cell.times.tobytes(), cell.values.tobytes()) for number, cell in track.cells.items()],
+        cells=cells,
         newest=track.newest,
         seen=track.seen.to_bytes((track.seen.bit_length() + 7) // 8, "little"),
+        spans=spans,
     )
+
+
+def _save_spans(track: SpanTrack) -> SavedSpans:
+    at, rate = track.past
+    cells = [
+        (number, cell.starts.tobytes(), cell.ends.tobytes(), cell.rates.tobytes())
+        for number, cell in track.cells.items()
+    ]
+    return SavedSpans(track.last, (at, math.isnan(rate)), cells)
 
 
 def restore_server(saved: SavedServer, server: ServerSeries, *, limits: Mapping[int, Limits], pause: float) -> None:
@@ -150,19 +186,35 @@ def restore_server(saved: SavedServer, server: ServerSeries, *, limits: Mapping[
         )
     server.prints.restore(saved.prints)
     server.budget.hold(server.prints.weight)
+    server.chains.ends.frombytes(saved.span_ends)
     for one in saved.tracks:
         if server.budget.take():
-            track = server.add_track(Place(saved.name, one.key, one.roles, one.parts, limits[one.roles]))
-            _fill(track, one)
-            server.budget.hold(sum(len(cell.times) for cell in track.cells.values()))
+            place = Place(saved.name, one.key, one.roles, one.parts, limits[one.roles])
+            if one.spans is None:
+                _fill(server.add_track(place, Track()), one)
+            else:
+                _fill_spans(server.add_track(place, SpanTrack(server.chains, one.roles)), one.spans)
+            track = server.tracks[one.key]
+            track.lasting = one.lasting
+            track.newest, track.seen = one.newest, int.from_bytes(one.seen, "little")
+            server.budget.hold(track.size)
 
 
 def _fill(track: Track, saved: SavedTrack) -> None:
-    track.lasting = saved.lasting
-    track.newest, track.seen = saved.newest, int.from_bytes(saved.seen, "little")
     for number, times, values in saved.cells:
         cell = track.cells[number] = Cell()
         cell.times, cell.values = array("d", times), array("d", values)
         if len(cell.times) != len(cell.values) or not cell.times:
             raise ValueError("it is damaged (a series has more times than values)")
         track.last = max(track.last, cell.times[-1])
+
+
+def _fill_spans(track: SpanTrack, saved: SavedSpans) -> None:
+    for number, *columns in saved.cells:
+        starts, ends, rates = (array("d", column) for column in columns)
+        if not len(starts) == len(ends) == len(rates) > 0:
+            raise ValueError("it is damaged (a series has more ends than starts)")
+        for span in map(Span, starts, ends, rates):
+            track.put(span, [number])
+    at, is_end = saved.past
+    track.last, track.past = saved.last, (at, math.nan if is_end else 0.0)

@@ -21,7 +21,6 @@ from nordiq_watch.errors import RequestError, TooManyRecords
 from nordiq_watch.ingest.formats.otlp import (
     PIECE_BYTES,
     SERVER,
-    Growths,
     LostPoints,
     MetricParts,
     count_points,
@@ -167,21 +166,16 @@ def test_a_cumulative_sum_is_its_values_and_a_delta_its_growth_per_second(reader
     assert left_out.total == 0
 
 
-def test_the_first_delta_of_a_series_says_nothing_nor_one_behind_a_gap(reader: Reader) -> None:
-    growths = Growths()
-
-    def read_delta(start: float, end: float, value: float) -> list[float]:
-        sent = request_of(total("bytes", point(value, start=AT + start, at=AT + end), temporality=1))
-        return [found for _, _, _, found in shown(list(series_of(reader(sent), NAMES, LostPoints(), growths)))]
-
-    assert read_delta(-1, 0, 1e15) == []
-    assert read_delta(-1, 0, 1e15) == []  # sent again
-    assert read_delta(0, 10, 50.0) == [5.0]
-    assert read_delta(0, 10, 50.0) == [5.0]  # sent again
-    assert read_delta(10, 20, 70.0) == [7.0]
-    assert read_delta(-1, 0, 1e15) == []
-    assert read_delta(25, 26, 1e15) == []  # another process
-    assert read_delta(26, 36, 20.0) == [2.0]
+def test_a_delta_has_the_start_of_its_span_and_other_points_have_none(reader: Reader) -> None:
+    sent = request_of(
+        total("bytes", point(600, start=AT - 60, at=AT)),
+        total("bytes", point(None, at=AT, flags=1), temporality=1),
+        total("bytes", point(600, start=AT - 60, at=AT), temporality=1),
+        gauge("level", point(3.0, start=AT - 60)),
+    )
+    series, left_out = read(reader(sent))
+    assert [list(one.starts) for one in series] == [[], [AT], [AT - 60.0], []]
+    assert left_out.total == 0
 
 
 def test_no_recorded_value_ends_a_series(reader: Reader) -> None:

@@ -22,7 +22,7 @@ def read(rows: list[Row], kind: str) -> dict[str, float]:
     """The metrics of the slot. Deltas are what they grew by; of gauges, the later value is sent alone."""
     translator = make_translator(OTLP, label=SERVER)
     values: dict[str, float] = {}
-    for late in (False, True) if kind == CUMULATIVE else (True,):
+    for late in (True,) if kind == GAUGE else (False, True):
         sent = ExportMetricsServiceRequest()
         resource = sent.resource_metrics.add()
         resource.resource.attributes.add(key="host.name").value.string_value = "web1"

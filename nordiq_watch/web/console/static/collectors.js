@@ -18,6 +18,8 @@ const WORDS = {
   too_old: "older than the window",
   too_new: "ahead of this machine's clock",
   slot_closed: "after their slot was closed",
+  overlap: "deltas that begin within others",
+  gap: "deltas without the one before them",
   no_server_name: "without a server's name",
   loopback: "named as every machine calls itself",
   relabelled: "left out by feeders.relabel",
