@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from nordiq_watch.cli.encodings import print_json
 from nordiq_watch.cli.parsers import Subparsers, add_command, positive_seconds
+from nordiq_watch.cli.reading import add_reading, forms_of
 from nordiq_watch.errors import ConfigError, MissingPackage, ModelRejected, StorageError
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the whole report as JSON, for scripts")
     parser.add_argument("--png", type=Path, metavar="FILE", help="draw it, too (needs the extra `plot`)")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings; else ./config.yaml, if there is one")
+    add_reading(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -97,7 +99,8 @@ def run(args: argparse.Namespace) -> int:
         picture.check_plotting()
         _check_place(args.png)
     config = settings.config
-    order = Order(args.dataset, args.days, args.every, config.quality.horizons_seconds, config.window.aggregate)
+    horizons, aggregates = config.quality.horizons_seconds, config.window.aggregate
+    order = Order(args.dataset, args.days, args.every, horizons, aggregates, forms_of(args))
     report = (_evaluate if args.command == "evaluate" else _compare)(args, settings, order)
     _print(report, args)
     if args.png is not None:

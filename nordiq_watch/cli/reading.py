@@ -1,4 +1,4 @@
-"""The options that say how files are to be read: of `import`, and of `train`."""
+"""The options that say how files are to be read: of `import`, `train`, `evaluate` and `compare`."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nordiq_watch.cli.parsers import Subparsers, add_command
+from nordiq_watch.cli.reading import add_reading, forms_of
 from nordiq_watch.errors import MissingPackage
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="config file (default: ./config.yaml if it is there)"
     )
+    add_reading(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -121,6 +123,7 @@ def _prepare(args: argparse.Namespace, stop: StopRequest, started: float) -> Tra
         incremental=args.incremental,
         drop_anyway=args.drop_anyway,
         resume=args.resume,
+        forms=forms_of(args),
     )
     console = Console(stderr=True, highlight=False, markup=False, width=None if sys.stderr.isatty() else PIPE_COLUMNS)
     return TrainingRun(order, settings, console=console, prove=prove_written, started=started, stop=stop)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nordiq_watch.errors import DatasetError
 from nordiq_watch.live.servable import Servable
+from nordiq_watch.tables.forms import AS_THEY_ARE, Forms
 from nordiq_watch.training.dataset import FleetData, load_dataset
 
 
@@ -16,9 +17,10 @@ def load_for(
     *,
     beside: Servable | None = None,
     aggregates: Mapping[str, str] | None = None,
+    forms: Forms = AS_THEY_ARE,
 ) -> FleetData:
     """Reads what these models read and, where it is there, what the one beside them reads. aggregates: as
-    `window.aggregate` of the config.
+    `window.aggregate` of the config. forms: how the dataset is to be read.
 
     Raises DatasetError, also for a metric that a model reads and the dataset lacks, for models of two intervals, and
     for samples that are so far apart that most measurements would be repetitions.
@@ -32,7 +34,8 @@ def load_for(
             )
     readers = [*models, *([beside] if beside else [])]
     metrics = list(dict.fromkeys(metric for model in readers for metric in model.spec.metrics))
-    data = load_dataset(dataset, metrics=metrics, interval_seconds=first.spec.interval_seconds, aggregates=aggregates)
+    interval_seconds = first.spec.interval_seconds
+    data = load_dataset(dataset, metrics=metrics, interval_seconds=interval_seconds, aggregates=aggregates, forms=forms)
     if data.sparse:
         share = max(data.filled_share, data.slow.empty_share if data.slow else 0.0)
         pace = f" (rows come every {data.slow.seconds} s)" if data.slow else ""

@@ -32,7 +32,7 @@ def evaluate(
     Raises DatasetError for a dataset that cannot be used, or is too short.
     """
     beside = live if live is not None and live.spec.interval_seconds == model.spec.interval_seconds else None
-    data = load_for([model], order.dataset, beside=beside, aggregates=order.aggregates)
+    data = load_for([model], order.dataset, beside=beside, aggregates=order.aggregates, forms=order.forms)
     notes = list(data.repairs)
     if live is not None and (beside is None or missing_metrics(beside, data)):
         notes.append(_why_not(live, model, data))
@@ -60,7 +60,7 @@ def compare(a: Servable, b: Servable, order: Order, *, progress: Progress = _sil
         raise DatasetError(
             f"{a.name} forecasts {', '.join(a.spec.targets)}, {b.name} {', '.join(b.spec.targets)}: nothing to compare"
         )
-    data = load_for([a, b], order.dataset, aggregates=order.aggregates)
+    data = load_for([a, b], order.dataset, aggregates=order.aggregates, forms=order.forms)
     scope = _Scope(
         targets,
         history=max(reads_back(a.spec), reads_back(b.spec)),

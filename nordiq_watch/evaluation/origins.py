@@ -10,6 +10,7 @@ from pathlib import Path
 from nordiq_watch.errors import DatasetError
 from nordiq_watch.evaluation.recorded_fleet import RecordedFleet
 from nordiq_watch.network.calendar import DAY_SECONDS, slots_of
+from nordiq_watch.tables.forms import AS_THEY_ARE, Forms
 
 HORIZONS_SECONDS = (1800, 7200, 28_800)
 
@@ -19,7 +20,7 @@ class Order:
     """What to score versions on: the last `days` of a dataset, with an origin every `every_seconds`.
 
     horizons_seconds: those that are longer than a version's own horizon are left out, and that one is added.
-    aggregates: as `window.aggregate` of the config.
+    aggregates: as `window.aggregate` of the config. forms: how the dataset is to be read.
     """
 
     dataset: Path
@@ -27,6 +28,7 @@ class Order:
     every_seconds: float = 3600.0
     horizons_seconds: Sequence[int] = HORIZONS_SECONDS
     aggregates: Mapping[str, str] = field(default_factory=dict)
+    forms: Forms = AS_THEY_ARE
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""How files are to be read where they do not say it themselves: the options of `import` and `train`."""
+"""How files are to be read where they do not say it themselves: the options of `import`, `train` and `evaluate`."""
 
 from __future__ import annotations
 

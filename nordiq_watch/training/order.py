@@ -9,6 +9,7 @@ from typing import Protocol
 
 from nordiq_watch.config.schema import Config
 from nordiq_watch.records.samples import WindowSnapshot
+from nordiq_watch.tables.forms import AS_THEY_ARE, Forms
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Order:
     incremental: start from the weights of the newest model in models_dir, if there is one. drop_anyway: even if it is
     worse than last value. epochs, max_seconds and the setting training.max_seconds each limit the training; without
     any, it takes DEFAULT_SECONDS. resume: go on from the checkpoint in models_dir.
+    forms: how the dataset is to be read.
     """
 
     dataset: Path
@@ -28,6 +30,7 @@ class Order:
     incremental: bool = False
     drop_anyway: bool = False
     resume: bool = False
+    forms: Forms = AS_THEY_ARE
 
 
 class Proof(Protocol):

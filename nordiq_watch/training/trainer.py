@@ -126,6 +126,7 @@ class TrainingRun:
             metrics=self._config.metrics,
             interval_seconds=self._config.window.interval_seconds,
             aggregates=self._config.window.aggregate,
+            forms=self._order.forms,
         )
         if data.sparse:
             raise DatasetError(f"{data.directory}: {data.sparse}")

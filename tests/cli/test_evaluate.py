@@ -47,6 +47,20 @@ def test_evaluate_shows_a_version_beside_the_live_one(capsys: pytest.CaptureFixt
     assert max(map(len, lines)) <= 80
 
 
+@pytest.mark.parametrize("command", [["evaluate", f"models/{OLD}"], ["compare", f"models/{OLD}", f"models/{NEW}"]])
+def test_columns_that_are_called_otherwise_are_named(
+    folder: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = fleet_table(slots=4 * 288).rename(columns={"cpu_user_pct": "Busy (%)", "server_name": "Rack unit"})
+    write_dataset(folder / "others", table)
+    named = ["--column", "cpu_user_pct=Busy (%)", "--column", "server_name=Rack unit"]
+    expected = run(*command, *ONE_DAY, "--json", capsys=capsys)
+    found = run(*command, "--dataset", "others", "--days", "1", "--json", *named, capsys=capsys)
+    assert json.loads(found)["scores"] == json.loads(expected)["scores"]
+    assert main([*command, "--dataset", "others", "--days", "1"]) == 1
+    assert "--column server_name=COLUMN" in capsys.readouterr().err
+
+
 def test_the_live_version_is_not_shown_beside_itself(capsys: pytest.CaptureFixture[str]) -> None:
     out = run("evaluate", f"models/{NEW}", *ONE_DAY, capsys=capsys)
     assert "live" not in out

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.small_fleet import write_dataset
+from support.small_fleet import fleet_table, write_dataset
 
 from nordiq_watch.artifact.completeness import judge
 from nordiq_watch.artifact.manifest import read_spec
@@ -54,6 +54,18 @@ def test_stdout_is_the_new_directory_alone(folder: Path, capfd: pytest.CaptureFi
     assert "windows/s" in err
     assert "Warning" not in err
     assert "GPU" not in err
+
+
+def test_columns_that_are_called_otherwise_are_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = fleet_table().rename(columns={"cpu_user_pct": "Busy (%)", "server_name": "Rack unit"})
+    write_dataset(folder / "others", table)
+    command = ["train", "--dataset", "others", "--epochs", "1", *GOOD_ENOUGH]
+    named = ["--column", "cpu_user_pct=Busy (%)", "--column", "server_name=Rack unit"]
+    assert main([*command, *named]) == 0
+    directory = Path(capsys.readouterr().out.removesuffix("\n"))
+    assert read_spec(directory).metrics == ("cpu_user_pct", "mem_used_pct")
+    assert main(command) == 1
+    assert "--column server_name=COLUMN" in capsys.readouterr().err
 
 
 def test_minutes_limit_the_whole_command(folder: Path) -> None:
