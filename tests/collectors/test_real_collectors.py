@@ -97,10 +97,11 @@ def test_what_vmagent_kept_while_the_daemon_was_away_fills_its_slots(
 
 
 @needs("collectd-core", "libyajl2", program="collectd")
+@pytest.mark.parametrize("percentages", [False, True], ids=["absolute", "ValuesPercentage"])
 def test_collectd_measures_what_node_exporter_measures(
-    tmp_path: Path, daemon: DaemonProcess, exporter: Exporter
+    tmp_path: Path, daemon: DaemonProcess, exporter: Exporter, percentages: bool
 ) -> None:
-    with collectd(tmp_path, daemon) as collector:
+    with collectd(tmp_path, daemon, percentages=percentages) as collector:
         wait_for_slots(daemon, 4, collector)
     slots = slots_of_the_one_server(daemon)
     for number, values in slots.items():

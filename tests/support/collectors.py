@@ -162,14 +162,17 @@ def vmagent(root: Path, daemon: DaemonProcess, targets: Mapping[str, str]) -> Pr
     )
 
 
-def collectd(root: Path, daemon: DaemonProcess) -> Program:
-    """Its plugins are as they are without settings."""
+def collectd(root: Path, daemon: DaemonProcess, *, percentages: bool = False) -> Program:
+    """Its plugins are as they are without settings, or give percentages where they can."""
+    absolute = "  ValuesAbsolute false\n"
+    percent = {"cpu": "", "memory": absolute, "swap": absolute, "df": absolute} if percentages else {}
     plugins = ("cpu", "memory", "load", "swap", "df", "interface", "uptime", "write_http")
     config = root / "collectd.conf"
     config.write_text(
         f'Hostname "{SERVER}"\nInterval 1\nBaseDir "{root}"\nPIDFile "{root / "collectd.pid"}"\n'
         + 'TypesDB "/usr/share/collectd/types.db"\n'
         + "".join(f"LoadPlugin {plugin}\n" for plugin in plugins)
+        + "".join(f"<Plugin {name}>\n  ValuesPercentage true\n{more}</Plugin>\n" for name, more in percent.items())
         + f"""
 <Plugin write_http>
   <Node "nordiq_watch">

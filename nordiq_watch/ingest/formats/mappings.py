@@ -70,20 +70,38 @@ TELEGRAF = {
 """Series are named after plugin and field, `cpu_usage_user`; their labels are the tags."""
 
 
-def _collectd_share(states: str) -> SeriesRule:
-    return SeriesRule(value=f'cpu_cpu{{type_instance=~"{states}"}}', of="cpu_cpu", rate=True)
+def _collectd_share(states: str) -> tuple[SeriesRule, ...]:
+    """Of counters, and of percentages by state, which one processor has or all of them together."""
+    return (
+        SeriesRule(value=f'cpu_cpu{{type_instance=~"{states}"}}', of="cpu_cpu", rate=True),
+        SeriesRule(value=f'cpu_percent{{type_instance=~"{states}"}}', of='cpu_percent{type_instance!="active"}'),
+    )
 
 
-COLLECTD = {
+def _collectd_parts(
+    absolute: str, percent: str, *, chosen: str, of: str = "", complement: bool = False
+) -> tuple[SeriesRule, ...]:
+    """One part of a whole, absolute or, with ValuesPercentage, in percent of it."""
+    return tuple(
+        SeriesRule(value=f"{name}{{{of}{chosen}}}", of=f"{name}{{{of}}}" if of else name, complement=complement)
+        for name in (absolute, percent)
+    )
+
+
+COLLECTD: Mapping[str, SeriesRule | tuple[SeriesRule, ...]] = {
     "cpu_user_pct": _collectd_share("user|nice"),
     "cpu_sys_pct": _collectd_share("system|interrupt|softirq"),
     "cpu_iowait_pct": _collectd_share("wait"),
     "cpu_idle_pct": _collectd_share("idle"),
-    "mem_used_pct": SeriesRule(value='memory_memory{type_instance=~"used|slab_unrecl"}', of="memory_memory"),
-    "swap_used_pct": SeriesRule(value='swap_swap{type_instance="used"}', of='swap_swap{type_instance!~"reserved"}'),
-    "disk_usage_pct": SeriesRule(
-        value='df_df_complex{plugin_instance="root",type_instance="free"}',
-        of='df_df_complex{plugin_instance="root"}',
+    "mem_used_pct": _collectd_parts("memory_memory", "memory_percent", chosen='type_instance=~"used|slab_unrecl"'),
+    "swap_used_pct": _collectd_parts(
+        "swap_swap", "swap_percent", chosen='type_instance="used"', of='type_instance!~"reserved",'
+    ),
+    "disk_usage_pct": _collectd_parts(
+        "df_df_complex",
+        "df_percent_bytes",
+        chosen='type_instance="free"',
+        of='plugin_instance="root",',
         complement=True,
     ),
     "net_in_mb_s": SeriesRule(value='interface_if_octets_rx{plugin_instance!="lo"}', rate=True, scale=_A_MEGABYTE),
