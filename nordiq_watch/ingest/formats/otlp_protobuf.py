@@ -58,16 +58,16 @@ class _Unread:
 
 class ProtobufParts:
     """The metrics of a body, found and parsed anew in each iteration. RequestError while iterating if it is no request,
-    TooManyRecords if there are many more fields than `most` data points have.
+    TooManyRecords if there are more than `most` resources or metrics, or many more fields than `most` data points have.
     """
 
     def __init__(self, body: bytes, most: int) -> None:
         self._body = body
         self._most = most
-        self._fields_left = 0
+        self._fields_left = self._metrics_left = 0
 
     def __iter__(self) -> Iterator[MetricPart]:
-        self._fields_left = _FIELDS_PER_POINT * self._most
+        self._fields_left, self._metrics_left = _FIELDS_PER_POINT * self._most, self._most
         try:
             for number, (tag, _, span) in enumerate(self._fields((0, len(self._body)))):
                 if number >= self._most:
@@ -101,6 +101,9 @@ class ProtobufParts:
             if tag == _SECOND:
                 for inner, _, content in self._fields(scope):
                     if inner == _SECOND:
+                        self._metrics_left -= 1
+                        if self._metrics_left < 0:
+                            raise too_many("metrics", self._most)
                         yield from self._read_metric(resource, content)
 
     def _parse_attributes(self, span: Span) -> Iterator[KeyValue]:
