@@ -18,6 +18,7 @@ COMMANDS = [
     *(
         "serve",
         "train",
+        "import",
         "verify",
         "sign",
         "default-config",

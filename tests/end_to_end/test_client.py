@@ -74,7 +74,7 @@ def test_a_frame_is_fed_in_pieces_and_its_bad_rows_named(client: Client) -> None
     assert [(one.index, one.field) for one in fed.rejected] == [(3, "cpu_user_pct")]
     assert fed.unknown_fields == ("rack",)
     with pytest.raises(DaemonRefused, match="rows before 2 were sent; then: No valid record") as caught:
-        client.feed_frame(frame.iloc[[0, 1, 3]], rows_at_once=2)
+        client.feed_frame(frame.iloc[[0, 1, 3]].assign(mem_used_pct=[60.0, 61.0, float("nan")]), rows_at_once=2)
     assert caught.value.status == 422
     with pytest.raises(ClientError, match="cannot be sent as Arrow"):
         client.feed_frame(frame.assign(cpu_user_pct=[1, "a", 2, 3, 4]))

@@ -291,7 +291,7 @@ def test_without_a_log_a_slot_keeps_its_value_until_more_than_half_of_it_came_an
     assert caplog.messages == []
 
 
-@pytest.mark.parametrize("content", [b"damaged", b"\x93\x03\x00\x80"])
+@pytest.mark.parametrize("content", [b"damaged", b"\x93\x63\x00\x80"])
 def test_a_state_that_cannot_be_read_is_said_in_one_line(
     world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:
