@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from support.deliveries import deliveries
 from support.delta_oracle import SECOND, Delta, DeltaOracle
 from support.translators import AT, Clock, make_translator
 
@@ -34,6 +35,8 @@ BEGIN = int(AT) * SECOND
 Series: TypeAlias = dict[str, list[Delta]]
 Slots: TypeAlias = dict[tuple[int, str], float]
 Points: TypeAlias = Sequence[tuple[str, Delta]]
+
+ORDERS = ["time", "series", "any", "backwards"]
 
 
 def moments(dice: Random, begin: int) -> list[int]:
@@ -123,26 +126,6 @@ class Receiver:
             self.take([])
 
 
-def deliveries(dice: Random, series: Mapping[str, Sequence[Delta]]) -> list[tuple[Points, bool]]:
-    """All deltas in any order and in any portions; some twice; some answered with 503, which come again."""
-    points = [(name, delta) for name, deltas in series.items() for delta in deltas]
-    order = dice.choice(["time", "series", "any", "backwards"])
-    if order in ("time", "backwards"):
-        points.sort(key=lambda one: one[1][1], reverse=order == "backwards")
-    elif order == "any":
-        dice.shuffle(points)
-    size = dice.choice([1, 7, 40, 1000])
-    requests: list[tuple[Points, bool]] = []
-    for start in range(0, len(points), size):
-        request, fate = points[start : start + size], dice.randrange(6)
-        if fate == 0:
-            requests.append((request, False))
-        requests.append((request, True))
-        if fate == 1:
-            requests.insert(dice.randrange(len(requests)), (request, True))
-    return requests
-
-
 def expected(series: Mapping[str, Sequence[Delta]]) -> Slots:
     oracle, slots = DeltaOracle(series), Slots()
     for slot in oracle.slots():
@@ -176,7 +159,7 @@ def test_every_delivery_of_deltas_ends_in_the_oracles_slots(seed: int) -> None:
     series = fleet(dice)
     with TemporaryDirectory() as folder:
         receiver = Receiver(Path(folder))
-        for points, kept in deliveries(dice, series):
+        for points, kept in deliveries(dice, series, at=lambda delta: delta[1], orders=ORDERS):
             receiver.take(points, kept=kept)
             if dice.randrange(20) == 0:
                 receiver.restart()

@@ -13,6 +13,7 @@ from typing import TypeAlias
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.deliveries import deliveries
 from support.slot_oracle import INTERVAL, Oracle, Samples
 from support.translators import AT, Clock, make_translator
 
@@ -35,6 +36,8 @@ COUNTERS = {
 CORES = ("0", "1")
 Request: TypeAlias = list[tuple[str, tuple[float, float]]]
 Slots: TypeAlias = dict[tuple[int, str], float]
+
+ORDERS = ["time", "series", "any"]
 
 
 def labels_of(name: str) -> dict[str, str]:
@@ -122,26 +125,6 @@ class Receiver:
         return self.slots
 
 
-def deliveries(dice: Random, series: Mapping[str, Samples]) -> list[tuple[Request, bool]]:
-    """All samples in any order and in any portions; some twice; some answered with 503, which come again."""
-    samples = [(name, sample) for name, of in series.items() for sample in of]
-    order = dice.choice(["time", "series", "any"])
-    if order == "time":
-        samples.sort(key=lambda one: one[1][0])
-    elif order == "any":
-        dice.shuffle(samples)
-    size = dice.choice([1, 7, 40, 1000])
-    requests: list[tuple[Request, bool]] = []
-    for start in range(0, len(samples), size):
-        request, fate = samples[start : start + size], dice.randrange(6)
-        if fate == 0:
-            requests.append((request, False))
-        requests.append((request, True))
-        if fate == 1:
-            requests.insert(dice.randrange(len(requests)), (request, True))
-    return requests
-
-
 def expected(series: Mapping[str, Samples]) -> Slots:
     oracle, slots = Oracle(series), Slots()
     for slot in oracle.slots():
@@ -181,7 +164,7 @@ def test_every_delivery_ends_in_the_oracles_slots(seed: int) -> None:
     series = scrapes(dice)
     with TemporaryDirectory() as directory:
         receiver = Receiver(Path(directory), clock)
-        for request, kept in deliveries(dice, series):
+        for request, kept in deliveries(dice, series, at=lambda sample: sample[0], orders=ORDERS):
             if dice.randrange(20) == 0:
                 receiver.crash(request, dice)
             receiver.take(request, kept=kept)
