@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 SENSOR_OVERSHOOT_PCT = 110.0
 """Real sensors report percentages slightly above 100; up to here they are stored as 100, beyond they are refused."""
@@ -45,6 +46,16 @@ PROFILE_BY_PREFIX = {
     "pprisk": "Risk Analytics",
 }
 DEFAULT_PROFILE = "Generic"
+_ALIASES = {
+    "database": "Database",
+    "ml_compute": "ML Compute",
+    "web_api": "Web API",
+    "conductor_mgmt": "Conductor Mgmt",
+    "data_ingest": "ETL/Ingest",
+    "risk_analytics": "Risk Analytics",
+    "generic": DEFAULT_PROFILE,
+}
+"""Other programs' spellings of our profiles, in small letters with underscores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +117,14 @@ def profile_of(server_name: str) -> str:
         if server_name.startswith(prefix):
             return profile
     return DEFAULT_PROFILE
+
+
+@lru_cache(maxsize=4096)
+def shown_profile(label: str) -> str:
+    """The profile that a label stands for, in thresholds and answers: ours for another spelling of it, such as
+    `ml_compute` or `Web-API`, else the label itself. Networks read the label as it was sent.
+    """
+    return _ALIASES.get(label.lower().replace("-", "_").replace(" ", "_"), label)
 
 
 def status_code(status: str | None) -> int:

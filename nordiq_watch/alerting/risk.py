@@ -20,6 +20,7 @@ import numpy as np
 
 from nordiq_watch.alerting.thresholds import CRITICAL, FLOORS, ThresholdTable, score_values
 from nordiq_watch.last_values import last_measured
+from nordiq_watch.metrics import shown_profile
 from nordiq_watch.portions import portions
 from nordiq_watch.quantiles import put_in_order
 from nordiq_watch.records.arrays import BoolArray, DoubleArray, FloatArray, IntArray
@@ -76,7 +77,7 @@ def assess_fleet(
 ) -> FleetRisk:
     """The risk of every server of a forecast. `silent_seconds`: largest age of a current measurement."""
     forecast, metrics = made.forecast, table.metrics
-    profiles = tuple(made.snapshot.profiles[row] for row in forecast.rows)
+    profiles = tuple(shown_profile(made.snapshot.profiles[row]) for row in forecast.rows.tolist())
     current = _measured_now(made, metrics, silent_seconds=silent_seconds)
     limits = np.where(np.isnan(current)[..., None], np.nan, table.of(profiles))  # what is not measured is not scored
     now = _score_now(current, limits)

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from nordiq_watch.ingest.attendance import Attendance, lasting
+from nordiq_watch.metrics import shown_profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Silence:
         seconds = 0.0
         if attendance.is_settled(position, self._silent_seconds):
             seconds = lasting(attendance, position, ended_seconds=self._ended_seconds) - attendance.silent_for(position)
-        return Missed(attendance.servers[position], attendance.profiles[position], seconds)
+        return Missed(attendance.servers[position], shown_profile(attendance.profiles[position]), seconds)
 
     def _decided_before_the_start(self, attendance: Attendance, silent: Mapping[str, int]) -> frozenset[str]:
         """Servers silent for longer than they could be missed."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from nordiq_watch.config.schema import RiskSettings, Threshold, default_profiles, default_thresholds
+from nordiq_watch.metrics import shown_profile
 from nordiq_watch.records.arrays import DoubleArray, FloatArray
 
 FLOORS = (50.0, 60.0, 80.0)
@@ -30,16 +31,17 @@ class ThresholdTable:
 
     def __init__(self, risk: RiskSettings, metrics: Sequence[str]) -> None:
         self._general = default_thresholds() | risk.thresholds
-        defaults = default_profiles()
-        self._by_profile = {
-            profile: self._general | defaults.get(profile, {}) | risk.profiles.get(profile, {})
-            for profile in {**defaults, **risk.profiles}
-        }
+        by_profile: dict[str, dict[str, Threshold | None]] = {}
+        for name, table in (*default_profiles().items(), *risk.profiles.items()):
+            profile = shown_profile(name)
+            by_profile[profile] = by_profile.get(profile, self._general) | table
+        self._by_profile = by_profile
         tables = (self._general, *self._by_profile.values())
         self.metrics = tuple(metric for metric in metrics if any(table.get(metric) for table in tables))
 
     def of(self, profiles: Sequence[str]) -> DoubleArray:
         """(servers, metrics, 4): calm, degraded, warning, critical for each server; NaN where not scored."""
+        profiles = [shown_profile(profile) for profile in profiles]
         names = {name: number for number, name in enumerate(dict.fromkeys(profiles))}
         rows = [self._row(self._by_profile.get(name, self._general)) for name in names]
         table = np.array(rows, dtype=np.float64).reshape(len(names), len(self.metrics), 4)

@@ -56,7 +56,8 @@ class Fed(Remarks, frozen=True, omit_defaults=True):
     """A batch was taken, and is durable; or it was empty, for the reason given.
 
     tick: batches accepted. window_size: samples in the window, over all servers. progress: of the warm-up, in percent,
-    with a message, while no server is ready.
+    with a message, while no server is ready. newest_sample_age_seconds: how old the newest sample of the batch was when
+    it was taken.
     """
 
     status: FeedStatus
@@ -69,6 +70,7 @@ class Fed(Remarks, frozen=True, omit_defaults=True):
     warmup_complete: bool | None = None
     progress: float | None = None
     message: str | None = None
+    newest_sample_age_seconds: float | None = None
 
 
 class NothingTaken(Remarks, frozen=True, omit_defaults=True):

@@ -138,8 +138,9 @@ class Client:
         """Sends a pandas DataFrame as Arrow, in requests of `rows_at_once` rows at most. Both sides need pyarrow.
 
         Columns: `timestamp`, which may be the index, `server_name`, the metrics and, optionally, `status` and
-        `profile`. Times without a zone are UTC; NaN and None were not measured. `index` of a rejected record is the
-        position of its row. Raises as `feed`; ClientError for a DataFrame that Arrow cannot hold.
+        `profile`. Times without a zone are of the daemon's `window.naive_zone`; NaN and None were not measured. `index`
+        of a rejected record is the position of its row. Raises as `feed`; ClientError for a DataFrame that Arrow cannot
+        hold.
         """
         answers = []
         for first, body in as_streams(frame, rows=rows_at_once):

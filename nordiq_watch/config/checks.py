@@ -19,7 +19,7 @@ _ANSWER_FIELDS = {field.encode_name for field in msgspec.structs.fields(ServerFo
 def check_consistency(config: Config, path: Path) -> None:
     _check_thresholds(config, path)
     _check_proxy(config, path)
-    _check_zone(config, path)
+    _check_zones(config, path)
     twice = {name for name in config.metrics if config.metrics.count(name) > 1}
     if twice:
         raise ConfigError(f"{path}: metrics names {', '.join(sorted(twice))} twice; name each once")
@@ -57,11 +57,13 @@ def _check_proxy(config: Config, path: Path) -> None:
         raise ConfigError(f"{path}: server.trusted_proxy is {proxy!r}, which is no IP address") from None
 
 
-def _check_zone(config: Config, path: Path) -> None:
-    try:
-        find_zone(config.training.calendar.zone)
-    except UnknownZone as error:
-        raise ConfigError(f"{path}: training.calendar.zone is {error}") from None
+def _check_zones(config: Config, path: Path) -> None:
+    zones = {"training.calendar.zone": config.training.calendar.zone, "window.naive_zone": config.window.naive_zone}
+    for key, zone in zones.items():
+        try:
+            find_zone(zone)
+        except UnknownZone as error:
+            raise ConfigError(f"{path}: {key} is {error}") from None
 
 
 def _check_thresholds(config: Config, path: Path) -> None:

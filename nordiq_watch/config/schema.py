@@ -97,6 +97,7 @@ class WindowSettings(_Section, frozen=True):
     silent_seconds: Seconds = 3600
     future_seconds: Annotated[float, Meta(ge=0)] = 300
     lateness_seconds: Annotated[float, Meta(ge=0)] = 900
+    naive_zone: Annotated[str, Meta(description="IANA name of a time zone")] = "UTC"
     aggregate: dict[MetricName, Literal["last", "max", "mean"]] = msgspec.field(default_factory=dict)
 
 

@@ -22,6 +22,7 @@ from nordiq_watch.live.columns import FleetColumns, round_shown
 from nordiq_watch.live.fleet_answer import Annotations, Answer, Entry
 from nordiq_watch.live.published import Serving
 from nordiq_watch.live.servable import Servable
+from nordiq_watch.metrics import shown_profile
 from nordiq_watch.moments import write_moment
 from nordiq_watch.portions import portions
 from nordiq_watch.records.arrays import FloatArray, IntArray
@@ -118,11 +119,13 @@ def columns_of(
 ) -> FleetColumns:
     """The numbers of a forecast's servers; the quantiles are the forecast's own bands, not a copy."""
     slots = int(silent_seconds // snapshot.interval_seconds) + 1
-    profiles = {profile: code for code, profile in enumerate(dict.fromkeys(snapshot.profiles))}
+    shown = {label: shown_profile(label) for label in dict.fromkeys(snapshot.profiles)}
+    profiles = {profile: code for code, profile in enumerate(dict.fromkeys(shown.values()))}
+    code_of = {label: profiles[profile] for label, profile in shown.items()}
     return FleetColumns(
         servers=forecast.servers,
         profiles=tuple(profiles),
-        profile_codes=np.array([profiles[snapshot.profiles[row]] for row in forecast.rows.tolist()], dtype=np.int64),
+        profile_codes=np.array([code_of[snapshot.profiles[row]] for row in forecast.rows.tolist()], dtype=np.int64),
         metrics=snapshot.metrics,
         current=_measured_lately(snapshot, forecast.rows, slots=slots),
         targets=forecast.targets,

@@ -1,16 +1,16 @@
 """What is checked of samples, one column after the other: names, times, labels and values.
 
-A bad record is refused and named, never repaired. The rules of time: a timestamp without a zone is UTC; a sample
-belongs to slot floor(timestamp / interval); one that is further ahead of this machine's clock than `future_seconds`, or
-older than the window, is refused. Zones are resolved before the slot is chosen, so a change to or from daylight saving
-time neither doubles nor skips a slot.
+A bad record is refused and named, never repaired. The rules of time: a timestamp without a zone is one of
+`window.naive_zone`; a sample belongs to slot floor(timestamp / interval); one that is further ahead of this machine's
+clock than `future_seconds`, or older than the window, is refused. Zones are resolved before the slot is chosen, so a
+change to or from daylight saving time neither doubles nor skips a slot.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from typing import Any
 
@@ -22,7 +22,7 @@ from nordiq_watch.ingest.fields import Range, show
 from nordiq_watch.ingest.rows import MAX_LABEL_LENGTH, MAX_NAMED, MAX_RECORDS, Rejection
 from nordiq_watch.ingest.time_grid import begun_slot
 from nordiq_watch.metrics import status_code
-from nordiq_watch.moments import parse_moment
+from nordiq_watch.moments import MissingHour, parse_moment
 from nordiq_watch.names import find_fault, find_invisible, tidy_name
 from nordiq_watch.records.arrays import BoolArray, DoubleArray, FloatArray, IntArray
 
@@ -33,7 +33,7 @@ _MILLISECONDS_FROM = 1e11  # as seconds, the year 5138
 class FeedRules:
     """What a record is checked against. `newest_slot` is the window's, None while it is empty.
 
-    max_records: how many one body may have.
+    max_records: how many one body may have. naive_zone: of timestamps that name none.
     """
 
     metrics: tuple[str, ...]
@@ -42,6 +42,7 @@ class FeedRules:
     window_length: int
     newest_slot: int | None = None
     max_records: int = MAX_RECORDS
+    naive_zone: tzinfo = UTC
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ class Grid:
 
         Comparisons are written so that NaN fails them.
         """
-        seconds = _seconds_of(stamp) if isinstance(stamp, str) else stamp
+        seconds = self._seconds_of(stamp) if isinstance(stamp, str) else stamp
         if isinstance(seconds, Fault):
             return seconds
         if not seconds >= 0:
@@ -155,15 +156,17 @@ class Grid:
             return f"is {show(stamp)}; Unix times must be in seconds"
         return (
             f"is {show(stamp)}, {seconds - self._now:.0f} s ahead of this machine's clock; must be at most "
-            f"{self._rules.future_seconds:g} s ahead (times without a zone are UTC)"
+            f"{self._rules.future_seconds:g} s ahead (times without a zone are {self._rules.naive_zone})"
         )
 
-
-def _seconds_of(text: str) -> float | Fault:
-    try:
-        return parse_moment(text)
-    except ValueError:
-        return Fault(f"is {show(text)}; must be ISO 8601, such as 2025-01-15T10:00:00Z, or Unix seconds")
+    def _seconds_of(self, text: str) -> float | Fault:
+        try:
+            latest = self._now + self._rules.future_seconds
+            return parse_moment(text, zone=self._rules.naive_zone, latest=latest)
+        except MissingHour as missing:
+            return Fault(f"is {show(text)}, which {missing}")
+        except ValueError:
+            return Fault(f"is {show(text)}; must be ISO 8601, such as 2025-01-15T10:00:00Z, or Unix seconds")
 
 
 def encode_status(label: str | None) -> int | Fault:

@@ -65,7 +65,7 @@ def show_sources() -> Response:
 def _read_arrow() -> ParsedFeed:
     rules = rules_of(services())
     try:
-        sent = read_arrow(read_body(), rules.metrics, most=rules.max_records)
+        sent = read_arrow(read_body(), rules.metrics, most=rules.max_records, naive_zone=rules.naive_zone)
     except MissingPackage:
         raise UnsupportedMediaType("This daemon runs without pyarrow and takes JSON alone.") from None
     return services().feed_reader.judge(sent, rules, now=services().clock())

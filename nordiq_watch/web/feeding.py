@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, tzinfo
+from functools import cache
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
@@ -17,6 +19,7 @@ from nordiq_watch.ingest.sample_checks import FeedRules
 from nordiq_watch.ingest.samples import ParsedFeed, reject_servers
 from nordiq_watch.web.deliveries import note_feed
 from nordiq_watch.web.services import Services
+from nordiq_watch.zones import find_zone
 
 Outcome: TypeAlias = "tuple[api.Fed | api.NothingTaken, HTTPStatus]"
 
@@ -48,7 +51,8 @@ def take(services: Services, feed: ParsedFeed, delivery: Delivery) -> Outcome:
     delivery.note_taken(0 if taken.batch is None else len(taken.batch.rows))
     if taken.batch is None:
         return replace(_refuse(taken), servers_refused=refused), HTTPStatus.UNPROCESSABLE_ENTITY
-    return replace(_accept(taken, result), servers_refused=refused, **_unknown(delivery)), HTTPStatus.OK
+    accepted = replace(_accept(taken, result), servers_refused=refused, **_unknown(delivery))
+    return replace(accepted, newest_sample_age_seconds=_age_of(taken, now=services.clock())), HTTPStatus.OK
 
 
 def rules_of(services: Services) -> FeedRules:
@@ -61,7 +65,19 @@ def rules_of(services: Services) -> FeedRules:
         window_length=config.window.length,
         newest_slot=services.ingest.window.newest_slot,
         max_records=config.feeders.max_records,
+        naive_zone=naive_zone_of(config.window.naive_zone),
     )
+
+
+@cache
+def naive_zone_of(name: str) -> tzinfo:
+    """The zone of timestamps without one; the config has checked that there is such a zone."""
+    return UTC if name == "UTC" else find_zone(name)
+
+
+def _age_of(feed: ParsedFeed, *, now: float) -> float | None:
+    """Seconds since the newest sample of a batch; below 0 for one that is ahead of this machine's clock."""
+    return None if feed.newest is None else round(now - feed.newest, 1)
 
 
 def _accept(feed: ParsedFeed, result: IngestResult) -> api.Fed:

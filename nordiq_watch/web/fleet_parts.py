@@ -10,7 +10,7 @@ from nordiq_watch.errors import Gone, RequestError
 from nordiq_watch.live.entries import FIELDS, Detail
 from nordiq_watch.live.fleet_answer import Answer
 from nordiq_watch.live.selection import Cursor, Page, Selection, turn_to
-from nordiq_watch.metrics import DEFAULT_PROFILE, PROFILE_BY_PREFIX
+from nordiq_watch.metrics import DEFAULT_PROFILE, PROFILE_BY_PREFIX, shown_profile
 from nordiq_watch.names import tidy_name
 
 EVERYTHING = FleetQuery()
@@ -20,7 +20,9 @@ def read_page(query: FleetQuery, answer: Answer, config: Config) -> tuple[Select
     """What the query selects of this answer. Raises RequestError, and Gone for a cursor of another answer."""
     selection = Selection(
         servers=_names("servers", query.servers, read=tidy_name),
-        profiles=_known("profile", query.profile, _profiles_of(answer, config), what="profile of this fleet"),
+        profiles=_known(
+            "profile", query.profile, _profiles_of(answer, config), what="profile of this fleet", read=shown_profile
+        ),
         min_risk=query.min_risk,
         detail=Detail(
             metrics=_known("metrics", query.metrics, config.metrics, what="metric of this daemon"),
@@ -55,7 +57,9 @@ def _find_position(query: FleetQuery, selection: Selection, answer: Answer) -> i
 def _profiles_of(answer: Answer, config: Config) -> Iterable[str]:
     """Those that servers have, and those that they would have by their names or by the config."""
     seen = () if answer.columns is None else answer.columns.profiles
-    return dict.fromkeys((*seen, *PROFILE_BY_PREFIX.values(), DEFAULT_PROFILE, *config.risk.profiles))
+    return dict.fromkeys(
+        (*seen, *PROFILE_BY_PREFIX.values(), DEFAULT_PROFILE, *map(shown_profile, config.risk.profiles))
+    )
 
 
 def _names(parameter: str, text: str | None, *, read: Callable[[str], str] = str.strip) -> frozenset[str] | None:
@@ -68,8 +72,10 @@ def _names(parameter: str, text: str | None, *, read: Callable[[str], str] = str
     return frozenset(names)
 
 
-def _known(parameter: str, text: str | None, allowed: Iterable[str], *, what: str) -> frozenset[str] | None:
-    names = _names(parameter, text)
+def _known(
+    parameter: str, text: str | None, allowed: Iterable[str], *, what: str, read: Callable[[str], str] = str
+) -> frozenset[str] | None:
+    names = _names(parameter, text, read=lambda name: read(name.strip()))
     listed = list(allowed)
     for name in sorted(names or ()):
         if name not in listed:

@@ -191,8 +191,8 @@ def _schemas(config: Config) -> Body:
 def _record(config: Config) -> Schema:
     return {
         "type": "object",
-        "description": f"At least one metric. Times without a zone are UTC, at most {config.window.future_seconds:g} s "
-        "ahead of the daemon's clock, and not older than its window.",
+        "description": f"At least one metric. Times without a zone are {config.window.naive_zone}, at most "
+        f"{config.window.future_seconds:g} s ahead of the daemon's clock, and not older than its window.",
         "required": ["timestamp", "server_name"],
         "properties": {
             "timestamp": {"type": ["string", "number"], "description": "ISO 8601, or Unix seconds"},

@@ -88,3 +88,11 @@ def test_the_config_changes_single_rows() -> None:
 
 def test_the_shipped_table_is_the_default() -> None:
     assert Config().risk.thresholds == default_thresholds()
+
+
+def test_other_spellings_of_a_profile_have_its_thresholds_in_the_config_and_in_records() -> None:
+    changed = table(("mem_used_pct",), profiles={"ml_compute": {"mem_used_pct": None}})
+    ours, theirs, other = changed.of(["Database", "database", "databases"])[:, 0]
+    assert ours.tolist() == theirs.tolist() == [85, 95, 97, 98.5]
+    assert other.tolist() == [60, 85, 90, 95]
+    assert np.isnan(changed.of(["ML Compute", "ml-compute", "ml_compute"])).all()

@@ -276,3 +276,11 @@ def test_the_bytes_are_those_of_the_answer_written_from_dictionaries(columns: Fl
     for server in columns.servers[:2] + columns.servers[-2:]:
         alone = {"predictions": {server: expected["predictions"][server]}, "metadata": rest["metadata"]}
         assert answer.for_server(server) == orjson.dumps(alone, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def test_another_spelling_of_a_profile_is_shown_as_ours_and_stays_in_the_window() -> None:
+    snapshot = replace(make_snapshot(), profiles=("database", "data_ingest", "Database"))
+    answer = build_answer(make_two_servers(), snapshot, NEEDED, silent_seconds=900, at=AT)
+    shown = read(answer.body).predictions
+    assert (shown["ppdb001"].profile, shown["web1"].profile) == ("Database", "ETL/Ingest")
+    assert snapshot.profiles[0] == "database"

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -265,3 +266,24 @@ def test_reasons_stay_short() -> None:
     for value in ("x" * 10_000, 10**4000, [[0] * 1000]):
         _, reason = reason_for(cpu_user_pct=value)
         assert len(reason) < 200
+
+
+BERLIN = replace(RULES, naive_zone=ZoneInfo("Europe/Berlin"))
+
+
+def test_timestamps_without_a_zone_are_of_the_zone_of_the_config() -> None:
+    local = parse(record(timestamp="2025-01-15T11:00:00"), record(timestamp="2025-01-15T10:00:00Z"), rules=BERLIN)
+    assert local.rejected == ()
+    assert local.batch is not None
+    assert local.batch.slots.tolist() == [SLOT, SLOT]
+
+
+def test_a_time_that_the_zone_leaves_out_costs_its_record_with_the_reason() -> None:
+    feed = parse(record(timestamp="2025-01-15T11:00:00"), record(timestamp="2024-03-31T02:30:00"), rules=BERLIN)
+    assert [(one.index, one.field, one.reason) for one in feed.rejected] == [
+        (
+            1,
+            "timestamp",
+            "is '2024-03-31T02:30:00', which does not exist in Europe/Berlin, whose clocks went forward over it",
+        )
+    ]

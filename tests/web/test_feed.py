@@ -47,6 +47,7 @@ def test_until_a_server_is_ready_the_answer_says_how_far_it_is(world: World) -> 
         warmup_complete=False,
         progress=50.0,
         message=fed.message,
+        newest_sample_age_seconds=0.0,
     )
     assert "1 of 2 samples" in str(fed.message)
 
@@ -63,7 +64,15 @@ def test_once_a_server_is_ready_the_answer_is_accepted(world: World) -> None:
         servers_tracked=2,
         servers_ready=1,
         warmup_complete=True,
+        newest_sample_age_seconds=0.0,
     )
+
+
+def test_the_answer_says_how_old_the_newest_sample_of_its_batch_is(world: World) -> None:
+    world.put_live()
+    assert read_answer(feed(world, record(slots_ago=2), record(slots_ago=1)), Fed).newest_sample_age_seconds == 300
+    late = read_answer(feed(world, record(slots_ago=3)), Fed)
+    assert late.newest_sample_age_seconds == 900
 
 
 def arrow_of(**columns: Any) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,9 @@ _COMPRESSION_OF_RECORD_BATCH = 3
 _DATA_OF_DICTIONARY_BATCH = 1
 
 
-def read_arrow(body: bytes, metrics: Sequence[str], *, most: int) -> Sent:
+def read_arrow(body: bytes, metrics: Sequence[str], *, most: int, naive_zone: tzinfo = UTC) -> Sent:
     """The rows of a stream. RequestError if it is none, TooManyRecords beyond `most` of them, MissingPackage without
-    pyarrow.
+    pyarrow. naive_zone: of timestamps that name none.
     """
     try:
         import pyarrow as pa
@@ -40,7 +41,7 @@ def read_arrow(body: bytes, metrics: Sequence[str], *, most: int) -> Sent:
         raise MissingPackage("pyarrow", extra="arrow") from None
     try:
         table = _read_table(pa, body, most)
-        return _Reader(pa, table, metrics).read() if table.num_rows else Sent(None, 0)
+        return _Reader(pa, table, metrics, naive_zone).read() if table.num_rows else Sent(None, 0)
     except (pa.ArrowException, OSError, struct.error, IndexError, UnicodeDecodeError) as error:
         raise RequestError(f"the body is no Arrow stream ({_first_line(error)}): {_EXPECTED}") from None
 
@@ -65,10 +66,11 @@ def _read_table(pa: Any, body: bytes, most: int) -> Any:
 class _Reader:
     """The columns of one table. For each row the first fault counts, in the order of the fields of a record."""
 
-    def __init__(self, pa: Any, table: Any, metrics: Sequence[str]) -> None:
+    def __init__(self, pa: Any, table: Any, metrics: Sequence[str], naive_zone: tzinfo) -> None:
         self._pa = pa
         self._table = table
         self._metrics = metrics
+        self._naive_zone = naive_zone
         self._faults: dict[int, Rejection] = {}
         self._left_out: list[Rejection] = []
         self._left_out_unnamed = 0
@@ -126,7 +128,9 @@ class _Reader:
             per_second = _UNITS[column.type.unit]
             ticks = np.asarray(column.cast(pa.int64()).fill_null(0))
             different, codes = np.unique(ticks, return_inverse=True)
-            return Coded(tuple(_seconds(tick, per_second) for tick in different.tolist()), codes)
+            seconds = (_seconds(tick, per_second) for tick in different.tolist())
+            is_local = column.type.tz is None and self._naive_zone is not UTC
+            return Coded(tuple(map(_as_local, seconds) if is_local else seconds), codes)
         if _is_number(pa, column.type):
             numbers = np.asarray(column.fill_null(0))
             different, codes = np.unique(numbers, return_inverse=True)
@@ -206,6 +210,14 @@ def _seconds(ticks: int, per_second: int) -> int | float:
     """Unix seconds, never rounded up into the next one."""
     whole, rest = divmod(ticks, per_second)
     return whole if not rest else min(whole + rest / per_second, float(np.nextafter(float(whole + 1), 0.0)))
+
+
+def _as_local(seconds: float) -> str | float:
+    """Seconds on a clock of a zone that is not known here, as the text that such a clock shows."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
+    except (ValueError, OverflowError, OSError):  # no date: it is refused as it is
+        return seconds
 
 
 def _is_number(pa: Any, kind: Any) -> bool:

@@ -19,7 +19,7 @@ from nordiq_watch.alerting.thresholds import ThresholdTable, score_values
 from nordiq_watch.api import console as api
 from nordiq_watch.api.enums import Level
 from nordiq_watch.live.fleet_answer import Answer
-from nordiq_watch.metrics import describe
+from nordiq_watch.metrics import describe, shown_profile
 from nordiq_watch.quantiles import MEDIAN
 from nordiq_watch.records.arrays import DoubleArray, IntArray
 from nordiq_watch.records.forecasts import Forecasting
@@ -51,7 +51,7 @@ def describe_fleet(made: Forecasting, answer: Answer, table: ThresholdTable) -> 
     """
     assert answer.metadata is not None  # it has a model
     forecast, snapshot = made.forecast, made.snapshot
-    profiles = [snapshot.profiles[row] for row in forecast.rows]
+    profiles = [shown_profile(snapshot.profiles[row]) for row in forecast.rows]
     interval, length = snapshot.interval_seconds, snapshot.values.shape[1]
     past = bucket_edges(length, PAST_BUCKETS)
     future = bucket_edges(forecast.values.shape[2], FUTURE_BUCKETS)

@@ -17,7 +17,7 @@ from nordiq_watch.api import console as api
 from nordiq_watch.api.status import Warmup
 from nordiq_watch.events import BatchAccepted, ForecastPublished, ServersEnded
 from nordiq_watch.live.published import Serving
-from nordiq_watch.metrics import describe
+from nordiq_watch.metrics import describe, shown_profile
 from nordiq_watch.web.console.fleet import describe_fleet
 from nordiq_watch.web.console.past_forecasts import Footprint, PastForecasts
 from nordiq_watch.web.console.recent_activity import RecentActivity
@@ -104,7 +104,7 @@ def show_server(server: str) -> Response:
     view = api.ServerView(
         server=server,
         known=True,
-        profile=profile,
+        profile=shown_profile(profile),
         interval_seconds=daemon.ingest.window.interval_seconds,
         last_slot=last_slot,
         first_slot=last_slot - len(values) + 1,

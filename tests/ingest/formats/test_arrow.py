@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -227,3 +229,17 @@ def test_a_damaged_stream_is_refused_or_read(changes: list[tuple[int, int]]) -> 
     except RequestError:
         return
     assert parsed.received == len(parsed.indices) + len(parsed.rejected)
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_times_without_a_zone_are_of_the_zone_of_the_config(unit: str) -> None:
+    rules = replace(RULES, naive_zone=ZoneInfo("Europe/Berlin"))
+    local = STAMP.replace(tzinfo=None) + timedelta(hours=1)
+    times = pa.array([local, datetime(2200, 1, 1)], pa.timestamp(unit))
+    sent = read_arrow(stream_of(table_of(timestamp=times)), RULES.metrics, most=2, naive_zone=rules.naive_zone)
+    parsed = reader_of(RULES.metrics).judge(sent, rules, now=NOW)
+    assert parsed.batch is not None
+    assert parsed.batch.slots.tolist() == [SLOT]
+    ((index, field, reason),) = reasons(parsed)
+    assert (index, field) == (1, "timestamp")
+    assert "ahead of this machine's clock" in reason
