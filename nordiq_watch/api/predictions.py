@@ -67,13 +67,14 @@ class RiskLevel(Struct, frozen=True):
 
 
 class ServerForecast(Struct, frozen=True, kw_only=True):
-    """One server, beside the fields that are metrics. risk_score: 0 to 100.
+    """One server, beside the fields that are metrics. model_version: who answers for it. risk_score: 0 to 100.
 
     risk_score and alert: null where no metric is scored or the data say nothing about now.
     """
 
     display_metrics: DisplayMetrics
     profile: str
+    model_version: str
     risk_score: float | UnsetType | None = UNSET
     alert: RiskLevel | UnsetType | None = UNSET
 
@@ -83,6 +84,7 @@ class ServerPart(Struct, frozen=True, kw_only=True):
 
     display_metrics: DisplayMetrics | UnsetType = UNSET
     profile: str | UnsetType = UNSET
+    model_version: str | UnsetType = UNSET
     risk_score: float | UnsetType | None = UNSET
     alert: RiskLevel | UnsetType | None = UNSET
 

@@ -96,12 +96,16 @@ class MetricForecast(Struct, frozen=True):
 
 
 class ServerForecast(Struct, frozen=True):
-    """One server. risk_score: 0 to 100; level: healthy, degraded, warning or critical."""
+    """One server. risk_score: 0 to 100; level: healthy, degraded, warning or critical.
+
+    model_version: who answers for it; "baseline" is the built-in forecast.
+    """
 
     metrics: dict[str, MetricForecast]
     profile: str | None = None
     risk_score: float | None = None
     level: str | None = None
+    model_version: str | None = None
 
 
 class FleetForecast(Struct, frozen=True):
@@ -154,6 +158,7 @@ def _read_server(entry: Mapping[str, Any]) -> ServerForecast:
         "profile": entry.get("profile"),
         "risk_score": entry.get("risk_score"),
         "level": (entry.get("alert") or {}).get("level"),
+        "model_version": entry.get("model_version"),
     }
     return read(facts, ServerForecast)
 

@@ -22,6 +22,7 @@ from nordiq_watch.live.columns import FleetColumns, round_shown
 from nordiq_watch.live.fleet_answer import Annotations, Answer, Entry
 from nordiq_watch.live.published import Serving
 from nordiq_watch.live.servable import Servable
+from nordiq_watch.live.sources import sources_of
 from nordiq_watch.metrics import shown_profile
 from nordiq_watch.moments import write_moment
 from nordiq_watch.portions import portions
@@ -119,6 +120,7 @@ def columns_of(
 ) -> FleetColumns:
     """The numbers of a forecast's servers; the quantiles are the forecast's own bands, not a copy."""
     slots = int(silent_seconds // snapshot.interval_seconds) + 1
+    sources = sources_of(forecast)
     shown = {label: shown_profile(label) for label in dict.fromkeys(snapshot.profiles)}
     profiles = {profile: code for code, profile in enumerate(dict.fromkeys(shown.values()))}
     code_of = {label: profiles[profile] for label, profile in shown.items()}
@@ -126,6 +128,8 @@ def columns_of(
         servers=forecast.servers,
         profiles=tuple(profiles),
         profile_codes=np.array([code_of[snapshot.profiles[row]] for row in forecast.rows.tolist()], dtype=np.int64),
+        versions=tuple(maker.name for maker in sources.makers),
+        version_codes=sources.codes,
         metrics=snapshot.metrics,
         current=_measured_lately(snapshot, forecast.rows, slots=slots),
         targets=forecast.targets,

@@ -26,7 +26,8 @@ class Verdicts:
 class FleetColumns:
     """What an answer says of each server. Immutable, like all that it refers to.
 
-    profile_codes (servers,): index in `profiles`, which may have some that no server has. current (servers, metrics):
+    profile_codes (servers,): index in `profiles`, which may have some that no server has. version_codes (servers,): who
+    answers for the server, index in `versions`. current (servers, metrics):
     the newest measurement, rounded. quantiles (servers, targets, 3, horizon): p10, p50 and p90 as served, not rounded:
     that is done for the servers that are written. verdicts: None without risks.
     """
@@ -34,6 +35,8 @@ class FleetColumns:
     servers: tuple[str, ...]
     profiles: tuple[str, ...]
     profile_codes: IntArray
+    versions: tuple[str, ...]
+    version_codes: IntArray
     metrics: tuple[str, ...]
     current: FloatArray
     targets: tuple[str, ...]

@@ -9,9 +9,17 @@ from nordiq_watch.records.models import ModelIdentity
 from nordiq_watch.records.samples import WindowSnapshot
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sources:
+    """Who answers for each server of a forecast. makers: each once; codes (servers,): index in makers."""
+
+    makers: tuple[ModelIdentity, ...]
+    codes: IntArray
+
+
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What one model says about every warm server of one snapshot. Step k of the horizon is slot `origin_slot + 1 + k`.
+    """What is said about the servers of one snapshot. Step k of the horizon is slot `origin_slot + 1 + k`.
 
     rows (servers,): where in the snapshot each server stands.
     values (servers, targets, horizon, quantiles): as the model gave them, in the metric's unit; NaN throughout where a
@@ -19,6 +27,7 @@ class Forecast:
     bands (servers, targets, horizon, 3): p10, p50, p90 as they are served: `quantiles.make_bands` of the values.
     factors (targets, horizon): by which an adaptive band moved all quantiles away from p50, in values and bands; None
     where bands do not adapt.
+    sources: who answers for which server, where that is not `model` for all; see `live.sources`.
     """
 
     servers: tuple[str, ...]
@@ -31,6 +40,7 @@ class Forecast:
     interval_seconds: int
     model: ModelIdentity
     factors: FloatArray | None = None
+    sources: Sources | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,9 @@ class _Sink(io.RawIOBase):
 
 def _open(sink: _Sink, schema: pa.Schema, *, media: Media) -> Any:
     if media is Media.PARQUET:
-        return pyarrow.parquet.ParquetWriter(sink, schema, compression="zstd", use_dictionary=["metric", "profile"])
+        return pyarrow.parquet.ParquetWriter(
+            sink, schema, compression="zstd", use_dictionary=["metric", "profile", "model_version"]
+        )
     return pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), schema)
 
 
@@ -77,8 +79,8 @@ def _schema_of(detail: Detail) -> pa.Schema:
     metric_types = {"current": pa.float32(), **dict.fromkeys(SERVED, _LISTS), "trend": pa.float64()}
     chosen = [(name, kind) for name, kind in metric_types.items() if name in detail.fields]
     named = [("server_name", pa.string()), *([("metric", pa.string())] if chosen else []), *chosen]
-    others = {"profile": ("profile", pa.string()), "risk_score": ("risk_score", pa.float64())}
-    others["alert"] = ("level", pa.string())
+    others = {name: (name, pa.string()) for name in ("profile", "model_version")}
+    others |= {"risk_score": ("risk_score", pa.float64()), "alert": ("level", pa.string())}
     return pa.schema([*named, *(column for name, column in others.items() if name in detail.fields)])
 
 
@@ -101,6 +103,7 @@ def _batch(columns: FleetColumns, detail: Detail, rows: IntArray, schema: pa.Sch
         made["metric"] = _texts(columns.metrics, metric)
     made["server_name"] = _texts(columns.servers, rows)
     made["profile"] = _texts(columns.profiles, columns.profile_codes[rows])
+    made["model_version"] = _texts(columns.versions, columns.version_codes[rows])
     made |= _verdict_columns(columns, rows)
     return pa.record_batch([made[name] for name in schema.names], schema=schema)
 

@@ -107,6 +107,7 @@ def test_the_body_is_the_contract_s() -> None:
                     "memory": {"current": 60.0, "predicted": 58.5, "delta": -1.5, "unit": "%", "trend": "falling"},
                 },
                 "profile": "Database",
+                "model_version": "tft_model_20250130_143000",
             },
             "web1": {
                 "cpu_user_pct": {
@@ -120,6 +121,7 @@ def test_the_body_is_the_contract_s() -> None:
                     "cpu": {"current": 20.0, "predicted": 20.5, "delta": 0.5, "unit": "%", "trend": "steady"},
                 },
                 "profile": "Generic",
+                "model_version": "tft_model_20250130_143000",
             },
         },
         "metadata": {

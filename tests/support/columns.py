@@ -24,6 +24,8 @@ def make_columns(
         servers=tuple(servers),
         profiles=tuple(named),
         profile_codes=np.array([named.index(name) for name in profiles or ["Database"] * len(servers)], dtype=np.int64),
+        versions=("tft_model_20250101_000000",),
+        version_codes=np.zeros(len(servers), dtype=np.int64),
         metrics=("cpu_user_pct", "mem_used_pct"),
         current=np.array([[25.0, np.nan]] * len(servers), dtype=np.float32).reshape(-1, 2),
         targets=("cpu_user_pct",),

@@ -11,6 +11,7 @@ from nordiq_watch.live.columns import FleetColumns, Verdicts, round_shown
 METRICS = ("cpu_user_pct", "mem_used_pct", "load_average", "swap_used_pct")
 TARGETS = ("cpu_user_pct", "mem_used_pct")
 PROFILES = ("Database", 'odd "one"')
+VERSIONS = ("tft_model_20250101_000000", "baseline")
 NAN = float("nan")
 
 _NAMES = ('with "quotes" and \\', "grün-\U0001f600", "line\nbreak", "plain")
@@ -33,6 +34,8 @@ def fleets(draw: st.DrawFn) -> FleetColumns:
         servers=tuple(f"{_NAMES[row]}{number}" for number, row in enumerate(rows.tolist())),
         profiles=PROFILES,
         profile_codes=rows % 2,
+        versions=VERSIONS,
+        version_codes=rows % 3 % 2,
         metrics=METRICS,
         current=round_shown(current[rows]),
         targets=TARGETS,

@@ -40,7 +40,7 @@ def rows_of(columns: FleetColumns, detail: Detail) -> list[Row]:
     """From the dictionaries of the JSON."""
     rows: list[Row] = []
     for name, entry in describe_servers(columns).items():
-        facts = {"profile": entry["profile"], "risk_score": entry.get("risk_score")}
+        facts = {name: entry[name] for name in ("profile", "model_version")} | {"risk_score": entry.get("risk_score")}
         facts["level"] = (entry.get("alert") or {}).get("level")
         kept = {column: value for column, value in facts.items() if FIELD_OF.get(column, column) in detail.fields}
         if not detail.fields & set(METRIC_FIELDS):

@@ -83,7 +83,7 @@ def test_a_forecast_has_a_field_for_each_metric_of_the_config(world: World) -> N
     whole = document(world)
     schemas = whole["components"]["schemas"]
     answer = whole["paths"]["/predictions/current"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
-    required = {"MetricForecast": ["display_metrics", "profile"], "MetricPart": []}
+    required = {"MetricForecast": ["display_metrics", "profile", "model_version"], "MetricPart": []}
     for kind, metric in zip(answer["anyOf"], required, strict=True):
         fleet = schemas[kind["$ref"].rpartition("/")[2]]
         server = schemas[fleet["properties"]["predictions"]["additionalProperties"]["$ref"].rpartition("/")[2]]

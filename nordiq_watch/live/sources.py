@@ -1,0 +1,64 @@
+"""Who answers for which server: the one place that says so.
+
+The live model answers for the servers that it has enough samples of, the built-in baseline for all others, and for the
+whole fleet while no model is live. A forecast of both has the model's servers first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from nordiq_watch.records.forecasts import Forecast, Forecasting, Sources
+from nordiq_watch.records.models import ModelIdentity
+
+BASELINE = "baseline"
+"""`model_version` of what the built-in forecast says, and its name wherever versions have theirs."""
+
+
+def sources_of(forecast: Forecast) -> Sources:
+    """Who answers for each of its servers."""
+    return forecast.sources or Sources((forecast.model,), np.zeros(len(forecast.servers), dtype=np.int64))
+
+
+def is_baseline(maker: ModelIdentity) -> bool:
+    """Whether it is the built-in forecast, and no model."""
+    return maker.name == BASELINE
+
+
+def join(first: Forecast, other: Forecast) -> Forecast:
+    """One forecast of the servers of both, `first`'s before the others; its model is that of `first`.
+
+    Both are of one snapshot, with the same targets, steps and quantiles, and share no server.
+    """
+    if not other.servers:
+        return first
+    own, added = sources_of(first), sources_of(other)
+    codes = np.concatenate([own.codes, added.codes + len(own.makers)])
+    return replace(
+        first,
+        servers=first.servers + other.servers,
+        rows=np.concatenate([first.rows, other.rows]),
+        values=np.concatenate([first.values, other.values]),
+        bands=np.concatenate([first.bands, other.bands]),
+        sources=Sources(own.makers + added.makers, codes),
+    )
+
+
+def made_by_model(made: Forecasting) -> Forecasting:
+    """The same without the servers that others than the forecast's model answer for. Arrays are views, not copies."""
+    forecast = made.forecast
+    if forecast.sources is None:
+        return made
+    makers = np.array([maker == forecast.model for maker in forecast.sources.makers], dtype=np.bool_)
+    count = int(np.count_nonzero(makers[forecast.sources.codes]))  # they are the first ones
+    own = replace(
+        forecast,
+        servers=forecast.servers[:count],
+        rows=forecast.rows[:count],
+        values=forecast.values[:count],
+        bands=forecast.bands[:count],
+        sources=None,
+    )
+    return replace(made, forecast=own)
