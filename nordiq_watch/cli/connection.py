@@ -25,6 +25,7 @@ def connect(
     config: Path | None = None,
     remote: Remote | None = None,
     answer_seconds: float = ANSWER_SECONDS,
+    retries: int = 0,
 ) -> Client:
     """A client for the daemon that the options, the environment and the config file name, in this order.
 
@@ -43,7 +44,7 @@ def connect(
         url or remote.url or address_of(settings().config),
         key=None if key is None else key.value,
         key_source="" if key is None else key.source,
-        retries=0,
+        retries=retries,
         answer_seconds=answer_seconds,
     )
 

@@ -1,4 +1,4 @@
-"""`import`: files of other programs → a dataset, or what such a dataset would be."""
+"""`import`: files of other programs → a daemon's window and archive, a dataset, or what they would be."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import argparse
 import dataclasses
 import json
 import textwrap
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nordiq_watch.cli.parsers import Subparsers, add_command
+from nordiq_watch.cli.parsers import Subparsers, add_command, add_connection
 from nordiq_watch.cli.reading import add_reading, forms_of
-from nordiq_watch.errors import MissingPackage
+from nordiq_watch.errors import DatasetError, MissingPackage
 
 if TYPE_CHECKING:
+    from nordiq_watch.cli.history_target import Written
+    from nordiq_watch.config.settings import Settings
+    from nordiq_watch.importing.slot_table import SlotTable
     from nordiq_watch.importing.summary import Summary
 
 _WIDTH = 80
@@ -26,11 +30,13 @@ server (--wide). Columns are found by the names that other programs have for the
 be separated by commas, semicolons, tabs or bars, and have decimal commas. Times are ISO 8601, or Unix time in seconds
 to nanoseconds. Folders such as server_name=web1/ name the server of all that is in them.
 
-The values go through the rules of the feed and lie on the grid of window.interval_seconds: train reads them as a daemon
-would have been fed them. --out is there as a whole or not at all.
+The values go through the rules of the feed and lie on the grid of window.interval_seconds. They go into the window and
+the archive of the daemon, which forecasts at once, and needs a key of the role admin; while none runs, into its files.
+What was measured there stays, and importing twice changes nothing. --out writes a dataset for train instead.
 
 example:
   nordiq-watch import export/ --dry-run
+  nordiq-watch import export/
   nordiq-watch import export.csv.gz --column cpu_user_pct=load_pct --timezone Europe/Berlin --out data/
   nordiq-watch import cpu.csv --wide cpu_user_pct --out data/
   nordiq-watch import shares.csv --column 'mem_used_pct=mem*100' --out data/
@@ -38,18 +44,20 @@ example:
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    parser = add_command(subparsers, "import", "make a dataset of files that other programs wrote", _EPILOG)
+    parser = add_command(
+        subparsers, "import", "bring history of other programs into the daemon, or into a dataset", _EPILOG
+    )
     parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="a file or a folder")
     add_reading(parser)
-    wanted = parser.add_mutually_exclusive_group(required=True)
-    wanted.add_argument("--out", type=Path, metavar="DIR", help="write the dataset into this new directory")
+    wanted = parser.add_mutually_exclusive_group()
+    wanted.add_argument("--out", type=Path, metavar="DIR", help="write a dataset into this new directory instead")
     wanted.add_argument("--dry-run", action="store_true", help="say what would be written, and write nothing")
     parser.add_argument("--json", action="store_true", help="print what was found as JSON, for scripts")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings; else ./config.yaml, if there is one")
+    add_connection(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 once all is read, and written with --out. Raises DatasetError, ConfigError, MissingPackage and OSError."""
+    """0 once all is read and written. Raises DatasetError, ConfigError, ClientError, MissingPackage and OSError."""
     from nordiq_watch.config.load import find_settings
 
     try:
@@ -59,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         raise MissingPackage(str(error.name).partition(".")[0], extra="train") from error
 
-    config = find_settings(args.config).config
+    settings = find_settings(args.config)
+    config = settings.config
     if args.out is not None:
         check_free(args.out)
     table = read_slots(
@@ -72,15 +81,53 @@ def run(args: argparse.Namespace) -> int:
     summary = summarize(table)
     if args.out is not None:
         write_dataset(table, args.out)
-    if args.json:
-        print(json.dumps(dataclasses.asdict(summary), indent=2))
+        written = f"{summary.rows:,} rows to {args.out}"
+    elif args.dry_run:
+        written = "nothing, because of --dry-run"
     else:
-        print("\n".join(describe(summary, args.out)))
+        written = _into_daemon(table, args, settings)
+    if args.json:
+        print(json.dumps({**dataclasses.asdict(summary), "written": written}, indent=2))
+    else:
+        print("\n".join(describe(summary, written)))
     return 0
 
 
-def describe(summary: Summary, out: Path | None) -> list[str]:
-    """Lines of at most 80 columns."""
+def _into_daemon(table: SlotTable, args: argparse.Namespace, settings: Settings) -> str:
+    """What became of it, in words. ClientError, ConfigError, StorageError; DatasetError if the archive keeps none."""
+    from nordiq_watch.cli.history_target import open_target, write_history
+    from nordiq_watch.importing.slot_batches import batches_of, count_older
+    from nordiq_watch.ingest.build import kept_days
+    from nordiq_watch.storage.archive import oldest_kept
+
+    config = settings.config
+    since = oldest_kept(time.time(), days=kept_days(config), interval_seconds=config.window.interval_seconds)
+    older = count_older(table, since)
+    if older == len(table.slots):
+        raise DatasetError(
+            f"all {older:,} slots are older than the {kept_days(config)} days that archive.days keeps; "
+            "--out DIR writes a dataset of them"
+        )
+    with open_target(args, settings) as target:
+        written = write_history(target, batches_of(table, config.metrics, since=since))
+    return _describe_written(written, older, place=target.place, days=kept_days(config))
+
+
+def _describe_written(written: Written, older: int, *, place: str, days: int) -> str:
+    said = [f"{written.window:,} slots into the window and {written.archive:,} into the archive of {place}"]
+    for count, what in (
+        (written.unchanged, "had their values already, and keep them"),
+        (written.unfinished, "are not over, and left to the feed"),
+        (written.refused, "are of servers that the window has no room for (window.max_servers)"),
+        (written.rejected, "were rejected by the daemon; are its config and this one alike?"),
+        (older, f"are older than the {days} days of archive.days; --out DIR writes a dataset of them"),
+    ):
+        said += [f"{count:,} {what}"] if count else []
+    return "; ".join(said)
+
+
+def describe(summary: Summary, written: str) -> list[str]:
+    """Lines of at most 80 columns. written: what was, in words."""
     lines = [line for note in summary.notes for line in _wrap("note", note)]
     lines += _wrap("servers", f"{len(summary.servers):,}: {_some(summary.servers)}")
     lines += _wrap("span", f"{summary.first} to {summary.last}")
@@ -95,8 +142,7 @@ def describe(summary: Summary, out: Path | None) -> list[str]:
             said = f"--column '{metric.name}=COLUMN*100'"
             lines += _wrap("", f"looks like shares of 1 rather than percent; if so, {said}")
     lines += _wrap("rows", "the first ones:") + _draw(summary.first_rows)
-    lines += _wrap("written", f"{summary.rows:,} rows to {out}" if out else "nothing; --out DIR writes the dataset")
-    return lines
+    return lines + _wrap("written", written)
 
 
 def _wrap(label: str, text: str) -> list[str]:

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 from nordiq_watch.api.enums import Media, ReloadState, VersionState
 from nordiq_watch.api.feed import Fed
+from nordiq_watch.api.imports import Imported
 from nordiq_watch.api.servers import Forgotten
 from nordiq_watch.client.answers import (
     Alert,
@@ -29,6 +30,7 @@ RETRIES = 3
 SERVERS_PER_PAGE = 1000
 RELOAD_SECONDS = 300.0
 FORGET_SECONDS = 60.0
+IMPORT_SECONDS = 150.0
 LOOK_AGAIN_SECONDS = 0.1
 
 
@@ -151,6 +153,14 @@ class Client:
                 raise DaemonRefused(f"{before}{refused}", status=refused.status) from None
             answers.append((first, read(taken, Fed)))
         return merge_answers(answers)
+
+    def import_history(self, records: Sequence[JsonObject]) -> Imported:
+        """Sends samples of the past, with all of one slot of a server together: they go where nothing was measured.
+
+        The role admin is needed. Sending them again changes nothing. Look at `rejected` and the numbers of slots.
+        """
+        sent = {"records": list(records)}
+        return read(self.http.request("POST", "/admin/import", answer_seconds=IMPORT_SECONDS, json=sent).body, Imported)
 
     # --- ending ---
 

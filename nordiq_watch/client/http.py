@@ -26,7 +26,7 @@ RELOAD_SECONDS = 150.0  # the daemon answers when the reload is over, and at the
 
 JsonObject = dict[str, Any]
 
-_SAFE_TO_REPEAT = ("/feed/",)
+_SAFE_TO_REPEAT = ("/feed/", "/admin/import")
 """Paths whose POST may be sent twice: the same samples go to the same slots."""
 
 _WORTH_ANOTHER_TRY = (429, 502, 503, 504)

@@ -8,9 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from nordiq_watch.config.fleet_memory import max_servers
+from nordiq_watch.config.schema import Config
 from nordiq_watch.config.settings import Settings
 from nordiq_watch.errors import StorageError
 from nordiq_watch.events import EventBus, WindowChanged
+from nordiq_watch.ingest.backfill import Backfill
 from nordiq_watch.ingest.clusters import Clusters
 from nordiq_watch.ingest.freshness import Freshness
 from nordiq_watch.ingest.ingest import Ingest
@@ -87,9 +89,15 @@ def build_ingest(
         clock=clock,
         parts=parts,
     )
-    worker = Ingest(sample_store, window, events, live=live, part=parts.of("ingest"))
+    backfill = Backfill(sample_store, window, archive, clock=clock)
+    worker = Ingest(sample_store, window, events, live=live, backfill=backfill, part=parts.of("ingest"))
     clusters = Clusters(settings.state_dir / "clusters.json", most=4 * window.max_servers, tracks=window.tracks)
     return IngestParts(window, worker, freshness, journal, archive, SourceRegister(clock=clock), clusters)
+
+
+def kept_days(config: Config) -> int:
+    """How many days the archive keeps: at least those of the window, which is filled from them at a start."""
+    return max(config.archive.days, days_of_window(config.window.length, config.window.interval_seconds))
 
 
 def _open_journal(settings: Settings) -> Journal:
@@ -102,13 +110,11 @@ def _open_journal(settings: Settings) -> Journal:
 
 
 def _open_archive(settings: Settings, clock: Clock) -> Archive:
-    """At least the days of the window are kept: it is filled from them at a start."""
     config = settings.config
-    interval_seconds = config.window.interval_seconds
     return Archive(
         settings.archive_dir,
         metrics=config.metrics,
-        interval_seconds=interval_seconds,
-        days=max(config.archive.days, days_of_window(config.window.length, interval_seconds)),
+        interval_seconds=config.window.interval_seconds,
+        days=kept_days(config),
         clock=clock,
     )

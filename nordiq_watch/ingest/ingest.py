@@ -17,8 +17,10 @@ from typing import TypeAlias, TypeVar
 
 from nordiq_watch.batches import leave_out, merge_batches
 from nordiq_watch.errors import Busy, StorageError
-from nordiq_watch.events import BatchAccepted, EventBus, ServersEnded, ServersRefused, ServersRenamed, WindowChanged
+from nordiq_watch.events import BatchAccepted, EventBus, ServersEnded, ServersRefused, WindowChanged
+from nordiq_watch.ingest.backfill import Backfill, Filled
 from nordiq_watch.ingest.eviction import Eviction
+from nordiq_watch.ingest.orders import Fill, Order, Orders
 from nordiq_watch.ingest.sample_store import SampleStore
 from nordiq_watch.ingest.store_health import RETRY_SECONDS
 from nordiq_watch.ingest.warmup import Warmup, requirement_of, warmup_of
@@ -39,8 +41,8 @@ QUEUE_SIZE = 64
 TIMEOUT_SECONDS = 10.0
 """Time a request waits for its turn, and once more for the disk."""
 
-RENAME_SECONDS = 120.0
-"""The same for other names of servers, which every day of the archive gets."""
+ORDER_SECONDS = 120.0
+"""The same for orders that change many days of the archive: other names of servers, and history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class _Request:
     done: Future[IngestResult] = field(default_factory=Future)
 
 
-_Job: TypeAlias = _Request | Forget | Rename
+_Job: TypeAlias = _Request | Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ class Ingest(Worker):
         events: EventBus,
         *,
         live: Live,
+        backfill: Backfill,
         queue_size: int = QUEUE_SIZE,
         timeout_seconds: float = TIMEOUT_SECONDS,
         part: Part | str = "ingest",
@@ -101,6 +104,7 @@ class Ingest(Worker):
         self._window = window
         self._events = events
         self._live = live
+        self._orders = Orders(sample_store, backfill, events, announce_servers=self._announce_servers)
         self._timeout_seconds = timeout_seconds
         self._waiting: queue.Queue[_Job | None] = queue.Queue(queue_size)
         self._tick = 0
@@ -142,7 +146,13 @@ class Ingest(Worker):
         """Blocks until servers have other names, old → new. Thread-safe. Busy, StorageError: call it again to go on."""
         order = Rename(names)
         self._put(order)
-        self._await(order.done, patience_seconds=RENAME_SECONDS)
+        self._await(order.done, patience_seconds=ORDER_SECONDS)
+
+    def fill(self, samples: Batch) -> Filled:
+        """Blocks until samples of the past lie where nothing was measured, durably. Raises as `submit`."""
+        order = Fill(samples)
+        self._put(order)
+        return self._await(order.done, patience_seconds=ORDER_SECONDS)
 
     def _put(self, job: _Job) -> None:
         if self.stopping:
@@ -194,7 +204,7 @@ class Ingest(Worker):
                 self._sample_store.follow_clock()
                 self._accept(requests)
             if order is not None:
-                self._carry_out(order)
+                self._tick += self._orders.carry_out(order)
         except StorageError as error:
             log.debug("%d batches or orders were not taken: %s", len(jobs), error)  # the sample store says it once
             _fail(jobs, error)
@@ -213,7 +223,7 @@ class Ingest(Worker):
         except TimeoutError:
             raise Busy("the disk is too slow; it may still be taken, send it again in a moment") from None
 
-    def _take_waiting(self, timeout_seconds: float | None) -> tuple[list[_Request], Forget | Rename | None]:
+    def _take_waiting(self, timeout_seconds: float | None) -> tuple[list[_Request], Order | None]:
         """Waiting requests that were not given up, oldest first, up to the next order, which comes after them.
 
         None in the queue only wakes the thread.
@@ -229,18 +239,6 @@ class Ingest(Worker):
                 job = self._waiting.get_nowait()
         except queue.Empty:
             return taken, None
-
-    def _carry_out(self, order: Forget | Rename) -> None:
-        if isinstance(order, Rename):
-            self._sample_store.rename(order.names, lambda: self._events.publish(ServersRenamed(order.names)))
-            self._events.publish(WindowChanged())
-            order.done.set_result(None)
-            return
-        was_there = self._sample_store.forget(order.server)
-        if was_there:
-            self._events.publish(ServersEnded((order.server,), "deleted"))
-            self._events.publish(WindowChanged())
-        order.done.set_result(was_there)
 
     def _accept(self, requests: Sequence[_Request]) -> None:
         eviction = self._sample_store.store(merge_batches([request.batch for request in requests]))

@@ -33,7 +33,8 @@ _MILLISECONDS_FROM = 1e11  # as seconds, the year 5138
 class FeedRules:
     """What a record is checked against. `newest_slot` is the window's, None while it is empty.
 
-    max_records: how many one body may have. naive_zone: of timestamps that name none.
+    max_records: how many one body may have. naive_zone: of timestamps that name none. oldest_slot: of what the archive
+    keeps, where samples may be older than the window; else None.
     """
 
     metrics: tuple[str, ...]
@@ -43,6 +44,7 @@ class FeedRules:
     newest_slot: int | None = None
     max_records: int = MAX_RECORDS
     naive_zone: tzinfo = UTC
+    oldest_slot: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,17 +243,18 @@ def _bounds_of(metrics: tuple[str, ...]) -> _Bounds:
 
 
 def refuse_old(checks: RowChecks, slots: IntArray, rules: FeedRules, *, now: float) -> None:
-    """Keeps what is in the window as it will be with the newest sample of the request. What is ahead of the clock, in
-    the request or in the window, makes nothing old.
+    """Keeps what is in the window as it will be with the newest sample of the request, or in the archive. What is ahead
+    of the clock, in the request or in the window, makes nothing old.
     """
     known = max(int(slots[checks.keep].max(initial=0)), rules.newest_slot or 0)
     newest = min(known, begun_slot(now, rules.interval_seconds))
-    oldest = newest - rules.window_length + 1
+    oldest = newest - rules.window_length + 1 if rules.oldest_slot is None else rules.oldest_slot
     if slots.min(initial=oldest) >= oldest:
         return
     since = datetime.fromtimestamp(max(oldest, 0) * rules.interval_seconds, UTC).isoformat()
     for row in np.flatnonzero(slots < oldest).tolist():
-        reason = f"is older than the window; must be from {since} on"
+        where = "the window" if rules.oldest_slot is None else "what the archive keeps (archive.days)"
+        reason = f"is older than {where}; must be from {since} on"
         checks.refuse(row, "timestamp", reason, cause=Drop.TOO_OLD)
 
 

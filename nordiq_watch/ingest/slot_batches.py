@@ -7,7 +7,8 @@ import numpy as np
 from nordiq_watch.ingest.open_cells import CellRows
 from nordiq_watch.ingest.ring import Ring
 from nordiq_watch.ingest.server_rows import ServerRows
-from nordiq_watch.records.arrays import BoolArray, IntArray
+from nordiq_watch.metrics import UNKNOWN_STATUS
+from nordiq_watch.records.arrays import BoolArray, CodeArray, FloatArray, IntArray
 from nordiq_watch.records.samples import Batch
 
 
@@ -50,6 +51,18 @@ class SlotBatches:
         there = (rows >= 0) & (batch.slots >= oldest) & (batch.slots <= self._ring.newest)
         found = self._ring.settled(rows[there], batch.slots[there] % self._length)
         return self._make(found, oldest + (found.columns - oldest) % self._length) if len(found.rows) else None
+
+    def cells_under(self, batch: Batch) -> tuple[FloatArray, CodeArray]:
+        values = np.full_like(batch.values, np.nan)
+        statuses = np.full_like(batch.statuses, UNKNOWN_STATUS)
+        rows = self._rows.find(batch.servers)[batch.rows]
+        newest = self._ring.newest
+        if newest is not None:
+            there = (rows >= 0) & (batch.slots >= self._oldest()) & (batch.slots <= newest)
+            columns = batch.slots[there] % self._length
+            values[there] = self._ring.values[rows[there], columns]
+            statuses[there] = self._ring.statuses[rows[there], columns]
+        return values, statuses
 
     def slots_of(self, server: str, *, until: int) -> list[int]:
         row = self._rows.row_of(server)

@@ -31,7 +31,7 @@ from nordiq_watch.ingest.ring_views import see
 from nordiq_watch.ingest.server_rows import ServerRows
 from nordiq_watch.ingest.slot_batches import SlotBatches
 from nordiq_watch.ingest.source import Source
-from nordiq_watch.records.arrays import BoolArray, FloatArray, IntArray
+from nordiq_watch.records.arrays import BoolArray, CodeArray, FloatArray, IntArray
 from nordiq_watch.records.samples import Batch, Measured, WindowSnapshot
 
 NO_SLOT = -1
@@ -99,8 +99,7 @@ class Window:
     def is_full(self) -> bool:
         """Whether a new name would be refused now: every row is taken, and no server is silent."""
         with self._lock:
-            servers = len(self._rows)
-            return servers >= self.max_servers and len(self._rows.audible(self._ring.newest)) == servers
+            return self.max_servers <= len(self._rows) == len(self._rows.audible(self._ring.newest))
 
     def tracks(self, server: str) -> bool:
         return server in self._rows
@@ -212,6 +211,11 @@ class Window:
         """
         with self._lock:
             return self._batches.settled_under(batch)
+
+    def cells_under(self, batch: Batch) -> tuple[FloatArray, CodeArray]:
+        """Values and statuses of the cells of each row of a batch; NaN and UNKNOWN_STATUS where there is nothing."""
+        with self._lock:
+            return self._batches.cells_under(batch)
 
     @property
     def open_bytes(self) -> int:

@@ -70,6 +70,10 @@ class Archive:
         """The oldest archived slot after this one; None if there is none."""
         return self._first(self._days_between(after, None), lambda file: file.oldest_slot(after))
 
+    def oldest_kept(self) -> int:
+        """The first slot that there is room for, by the clock."""
+        return oldest_kept(self._clock(), days=self._days, interval_seconds=self._interval_seconds)
+
     def rename(self, names: Mapping[str, str]) -> None:
         """Gives servers other names in all days, old → new. After an error the same call goes on."""
         for path in self.files().values():
@@ -144,3 +148,9 @@ class Archive:
 def days_of_window(length: int, interval_seconds: int) -> int:
     """The largest number of calendar days that a window can span."""
     return ceil(length * interval_seconds / SECONDS_A_DAY) + 1
+
+
+def oldest_kept(now: float, *, days: int, interval_seconds: int) -> int:
+    """The first slot that an archive of `days` days has room for. now: Unix time."""
+    first_day = max(0, int(now // SECONDS_A_DAY) - days + 1)
+    return -(-first_day * SECONDS_A_DAY // interval_seconds)

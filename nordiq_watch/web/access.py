@@ -15,6 +15,7 @@ TAKES_DATA = frozenset(
         "POST /v1/metrics",
         "POST /write",
         "POST /api/v2/write",
+        "POST /admin/import",
     }
 )
 """Routes whose bodies may be as large as `server.max_body_mb`."""

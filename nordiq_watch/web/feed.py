@@ -23,6 +23,7 @@ from nordiq_watch.ingest.formats.series import SeriesBatch
 from nordiq_watch.ingest.formats.telegraf import read_telegraf
 from nordiq_watch.ingest.formats.translator import Translator
 from nordiq_watch.ingest.rows import Rows
+from nordiq_watch.ingest.sample_checks import FeedRules
 from nordiq_watch.ingest.samples import ParsedFeed, count_clipped
 from nordiq_watch.web.bodies import read_body
 from nordiq_watch.web.collectors import translators
@@ -50,7 +51,7 @@ def feed_data() -> Response:
     with deliver(FeedFormat.ARROW if is_arrow else FeedFormat.JSON) as delivery:
         raise_failure(request.environ)
         if is_arrow:
-            body, status = take_records(services(), _read_arrow(), delivery)
+            body, status = take_records(services(), read_table(rules_of(services())), delivery)
         else:
             body, status = take_json(services(), read_body(), delivery)
     return answer(body, status=status)
@@ -62,8 +63,8 @@ def show_sources() -> Response:
     return answer(services().ingest.sources.describe())
 
 
-def _read_arrow() -> ParsedFeed:
-    rules = rules_of(services())
+def read_table(rules: FeedRules) -> ParsedFeed:
+    """Of the request's body, in Arrow."""
     try:
         sent = read_arrow(read_body(), rules.metrics, most=rules.max_records, naive_zone=rules.naive_zone)
     except MissingPackage:

@@ -43,14 +43,14 @@ def take(services: Services, feed: ParsedFeed, delivery: Delivery) -> Outcome:
         return api.Fed(FeedStatus.IGNORED, reason=_why_nothing(delivery), **_unknown(delivery)), HTTPStatus.OK
     if feed.batch is None:
         note_feed(delivery, feed)
-        services.events.publish(BatchAccepted(records=0, rejected=_count_rejected(feed), clipped=0))
-        return _refuse(feed), HTTPStatus.UNPROCESSABLE_ENTITY
-    result = services.ingest.worker.submit(feed.batch, rejected=_count_rejected(feed), clipped=feed.clipped)
+        services.events.publish(BatchAccepted(records=0, rejected=count_rejected(feed), clipped=0))
+        return refuse_all(feed), HTTPStatus.UNPROCESSABLE_ENTITY
+    result = services.ingest.worker.submit(feed.batch, rejected=count_rejected(feed), clipped=feed.clipped)
     taken, refused = reject_servers(feed, result.refused), len(result.refused)
     note_feed(delivery, taken)
     delivery.note_taken(0 if taken.batch is None else len(taken.batch.rows))
     if taken.batch is None:
-        return replace(_refuse(taken), servers_refused=refused), HTTPStatus.UNPROCESSABLE_ENTITY
+        return replace(refuse_all(taken), servers_refused=refused), HTTPStatus.UNPROCESSABLE_ENTITY
     accepted = replace(_accept(taken, result), servers_refused=refused, **_unknown(delivery))
     return replace(accepted, newest_sample_age_seconds=_age_of(taken, now=services.clock())), HTTPStatus.OK
 
@@ -93,22 +93,22 @@ def _accept(feed: ParsedFeed, result: IngestResult) -> api.Fed:
         warmup_complete=is_warm,
         progress=None if is_warm else warmup.progress_percent,
         message=None if is_warm else warmup.message,
-        **_remarks(feed),
+        **remarks_of(feed),
     )
 
 
-def _refuse(feed: ParsedFeed) -> api.NothingTaken:
+def refuse_all(feed: ParsedFeed) -> api.NothingTaken:
     first = feed.rejected[0]
     detail = f"none of {feed.received} records was taken; the first, {first.field}: {first.reason}"
-    return api.NothingTaken("No valid record", detail, feed.received, **_remarks(feed))
+    return api.NothingTaken("No valid record", detail, feed.received, **remarks_of(feed))
 
 
-def _count_rejected(feed: ParsedFeed) -> int:
+def count_rejected(feed: ParsedFeed) -> int:
     """Of records."""
     return feed.received - len(feed.indices)
 
 
-def _remarks(feed: ParsedFeed) -> dict[str, Any]:
+def remarks_of(feed: ParsedFeed) -> dict[str, Any]:
     """The fields of `api.Remarks` that follow from the records."""
     return {
         "rejected": tuple(api.Rejection(found.index, found.field, found.reason) for found in feed.rejected),

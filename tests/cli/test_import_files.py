@@ -38,7 +38,7 @@ def test_a_dry_run_shows_what_it_would_write_in_80_columns_and_writes_nothing(
         "gaps 3, 9 slots in all; the longest 900 s",
         "looks like shares of 1 rather than percent; if so, --column 'cpu_user_pct=COLUMN*100'",
         "2025-01-06T00:00:00+00:00 ppdb001",
-        "nothing; --out DIR writes the dataset",
+        "written nothing, because of --dry-run",
     ):
         assert said in words
     assert [path.name for path in folder.iterdir()] == ["files"]

@@ -12,6 +12,7 @@ import pytest
 from support.batches import METRICS, Sample, make_batch
 
 from nordiq_watch.events import EventBus
+from nordiq_watch.ingest.backfill import Backfill
 from nordiq_watch.ingest.ingest import Ingest, IngestResult
 from nordiq_watch.ingest.sample_store import SampleStore
 from nordiq_watch.ingest.window import Window
@@ -43,7 +44,9 @@ class Fleet:
         sample_store = SampleStore(
             journal, archive, self.window, future_seconds=INTERVAL, clock=lambda: (self.slot + 0.5) * INTERVAL
         )
-        self.ingest = Ingest(sample_store, self.window, self.events, live=Live())
+        self.ingest = Ingest(
+            sample_store, self.window, self.events, live=Live(), backfill=Backfill(sample_store, self.window, archive)
+        )
         self.ingest.restore()
         thread = threading.Thread(target=self.ingest.run)
         thread.start()

@@ -17,6 +17,7 @@ from support.serving import serving_of
 
 from nordiq_watch.errors import Busy, StorageError
 from nordiq_watch.events import BatchAccepted, EventBus, WindowChanged
+from nordiq_watch.ingest.backfill import Backfill
 from nordiq_watch.ingest.ingest import Ingest, IngestResult
 from nordiq_watch.ingest.sample_store import SampleStore
 from nordiq_watch.ingest.window import Window
@@ -74,6 +75,7 @@ class Entrance:
             self.window,
             events,
             live=self.live,
+            backfill=Backfill(self.sample_store, self.window, archive),
             timeout_seconds=self.timeout_seconds,
             queue_size=self.queue_size,
         )

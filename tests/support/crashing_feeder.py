@@ -19,6 +19,7 @@ import numpy as np
 
 from nordiq_watch.events import EventBus
 from nordiq_watch.ingest import checkpoint_times
+from nordiq_watch.ingest.backfill import Backfill
 from nordiq_watch.ingest.ingest import Ingest
 from nordiq_watch.ingest.sample_store import SampleStore
 from nordiq_watch.ingest.window import Window
@@ -42,7 +43,8 @@ class Round:
         journal = Journal(state / "journal.sqlite3", metrics=METRICS, interval_seconds=300)
         archive = Archive(state / "archive", metrics=METRICS, interval_seconds=300, days=1000)
         sample_store = SampleStore(journal, archive, self.window, future_seconds=300)
-        self.ingest = Ingest(sample_store, self.window, EventBus(), live=Live())
+        backfill = Backfill(sample_store, self.window, archive)
+        self.ingest = Ingest(sample_store, self.window, EventBus(), live=Live(), backfill=backfill)
         self.ingest.restore()
 
     def kept(self) -> Mapping[str, list[float]]:

@@ -20,6 +20,7 @@ from nordiq_watch.alerting.thresholds import ThresholdTable
 from nordiq_watch.config.schema import AlertSettings, RiskSettings
 from nordiq_watch.events import AlertsChanged, EventBus, FleetForecast, FleetJudged, WindowChanged
 from nordiq_watch.forecast.forecaster import Forecaster
+from nordiq_watch.ingest.backfill import Backfill
 from nordiq_watch.ingest.formats.budget import SeriesBudget
 from nordiq_watch.ingest.formats.mappings import NODE_EXPORTER
 from nordiq_watch.ingest.formats.series import NAME, Series
@@ -134,7 +135,8 @@ class Town:
             live, self.window, self.events, evaluator=evaluator, clock=self.now, timer=self.now
         )
         sample_store = SampleStore(self.journal, self.archive, self.window, future_seconds=HOUR, clock=self.now)
-        self.ingest = Ingest(sample_store, self.window, self.events, live=live)
+        backfill = Backfill(sample_store, self.window, self.archive, clock=self.now)
+        self.ingest = Ingest(sample_store, self.window, self.events, live=live, backfill=backfill)
         self.events.subscribe(WindowChanged, lambda _: self.forecaster.wake())
         self.events.subscribe(AlertsChanged, self.history_writer.note)
         self.events.subscribe(FleetJudged, self.history_writer.note)

@@ -15,6 +15,7 @@ CONTRACT = {
     ("POST", "/admin/reload-model"),
     ("GET", "/admin/reloads"),
     ("GET", "/admin/reloads/<reload_id>"),
+    ("POST", "/admin/import"),
     ("POST", "/admin/rollback"),
     ("POST", "/admin/unpin"),
     ("GET", "/admin/model-info"),
