@@ -24,6 +24,8 @@ _MOST_COMPOSED = 4
 _MOST_MARKS = 30
 """As in Unicode's Stream-Safe Text Format, https://unicode.org/reports/tr15/#Stream_Safe_Text_Format."""
 _PLAIN = re.compile(r"[!-~]+")
+_WRONG_BYTES = re.compile("[\udc80-\udcff]")
+"""What Python makes of bytes that are not UTF-8."""
 _INVISIBLE_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _INVISIBLE_LETTERS = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
@@ -60,6 +62,8 @@ def _find_rule(name: str) -> str | None:
         return "must be a text that is not empty"
     if name in RESERVED:
         return f"must be another one: this one {RESERVED[name]}"
+    if _WRONG_BYTES.search(name):
+        return "must be in UTF-8"
     if (hidden := find_invisible(name)) is not None:
         return f"must be without control characters and others that nobody can see, such as {hidden}"
     if _longest_run_of_marks(name) > _MOST_MARKS:

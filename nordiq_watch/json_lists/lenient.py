@@ -11,7 +11,8 @@ from nordiq_watch.errors import RequestError, TooManyRecords
 
 
 def read_json(text: bytes, expected: str, *, place: str = "") -> Any:
-    """JSON, and what Python clients send in its place: NaN, Infinity, 1e999 and lone surrogates.
+    """JSON, and what clients send in its place: NaN, Infinity, 1e999, lone surrogates, and text that is not UTF-8, such
+    as collectd makes of a directory's name. Of the last each wrong byte is a lone surrogate.
 
     orjson refuses the whole text for one of these; json reads them, so that only their records are refused.
     """
@@ -33,13 +34,31 @@ def read_pairs(text: bytes, expected: str) -> _Pairs:
 
 def _read_leniently(text: bytes, expected: str, *, place: str = "", **options: Any) -> Any:
     try:
-        return json.loads(text.decode("utf-8-sig"), **options)
-    except UnicodeDecodeError as error:
-        raise RequestError(f"the body is not UTF-8 (byte {error.start}{place}): {expected}") from None
+        return json.loads(text.decode("utf-8-sig", "surrogateescape"), **options)
     except RecursionError:
         raise RequestError(f"the body is nested too deep: {expected}") from None
     except ValueError as error:
-        raise RequestError(f"the body is not JSON ({error}{place}): {expected}") from None
+        what = _find_wrong_byte(text) or f"is not JSON ({error}"
+        raise RequestError(f"the body {what}{place}): {expected}") from None
+
+
+def _find_wrong_byte(text: bytes) -> str | None:
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        return f"is not UTF-8 (byte {error.start}"
+    return None
+
+
+def is_utf8(text: str) -> bool:
+    """False for a text with lone surrogates."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def kind_of(value: Any) -> str:

@@ -79,6 +79,19 @@ def test_a_number_that_only_json_libraries_of_python_write_costs_its_record_alon
     ]
 
 
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [("server_name", r"is 'r\udce9'; must be in UTF-8"), ("profile", "U+DCE9"), ("status", "U+DCE9")],
+)
+def test_a_text_that_is_not_utf_8_costs_its_record_alone(field: str, said: str) -> None:
+    bad = orjson.dumps(record(**{field: "BAD!"})).replace(b"BAD!", b"r\xe9")
+    feed = read(b'{"sent by":"\xe9","records": [%s, %s, %s]}' % (orjson.dumps(record()), bad, orjson.dumps(record())))
+    assert feed.indices == (0, 2)
+    (rejection,) = feed.rejected
+    assert (rejection.index, rejection.field) == (1, field)
+    assert said in rejection.reason
+
+
 @pytest.mark.parametrize("thing", [None, 3, "text", [], True])
 def test_a_record_that_is_no_object_is_refused(thing: Any) -> None:
     feed = parse(record(), thing)

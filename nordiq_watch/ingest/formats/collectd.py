@@ -13,7 +13,7 @@ from nordiq_watch.conversion import converter
 from nordiq_watch.errors import RequestError
 from nordiq_watch.ingest.formats.parsed_series import UnreadableSeries
 from nordiq_watch.ingest.formats.series import NAME, Series, SeriesBatch
-from nordiq_watch.json_lists.lenient import too_many
+from nordiq_watch.json_lists.lenient import is_utf8, too_many
 from nordiq_watch.json_lists.lists import LongList, find_list
 
 _EXPECTED = 'set Format "JSON" in the Node of <Plugin write_http>'
@@ -98,6 +98,9 @@ def _check(read: Any) -> _ValueList:
         element = _convert(read)
     except msgspec.ValidationError as error:
         raise UnreadableSeries(f"an element of the list is no value list of collectd ({error})") from None
+    texts = (element.host, element.plugin, element.plugin_instance, element.type, element.type_instance)
+    if not all(map(is_utf8, (*texts, *element.dsnames))):
+        raise UnreadableSeries("a value list has a text that is not UTF-8")
     if len(element.values) != len(element.dsnames):
         raise UnreadableSeries(f"a value list has {len(element.values)} values and {len(element.dsnames)} dsnames")
     for kind, value in zip(element.dstypes, element.values, strict=False):

@@ -42,6 +42,8 @@ _PASSED_OVER = re.compile(rb"(?:[ \t\r\n]++|#[^\n]*+\n)*+")
 _AT_ONCE_BYTES = 2**20  # an expression holds the interpreter until it is done
 _ESCAPED = re.compile(r"\\([,= ])")
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?+")
+_NOT_FINITE = re.compile(rb"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
+"""No values of line protocol, but programs write them: each costs itself, not its line."""
 _INTEGER = re.compile(rb"-?[0-9]{1,20}[iu]")
 _BOOLEANS = frozenset(b"t T true True TRUE f F false False FALSE".split())
 _COMMENT, _NEWLINE = ord("#"), ord("\n")
@@ -175,6 +177,6 @@ def _read_value(text: bytes) -> float | None:
         return None
     if _INTEGER.fullmatch(text):
         return float(text[:-1])
-    if _NUMBER.fullmatch(text) and len(text) <= _MAX_NUMBER:
+    if (_NUMBER.fullmatch(text) and len(text) <= _MAX_NUMBER) or _NOT_FINITE.fullmatch(text):
         return float(text)
     raise _BadLine(f"{text[:40].decode(errors='replace')!r} is no number, text or truth value")

@@ -56,25 +56,28 @@ _ONE_LABEL = {
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """Why data points become no sample: as it is counted, and in words."""
+
+    drop: Drop
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Point:
-    """One data point. start, time: Unix nanoseconds, 0 where there is none. value: None where there is none."""
+    """One data point. start, time: Unix nanoseconds, 0 where there is none. value: None where there is none. fault: for
+    which it is left out, whatever else it says.
+    """
 
     attributes: Sequence[tuple[str, str]]
     start: int
     time: int
     value: float | None
     flags: int
+    fault: Fault | None = None
 
 
 ReadPoint: TypeAlias = Callable[[Any], Point]
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Why data points become no sample: as it is counted, and in words."""
-
-    drop: Drop
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ class MetricPart:
     fault: Fault | None = None
 
 
+UNREADABLE = Fault(Drop.INVALID, "it cannot be parsed, or has a text that is not UTF-8")
 TOO_LONG = Fault(Drop.INVALID, f"a data point may have {PIECE_BYTES:,} bytes")
 _TOO_MANY_ATTRIBUTES = Fault(Drop.TOO_MANY_LABELS, f"a data point may have {MAX_LABELS} attributes")
 _NO_TEMPORALITY = Fault(Drop.INVALID, "the sum does not say whether it is cumulative or a delta")
@@ -208,6 +212,8 @@ def _labels_of(part: MetricPart, server_attributes: Sequence[str]) -> Mapping[st
 
 def _read(point: Point, part: MetricPart, own: Mapping[str, str], server_attributes: Sequence[str]) -> Series | Fault:
     """The series of a data point, or why it is left out."""
+    if point.fault is not None:
+        return point.fault
     if len(point.attributes) > MAX_LABELS:
         return _TOO_MANY_ATTRIBUTES
     is_system = own[NAME].startswith(_SYSTEM)

@@ -21,6 +21,7 @@ from nordiq_watch.ingest.formats.otlp import (
     KINDS,
     PIECE_BYTES,
     TOO_LONG,
+    UNREADABLE,
     MetricPart,
     Point,
     describe_data,
@@ -28,12 +29,18 @@ from nordiq_watch.ingest.formats.otlp import (
     write_number,
 )
 from nordiq_watch.json_lists.lists import LongList, split_object
+from nordiq_watch.json_lists.wrong_text import WRONG, mark_wrong_text
 
 T = TypeVar("T")
 
-_EXPECTED = "send OTLP's ExportMetricsServiceRequest in its JSON mapping"
+_EXPECTED = "send OTLP's ExportMetricsServiceRequest in its JSON mapping, names in lowerCamelCase"
 _MOST_INSIDE = 16
 """Lists and objects around a data point and in it, in the mean."""
+
+_OTHER_NAMES = re.compile(
+    rb'"(resource_metrics|scope_metrics|instrumentation_?[lL]ibrary_?[mM]etrics|data_points)"[ \t\r\n]*+:'
+)
+"""Those of protobuf, which OTLP's JSON does not have, and those of its first versions."""
 
 _WHOLE = re.compile("[0-9]{1,20}")
 _MOST_NANOSECONDS = 2**64
@@ -149,6 +156,14 @@ class JsonParts:
         self._most = most
 
     def __iter__(self) -> Iterator[MetricPart]:
+        points = 0
+        for part in self._read():
+            points += len(part.points) + part.unread
+            yield part
+        if not points and (other := _OTHER_NAMES.search(self._body)) is not None:
+            raise RequestError(f"the body has no data points, but {other[1].decode()}: {_EXPECTED}")
+
+    def _read(self) -> Iterator[MetricPart]:
         if len(self._body) <= PIECE_BYTES:
             yield from _read_all(_decode(self._body, _REQUEST).resource_metrics)
             return
@@ -205,6 +220,9 @@ def _decode(text: bytes, decoder: Decoder[T]) -> T:
     try:
         return decoder.decode(text)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        mended = mark_wrong_text(text)
+        if mended != text:
+            return _decode(mended, decoder)
         raise RequestError(f"the body is not OTLP's JSON ({error}): {_EXPECTED}") from None
 
 
@@ -227,7 +245,10 @@ def _read_metrics(resource: Mapping[str, str], metrics: Sequence[_Metric]) -> It
 
 
 def _labels_of(found: _OfResource | _Head) -> Mapping[str, str]:
-    return dict(_read_attributes(found.resource.attributes)) if found.resource is not None else {}
+    """Those of a resource that can be read: a bad one costs itself."""
+    if found.resource is None:
+        return {}
+    return {name: text for name, text in _read_attributes(found.resource.attributes) if not _is_wrong(name, text)}
 
 
 def _read_point(point: _NumberPoint) -> Point:
@@ -237,7 +258,13 @@ def _read_point(point: _NumberPoint) -> Point:
     except (ValueError, OverflowError):
         value = math.nan
     start, time = _read_time(point.start_time_unix_nano), _read_time(point.time_unix_nano)
-    return Point(_read_attributes(point.attributes), start, time, value, point.flags)
+    attributes = _read_attributes(point.attributes)
+    fault = UNREADABLE if any(_is_wrong(*one) for one in attributes) else None
+    return Point(attributes, start, time, value, point.flags, fault)
+
+
+def _is_wrong(name: str, text: str) -> bool:
+    return WRONG in text or WRONG in name
 
 
 def _read_time(stamp: int | str) -> int:

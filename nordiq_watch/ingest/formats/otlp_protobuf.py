@@ -17,12 +17,11 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.metrics.v1 import metrics_pb2
 
-from nordiq_watch.api.sources import Drop
 from nordiq_watch.errors import RequestError
 from nordiq_watch.ingest.formats.otlp import (
     PIECE_BYTES,
     TOO_LONG,
-    Fault,
+    UNREADABLE,
     MetricPart,
     Point,
     describe_data,
@@ -42,7 +41,6 @@ _DATA = {number << 3 | WITH_LENGTH: name for number, name in
 _FIELDS_PER_POINT = 8
 _MOST_ATTRIBUTES = 1_000
 """Of a resource; it has dozens. Further ones are not read."""
-_UNREADABLE = Fault(Drop.INVALID, "it cannot be parsed, or has a text that is not UTF-8")
 _READ: Mapping[str, Any] = {"gauge": metrics_pb2.Gauge, "sum": metrics_pb2.Sum}
 
 Span = tuple[int, int]
@@ -175,7 +173,7 @@ class ProtobufParts:
             message = _READ[kind].FromString(self._join(points) + rest)
         except DecodeError:
             if len(points) == 1:
-                yield leave_out(resource, name, _UNREADABLE, 1)
+                yield leave_out(resource, name, UNREADABLE, 1)
                 return
             for point in points:
                 yield from self._parse_piece(resource, name, kind, [point], rest)

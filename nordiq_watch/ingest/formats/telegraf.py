@@ -14,7 +14,7 @@ from nordiq_watch.api.sources import Drop
 from nordiq_watch.conversion import converter
 from nordiq_watch.errors import RequestError
 from nordiq_watch.ingest.formats.series import MAX_LABELS, NAME, Series, SeriesBatch
-from nordiq_watch.json_lists.lenient import too_many
+from nordiq_watch.json_lists.lenient import is_utf8, too_many
 from nordiq_watch.json_lists.lists import FieldMissing, Piece, find_list
 from nordiq_watch.json_lists.scan import PIECE_BYTES
 
@@ -104,9 +104,12 @@ def _convert(value: Any, number: int) -> _Metric | _Fault:
         fields = {name: field for name, field in value["fields"].items() if not isinstance(field, dict | list)}
         value = {**value, "fields": fields}
     try:
-        return _read_one(value)
+        metric = _read_one(value)
     except (msgspec.ValidationError, ValueError) as error:
         return _Fault(f"metric {number} is not as Telegraf writes it ({error}): {_EXPECTED}")
+    if not all(map(is_utf8, chain([metric.name], *metric.tags.items(), metric.fields))):
+        return _Fault(f"metric {number} has a name, a tag or a field that is not UTF-8")
+    return metric
 
 
 def _decode_single(body: bytes) -> _Metric:

@@ -98,3 +98,12 @@ def test_a_body_with_too_much_in_it_is_refused() -> None:
 def test_no_bytes_do_anything_but_be_read_or_refused(body: bytes) -> None:
     with suppress(RequestError):
         list(read_collectd(body, most=100).series)
+
+
+@pytest.mark.parametrize("wrong", [b"\xff", b"mnt-\xe9t\xe9", rb"\ud800"])
+@pytest.mark.parametrize("field", ["host", "plugin", "plugin_instance", "type", "type_instance"])
+def test_a_value_list_with_a_text_that_is_not_utf_8_costs_itself(wrong: bytes, field: str) -> None:
+    body = json.dumps([value_list(**{field: "BAD!"}), value_list()]).encode().replace(b"BAD!", wrong)
+    sent = read_collectd(body, most=100)
+    assert (sent.passed_over, list(sent.series)) == (1, [FREE])
+    assert sent.reason == "a value list has a text that is not UTF-8"

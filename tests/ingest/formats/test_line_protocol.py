@@ -106,7 +106,7 @@ def test_precisions(precision: str, time: int) -> None:
         ("m x=1 1.5", "the time is no whole number"),
         ("m x=1 99999999999999999999", "the time is no whole number"),
         ("m x=many", "'many' is no number"),
-        ("m x=NaN", "'NaN' is no number"),
+        ("m x=nano", "'nano' is no number"),
         ("m x=1_000", "'1_000' is no number"),
         ("m x=1.5i", "'1.5i' is no number"),
         ('m x="open', "a text lacks its last quote"),
@@ -122,6 +122,17 @@ def test_a_bad_line_costs_itself_and_is_named_with_its_number(line: str, reason:
     assert bad.first is not None
     assert bad.first[0] == 4
     assert reason in bad.first[1]
+
+
+@pytest.mark.parametrize("value", ["NaN", "nan", "inf", "+Inf", "-Infinity"])
+def test_a_number_that_is_not_finite_leaves_the_rest_of_its_line(value: str) -> None:
+    series, bad = read(f"m a=1,b={value},c=3\n")
+    assert [(one.labels["__name__"], math.isfinite(one.samples[0][1])) for one in series] == [
+        ("m_a", True),
+        ("m_b", False),
+        ("m_c", True),
+    ]
+    assert bad.total == 0
 
 
 def test_a_line_that_is_not_utf_8_costs_itself() -> None:

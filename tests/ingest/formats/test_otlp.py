@@ -361,6 +361,46 @@ def test_what_is_no_otlp_json_is_refused_in_one_line(body: bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("labels", [{"t": "BAD!"}, {"BAD!": "b"}, {"t": "a\\BAD!"}], ids=["text", "name", "backslash"])
+@pytest.mark.parametrize("wrong", [b"\xff\xfe", b"\xed\xa0\xbd", rb"\ud83d", rb"\uDC00x", rb"\ud83d\ud83d"])
+@pytest.mark.parametrize("filling", [0, PIECE_BYTES // 500], ids=["short", "long"])
+def test_a_text_of_json_that_is_no_unicode_costs_its_point_alone(
+    wrong: bytes, labels: dict[str, Any], filling: int
+) -> None:
+    points = [point(1.0, t="good \U0001f600"), point(2.0, **labels), *[point(3.0, t="x" * 500)] * filling]
+    text = json_format.MessageToJson(request_of(gauge("a", *points), gauge("b", point(4.0))), indent=None)
+    series, left_out = read(JsonParts(text.encode().replace(b"BAD!", wrong), MOST))
+    assert [value for _, _, _, value in shown(series)] == [1.0, *[3.0] * filling, 4.0]
+    assert "not UTF-8" in left_out.describe()[0]
+    assert series[0].labels["t"] == "good \U0001f600"
+
+
+@pytest.mark.parametrize("wrong", [b"\xff\xfe", rb"\ud83d"])
+@pytest.mark.parametrize("filling", [0, PIECE_BYTES // 500], ids=["short", "long"])
+def test_so_does_one_in_an_attribute_of_the_resource_in_json(wrong: bytes, filling: int) -> None:
+    sent = request_of(gauge("a", *[point(1.0, t="x" * 500)] * (1 + filling)), host__name="web1", note="BAD!")
+    series, _ = read(JsonParts(json_format.MessageToJson(sent).encode().replace(b"BAD!", wrong), MOST))
+    assert {one.labels[SERVER] for one in series} == {"web1"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"resource_metrics": [{"scope_metrics": []}]}',
+        b'{"resourceMetrics": [{"instrumentationLibraryMetrics": [{"metrics": []}]}]}',
+        b'{"resourceMetrics": [{"scopeMetrics": [{"metrics": [{"name": "a", "gauge": {"data_points": [{}]}}]}]}]}',
+    ],
+)
+def test_names_that_otlp_s_json_does_not_have_are_told(body: bytes) -> None:
+    with pytest.raises(RequestError, match=r"no data points, but (resource_|instrumentation|data_).*lowerCamelCase"):
+        read(JsonParts(body, MOST))
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"resourceMetrics": [{"resource": {}, "scopeMetrics": []}]}'])
+def test_an_empty_request_is_none_of_those(body: bytes) -> None:
+    assert read(JsonParts(body, MOST))[0] == []
+
+
 def body_of(**fields: object) -> bytes:
     metric = {"name": "a", "gauge": {"dataPoints": [{"timeUnixNano": str(AT * SECOND), **fields}]}}
     resource = {"attributes": [{"key": "host.name", "value": {"stringValue": "web1"}}]}

@@ -98,3 +98,14 @@ def test_a_field_of_another_form_costs_itself() -> None:
     odd = METRIC | {"fields": METRIC["fields"] | {"nested": {"a": 1}, "list": [1]}}
     sent = read_telegraf(json.dumps({"metrics": [odd]}).encode(), most=100)
     assert (sent.passed_over, list(sent.series)) == (0, EXPECTED)
+
+
+@pytest.mark.parametrize("wrong", [b"\xff", b"\xe9t\xe9", rb"\ud800"])
+@pytest.mark.parametrize(
+    "odd", [{"tags": {"host": "BAD!"}}, {"tags": {"BAD!": "x"}}, {"name": "BAD!"}, {"fields": {"BAD!": 1}}]
+)
+def test_a_metric_with_a_text_that_is_not_utf_8_costs_itself(wrong: bytes, odd: dict[str, Any]) -> None:
+    body = json.dumps({"metrics": [METRIC, METRIC | odd, METRIC]}).encode().replace(b"BAD!", wrong)
+    sent = read_telegraf(body, most=100)
+    assert (sent.causes, list(sent.series)) == ({Drop.INVALID: 1}, EXPECTED * 2)
+    assert sent.reason == "metric 1 has a name, a tag or a field that is not UTF-8"
