@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nordiq_watch.cli.parsers import Subparsers, add_command, add_connection
+from nordiq_watch.cli.prometheus_options import add_prometheus, fetched
 from nordiq_watch.cli.reading import add_reading, forms_of
 from nordiq_watch.errors import DatasetError, MissingPackage
 
@@ -30,6 +31,9 @@ server (--wide). Columns are found by the names that other programs have for the
 be separated by commas, semicolons, tabs or bars, and have decimal commas. Times are ISO 8601, or Unix time in seconds
 to nanoseconds. Folders such as server_name=web1/ name the server of all that is in them.
 
+--prometheus fetches the raw samples of all series that a rule of remote write knows, and makes the slots of them that
+the daemon would have. One that is broken off goes on where it ended.
+
 The values go through the rules of the feed and lie on the grid of window.interval_seconds. They go into the window and
 the archive of the daemon, which forecasts at once, and needs a key of the role admin; while none runs, into its files.
 What was measured there stays, and importing twice changes nothing. --out writes a dataset for train instead.
@@ -37,6 +41,7 @@ What was measured there stays, and importing twice changes nothing. --out writes
 example:
   nordiq-watch import export/ --dry-run
   nordiq-watch import export/
+  nordiq-watch import --prometheus http://prometheus.example.net:9090 --days 14
   nordiq-watch import export.csv.gz --column cpu_user_pct=load_pct --timezone Europe/Berlin --out data/
   nordiq-watch import cpu.csv --wide cpu_user_pct --out data/
   nordiq-watch import shares.csv --column 'mem_used_pct=mem*100' --out data/
@@ -47,7 +52,9 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = add_command(
         subparsers, "import", "bring history of other programs into the daemon, or into a dataset", _EPILOG
     )
-    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="a file or a folder")
+    parser.add_argument("paths", type=Path, nargs="*", metavar="PATH", help="a file or a folder")
+    parser.set_defaults(refuse=parser.error)
+    add_prometheus(parser)
     add_reading(parser)
     wanted = parser.add_mutually_exclusive_group()
     wanted.add_argument("--out", type=Path, metavar="DIR", help="write a dataset into this new directory instead")
@@ -60,37 +67,56 @@ def run(args: argparse.Namespace) -> int:
     """0 once all is read and written. Raises DatasetError, ConfigError, ClientError, MissingPackage and OSError."""
     from nordiq_watch.config.load import find_settings
 
+    if bool(args.paths) == bool(args.prometheus):
+        args.refuse("give files and folders, or --prometheus URL")
+    if args.prometheus and (args.column or args.wide):
+        args.refuse("--column and --wide are for files; feeders.prometheus.metrics of the config maps series")
     try:
-        from nordiq_watch.importing.dataset_writer import check_free, write_dataset
-        from nordiq_watch.importing.slot_table import read_slots
-        from nordiq_watch.importing.summary import summarize
+        from nordiq_watch.importing.dataset_writer import check_free
     except ModuleNotFoundError as error:
         raise MissingPackage(str(error.name).partition(".")[0], extra="train") from error
 
     settings = find_settings(args.config)
-    config = settings.config
     if args.out is not None:
         check_free(args.out)
-    table = read_slots(
+    if args.prometheus:
+        with fetched(args, settings, keep=args.dry_run) as table:
+            _write(table, args, settings)
+    else:
+        _write(_read(args, settings), args, settings)
+    return 0
+
+
+def _read(args: argparse.Namespace, settings: Settings) -> SlotTable:
+    from nordiq_watch.importing.slot_table import read_slots
+
+    return read_slots(
         args.paths,
-        metrics=config.metrics,
-        interval_seconds=config.window.interval_seconds,
-        aggregates=config.window.aggregate,
+        metrics=settings.config.metrics,
+        interval_seconds=settings.config.window.interval_seconds,
+        aggregates=settings.config.window.aggregate,
         forms=forms_of(args),
     )
+
+
+def _write(table: SlotTable, args: argparse.Namespace, settings: Settings) -> None:
+    """Where the options say, and says what it was."""
+    from nordiq_watch.importing.dataset_writer import write_dataset
+    from nordiq_watch.importing.summary import summarize
+
     summary = summarize(table)
     if args.out is not None:
         write_dataset(table, args.out)
         written = f"{summary.rows:,} rows to {args.out}"
     elif args.dry_run:
         written = "nothing, because of --dry-run"
+        written += "; what was fetched is kept for the import" if args.prometheus else ""
     else:
         written = _into_daemon(table, args, settings)
     if args.json:
         print(json.dumps({**dataclasses.asdict(summary), "written": written}, indent=2))
     else:
         print("\n".join(describe(summary, written)))
-    return 0
 
 
 def _into_daemon(table: SlotTable, args: argparse.Namespace, settings: Settings) -> str:

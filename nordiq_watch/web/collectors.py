@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import cast
 
 from flask import Flask, current_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -16,29 +16,21 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from nordiq_watch.atomic_file import make_directories
-from nordiq_watch.config.schema import (
-    CollectdSettings,
-    Config,
-    InfluxSettings,
-    OtlpSettings,
-    PrometheusSettings,
-    TelegrafSettings,
-)
+from nordiq_watch.config.schema import Config
 from nordiq_watch.ingest.clusters import Clusters
 from nordiq_watch.ingest.formats.budget import SeriesBudget
-from nordiq_watch.ingest.formats.exporters import PROMETHEUS, SERVER_LABELS
+from nordiq_watch.ingest.formats.build import Feeder, build_translator
+from nordiq_watch.ingest.formats.exporters import PROMETHEUS
 from nordiq_watch.ingest.formats.mappings import COLLECTD, OTLP, TELEGRAF
-from nordiq_watch.ingest.formats.otlp import SERVER
 from nordiq_watch.ingest.formats.owners import Owners, Route
 from nordiq_watch.ingest.formats.resumption import Stop, resume
 from nordiq_watch.ingest.formats.series_rules import RuleTable
-from nordiq_watch.ingest.formats.server_names import Cause, ServerNames
+from nordiq_watch.ingest.formats.server_names import Cause
 from nordiq_watch.ingest.formats.slot_book import Before
 from nordiq_watch.ingest.formats.tracks import gap_of
 from nordiq_watch.ingest.formats.translator import Translator
 from nordiq_watch.ingest.formats.translator_state import SavedTranslator, read_state, write_state
 from nordiq_watch.ingest.window import Window
-from nordiq_watch.metrics import describe
 from nordiq_watch.web.services import Services
 
 log = logging.getLogger(__name__)
@@ -135,16 +127,21 @@ def build_translators(
     """
     budget, clusters = SeriesBudget(config.feeders.max_series), clusters or Clusters(None)
     owners = Owners(ORDER, keep_seconds=_retain_seconds(config), clock=clock)
-    build = partial(
-        _build_translator,
-        config,
-        budget,
-        clusters,
-        max_servers=max_servers,
-        clock=clock,
-        before=before,
-        owners=owners,
-    )
+
+    def build(name: str, feeder: Feeder, mapping: RuleTable) -> Translator:
+        return build_translator(
+            config,
+            name,
+            feeder,
+            mapping,
+            budget=budget,
+            clusters=clusters,
+            max_servers=max_servers,
+            clock=clock,
+            before=before,
+            route=Route(owners, name),
+        )
+
     return Translators(
         prometheus=build("prometheus", config.feeders.prometheus, PROMETHEUS),
         telegraf=build("telegraf", config.feeders.telegraf, TELEGRAF),
@@ -223,52 +220,3 @@ class SeriesCounts(Collector):
             family = CounterMetricFamily(f"nordiq_watch_feeder_series_{name}", text)
             family.add_metric((), float(count))
             yield family
-
-
-_Feeder: TypeAlias = PrometheusSettings | TelegrafSettings | CollectdSettings | OtlpSettings | InfluxSettings
-
-
-def _server_names(config: Config, clusters: Clusters, section: str, feeder: _Feeder) -> ServerNames:
-    if isinstance(feeder, OtlpSettings):
-        label, setting = SERVER, "server_attributes"
-    else:
-        label, setting = feeder.server_label, "server_label"
-    return ServerNames(
-        section=section,
-        server_label=label,
-        setting=setting,
-        otherwise=SERVER_LABELS if feeder == PrometheusSettings(metrics=feeder.metrics) else (),
-        feeders=config.feeders,
-        clusters=clusters,
-    )
-
-
-def _build_translator(
-    config: Config,
-    budget: SeriesBudget,
-    clusters: Clusters,
-    name: str,
-    feeder: _Feeder,
-    mapping: RuleTable,
-    *,
-    max_servers: int,
-    clock: Callable[[], float],
-    before: Before | None,
-    owners: Owners,
-) -> Translator:
-    section = f"feeders.{name}"
-    return Translator(
-        {**mapping, **feeder.metrics},
-        section=section,
-        names=_server_names(config, clusters, section, feeder),
-        metrics=config.metrics,
-        interval_seconds=config.window.interval_seconds,
-        lateness_seconds=config.window.lateness_seconds,
-        max_servers=2 * max_servers,  # those that the window has no room for are named in the answer
-        forget_seconds=config.window.silent_seconds,
-        budget=budget,
-        aggregates={name: config.window.aggregate.get(name, describe(name).aggregate) for name in config.metrics},
-        clock=clock,
-        before=before,
-        route=Route(owners, name),
-    )

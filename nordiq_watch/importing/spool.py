@@ -1,0 +1,114 @@
+"""What was fetched so far, in a directory: a Parquet file per chunk, and a state file that says how far it is.
+
+A fetch that is broken off goes on where it ended, as long as it is for the same source, rules and grid.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+
+from nordiq_watch.atomic_file import make_directories, replace_file
+from nordiq_watch.errors import DatasetError
+
+_STATE = "state.json"
+_MICROSECONDS = 1_000_000
+
+
+class SpoolState(msgspec.Struct, frozen=True):
+    """what: digest of all that the content depends on. first, until: all slots from `first` on and before `until` are
+    there. parts: number of files. notes: what was left out so far, by reason: how many, and in words.
+    """
+
+    what: str
+    first: int
+    until: int
+    parts: int = 0
+    notes: dict[str, tuple[int, str]] = {}
+
+
+_decoder = msgspec.json.Decoder(SpoolState)
+
+
+class Spool:
+    """OSError if the directory cannot be written."""
+
+    def __init__(self, directory: Path, *, metrics: Sequence[str], interval_seconds: int) -> None:
+        self._directory = directory
+        self._interval_seconds = interval_seconds
+        self._schema = pyarrow.schema(
+            [
+                ("timestamp", pyarrow.timestamp("us", tz="UTC")),
+                ("server_name", pyarrow.string()),
+                *((metric, pyarrow.float32()) for metric in metrics),
+            ]
+        )
+        self._metrics = tuple(metrics)
+
+    def begin(self, *, what: str, first: int) -> SpoolState:
+        """The state to go on from; a new one, in an empty directory, unless there is one of the same kind that covers
+        `first`.
+        """
+        state = self._read()
+        if state is not None and state.what == what and state.first <= first <= state.until:
+            return state
+        shutil.rmtree(self._directory, ignore_errors=True)
+        make_directories(self._directory)
+        return SpoolState(what, first, first)
+
+    def add(
+        self,
+        state: SpoolState,
+        slots: Mapping[tuple[str, int], Mapping[str, float]],
+        *,
+        until: int,
+        notes: dict[str, tuple[int, str]],
+    ) -> SpoolState:
+        """Slots of servers with their values; all there are before `until`. Durable on return."""
+        parts = state.parts
+        if slots:
+            self._write(self._directory / f"part-{parts:06d}.parquet", slots)
+            parts += 1
+        state = SpoolState(state.what, state.first, until, parts, notes)
+        replace_file(self._directory / _STATE, msgspec.json.encode(state))
+        return state
+
+    def files(self) -> list[Path]:
+        """Those of the state, in order. DatasetError if there are none."""
+        state = self._read()
+        found = [] if state is None else [self._directory / f"part-{part:06d}.parquet" for part in range(state.parts)]
+        if not found:
+            raise DatasetError(f"{self._directory}: nothing was fetched")
+        return found
+
+    def _write(self, path: Path, slots: Mapping[tuple[str, int], Mapping[str, float]]) -> None:
+        ordered = sorted(slots.items(), key=lambda item: (item[0][1], item[0][0]))
+        times = np.array([slot for (_, slot), _ in ordered], dtype=np.int64) * self._interval_seconds * _MICROSECONDS
+        columns = [
+            pyarrow.array(times).cast(self._schema.field("timestamp").type),
+            pyarrow.array([server for (server, _), _ in ordered], pyarrow.string()),
+            *(
+                pyarrow.array([values.get(metric) for _, values in ordered], pyarrow.float32())
+                for metric in self._metrics
+            ),
+        ]
+        draft = path.with_suffix(".draft")
+        pyarrow.parquet.write_table(pyarrow.Table.from_arrays(columns, schema=self._schema), draft, compression="zstd")
+        draft.replace(path)
+
+    def _read(self) -> SpoolState | None:
+        try:
+            return _decoder.decode((self._directory / _STATE).read_bytes())
+        except (OSError, msgspec.MsgspecError, ValueError):
+            return None
+
+
+def remove_spool(directory: Path) -> None:
+    """Nothing is left of what was fetched."""
+    shutil.rmtree(directory, ignore_errors=True)
