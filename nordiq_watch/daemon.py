@@ -43,6 +43,7 @@ from nordiq_watch.parts import Parts
 from nordiq_watch.quality.build import build_quality
 from nordiq_watch.reload.build import Surroundings, build_reload
 from nordiq_watch.reload.jobs import LookAgain
+from nordiq_watch.roster.build import build_roster
 from nordiq_watch.security.build import build_security
 from nordiq_watch.settings_reload import SettingsReload
 from nordiq_watch.storage.build import build_history
@@ -112,7 +113,10 @@ class Daemon:
         self._security = build_security(settings, parts=parts)
         self._ingest = build_ingest(settings, events, live=live, device=device, parts=parts, free_bytes=free_host_bytes)
         self._history = build_history(settings, events, parts=parts)
-        self._alerting = build_alerting(settings, events, ingest=self._ingest, history=self._history, parts=parts)
+        self._roster = build_roster(settings, events, parts=parts)
+        self._alerting = build_alerting(
+            settings, events, ingest=self._ingest, history=self._history, roster=self._roster, parts=parts
+        )
         self._quality = build_quality(settings, events, live=live, measured=self._ingest.window.measured, parts=parts)
         self._forecast = build_forecast(
             events,
@@ -137,14 +141,18 @@ class Daemon:
             ),
             parts=parts,
         )
+        self._housekeeper = self._make_housekeeper()
+
+    def _make_housekeeper(self) -> Housekeeper:
         checks = (
             check_log,
             self._security.audit.check,
             self._lock.check,
             self._ingest.sources.tell_due,
+            self._roster.check,
             lambda: say_slot_ends(self._app),
         )
-        self._housekeeper = Housekeeper(checks, part=parts.of("housekeeper"))
+        return Housekeeper(checks, part=self._parts.of("housekeeper"))
 
     def _make_services(self, tally: ConnectionCounts) -> Services:
         return Services(
@@ -155,6 +163,7 @@ class Daemon:
             security=self._security,
             ingest=self._ingest,
             history=self._history,
+            roster=self._roster,
             alerting=self._alerting,
             forecast=self._forecast,
             explanations=Explanations(self._live, self._alerting.evaluator, clock=time.time),
@@ -248,6 +257,7 @@ class Daemon:
         self._translators.save(self._settings.state_dir)
         self._quality.store.close()
         self._history.store.close()
+        self._roster.store.close()
         self._ingest.journal.close()
         self._lock.close()
         log.info("stopped")

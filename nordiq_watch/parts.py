@@ -36,6 +36,7 @@ EFFECTS: Mapping[PartKind, Mapping[str, str]] = {
         "history": "alerts and the state of the fleet are not recorded, and /historical answers 503",
         "accuracy": "the accuracy of forecasts is not kept; /admin/accuracy shows what was known before",
         "decision-file": "pins, rollbacks and refusals of models would be forgotten by a restart",
+        "roster": "no order about maintenance is taken (503); what was ordered before holds until the daemon ends",
         "reload-history": "reloads are kept in memory only: /admin/reloads would begin empty after a restart",
         "audit": "the audit's lines are in the log instead of audit.jsonl",
         "log": "the log goes to stderr only, and the console shows no new lines",

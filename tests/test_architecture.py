@@ -33,7 +33,7 @@ LEVELS = (
     {"events", "config", "log_throttle", "backoff", "parts", "json_lists", "json_rows"},
     {"mailbox", "worker"},
     {"artifact", "network", "storage", "security"},
-    {"live", "tables"},
+    {"live", "tables", "roster"},
     {"ingest", "reload", "quality", "training"},
     {"forecast", "evaluation", "importing"},
     {"alerting"},

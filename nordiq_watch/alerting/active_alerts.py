@@ -36,6 +36,7 @@ FLEET = "*"
 
 _FLEET_PROFILE = "Fleet"
 _FORGOTTEN = "was forgotten by an order"
+_EXCUSED = "is in maintenance"
 
 
 class ActiveAlerts:
@@ -68,32 +69,49 @@ class ActiveAlerts:
         """The worst first."""
         return self._active
 
-    def update(self, risk: FleetRisk, attendance: Attendance, *, at: float) -> tuple[AlertChange, ...]:
-        """What changed with this answer, at the time `at` on the clock of the samples."""
-        self._take_adopted()
-        review = self._silence.review(attendance, self._missed())
-        audible = set(attendance.servers) - review.silent  # one that was forgotten since the forecast is in neither
+    def update(
+        self, risk: FleetRisk, attendance: Attendance, *, at: float, excused: Collection[str] = ()
+    ) -> tuple[AlertChange, ...]:
+        """What changed with this answer, at the time `at` on the clock of the samples. excused: see `excuse`."""
+        ended = self.excuse(excused, at=at)
+        review = self._silence.review(attendance, self._missed(), excused=excused)
+        audible = set(attendance.servers).difference(review.silent, excused)  # of a forgotten one, neither holds
         changes = [
+            *ended,
             *self._follow(review, at=at),
             *self._update_risk(risk, audible, at=at),
             *self._end_the_unheard(attendance.heard(), at=at),
         ]
         return self._settle(changes)
 
-    def attend(self, attendance: Attendance, *, at: float) -> tuple[AlertChange, ...]:
+    def attend(self, attendance: Attendance, *, at: float, excused: Collection[str] = ()) -> tuple[AlertChange, ...]:
         """The same where there is no forecast: who is silent, and who counts as ended."""
-        self._take_adopted()
-        review = self._silence.review(attendance, self._missed())
-        return self._settle([*self._follow(review, at=at), *self._end_the_unheard(attendance.heard(), at=at)])
+        ended = self.excuse(excused, at=at)
+        review = self._silence.review(attendance, self._missed(), excused=excused)
+        return self._settle([*ended, *self._follow(review, at=at), *self._end_the_unheard(attendance.heard(), at=at)])
 
-    def watch_fleet(self, age: Age, attendance: Attendance, *, at: float) -> tuple[AlertChange, ...]:
-        """What follows from the age of the data alone. at: on this machine's clock."""
+    def excuse(self, servers: Collection[str], *, at: float) -> tuple[AlertChange, ...]:
+        """Ends the alerts of servers that may be as they are for now, and forgets how they came to their levels: once
+        they are excused no longer, they begin anew.
+        """
+        self._take_adopted()
+        concerned = sorted({server for _, server in self._alerts}.intersection(servers))
+        changes = [change for server in concerned for change in self._end_all(server, _EXCUSED, at=at)]
+        self._levels.forget(servers)
+        return self._settle(changes)
+
+    def watch_fleet(
+        self, age: Age, attendance: Attendance, *, at: float, excused: Collection[str] = ()
+    ) -> tuple[AlertChange, ...]:
+        """What follows from the age of the data alone. at: on this machine's clock. A fleet all of whose servers are
+        excused is not missed.
+        """
         self._take_adopted()
         standing = self._alerts.get((AlertKind.SILENT, FLEET))
         changes: list[AlertChange] = []
         if age.stopped and age.newest is not None:
             changes += self._end_the_unheard(attendance.heard(), at=at)
-            if standing is None:
+            if standing is None and not set(attendance.servers) <= set(excused):
                 changes.append(self._raise_fleet(age.newest, servers=len(attendance.servers), at=at))
         elif standing is not None and not age.old:
             changes.append(self._end(standing, at=at))

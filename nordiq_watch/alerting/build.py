@@ -15,6 +15,7 @@ from nordiq_watch.config.settings import Settings
 from nordiq_watch.events import AlertsChanged, EventBus, ServersRenamed
 from nordiq_watch.ingest.build import IngestParts
 from nordiq_watch.parts import Parts
+from nordiq_watch.roster.build import RosterParts
 from nordiq_watch.storage.build import HistoryParts
 
 Clock = Callable[[], float]
@@ -35,6 +36,7 @@ def build_alerting(
     *,
     ingest: IngestParts,
     history: HistoryParts,
+    roster: RosterParts,
     parts: Parts,
     clock: Clock = time.time,
 ) -> AlertingParts:
@@ -53,6 +55,7 @@ def build_alerting(
         clock=clock,
         age=ingest.freshness.now,
         attend=ingest.window.attendance,
+        in_maintenance=roster.maintenance.now,
     )
     events.subscribe(ServersRenamed, evaluator.rename)
     webhook = _build_webhook(settings, events, evaluator, parts=parts, clock=clock)

@@ -36,7 +36,8 @@ class RiskEvaluator:
     """Turns forecasts into verdicts and announces changes in their order. Thread-safe.
 
     silent_seconds: largest age of a measurement that counts as current. clock: Unix time. age: of the data. attend: the
-    window's present attendance; None: that of a forecast's own snapshot.
+    window's present attendance; None: that of a forecast's own snapshot. in_maintenance: the servers that an order put
+    into it; those whose newest record says so are in it, too.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class RiskEvaluator:
         clock: Callable[[], float] = time.time,
         age: Callable[[], Age] = lambda: UNDATED,
         attend: Callable[[], Attendance] | None = None,
+        in_maintenance: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._current_weight = risk.current_weight
         self._table = table
@@ -59,6 +61,7 @@ class RiskEvaluator:
         self._clock = clock
         self._age = age
         self._attend = attend
+        self._in_maintenance = in_maintenance
         self._judged = False
         self._changing = threading.Lock()
         self._forgotten: set[str] = set()
@@ -80,8 +83,9 @@ class RiskEvaluator:
         with self._changing:
             forgotten, self._forgotten = self._forgotten.intersection(risk.servers), set()
             self._judged = True
-            changes = self._book.update(risk, attendance, at=at)
-            changes += self._book.watch_fleet(self._age(), attendance, at=self._clock())
+            excused = self._excused(attendance)
+            changes = self._book.update(risk, attendance, at=at, excused=excused)
+            changes += self._book.watch_fleet(self._age(), attendance, at=self._clock(), excused=excused)
             for server in forgotten:  # the forecast was made while they were still there
                 self._book.forget(server, at=at)
             self._announce(tuple(change for change in changes if change.alert.server_name not in forgotten))
@@ -100,8 +104,9 @@ class RiskEvaluator:
         risk, attendance, at = self._look_at(made)
         with self._changing:
             book = self._book.copy()
-        book.update(risk, attendance, at=at)
-        book.watch_fleet(age, attendance, at=self._clock())
+        excused = self._excused(attendance)
+        book.update(risk, attendance, at=at, excused=excused)
+        book.watch_fleet(age, attendance, at=self._clock(), excused=excused)
         return Annotations(
             verdicts=judge_servers(risk),
             fleet=FleetState(_describe_alerts(book.active), describe_environment(risk), summarise(risk)),
@@ -118,9 +123,11 @@ class RiskEvaluator:
             return
         age, attendance = self._age(), self._attend()
         with self._changing:
+            excused = self._excused(attendance)
             if attendance.servers and not age.old:
-                self._announce(self._book.attend(attendance, at=min(self._clock(), attendance.newest_at)))
-            self._announce(self._book.watch_fleet(age, attendance, at=self._clock()))
+                at = min(self._clock(), attendance.newest_at)
+                self._announce(self._book.attend(attendance, at=at, excused=excused))
+            self._announce(self._book.watch_fleet(age, attendance, at=self._clock(), excused=excused))
         if age.old:
             self._events.publish(FleetUnknown())
 
@@ -144,6 +151,16 @@ class RiskEvaluator:
             changes = self._book.forget(server, at=self._clock())
             self._announce(changes)
             return bool(changes)
+
+    def excuse(self, server: str) -> bool:
+        """Ends and announces the alerts of a server whose maintenance begins. False if there were none. Thread-safe."""
+        with self._changing:
+            changes = self._book.excuse([server], at=self._clock())
+            self._announce(changes)
+            return bool(changes)
+
+    def _excused(self, attendance: Attendance) -> frozenset[str]:
+        return attendance.said("maintenance").union(self._in_maintenance())
 
     def rename(self, event: ServersRenamed) -> None:
         """Alerts go on under the new names. Thread-safe."""

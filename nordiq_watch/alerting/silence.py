@@ -46,18 +46,20 @@ class Silence:
         self._ended_seconds = ended_seconds
         self._decided: frozenset[str] | None = None
 
-    def review(self, attendance: Attendance, missed: Collection[str]) -> Review:
-        """missed: the servers that are already missed."""
+    def review(self, attendance: Attendance, missed: Collection[str], *, excused: Collection[str] = ()) -> Review:
+        """missed: the servers that are already missed. excused: those that may be silent for now; their silence is
+        decided about when they are excused no longer.
+        """
         positions = attendance.silent(self._silent_seconds).tolist()
         silent = {attendance.servers[position]: position for position in positions}
         decided = self._decided
         if decided is None:
             decided = self._decided_before_the_start(attendance, silent)
-        fresh = sorted(silent.keys() - decided - set(missed))
+        fresh = sorted(silent.keys() - decided - set(missed) - set(excused))
         found = [self._miss(attendance, silent[name]) for name in fresh]
-        self._decided = frozenset(silent)
+        self._decided = frozenset(silent.keys() - set(excused))
         return Review(
-            silent=self._decided,
+            silent=frozenset(silent),
             missed=tuple(one for one in found if one.seconds > 0),
             ended=tuple(one.server for one in found if one.seconds <= 0),
             back=tuple(sorted(set(missed).intersection(attendance.servers) - silent.keys())),

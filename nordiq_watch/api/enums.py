@@ -32,6 +32,17 @@ TABLES = (Media.ARROW, Media.PARQUET)
 """Those of tables, which need pyarrow."""
 
 
+class ServerState(StrEnum):
+    """live: it sends. silent: it is missed. ended: it sends no more, and is not missed. maintenance: an order or its
+    own records say so; no alert of it is raised.
+    """
+
+    LIVE = "live"
+    SILENT = "silent"
+    ENDED = "ended"
+    MAINTENANCE = "maintenance"
+
+
 class PartState(StrEnum):
     """ok: works. failing: the last attempt failed, and it retries by itself. stuck: its loop has had no round for too
     long. ended: its thread ended without being stopped.

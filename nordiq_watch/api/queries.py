@@ -75,6 +75,18 @@ class FleetQuery(Struct, frozen=True, forbid_unknown_fields=True):
     cursor: str | None = None
 
 
+class ServersQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Some servers; without any of these all of them. servers, profile, state: one, or several with commas between.
+    limit: servers per page; cursor: what the page before gave.
+    """
+
+    servers: str | None = None
+    profile: str | None = None
+    state: str | None = None
+    limit: Annotated[int, Meta(ge=1, le=MOST_SERVERS_PER_PAGE)] | None = None
+    cursor: str | None = None
+
+
 class ExplainQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """target: the forecast metric to explain; step: of the horizon, from 0. Without them, what decides the risk."""
 

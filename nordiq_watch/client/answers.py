@@ -16,7 +16,7 @@ from nordiq_watch.api import models, reloads
 from nordiq_watch.api import status as api_status
 from nordiq_watch.api.feed import Fed
 from nordiq_watch.api.imports import Imported
-from nordiq_watch.api.servers import Forgotten
+from nordiq_watch.api.servers import Forgotten, Maintained, Servers
 from nordiq_watch.conversion import converter
 from nordiq_watch.errors import ClientError
 
@@ -127,7 +127,8 @@ class FleetForecast(Struct, frozen=True):
 
 
 _ANSWERS = (
-    *(Status, Model, ModelInfo, Reload, Fed, Imported, Forgotten, Alert, ServerForecast, FleetForecast),
+    *(Status, Model, ModelInfo, Reload, Fed, Imported, Forgotten, Maintained, Servers),
+    *(Alert, ServerForecast, FleetForecast),
     *(models.Models, models.Training, reloads.Reload, reloads.Reloads),
 )
 _CONVERTERS: Mapping[type[Any], Callable[[object], Any]] = {kind: converter(kind) for kind in _ANSWERS}

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 from nordiq_watch.api.enums import Media, ReloadState, VersionState
 from nordiq_watch.api.feed import Fed
 from nordiq_watch.api.imports import Imported
-from nordiq_watch.api.servers import Forgotten
+from nordiq_watch.api.servers import Forgotten, Maintained, Server, Servers
 from nordiq_watch.client.answers import (
     Alert,
     FleetForecast,
@@ -171,6 +171,32 @@ class Client:
         """
         path = f"/servers/{quote(server, safe='')}"
         return read(self.http.request("DELETE", path, answer_seconds=FORGET_SECONDS).body, Forgotten)
+
+    # --- maintenance ---
+
+    def servers(self, *, state: str | None = None, profile: str | None = None) -> Iterator[Server]:
+        """The servers that the daemon knows, by name; of these states and profiles, several with commas between."""
+        query = {"limit": str(SERVERS_PER_PAGE)}
+        query |= {name: value for name, value in (("state", state), ("profile", profile)) if value is not None}
+        while True:
+            page = read(self.http.get(_with_query("/servers", query)).body, Servers)
+            yield from page.servers
+            if page.next_cursor is None:
+                return
+            query["cursor"] = page.next_cursor
+
+    def begin_maintenance(self, server: str, *, until: str | float, reason: str = "") -> Maintained:
+        """No alert of the server is raised until then, ISO 8601 or Unix seconds; forecasts go on.
+
+        DaemonRefused (404) for an unknown server, (400) for an end that is past.
+        """
+        path = f"/servers/{quote(server, safe='')}/maintenance"
+        return read(self.http.post(path, json={"until": until, "reason": reason}).body, Maintained)
+
+    def end_maintenance(self, server: str) -> Maintained:
+        """DaemonRefused (404) for one that is not in maintenance by an order."""
+        path = f"/servers/{quote(server, safe='')}/maintenance"
+        return read(self.http.request("DELETE", path, answer_seconds=FORGET_SECONDS).body, Maintained)
 
     # --- changing what is live ---
 

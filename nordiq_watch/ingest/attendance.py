@@ -12,7 +12,8 @@ from math import inf
 
 import numpy as np
 
-from nordiq_watch.records.arrays import BoolArray, IntArray
+from nordiq_watch.metrics import status_code
+from nordiq_watch.records.arrays import BoolArray, CodeArray, IntArray
 from nordiq_watch.records.samples import WindowSnapshot
 
 _SETTLED = 4
@@ -23,13 +24,23 @@ raises an alert: a shorter stay was a finished job, not a lost host.
 
 @dataclass(frozen=True, eq=False)
 class Attendance:
-    """present (servers, slots): True if the server has a sample in that slot; column -1 is `newest_slot`."""
+    """present (servers, slots): True if the server has a sample in that slot; column -1 is `newest_slot`. statuses
+    (servers,): code in metrics.STATUSES of each server's newest sample; None where they are not known.
+    """
 
     servers: tuple[str, ...]
     profiles: tuple[str, ...]
     present: BoolArray
     newest_slot: int
     interval_seconds: int
+    statuses: CodeArray | None = None
+
+    def said(self, status: str) -> frozenset[str]:
+        """The servers whose newest sample has this status."""
+        if self.statuses is None:
+            return frozenset()
+        code = status_code(status)
+        return frozenset(self.servers[row] for row in np.flatnonzero(self.statuses == code).tolist())
 
     @property
     def newest_at(self) -> float:
@@ -117,4 +128,12 @@ def attendance_of(snapshot: WindowSnapshot) -> Attendance:
         present=present,
         newest_slot=snapshot.last_slot,
         interval_seconds=snapshot.interval_seconds,
+        statuses=_newest_of(snapshot.statuses[:], present),
     )
+
+
+def _newest_of(statuses: CodeArray, present: BoolArray) -> CodeArray:
+    """statuses (servers, slots) → (servers,): that of the newest slot in which the server has a sample."""
+    newest = present.shape[1] - 1 - np.argmax(present[:, ::-1], axis=1)
+    found: CodeArray = statuses[np.arange(len(statuses)), newest]
+    return found

@@ -145,6 +145,11 @@ class Ring:
         np.maximum.at(self._rows.last_seen, cells.rows, slots)
         self._overlay(cells)
 
+    def newest_statuses(self, rows: IntArray) -> CodeArray:
+        """(rows,): the status of the newest sample of each server."""
+        found: CodeArray = self.statuses[rows, self._rows.last_seen[rows] % self._length]
+        return found
+
     def settled(self, rows: IntArray, columns: IntArray) -> CellRows:
         """Those of these cells that hold a sample and are not open, each once."""
         there = np.flatnonzero(self.present[rows, columns] & self.open.unknown(rows, columns))

@@ -31,6 +31,7 @@ from nordiq_watch.ingest.ring_views import see
 from nordiq_watch.ingest.server_rows import ServerRows
 from nordiq_watch.ingest.slot_batches import SlotBatches
 from nordiq_watch.ingest.source import Source
+from nordiq_watch.metrics import status_code
 from nordiq_watch.records.arrays import BoolArray, CodeArray, FloatArray, IntArray
 from nordiq_watch.records.samples import Batch, Measured, WindowSnapshot
 
@@ -106,16 +107,14 @@ class Window:
 
     def samples_within(self, slots: int, metrics: Collection[str] | None = None) -> IntArray:
         """(servers,): in how many of the newest `slots` any of `metrics` was measured, without silent servers.
-
         None stands for all metrics of the window. Other arguments than in the call before cost a look at all of it.
         """
         with self._lock:
-            wanted = self.metrics if metrics is None else tuple(metrics)
-            return self._ring.measured_counts(slots, wanted)[self._rows.audible(self._ring.newest)]
+            counts = self._ring.measured_counts(slots, tuple(self.metrics if metrics is None else metrics))
+            return counts[self._rows.audible(self._ring.newest)]
 
     def snapshot(self) -> WindowSnapshot:
         """The whole ring as it is now, oldest slot first, without silent servers; no servers while it is empty.
-
         Of a large fleet it is no copy (`ring_views`). The last one is returned again while it is still in use and
         nothing was written since.
         """
@@ -147,9 +146,8 @@ class Window:
             return self._last_copy is not None and self._last_copy() is snapshot
 
     def history(self, server: str) -> tuple[int, str, FloatArray] | None:
-        """The newest slot of the fleet, the server's profile, and (length, metrics) of it, oldest slot first.
-
-        None if the server has no sample in the window. Silent ones have.
+        """The newest slot of the fleet, the server's profile, and (length, metrics) of it, oldest slot first. None if
+        the server has no sample in the window; silent ones have.
         """
         with self._lock:
             row = self._rows.row_of(server)
@@ -168,7 +166,14 @@ class Window:
                 present=self._ring.unroll(self._ring.present, rows),
                 newest_slot=NO_SLOT if self._ring.newest is None else self._ring.newest,
                 interval_seconds=self.interval_seconds,
+                statuses=self._ring.newest_statuses(rows),
             )
+
+    def said(self, status: str) -> tuple[str, ...]:
+        """The servers whose newest sample has this status."""
+        with self._lock:
+            rows = self._rows.all()
+            return self._rows.names(rows[self._ring.newest_statuses(rows) == status_code(status)])
 
     def measured(self, slot: int) -> Measured | None:
         """What every tracked server, silent ones too, measured in one slot; None if the window does not hold it."""
@@ -206,7 +211,6 @@ class Window:
 
     def settled_under(self, batch: Batch) -> Batch | None:
         """What is known, by value and count alone, of the cells that a batch has samples of; None if nothing.
-
         The journal needs it before the batch: of a cell that it has a sample of, it has all.
         """
         with self._lock:
@@ -241,10 +245,7 @@ class Window:
         return self._rows.plan(batch, measured & (batch.slots > newest - self.length), newest=newest)
 
     def apply(self, batch: Batch, eviction: Eviction | None = None, *, source: Source = Source.FEED) -> tuple[str, ...]:
-        """Writes the samples; returns the servers without room, whose samples are left out.
-
-        eviction: the result of `plan` for this batch, where it is known.
-        """
+        """Writes the samples; returns the servers without room, whose samples are left out. eviction: as planned."""
         measured = ~np.isnan(batch.values).all(axis=1)
         if not measured.any():
             return ()
@@ -263,9 +264,8 @@ class Window:
     def _write(self, batch: Batch, rows: IntArray, taken: BoolArray, source: Source) -> None:
         samples, slots = SlotBatches.cells_of(batch, rows, taken, length=self.length)
         if source is Source.ARCHIVE:
-            self._ring.restore(samples, slots)
-        else:
-            self._ring.write(samples, slots, joins=source is Source.FEED)
+            return self._ring.restore(samples, slots)
+        return self._ring.write(samples, slots, joins=source is Source.FEED)
 
     def drop_outdated_profiles(self, batch: Batch) -> Batch:
         """The batch without the profiles of servers that gave theirs with newer samples."""

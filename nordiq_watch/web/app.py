@@ -26,6 +26,7 @@ from nordiq_watch.web import (
     predictions,
     prometheus,
     quality,
+    server_list,
     servers,
     status,
 )
@@ -60,6 +61,7 @@ _PARTS = (
     admin,
     prometheus,
     imports,
+    server_list,
     servers,
     openapi,
     pages,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from nordiq_watch.api.queries import FleetQuery
 from nordiq_watch.config.schema import Config
@@ -12,6 +12,7 @@ from nordiq_watch.live.fleet_answer import Answer
 from nordiq_watch.live.selection import Cursor, Page, Selection, turn_to
 from nordiq_watch.metrics import DEFAULT_PROFILE, PROFILE_BY_PREFIX, shown_profile
 from nordiq_watch.names import tidy_name
+from nordiq_watch.web.query_lists import read_known, read_names
 
 EVERYTHING = FleetQuery()
 
@@ -19,14 +20,14 @@ EVERYTHING = FleetQuery()
 def read_page(query: FleetQuery, answer: Answer, config: Config) -> tuple[Selection, Page]:
     """What the query selects of this answer. Raises RequestError, and Gone for a cursor of another answer."""
     selection = Selection(
-        servers=_names("servers", query.servers, read=tidy_name),
-        profiles=_known(
+        servers=read_names("servers", query.servers, read=tidy_name),
+        profiles=read_known(
             "profile", query.profile, _profiles_of(answer, config), what="profile of this fleet", read=shown_profile
         ),
         min_risk=query.min_risk,
         detail=Detail(
-            metrics=_known("metrics", query.metrics, config.metrics, what="metric of this daemon"),
-            fields=_known("fields", query.fields, FIELDS, what="field") or frozenset(FIELDS),
+            metrics=read_known("metrics", query.metrics, config.metrics, what="metric of this daemon"),
+            fields=read_known("fields", query.fields, FIELDS, what="field") or frozenset(FIELDS),
         ),
     )
     position = 0 if query.cursor is None else _find_position(query, selection, answer)
@@ -60,24 +61,3 @@ def _profiles_of(answer: Answer, config: Config) -> Iterable[str]:
     return dict.fromkeys(
         (*seen, *PROFILE_BY_PREFIX.values(), DEFAULT_PROFILE, *map(shown_profile, config.risk.profiles))
     )
-
-
-def _names(parameter: str, text: str | None, *, read: Callable[[str], str] = str.strip) -> frozenset[str] | None:
-    """The names between commas; None without the parameter."""
-    if text is None:
-        return None
-    names = [read(name) for name in text.split(",")]
-    if not all(names):
-        raise RequestError(f"{parameter} is {text!r:.60}; must be one name, or several with one comma between")
-    return frozenset(names)
-
-
-def _known(
-    parameter: str, text: str | None, allowed: Iterable[str], *, what: str, read: Callable[[str], str] = str
-) -> frozenset[str] | None:
-    names = _names(parameter, text, read=lambda name: read(name.strip()))
-    listed = list(allowed)
-    for name in sorted(names or ()):
-        if name not in listed:
-            raise RequestError(f"{parameter} has {name!r:.60}, which is no {what}; there are {', '.join(listed)}")
-    return names

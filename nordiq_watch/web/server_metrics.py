@@ -23,6 +23,7 @@ class ServerCounts(Collector):
 
     def __init__(self, services: Services) -> None:
         self._window = services.ingest.window
+        self._maintenance = services.roster.maintenance
         self._refused = Counter(
             "nordiq_watch_servers_refused",
             "New names that found no room in the window, counted with each batch.",
@@ -45,6 +46,11 @@ class ServerCounts(Collector):
             "nordiq_watch_window_full",
             "1 while a new server would be refused: max_servers are tracked, and none is silent.",
             float(self._window.is_full),
+        )
+        yield GaugeMetricFamily(
+            "nordiq_watch_servers_in_maintenance",
+            "Servers in maintenance by an order or by the status of their newest sample.",
+            float(len({*self._window.said("maintenance"), *self._maintenance.now()})),
         )
 
     def _on_refused(self, event: ServersRefused) -> None:

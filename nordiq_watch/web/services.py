@@ -24,6 +24,7 @@ from nordiq_watch.parts import Parts
 from nordiq_watch.quality.build import QualityParts
 from nordiq_watch.records.log import LogRecord
 from nordiq_watch.reload.service import ReloadService
+from nordiq_watch.roster.build import RosterParts
 from nordiq_watch.security.build import SecurityParts
 from nordiq_watch.storage.build import HistoryParts
 from nordiq_watch.web.sessions import Sessions
@@ -65,6 +66,7 @@ class Services:
     security: SecurityParts
     ingest: IngestParts
     history: HistoryParts
+    roster: RosterParts
     alerting: AlertingParts
     forecast: ForecastParts
     explanations: Explanations

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -26,12 +27,14 @@ class Desk:
     def __init__(self, rules: AlertSettings = QUICK, **options: Any) -> None:
         self.book = ActiveAlerts(rules, **options)
         self.tick = 0
+        self.excused: set[str] = set()
 
     def see(self, made: Forecasting) -> list[AlertChange]:
         table = ThresholdTable(RiskSettings(), made.snapshot.metrics)
         risk = assess_fleet(made, table, current_weight=0.7, silent_seconds=3600)
         self.tick += 1
-        return list(self.book.update(risk, attendance_of(made.snapshot), at=self.tick * INTERVAL_SECONDS))
+        attendance, at = attendance_of(made.snapshot), self.tick * INTERVAL_SECONDS
+        return list(self.book.update(risk, attendance, at=at, excused=self.excused))
 
     def memory(self, *now: float, **options: Any) -> list[AlertChange]:
         return self.see(made_of([[value] for value in now], [[[value]] for value in now], **options))
@@ -196,14 +199,16 @@ def test_ten_thousand_servers_in_trouble_at_once() -> None:
 # --- servers that end ---
 
 
-def attend(book: ActiveAlerts, slot: int, present: dict[str, tuple[int, int]]) -> list[AlertChange]:
+def attend(
+    book: ActiveAlerts, slot: int, present: dict[str, tuple[int, int]], excused: Collection[str] = ()
+) -> list[AlertChange]:
     """One tick of a window of a day: each server with the first and the last slot in which it sent."""
     columns = np.arange(slot - 287, slot + 1)
     rows = [(columns >= first) & (columns <= last) for first, last in present.values()]
     attendance = Attendance(tuple(present), ("Generic",) * len(present), np.array(rows), slot, INTERVAL_SECONDS)
     kept = attendance.present.any(axis=1)
     assert kept.all()
-    return list(book.attend(attendance, at=attendance.newest_at))
+    return list(book.attend(attendance, at=attendance.newest_at, excused=excused))
 
 
 @pytest.mark.parametrize("life", [2, 6, 12])
@@ -337,3 +342,40 @@ def test_while_the_fleet_is_silent_alerts_end_by_the_clock() -> None:
     assert fleet(desk, STOPPED, at=4700) == []
     assert told(fleet(desk, STOPPED, at=4800)) == [("s0", "resolved", "critical", "critical")]
     assert [alert.server_name for alert in desk.book.active] == ["*"]
+
+
+# --- maintenance ---
+
+
+def test_a_server_in_maintenance_has_no_alert_and_begins_anew_afterwards() -> None:
+    desk = Desk(msgspec.structs.replace(QUICK, raise_seconds=600))
+    for _ in range(3):
+        desk.memory(96, 96)
+    assert len(desk.book.active) == 2
+    desk.excused = {"s1"}
+    (end,) = desk.memory(96, 96)
+    assert told([end]) == [("s1", "resolved", "critical", "critical")]
+    assert end.alert.message == "is in maintenance"
+    assert [told(desk.memory(96, 99)) for _ in range(5)] == [[]] * 5
+    desk.excused = set()
+    assert [told(desk.memory(96, 96)) for _ in range(3)] == [[], [], [("s1", "raised", "healthy", "critical")]]
+
+
+def test_a_server_that_is_silent_in_maintenance_is_missed_when_it_ends() -> None:
+    book, present = ActiveAlerts(AlertSettings()), {"a": (0, 1003), "b": (0, 1000)}
+    assert attend(book, 1003, present, excused={"b"}) == []
+    assert attend(book, 1010, {"a": (0, 1010), "b": (0, 1000)}, excused={"b"}) == []
+    assert told(attend(book, 1011, {"a": (0, 1011), "b": (0, 1000)})) == [("b", "raised", "healthy", "critical")]
+    assert told(attend(book, 1012, {"a": (0, 1012), "b": (0, 1000)}, excused={"b"})) == [
+        ("b", "resolved", "critical", "critical")
+    ]
+
+
+def test_a_fleet_that_is_silent_is_no_alert_while_all_of_it_is_in_maintenance() -> None:
+    desk = Desk()
+    stopped = Age(newest=0.0, seconds=5000.0, stale=True, replayed=False, stopped=True)
+    attendance = attendance_of(made_of([[50], [50]], [[[50]], [[50]]]).snapshot)
+    assert desk.book.watch_fleet(stopped, attendance, at=9000, excused={"s0", "s1"}) == ()
+    assert told(list(desk.book.watch_fleet(stopped, attendance, at=9000, excused={"s0"}))) == [
+        ("*", "raised", "healthy", "critical")
+    ]

@@ -19,6 +19,7 @@ COMMANDS = [
         "serve",
         "train",
         "import",
+        "servers",
         "verify",
         "sign",
         "default-config",

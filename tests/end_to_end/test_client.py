@@ -134,6 +134,21 @@ def test_a_server_is_forgotten(client: Client) -> None:
         client.forget_server("rack/7 größe")
 
 
+def test_a_server_is_in_maintenance_and_listed_so(client: Client) -> None:
+    client.feed([{"timestamp": time.time(), "server_name": "rack/8", "cpu_user_pct": 1.0}])
+    begun = client.begin_maintenance("rack/8", until=time.time() + 600, reason="new disk")
+    assert begun.maintenance is not None
+    assert begun.maintenance.reason == "new disk"
+    assert [server.server_name for server in client.servers(state="maintenance")] == ["rack/8"]
+    assert client.end_maintenance("rack/8").maintenance is None
+    assert list(client.servers(state="maintenance")) == []
+    assert "rack/8" in [server.server_name for server in client.servers()]
+    for order in (client.end_maintenance, client.forget_server):
+        with pytest.raises(DaemonRefused, match="HTTP 404"):
+            order("rack/9")
+    client.forget_server("rack/8")
+
+
 def test_an_order_that_was_never_taken_is_refused(client: Client) -> None:
     with pytest.raises(DaemonRefused, match="not a version in the models directory"):
         client.reload("../elsewhere")

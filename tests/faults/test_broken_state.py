@@ -119,7 +119,7 @@ def test_a_start_on_a_disk_that_takes_nothing(
         pytest.skip("this machine allows no mounts in a user namespace")
     with daemon:
         daemon.check_serving()
-        daemon.check_told("journal", "history", "accuracy", "decision-file", *also)
+        daemon.check_told("journal", "history", "accuracy", "roster", "decision-file", *also)
         refused = daemon.send()
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
         assert refused.json()["detail"].startswith("The journal does not work: journal.sqlite3: ")
@@ -148,7 +148,8 @@ def test_a_start_with_a_state_directory_of_somebody_else(tmp_path: Path, mode: i
     with daemon:
         assert daemon.get("/health")["running"]
         wait_until(
-            lambda: {"journal", "history", "accuracy", "decision-file"} <= daemon.failing(), what="the stores to fail"
+            lambda: {"journal", "history", "accuracy", "roster", "decision-file"} <= daemon.failing(),
+            what="the stores to fail",
         )
         assert daemon.send().status_code == 503
         check_held(daemon)

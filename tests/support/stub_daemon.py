@@ -50,7 +50,7 @@ def serve(stub: StubDaemon, port: int = 0) -> Iterator[StubDaemon]:
             self.end_headers()
             self.wfile.write(text.encode())
 
-        do_POST = do_GET
+        do_POST = do_DELETE = do_GET
 
         def log_message(self, *_: Any) -> None:
             pass

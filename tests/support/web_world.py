@@ -41,6 +41,7 @@ from nordiq_watch.reload.jobs import Job, LoadVersion
 from nordiq_watch.reload.queue import Ticket
 from nordiq_watch.reload.service import ReloadService
 from nordiq_watch.reload.version_status import VersionStatus
+from nordiq_watch.roster.build import build_roster
 from nordiq_watch.security.audit import AuditLog
 from nordiq_watch.security.build import SecurityParts
 from nordiq_watch.security.key_file import hash_key
@@ -139,7 +140,10 @@ def build_services(settings: Settings, reloads: ReloadService) -> Services:
     events, live, parts = EventBus(), Live(), Parts(hidden=(settings.root,), clock=_clock)
     ingest = build_ingest(settings, events, live=live, parts=parts, clock=_clock, free_bytes=lambda: 10**10)
     history = build_history(settings, events, parts=parts)
-    alerting = build_alerting(settings, events, ingest=ingest, history=history, parts=parts, clock=_clock)
+    roster = build_roster(settings, events, parts=parts, clock=_clock)
+    alerting = build_alerting(
+        settings, events, ingest=ingest, history=history, roster=roster, parts=parts, clock=_clock
+    )
     quality = build_quality(settings, events, live=live, measured=ingest.window.measured, parts=parts)
     forecast = build_forecast(
         events,
@@ -158,6 +162,7 @@ def build_services(settings: Settings, reloads: ReloadService) -> Services:
         security=SecurityParts(fixed_keys(), RateLimits(), AuditLog(settings.root / "audit.jsonl")),
         ingest=ingest,
         history=history,
+        roster=roster,
         alerting=alerting,
         forecast=forecast,
         explanations=Explanations(live, alerting.evaluator, clock=_clock, patience_seconds=0.01),

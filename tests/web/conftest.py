@@ -40,7 +40,7 @@ def build_world(tmp_path: Path) -> Iterator[BuildWorld]:
         thread.join(20)
         assert not thread.is_alive()
     for services in built:
-        for store in (services.ingest.journal, services.quality.store, services.history.store):
+        for store in (services.ingest.journal, services.quality.store, services.history.store, services.roster.store):
             store.close()
 
 

@@ -66,7 +66,7 @@ def test_status_of_a_fresh_daemon(world: World) -> None:
     )
     assert not status.warmup.is_warmed_up
     stores, workers = (
-        ("journal", "archive", "history", "accuracy"),
+        ("journal", "archive", "history", "accuracy", "roster"),
         ("ingest", "forecaster", "quality", "history-writer"),
     )
     assert [(part.name, part.state) for part in status.parts] == [(name, "ok") for name in (*stores, *workers)]

@@ -1,0 +1,1 @@
+"""What people say of servers, beside what servers send."""
