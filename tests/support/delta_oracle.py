@@ -52,20 +52,11 @@ class DeltaOracle:
                     behind_gap += any(begin - GAP <= other < begin for other in every_end)
         return overlapping, behind_gap
 
-    def is_missing(self, name: str, slot: int) -> bool:
-        """Whether a series has no delta in a slot although it had before, and others of the server have."""
-        own = self.series[name]
-        before = [end for _, end, _ in own if end <= slot * INTERVAL]
-        newest = max(min(end, (slot + 1) * INTERVAL) for deltas in self.series.values() for begin, end, _ in deltas
-                     if end > slot * INTERVAL and begin < (slot + 1) * INTERVAL)  # fmt: skip
-        heard = max(end for deltas in self.series.values() for _, end, _ in deltas)
-        return (
-            not any(end > slot * INTERVAL and begin < (slot + 1) * INTERVAL for begin, end, _ in own)
-            and len(own) > 1
-            and bool(before)
-            and newest - max(before) <= GAP
-            and heard - max(end for _, end, _ in own) <= GAP
-        )
+    def is_absent(self, name: str, slot: int) -> bool:
+        """Whether nothing follows from a series for a slot although it is there or was shortly before."""
+        begin = slot * INTERVAL
+        near = any(end >= begin - GAP and start < begin + INTERVAL for start, end, _ in self.series[name])
+        return near and self.rate(name, slot) is None
 
     def slots(self) -> list[int]:
         """All that a delta lies in."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-INTERVAL, GAP, RECENT = 300.0, 600.0, 8
+INTERVAL, GAP = 300.0, 600.0
 
 Samples: TypeAlias = Sequence[tuple[float, float]]
 """(Unix seconds, value) of one series, each moment once; NaN ends it."""
@@ -42,24 +42,12 @@ class Oracle:
                 increase, level = increase + value - level, value
         return increase / seconds if seconds else None
 
-    def is_missing(self, name: str, slot: int, *, of: Sequence[str]) -> bool:
-        """Whether a series that lasts has no sample in a slot although it had before, and others of the server have."""
-        own = sorted(self.series[name])
-        inside = [one for one in own if one[0] // INTERVAL == slot]
-        before = [one for one in own if one[0] < slot * INTERVAL]
-        heard = max(at for one in of for at, _ in self.series[one])
-        newest = max(at for one in of for at, _ in self.series[one] if at // INTERVAL == slot)
-        recent = {int(at // INTERVAL) for one in of for at, _ in self.series[one]} & set(range(slot - RECENT, slot))
-        seen = {int(at // INTERVAL) for at, _ in own} & recent
-        return (
-            not inside
-            and 4 * len(seen) >= 3 * len(recent)
-            and len(own) > 1
-            and bool(before)
-            and not math.isnan(before[-1][1])
-            and newest - before[-1][0] <= GAP
-            and heard - own[-1][0] <= GAP
-        )
+    def is_absent(self, name: str, slot: int) -> bool:
+        """Whether nothing follows from a series for a slot although it is there or was shortly before."""
+        inside = [value for at, value in self.series[name] if at // INTERVAL == slot]
+        before = sorted(one for one in self.series[name] if slot * INTERVAL - GAP <= one[0] < slot * INTERVAL)
+        known = inside or [value for _, value in before[-1:]]
+        return self.rate(name, slot) is None and not all(map(math.isnan, known))
 
     def slots(self) -> list[int]:
         return sorted({int(at // INTERVAL) for samples in self.series.values() for at, _ in samples})

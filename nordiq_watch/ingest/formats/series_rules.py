@@ -4,10 +4,12 @@ What a slot is allowed to say while not all of its series are known:
 - A sum is not given while a series is missing that lasts: one with more than one sample, the newest before the slot no
   older than the gap, that did not end and is still heard; and that was seen in three quarters of the eight slots before
   the one in question, of those in which the server was heard. So a series that comes now and then holds nothing up.
-- A share is given of those parts (processors, say) of which both sides are known: a part with a missing series is left
-  out of both sides.
-- Once the lateness of the slot is over, a sum is given of what there is, and a share of incomplete parts if no part is
-  complete.
+- A share is given of those parts (processors, say) of which both sides are known whole: a part is left out of both sides
+  while one of its series has no value in the slot although it was seen there, or within the gap before, and did not end.
+- Where no part is whole, a share is given of the others once nothing that lasts is missing.
+- A part of whose total nothing is known but the share's own series does not count: a processor of which only the user
+  time is known is not busy all the time.
+- Once the lateness of the slot is over, nothing is missing any more: a sum is given of what there is.
 """
 
 from __future__ import annotations
@@ -117,44 +119,44 @@ class Evaluation:
         return value, waits
 
     def _sum(self, rule: MetricRule, parts: Iterable[Members]) -> tuple[float | None, bool]:
-        found, is_whole = self._collect(rule, [track for part in parts for track in part.values])
-        if not found or not (is_whole or self.final):
-            return None, not is_whole
-        return math.fsum(found), not is_whole
+        side = self._collect(rule, [track for part in parts for track in part.values])
+        if not side.found or (side.waits and not self.final):
+            return None, side.waits
+        return math.fsum(side.found), side.waits
 
     def _share(self, rule: MetricRule, parts: Mapping[Part, Members]) -> tuple[float | None, bool]:
         if not _are_alike(parts):
             return self._share_of_sums(rule, parts)
-        complete, incomplete = _Sides(), _Sides()
+        complete, incomplete = _Share(), _Share()
         waits = False
         for part in parts.values():
-            value, value_is_whole = self._collect(rule, part.values)
-            whole, whole_is_whole = self._collect(rule, part.wholes)
-            is_whole = value_is_whole and whole_is_whole
-            waits |= not is_whole
-            if value and whole:
-                (complete if is_whole else incomplete).add(value, whole)
-        chosen = incomplete if self.final and not complete.values else complete
+            value, whole = self._collect(rule, part.values), self._collect(rule, part.wholes)
+            waits |= value.waits or whole.waits
+            if value.found and self._has_total(rule, part):
+                (complete if value.is_whole and whole.is_whole else incomplete).add(value, whole)
+        chosen = complete if complete.values or (waits and not self.final) else incomplete
         return chosen.percentage(), waits
+
+    def _has_total(self, rule: MetricRule, part: Members) -> bool:
+        return any(track not in part.values and self._read(rule, track) is not None for track in part.wholes)
 
     def _share_of_sums(self, rule: MetricRule, parts: Mapping[Part, Members]) -> tuple[float | None, bool]:
         """Where the sides have no labels in common: a total without the label that tells its parts apart."""
-        values, values_are_whole = self._collect(rule, [track for part in parts.values() for track in part.values])
-        wholes, wholes_are_whole = self._collect(rule, [track for part in parts.values() for track in part.wholes])
-        waits = not (values_are_whole and wholes_are_whole)
-        return (None if waits and not self.final else _Sides(values, wholes).percentage()), waits
+        value = self._collect(rule, [track for part in parts.values() for track in part.values])
+        whole = self._collect(rule, [track for part in parts.values() for track in part.wholes])
+        waits = value.waits or whole.waits
+        return (None if waits and not self.final else _Share(value.found, whole.found).percentage()), waits
 
-    def _collect(self, rule: MetricRule, tracks: Iterable[AnyTrack]) -> tuple[list[float], bool]:
-        """What these series say, and whether none is missing."""
-        found: list[float] = []
-        is_whole = True
+    def _collect(self, rule: MetricRule, tracks: Iterable[AnyTrack]) -> _Side:
+        """What these series say."""
+        side = _Side()
         for track in tracks:
             value = self._read(rule, track)
             if value is not None:
-                found.append(value)
-            elif is_whole and self._is_missing(track):
-                is_whole = False
-        return found, is_whole
+                side.found.append(value)
+            elif not side.waits:
+                self._note_absent(track, side)
+        return side
 
     def _read(self, rule: MetricRule, track: AnyTrack) -> float | None:
         if rule.rule.rate:
@@ -165,12 +167,22 @@ class Evaluation:
             return track.age(self.slot.number, rule.aggregate)
         return track.level(self.slot.number, rule.aggregate)
 
-    def _is_missing(self, track: AnyTrack) -> bool:
-        number, gap = self.slot.number, self.grid.gap_seconds
-        if number in track.cells or not track.lasting or self.server.heard - track.last > gap:
-            return False
+    def _note_absent(self, track: AnyTrack, side: _Side) -> None:
+        """A series has no value in the slot."""
+        number = self.slot.number
+        cell = track.cells.get(number)
+        if cell is not None:
+            side.is_whole &= all(map(math.isnan, cell.values))
+            return
         before = track.last_before(float(number * self.grid.interval_seconds), self.grid, number)
-        if before is None or math.isnan(before[1]) or self.slot.newest - before[0] > gap:
+        if before is not None and not math.isnan(before[1]):
+            side.is_whole = False
+            side.waits = self._is_missing(track, since=before[0])
+
+    def _is_missing(self, track: AnyTrack, *, since: float) -> bool:
+        """Whether a series that is not in the slot lasts. since: when it was seen last before."""
+        number, gap = self.slot.number, self.grid.gap_seconds
+        if not track.lasting or self.server.heard - track.last > gap or self.slot.newest - since > gap:
             return False
         if self._heard is None:
             self._heard = self.server.heard_before(number, _RECENT_SLOTS)
@@ -264,15 +276,24 @@ def _are_alike(parts: Mapping[Part, Members]) -> bool:
 
 
 @dataclass(slots=True)
-class _Sides:
+class _Side:
+    """What some series say of a slot. is_whole: all that are known say something. waits: one that lasts is missing."""
+
+    found: list[float] = field(default_factory=list)
+    is_whole: bool = True
+    waits: bool = False
+
+
+@dataclass(slots=True)
+class _Share:
     """The two sides of a share."""
 
     values: list[float] = field(default_factory=list)
     wholes: list[float] = field(default_factory=list)
 
-    def add(self, values: list[float], wholes: list[float]) -> None:
-        self.values += values
-        self.wholes += wholes
+    def add(self, value: _Side, whole: _Side) -> None:
+        self.values += value.found
+        self.wholes += whole.found
 
     def percentage(self) -> float | None:
         whole = math.fsum(self.wholes)

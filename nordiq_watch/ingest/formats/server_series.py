@@ -244,7 +244,7 @@ class ServerSeries:
         ends = self._ends()
         for key, track in list(self.tracks.items()):
             self.budget.hold(-track.sweep(self.slots, ends, self.grid))
-            if track.is_over(self.heard, self.slots, self.grid):
+            if track.is_over(self.heard, ends, self.grid):
                 self._end(key)
         self.chains.forget_before(float((ends[0] - MOST_SLOTS) * self.grid.interval_seconds))
 

@@ -244,9 +244,9 @@ class SpanTrack(Presence):
             self.past = max([self.past, *zip(cell.ends, cell.rates, strict=True)], key=lambda one: one[0])
         return size - self.size
 
-    def is_over(self, heard: float, open_slots: Container[int], grid: Grid) -> bool:
-        """Whether it can be forgotten after a sweep. heard: the newest moment of its server."""
-        return not self.cells and heard - self.last > grid.gap_seconds
+    def is_over(self, heard: float, ends: Sequence[int], grid: Grid) -> bool:
+        """Whether it can be forgotten after a sweep. heard: the newest moment of its server. ends: as for `sweep`."""
+        return not self.cells and self.is_silent(heard, ends, grid)
 
     def _measure(self, cell: SpanCell, slot: int) -> float | None:
         begin = float(slot * self.chains.grid.interval_seconds)

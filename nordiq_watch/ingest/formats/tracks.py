@@ -129,6 +129,12 @@ class Presence:
             self.newest = slot
         self.seen |= 1 << self.newest - slot & _SEEN_MASK
 
+    def is_silent(self, heard: float, ends: Sequence[int], grid: Grid) -> bool:
+        """Whether it is gone: for longer than the gap by what was heard of its server since, and by the slots that may
+        change still. ends: these slots, in order.
+        """
+        return min(heard, float(ends[0] * grid.interval_seconds)) - self.last > grid.gap_seconds
+
     def seen_before(self, slot: int, count: int) -> int:
         """A bit for each of `count` slots before one in which the series was seen, from the newest backwards."""
         ahead = self.newest - (slot - 1)
@@ -191,10 +197,9 @@ class Track(Presence):
                 gone += len(self.cells.pop(number).times)
         return gone
 
-    def is_over(self, heard: float, open_slots: Container[int], grid: Grid) -> bool:
-        """Whether it can be forgotten after a sweep. heard: the newest moment of its server."""
-        is_silent = heard - self.last > grid.gap_seconds
-        return not self.cells or (is_silent and not any(slot in open_slots for slot in self.cells))
+    def is_over(self, heard: float, ends: Sequence[int], grid: Grid) -> bool:
+        """Whether it can be forgotten after a sweep. heard: the newest moment of its server. ends: as for `sweep`."""
+        return not self.cells or self.is_silent(heard, ends, grid)
 
     def has_context(self, first: int, end: int) -> bool:
         """Whether a slot from `first` on and before `end` has all samples that the growth in `end` starts from."""

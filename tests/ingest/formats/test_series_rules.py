@@ -126,6 +126,28 @@ def test_a_share_is_of_the_processors_whose_series_are_all_known() -> None:
     assert said(translator, ones["1", "idle"])["cpu_user_pct"] == 50.0
 
 
+def test_a_processor_of_which_only_one_series_is_known_is_no_processor() -> None:
+    """Whether its other series come now and then or were never seen."""
+    translator = make_translator()
+    said(translator, *cpu(-15, user=0, idle=0, system=0))
+    ones = {(one.labels["cpu"], one.labels["mode"]): one for one in cpu(15, user=6, idle=21, system=3)}
+    assert said(translator, ones["0", "user"]) == {}
+    assert said(translator, *(ones["0", mode] for mode in ("idle", "system")))["cpu_user_pct"] == 20.0
+    assert said(translator, ones["1", "user"]).get("cpu_user_pct", 20.0) == 20.0
+    alone = make_translator()
+    samples = [(at, at) for at in (0.0, 60.0, 120.0)]
+    assert said(alone, series("node_cpu_seconds_total", *samples, cpu="0", mode="user")) == {}
+
+
+def test_a_processor_whose_total_lacks_a_series_that_comes_and_goes_counts_only_where_no_other_is_whole() -> None:
+    translator = make_translator()
+    said(translator, *cpu(-15, user=0, idle=0, system=0))
+    ones = {(one.labels["cpu"], one.labels["mode"]): one for one in cpu(15, user=6, idle=21, system=3)}
+    partly = [ones["0", "user"], ones["0", "system"]]
+    assert said(translator, *partly)["cpu_user_pct"] == pytest.approx(200 / 3)
+    assert said(translator, *(one for (cpu, _), one in ones.items() if cpu == "1"))["cpu_user_pct"] == 20.0
+
+
 def test_a_share_of_a_total_that_lacks_the_label_of_its_parts() -> None:
     rules = {"mem_used_pct": SeriesRule(value="used", of="total")}
     translator = make_translator(rules)

@@ -31,9 +31,10 @@ RULES = {
 }
 GAUGES = {"load a": 3.0, "load b": 5.0, "free": 30.0, "total": 100.0}
 COUNTERS = {
-    "bytes a": 2.0, "bytes b": 5.0, "cpu 0 user": 0.3, "cpu 0 idle": 0.7, "cpu 1 user": 0.9, "cpu 1 idle": 0.1
+    "bytes a": 2.0, "bytes b": 5.0,
+    "cpu 0 user": 0.3, "cpu 0 idle": 0.5, "cpu 0 system": 0.2, "cpu 1 user": 0.7, "cpu 1 idle": 0.1, "cpu 1 system": 0.2,
 }  # fmt: skip
-CORES = ("0", "1")
+CORES, MODES = ("0", "1"), ("user", "idle", "system")
 Request: TypeAlias = list[tuple[str, tuple[float, float]]]
 Slots: TypeAlias = dict[tuple[int, str], float]
 
@@ -146,15 +147,15 @@ def expected(series: Mapping[str, Samples]) -> Slots:
 
 
 def share_of_processors(oracle: Oracle, slot: int) -> float | None:
-    whole: list[tuple[float, float]] = []
-    partly: list[tuple[float, float]] = []
+    whole, partly = [], []
     for core in CORES:
-        user, idle = (oracle.rate(f"cpu {core} {mode}", slot) for mode in ("user", "idle"))
-        misses = any(oracle.is_missing(f"cpu {core} {mode}", slot, of=list(oracle.series)) for mode in ("user", "idle"))
-        if user is not None:
-            (partly if misses else whole).append((user, idle or 0.0))
-    used = sum(user for user, _ in whole or partly)
-    of = sum(user + idle for user, idle in whole or partly)
+        names = [f"cpu {core} {mode}" for mode in MODES]
+        user, *others = (oracle.rate(name, slot) for name in names)
+        known = [rate for rate in others if rate is not None]
+        if user is not None and known:
+            absent = any(oracle.is_absent(name, slot) for name in names)
+            (partly if absent else whole).append((user, user + sum(known)))
+    used, of = (sum(side) for side in zip(*whole or partly or [(0.0, 0.0)], strict=True))
     return 100 * used / of if of else None
 
 
