@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,20 @@ class PackedSamples(NamedTuple):
 
     def is_sound(self) -> bool:
         return _checksum(self.layout, self.samples, self.body) == self.crc
+
+    def with_servers(self, ids: Mapping[int, int]) -> Self | None:
+        """The same samples with other ids of servers, old → new; None if none of them is there, or it is damaged."""
+        if not self.is_sound():
+            return None
+        own = np.frombuffer(self.body, _ID, self.samples).copy()
+        there = [old for old in np.unique(own).tolist() if old in ids]
+        if not there:
+            return None
+        before = own.copy()
+        for old in there:
+            own[before == old] = ids[old]
+        body = own.tobytes() + self.body[own.nbytes :]
+        return self._replace(crc=_checksum(self.layout, self.samples, body), body=body)
 
     def unpack(self, metrics: Sequence[str]) -> Columns:
         """The columns of a sound row, with values (samples, metrics): NaN for metrics that the layout lacks.

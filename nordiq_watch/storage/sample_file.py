@@ -14,7 +14,7 @@ import numpy as np
 
 from nordiq_watch.records.samples import Batch
 from nordiq_watch.storage.database import storage_errors, transaction
-from nordiq_watch.storage.packed_samples import Layout, pack
+from nordiq_watch.storage.packed_samples import Layout, PackedSamples, pack
 from nordiq_watch.storage.sample_reader import SampleReader, Server
 from nordiq_watch.storage.schema import open_prepared
 
@@ -73,7 +73,7 @@ class SampleFile(SampleReader):
             self._servers = {}
 
     def rename(self, names: Mapping[str, str]) -> None:
-        """Gives servers other names, old → new; those whose new name is there already keep the old one."""
+        """Gives servers other names, old → new. Where a new name is there already, its server takes over the samples."""
         with storage_errors(self._path), transaction(self._connection):
             self._rename(names)
         self._servers = self._read_servers()
@@ -120,9 +120,31 @@ class SampleFile(SampleReader):
         return True
 
     def _rename(self, names: Mapping[str, str]) -> None:
+        known = self._read_servers()
+        both = [(old, new) for old, new in names.items() if old in known and new in known]
+        if both:
+            self._merge({known[old].id: known[new].id for old, new in both})
+            self._connection.executemany(
+                "UPDATE servers SET profile = coalesce(profile, ?) WHERE name = ?",
+                [(known[old].profile, new) for old, new in both],
+            )
+            self._connection.executemany("DELETE FROM servers WHERE name = ?", [(old,) for old, _ in both])
         self._connection.executemany(
             "UPDATE OR IGNORE servers SET name = ? WHERE name = ?", [(new, old) for old, new in names.items()]
         )
+
+    def _merge(self, ids: Mapping[int, int]) -> None:
+        """The samples of servers are those of others from now on, by id."""
+        rows = self._connection.execute("SELECT id FROM batches ORDER BY id").fetchall()
+        for (row_id,) in rows:
+            layout, *content = self._connection.execute(
+                "SELECT layout, samples, crc, body FROM batches WHERE id = ?", (row_id,)
+            ).fetchone()
+            moved = PackedSamples(self._layouts[layout], *content).with_servers(ids)
+            if moved is not None:
+                self._connection.execute(
+                    "UPDATE batches SET crc = ?, body = ? WHERE id = ?", (moved.crc, moved.body, row_id)
+                )
 
     def _register(self, batches: Iterable[Batch]) -> dict[str, Server]:
         """Writes the servers that are new or have another profile; returns them."""

@@ -17,6 +17,7 @@ from nordiq_watch.ingest.build import finish_renaming
 from nordiq_watch.ingest.window import Window
 from nordiq_watch.records.samples import Batch
 from nordiq_watch.storage.archive import Archive
+from nordiq_watch.storage.journal import Journal
 
 NAMES = {"a": "a@x", "gone": "gone@x"}
 SAMPLES = st.builds(
@@ -51,23 +52,60 @@ def window_of(window: Window) -> dict[str, list[Sample]]:
     return {server: [one for one in found if one.server == server] for server in {one.server for one in found}}
 
 
+def fail_to_rename(state: State) -> None:
+    """The archive has the new names, the journal has not."""
+
+    def fail(journal: Journal, names: Mapping[str, str]) -> None:
+        raise StorageError("the disk fails here")
+
+    with pytest.MonkeyPatch.context() as failing:
+        failing.setattr(Journal, "rename", fail)
+        with pytest.raises(StorageError):
+            state.sample_store.rename(NAMES, lambda: pytest.fail("nothing is renamed yet"))
+    state.now += 10.0  # a disk that failed is tried again after some seconds
+
+
+def test_rows_that_came_while_the_renaming_failed_join_those_that_were_renamed(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    state.take(Sample("a", START - 1, {"cpu_user_pct": 1.0}, profile="web"))
+    fail_to_rename(state)
+    state.take(Sample("a", START, {"cpu_user_pct": 2.0}), Sample("b", START, {"cpu_user_pct": 3.0}))
+    state.sample_store.rename(NAMES, lambda: None)
+    state.sample_store.checkpoint()
+    kept = [sample for batch in state.archive.replay(0, 2 * START) for sample in samples_of(batch)]
+    assert [(one.server, one.slot) for one in kept] == [("a@x", START - 1), ("a@x", START), ("b", START)]
+    state.restart()
+    assert state.slots_of("a@x") == [START - 1, START]
+    assert not state.window.tracks("a")
+
+
 @pytest.mark.slow
 @settings(max_examples=40)
-@given(before=BATCHES, after=BATCHES, restarts=st.tuples(st.booleans(), st.booleans()))
+@given(before=BATCHES, between=BATCHES, after=BATCHES, restarts=st.tuples(*[st.booleans()] * 3))
 def test_window_and_archive_are_as_if_the_names_had_always_been_these(
     before: list[list[Sample]],
+    between: list[list[Sample]],
     after: list[list[Sample]],
-    restarts: tuple[bool, bool],
+    restarts: tuple[bool, bool, bool],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
+    """between: comes under the old names, after the archive has the new ones and the journal failed."""
     state, always = (make_state(tmp_path_factory.mktemp("state")) for _ in range(2))
     for batch in before:
         state.take(*batch)
         always.take(*renamed(batch))
     if restarts[0]:
         state.restart()
-    state.sample_store.rename(NAMES, lambda: None)
+    fail_to_rename(state)
+    for batch in between:
+        state.take(*batch)
+        always.take(*renamed(batch))
     if restarts[1]:
+        state.journal.close()
+        finish_renaming(state.archive, state.journal, NAMES)
+        state.restart()
+    state.sample_store.rename(NAMES, lambda: None)
+    if restarts[2]:
         state.restart()
     for batch in after:
         state.take(*renamed(batch))
