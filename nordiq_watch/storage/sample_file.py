@@ -73,7 +73,7 @@ class SampleFile(SampleReader):
             self._servers = {}
 
     def rename(self, names: Mapping[str, str]) -> None:
-        """Gives servers other names, old → new. Where a new name is there already, its server takes over the samples."""
+        """Gives servers other names, old → new. Where a new name is there already, that server takes the samples."""
         with storage_errors(self._path), transaction(self._connection):
             self._rename(names)
         self._servers = self._read_servers()

@@ -29,8 +29,7 @@ LAST_WORD_SECONDS = 60.0
 @dataclass(slots=True)
 class Request(Said):
     """What is noted while one request is read. now: Unix time. changed: server → slot → roles of the series of which
-    more is known. labels: of the series that is taken. notes: for the log. shift: for how many seconds longer than
-    otherwise slots are open.
+    more is known. labels: of the series that is taken. notes: for the log. shift: as of `SlotBook.open`.
     """
 
     now: float = 0.0
@@ -39,7 +38,7 @@ class Request(Said):
     changed: dict[str, dict[int, int]] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     notes: Notes | None = None
-    shift: float = 0.0
+    shift: float | None = None
     ahead: dict[tuple[str, float], None] = field(default_factory=dict)
     refused: int = 0
 

@@ -43,6 +43,7 @@ class Notes:
     next_series: int
     series: list[tuple[int, list[bytes]]] = field(default_factory=list)
     kept: list[tuple[str, int, list[str]]] = field(default_factory=list)
+    others: list[tuple[str, int, list[str]]] = field(default_factory=list)
     numbers: array[int] = field(default_factory=lambda: array("I"))
     times: array[float] = field(default_factory=lambda: array("d"))
     values: array[float] = field(default_factory=lambda: array("d"))
@@ -115,7 +116,7 @@ class SeriesLog:
             self._next_series = notes.next_series
             columns = (notes.numbers.tobytes(), notes.times.tobytes(), notes.values.tobytes())
             starts = b"" if all(map(math.isnan, notes.starts)) else notes.starts.tobytes()
-            self._append(Record(at, newest, notes.series, *columns, notes.kept, starts=starts))
+            self._append(Record(at, newest, notes.series, *columns, notes.kept, starts=starts, others=notes.others))
 
     def forget(self, server: str, *, at: float) -> None:
         """Nothing is known of this server any more."""

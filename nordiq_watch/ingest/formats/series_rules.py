@@ -4,8 +4,8 @@ What a slot is allowed to say while not all of its series are known:
 - A sum is not given while a series is missing that lasts: one with more than one sample, the newest before the slot no
   older than the gap, that did not end and is still heard; and that was seen in three quarters of the eight slots before
   the one in question, of those in which the server was heard. So a series that comes now and then holds nothing up.
-- A share is given of those parts (processors, say) of which both sides are known whole: a part is left out of both sides
-  while one of its series has no value in the slot although it was seen there, or within the gap before, and did not end.
+- A share is given of those parts (processors, say) of which both sides are known whole: a part is left out of both
+  while one of its series has no value in the slot although it was seen there, or shortly before, and did not end.
 - Where no part is whole, a share is given of the others once nothing that lasts is missing.
 - A part of whose total nothing is known but the share's own series does not count: a processor of which only the user
   time is known is not busy all the time.

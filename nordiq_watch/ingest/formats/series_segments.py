@@ -36,7 +36,8 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     labels (name, value, name …) of series that are new in the segment. numbers, times, values: columns of samples, as
     arrays "I", "d", "d" of this machine. kept: slots that were opened while the window had metrics of them (server,
     slot, metrics). forgotten: a server of which nothing is known from here on; empty for none. starts: of
-    deltas, as a column "d" with NaN for other samples; empty without deltas.
+    deltas, as a column "d" with NaN for other samples; empty without deltas. others: metrics of slots that belong to
+    other routes (server, slot, metrics).
     """
 
     at: float
@@ -48,6 +49,7 @@ class Record(msgspec.Struct, array_like=True, frozen=True):
     kept: list[tuple[str, int, list[str]]]
     forgotten: str = ""
     starts: bytes = b""
+    others: list[tuple[str, int, list[str]]] = []
 
 
 @dataclass(frozen=True, slots=True)

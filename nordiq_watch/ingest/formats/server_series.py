@@ -38,7 +38,8 @@ class OpenSlot:
 
     deadline: when it is closed, Unix time. oldest, newest: moments that were heard of it. said: its values as they were
     given last. waits: whether a series is missing that may come. kept: metrics that the window had of it before this
-    process began. in_flight: answers with values of it that are on their way; overlapped: there were two at once, so
+    process began. others: metrics that belong to other routes. put_off: whether something waits for what one of these
+    says. in_flight: answers with values of it that are on their way; overlapped: there were two at once, so
     that which of them came last is not known.
     """
 
@@ -49,6 +50,8 @@ class OpenSlot:
     said: dict[str, float] = field(default_factory=dict)
     waits: bool = False
     kept: frozenset[str] = frozenset()
+    others: frozenset[str] = frozenset()
+    put_off: bool = False
     in_flight: int = 0
     overlapped: bool = False
 

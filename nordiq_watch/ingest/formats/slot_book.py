@@ -2,7 +2,7 @@
 
 A slot is open until `lateness_seconds` after its end, or after its first sample came, whichever is later. What it is
 worth is said anew whenever more is known of it, at its begin, so that the window replaces what was said before. What
-was said in an answer that failed is said again.
+was said in an answer that failed is said again. What other routes have said of it stays.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Said:
 
 class SlotBook:
     """For one thread at a time. servers: the translator's own. before: None where nothing was before. newly_kept: slots
-    that were opened while the window had metrics of them, for the log. route: None if there is no
-    other one.
+    that were opened while the window had metrics of them, for the log; newly_others: metrics of slots that belong to
+    other routes, so too. route: None if there is no other one.
 
     Where a process began without knowing what an earlier one was sent, the values that the window has of a slot stay
     until the server was heard for more than half of it.
@@ -80,20 +80,25 @@ class SlotBook:
         self._count = itertools.count()
         self._opened = 0
         self.newly_kept: list[tuple[str, int, list[str]]] = []
+        self.newly_others: list[tuple[str, int, list[str]]] = []
 
-    def open(self, name: str, server: ServerSeries, number: int, now: float, *, shift: float = 0.0) -> OpenSlot | None:
-        """The slot, opened if it was not heard of; None if it was closed before. shift: for how many seconds longer it
-        is open.
+    def open(
+        self, name: str, server: ServerSeries, number: int, now: float, *, shift: float | None = None
+    ) -> OpenSlot | None:
+        """The slot, opened if it was not heard of; None if it was closed before. shift: None but for the log of an
+        earlier process: for how many seconds longer it is open.
         """
         slot = server.slots.get(number)
         if slot is not None or number in server.closed:
             return slot
         end = float((number + 1) * self._grid.interval_seconds)
-        slot = server.slots[number] = OpenSlot(number, max(end, now) + self._lateness_seconds + shift)
+        slot = server.slots[number] = OpenSlot(number, max(end, now) + self._lateness_seconds + (shift or 0.0))
         if self.before is not None and number * self._grid.interval_seconds <= self.before.until:
             slot.kept = self._known_before(name, number, self.before)
             if slot.kept:
                 self.newly_kept.append((name, number, sorted(slot.kept)))
+        elif shift is None and now > end + self._lateness_seconds:
+            self._leave_what_is_over(name, slot)
         self._opened += 1
         self.watch(name, slot)
         return slot
@@ -150,7 +155,8 @@ class SlotBook:
                 continue
             before = len(said.readings)
             self._say(name, server, slot, self._rules, said, final=True)
-            if (len(said.readings) > before or slot.in_flight) and now < slot.deadline + _GIVE_UP_SECONDS:
+            is_under_way = len(said.readings) > before or slot.in_flight or slot.put_off
+            if is_under_way and now < slot.deadline + _GIVE_UP_SECONDS:
                 self._watch(name, number, now + _TRY_AGAIN_SECONDS)
             else:
                 self._close(name, server, number, said)
@@ -251,12 +257,35 @@ class SlotBook:
     ) -> bool:
         """Leaves out metrics that belong to another route. Whether others were said by one, which may be on its way."""
         assert self._route is not None
-        claim = self._route.claim(name, slot.number, values)
-        for metric, owner in claim.lost.items():
-            del values[metric]
+        claim = self._route.claim(name, slot.number, [metric for metric in values if metric not in slot.others])
+        lost = {**dict.fromkeys(slot.others & values.keys(), "another route"), **claim.lost}
+        for metric, owner in lost.items():
             if any(rule.metric == metric for rule in touched):
                 said.losses.add(Drop.DUPLICATE, f"{metric} of {name} also comes by {owner}, which goes first")
+        self._leave_to_others(name, slot, frozenset(claim.lost))
+        for metric in (*lost, *claim.put_off):
+            del values[metric]
+        slot.put_off = bool(claim.put_off)
+        slot.waits |= slot.put_off
         return claim.took_over
+
+    def _leave_what_is_over(self, name: str, slot: OpenSlot) -> None:
+        if self.before is not None and self._route is not None and self._route.owners.is_over(name, slot.number):
+            self._leave_to_others(name, slot, frozenset(self.before.known(name, slot.number)))
+
+    def _leave_to_others(self, name: str, slot: OpenSlot, metrics: frozenset[str]) -> None:
+        if more := metrics - slot.others:
+            slot.others |= more
+            self.newly_others.append((name, slot.number, sorted(more)))
+
+    def note_restored(self) -> None:
+        """What is known of open slots from an earlier process will be said; routes that go later wait for it."""
+        if self._route is not None:
+            self._route.owners.note_restored(self._route.name, {name: one.slots for name, one in self._servers.items()})
+
+    def note_said(self, name: str) -> None:
+        if self._route is not None:
+            self._route.owners.note_said(self._route.name, name)
 
     def _known_share(self, server: ServerSeries, slot: OpenSlot) -> float:
         """Of which part of a slot this process heard the server."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from nordiq_watch.api.sources import Drop
@@ -28,7 +28,7 @@ from nordiq_watch.ingest.formats.series_log import SeriesLog
 from nordiq_watch.ingest.formats.series_rules import RuleTable, build_rules, digest_rules, list_rules
 from nordiq_watch.ingest.formats.series_segments import Record
 from nordiq_watch.ingest.formats.server_names import ServerNames
-from nordiq_watch.ingest.formats.server_series import Place, ServerSeries
+from nordiq_watch.ingest.formats.server_series import Place
 from nordiq_watch.ingest.formats.slot_book import Before, SlotBook
 from nordiq_watch.ingest.formats.tracks import Grid, gap_of
 from nordiq_watch.ingest.formats.translator_state import SavedTranslator, restore_server, save_server
@@ -128,8 +128,10 @@ class Translator:
         with self._lock:
             request = Request(now=self._clock())
             self._book.close_due(request.now, request, most=_FORGOTTEN_AT_ONCE)
-            for name, server in self._take_restored():
-                self._book.say(name, server, {}, request)
+            for name in self._take_restored():
+                if (server := self._servers.by_name.get(name)) is not None:
+                    self._book.say(name, server, {}, request)
+                self._book.note_said(name)
             return Translation(
                 request.readings,
                 clipped=request.clipped,
@@ -197,21 +199,27 @@ class Translator:
                     self._servers.drop(name)
                 raise ValueError(str(error)) from None
             self.know_since(-math.inf)
-            self._restored = list(self._servers.by_name)
+            self._note_restored()
             return True
 
     def _keep_notes(self, request: Request) -> None:
-        kept, self._book.newly_kept = self._book.newly_kept, []
-        if self._log is not None and request.notes is not None:
-            request.notes.kept = kept
+        book = self._book
+        if self._log is None or request.notes is None or request.notes.numbers:
+            kept, others = book.newly_kept, book.newly_others
+            book.newly_kept, book.newly_others = [], []
+        if self._log is not None and request.notes is not None and request.notes.numbers:
+            request.notes.kept, request.notes.others = kept, others
             self._log.append(request.notes, at=request.now, newest=request.newest)
 
-    def _take_restored(self) -> Iterator[tuple[str, ServerSeries]]:
+    def _note_restored(self) -> None:
+        self._restored = list(self._servers.by_name)
+        self._book.note_restored()
+
+    def _take_restored(self) -> Sequence[str]:
         """Some of the servers of an earlier process, each once."""
-        for _ in range(min(_FORGOTTEN_AT_ONCE, len(self._restored))):
-            name = self._restored.pop()
-            if (server := self._servers.by_name.get(name)) is not None:
-                yield name, server
+        taken = self._restored[-_FORGOTTEN_AT_ONCE:]
+        del self._restored[-_FORGOTTEN_AT_ONCE:]
+        return taken
 
     # --- from the log of an earlier process ---
 
@@ -243,15 +251,19 @@ class Translator:
             known = self._servers.by_name.get(server)
             if known is not None and slot in known.slots:
                 known.slots[slot].kept |= set(metrics)
+        for server, slot, metrics in record.others:
+            known = self._servers.by_name.get(server)
+            if known is not None and slot in known.slots:
+                known.slots[slot].others |= set(metrics)
 
     def go_on(self, log: SeriesLog, *, known_since: float) -> None:
         """Everything was replayed: what is known is said again, and what comes is written to `log`."""
         self._book.close_quietly(self._clock() - LAST_WORD_SECONDS)
-        self._book.newly_kept = []
+        self._book.newly_kept, self._book.newly_others = [], []
         for server in self._servers.by_name.values():
             for slot in server.slots.values():
                 slot.waits = True
-        self._restored = list(self._servers.by_name)
+        self._note_restored()
         self.know_since(known_since)
         self._log = log
 

@@ -63,6 +63,7 @@ class SavedSlot(msgspec.Struct, array_like=True):
     newest: float
     said: dict[str, float]
     kept: list[str]
+    others: list[str] = []
 
 
 class SavedServer(msgspec.Struct, array_like=True):
@@ -131,7 +132,9 @@ def save_server(name: str, server: ServerSeries) -> SavedServer:
         closed_first=closed.first,
         closed_bits=closed.bits.to_bytes((closed.bits.bit_length() + 7) // 8, "little"),
         slots=[
-            SavedSlot(slot.number, slot.deadline, slot.oldest, slot.newest, slot.said, sorted(slot.kept))
+            SavedSlot(
+                slot.number, slot.deadline, slot.oldest, slot.newest, slot.said, sorted(slot.kept), sorted(slot.others)
+            )
             for slot in server.slots.values()
         ],
         tracks=[_save_track(server.places[key], track) for key, track in server.tracks.items()],
@@ -183,6 +186,7 @@ def restore_server(saved: SavedServer, server: ServerSeries, *, limits: Mapping[
             said=slot.said,
             waits=True,
             kept=frozenset(slot.kept),
+            others=frozenset(slot.others),
         )
     server.prints.restore(saved.prints)
     server.budget.hold(server.prints.weight)

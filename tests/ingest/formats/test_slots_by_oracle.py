@@ -32,7 +32,8 @@ RULES = {
 GAUGES = {"load a": 3.0, "load b": 5.0, "free": 30.0, "total": 100.0}
 COUNTERS = {
     "bytes a": 2.0, "bytes b": 5.0,
-    "cpu 0 user": 0.3, "cpu 0 idle": 0.5, "cpu 0 system": 0.2, "cpu 1 user": 0.7, "cpu 1 idle": 0.1, "cpu 1 system": 0.2,
+    "cpu 0 user": 0.3, "cpu 0 idle": 0.5, "cpu 0 system": 0.2,
+    "cpu 1 user": 0.7, "cpu 1 idle": 0.1, "cpu 1 system": 0.2,
 }  # fmt: skip
 CORES, MODES = ("0", "1"), ("user", "idle", "system")
 Request: TypeAlias = list[tuple[str, tuple[float, float]]]
