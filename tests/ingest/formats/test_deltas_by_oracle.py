@@ -140,7 +140,8 @@ def expected(series: Mapping[str, Sequence[Delta]]) -> Slots:
 
 
 def share_of_processors(oracle: DeltaOracle, slot: int) -> float | None:
-    whole, partly = [], []
+    whole: list[tuple[float, float]] = []
+    partly: list[tuple[float, float]] = []
     for core in CORES:
         names = [name for mode in MODES if (name := f"cpu {core} {mode}") in oracle.series]
         rates = {name: rate for name in names if (rate := oracle.rate(name, slot)) is not None}

@@ -148,7 +148,8 @@ def expected(series: Mapping[str, Samples]) -> Slots:
 
 
 def share_of_processors(oracle: Oracle, slot: int) -> float | None:
-    whole, partly = [], []
+    whole: list[tuple[float, float]] = []
+    partly: list[tuple[float, float]] = []
     for core in CORES:
         names = [f"cpu {core} {mode}" for mode in MODES]
         user, *others = (oracle.rate(name, slot) for name in names)
