@@ -29,7 +29,8 @@ Reads Parquet and CSV, single files and folders with all that is in them, also p
 is a server at a time, or one value with the name of its metric (Zabbix' host, key, clock, value); or each column is a
 server (--wide). Columns are found by the names that other programs have for them, and what is guessed is said. CSV may
 be separated by commas, semicolons, tabs or bars, and have decimal commas. Times are ISO 8601, or Unix time in seconds
-to nanoseconds. Folders such as server_name=web1/ name the server of all that is in them.
+to nanoseconds. Folders such as server_name=web1/ name the server of all that is in them. InfluxDB's line protocol is
+read from *.lp, *.line and *.influx, what sar recorded from the JSON of sadf -j.
 
 --prometheus fetches the raw samples of all series that a rule of remote write knows, and makes the slots of them that
 the daemon would have. One that is broken off goes on where it ended.
@@ -88,15 +89,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _read(args: argparse.Namespace, settings: Settings) -> SlotTable:
-    from nordiq_watch.importing.slot_table import read_slots
+    from nordiq_watch.importing.sources import read_history
 
-    return read_slots(
-        args.paths,
-        metrics=settings.config.metrics,
-        interval_seconds=settings.config.window.interval_seconds,
-        aggregates=settings.config.window.aggregate,
-        forms=forms_of(args),
-    )
+    return read_history(args.paths, settings.config, forms=forms_of(args))
 
 
 def _write(table: SlotTable, args: argparse.Namespace, settings: Settings) -> None:

@@ -10,12 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
-import numpy as np
-import pyarrow
-import pyarrow.parquet
 
 from nordiq_watch.atomic_file import make_directories, replace_file
 from nordiq_watch.errors import DatasetError
+from nordiq_watch.importing.row_file import RowFile
 
 _STATE = "state.json"
 _MICROSECONDS = 1_000_000
@@ -42,13 +40,6 @@ class Spool:
     def __init__(self, directory: Path, *, metrics: Sequence[str], interval_seconds: int) -> None:
         self._directory = directory
         self._interval_seconds = interval_seconds
-        self._schema = pyarrow.schema(
-            [
-                ("timestamp", pyarrow.timestamp("us", tz="UTC")),
-                ("server_name", pyarrow.string()),
-                *((metric, pyarrow.float32()) for metric in metrics),
-            ]
-        )
         self._metrics = tuple(metrics)
 
     def begin(self, *, what: str, first: int) -> SpoolState:
@@ -88,18 +79,10 @@ class Spool:
         return found
 
     def _write(self, path: Path, slots: Mapping[tuple[str, int], Mapping[str, float]]) -> None:
-        ordered = sorted(slots.items(), key=lambda item: (item[0][1], item[0][0]))
-        times = np.array([slot for (_, slot), _ in ordered], dtype=np.int64) * self._interval_seconds * _MICROSECONDS
-        columns = [
-            pyarrow.array(times).cast(self._schema.field("timestamp").type),
-            pyarrow.array([server for (server, _), _ in ordered], pyarrow.string()),
-            *(
-                pyarrow.array([values.get(metric) for _, values in ordered], pyarrow.float32())
-                for metric in self._metrics
-            ),
-        ]
         draft = path.with_suffix(".draft")
-        pyarrow.parquet.write_table(pyarrow.Table.from_arrays(columns, schema=self._schema), draft, compression="zstd")
+        with RowFile(draft, self._metrics) as file:
+            for (server, slot), values in sorted(slots.items(), key=lambda item: (item[0][1], item[0][0])):
+                file.add(server, slot * self._interval_seconds * _MICROSECONDS, values)
         draft.replace(path)
 
     def _read(self) -> SpoolState | None:

@@ -37,7 +37,7 @@ def find_files(directory: Path) -> DatasetFiles:
         found = f"is no file that can be read: {READABLE}" if directory.exists() else "does not exist"
         raise DatasetError(f"{directory}: {found}")
     paths, others = [], []
-    for path in sorted(_walk(directory)):
+    for path in sorted(walk_files(directory)):
         if is_data(path):
             paths.append(path)
         elif not path.name.endswith(_OF_SQLITE):
@@ -57,11 +57,16 @@ def is_data(path: Path) -> bool:
 
 def packing_of(path: Path) -> str | None:
     """The suffix after `.csv` or `.tsv` that says how the file is packed, "" for a plain one; None for other files."""
+    return packing_behind(path, (".csv", ".tsv"))
+
+
+def packing_behind(path: Path, suffixes: Sequence[str]) -> str | None:
+    """The same after any of `suffixes`."""
     name = path.name.lower()
-    return next((suffix for suffix in PACKED if name.endswith((f".csv{suffix}", f".tsv{suffix}"))), None)
+    return next((one for one in PACKED if name.endswith(tuple(f"{suffix}{one}" for suffix in suffixes))), None)
 
 
-def _walk(directory: Path) -> Iterator[Path]:
+def walk_files(directory: Path) -> Iterator[Path]:
     """All files below it that are not hidden. Raises DatasetError for a folder that cannot be listed."""
     try:
         entries = sorted(directory.iterdir())
@@ -71,7 +76,7 @@ def _walk(directory: Path) -> Iterator[Path]:
         if path.name.startswith(_HIDDEN):
             continue
         if path.is_dir() and not path.is_symlink():
-            yield from _walk(path)
+            yield from walk_files(path)
         elif path.is_file():
             yield path
 

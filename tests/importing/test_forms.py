@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,8 +14,10 @@ import pyarrow
 import pytest
 from support.small_fleet import fleet_table
 
+from nordiq_watch.config.schema import Config
 from nordiq_watch.importing.dataset_writer import FILE, write_dataset
-from nordiq_watch.importing.slot_table import SlotTable, read_slots
+from nordiq_watch.importing.slot_table import SlotTable
+from nordiq_watch.importing.sources import read_history
 from nordiq_watch.tables.forms import AS_THEY_ARE, Forms
 from nordiq_watch.training.dataset import load_dataset
 from nordiq_watch.zones import find_zone
@@ -34,7 +38,7 @@ def samples() -> pd.DataFrame:
 
 
 def read(place: Path, forms: Forms = AS_THEY_ARE) -> SlotTable:
-    return read_slots([place], metrics=METRICS, interval_seconds=INTERVAL_SECONDS, aggregates=None, forms=forms)
+    return read_history([place], Config(metrics=METRICS), forms=forms)
 
 
 def epoch(table: pd.DataFrame, unit: str) -> pd.Series:
@@ -105,7 +109,43 @@ def said(folder: Path, table: pd.DataFrame) -> Forms:
     return Forms(columns=names)
 
 
-WRITERS = (contract, own_names, spreadsheet, tabs, packed_wide, zabbix, hive, said)
+def lines(folder: Path, table: pd.DataFrame) -> Forms:
+    """As InfluxDB exports them: one series after the other, in parts, with what no rule knows."""
+    cpu = [
+        f"cpu,cpu=cpu-total,host={server} usage_user={value} {at}"
+        for server, value, at in zip(table["server_name"], table["cpu_user_pct"], epoch(table, "ns"), strict=True)
+    ]
+    mem = [
+        f'mem,host={server} available_percent={100 - value},note="a b" {at}'
+        for server, value, at in zip(table["server_name"], table["mem_used_pct"], epoch(table, "ns"), strict=True)
+        if value == value
+    ]
+    head = "# DDL\nCREATE DATABASE telegraf WITH NAME autogen\n# DML\n"
+    (folder / "cpu.lp.gz").write_bytes(gzip.compress((head + "\n".join(cpu[::-1]) + "\n").encode()))
+    (folder / "rest.line").write_text("\n".join([*mem, "disk,host=ppdb001,path=/ inodes=7i 1736121600000000000"]))
+    return AS_THEY_ARE
+
+
+def sysstat(folder: Path, table: pd.DataFrame) -> Forms:
+    """As `sadf -j` writes it: a file per host and day, whose values end 5 s after their middle."""
+    for (server, day), part in table.groupby(["server_name", table["timestamp"].dt.date]):
+        records: list[dict[str, Any]] = []
+        for at, cpu, mem in zip(part["timestamp"], part["cpu_user_pct"], part["mem_used_pct"], strict=True):
+            end = at + pd.Timedelta(seconds=5)
+            stamp = {"date": f"{end:%F}", "time": f"{end:%T}", "utc": 1, "interval": 10}
+            records.append({"timestamp": stamp, "cpu-load": [{"cpu": "all", "user": cpu, "nice": 0.0, "system": 0.0}]})
+            if mem == mem:
+                records[-1]["memory"] = {"memused-percent": mem}
+        whole = {"sysstat": {"hosts": [{"nodename": server, "statistics": records}]}}
+        (folder / f"{server}-{day}.json").write_text(json.dumps(whole, indent=1))
+    (folder / "package.json").write_text("{}")
+    return AS_THEY_ARE
+
+
+TABLES = (contract, own_names, spreadsheet, tabs, packed_wide, zabbix, hive, said)
+"""Those that train reads too."""
+
+WRITERS = (*TABLES, lines, sysstat)
 
 
 @pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
@@ -134,7 +174,7 @@ def test_what_is_written_is_what_was_measured(tmp_path: Path) -> None:
         np.testing.assert_array_equal(written[metric], expected[metric].astype("float32"))
 
 
-@pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
+@pytest.mark.parametrize("write", TABLES, ids=lambda write: write.__name__)
 def test_training_reads_the_files_and_their_import_alike(
     tmp_path: Path, write: Callable[[Path, pd.DataFrame], Forms]
 ) -> None:

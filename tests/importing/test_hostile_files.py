@@ -103,10 +103,10 @@ def test_a_wrong_file_is_one_line_that_says_what_to_do(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["files"], "one of the arguments --out --dry-run is required"),
+        (["files", "--out", "x", "--dry-run"], "--dry-run: not allowed with argument --out"),
         (["files", "--dry-run", "--column", "cpu"], "cpu is not NAME=COLUMN"),
         (["files", "--dry-run", "--timezone", "CEST"], "'CEST', which is not in this machine's tz database"),
-        ([], "the following arguments are required: PATH"),
+        ([], "give files and folders, or --prometheus URL"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_one_line(

@@ -1,0 +1,108 @@
+"""Series of the past go through a translator of the feed, with a clock that goes along, and become slots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from nordiq_watch.config.schema import Config
+from nordiq_watch.ingest.clusters import Clusters
+from nordiq_watch.ingest.formats.budget import SeriesBudget
+from nordiq_watch.ingest.formats.build import Feeder, build_translator
+from nordiq_watch.ingest.formats.readings import Translation
+from nordiq_watch.ingest.formats.series import Series
+from nordiq_watch.ingest.formats.series_rules import RuleTable
+from nordiq_watch.names import find_fault
+
+LONGEST_CHUNK_SECONDS = 3600
+
+_ALL_SERVERS = 1 << 20
+_LAST_CALLS = 50
+_CLOSING_SECONDS = 6.0
+
+Slots = dict[tuple[str, int], dict[str, float]]
+"""Server and slot → metric → value."""
+
+Notes = dict[str, tuple[int, str]]
+"""Why something was left out → how often, and in words."""
+
+
+class Replay:
+    """For series chunk by chunk, in the order of time. notes: what was left out so far."""
+
+    def __init__(
+        self,
+        config: Config,
+        section: str,
+        feeder: Feeder,
+        mapping: RuleTable,
+        *,
+        clusters: Clusters | None = None,
+        notes: Notes | None = None,
+    ) -> None:
+        """section: of `feeders`. ConfigError for a rule that cannot be read."""
+        self.notes: Notes = dict(notes or {})
+        self._lateness_seconds = config.window.lateness_seconds
+        self._interval = config.window.interval_seconds
+        self._now = 0.0
+        self._slots: Slots = {}
+        self._translator = build_translator(
+            config,
+            section,
+            feeder,
+            mapping,
+            budget=SeriesBudget(config.feeders.max_series),
+            clusters=clusters or Clusters(None, most=_ALL_SERVERS),
+            max_servers=_ALL_SERVERS,
+            clock=lambda: self._now,
+        )
+
+    def knows(self, name: str) -> bool:
+        """Whether a rule may want series of this name."""
+        return self._translator.knows(name)
+
+    def take(self, series: Iterable[Series], *, begin: float) -> None:
+        """All samples of a chunk that begins at `begin`, Unix time: the clock stands there, so that slots close once
+        all samples up to there are taken.
+        """
+        self._now = begin
+        self._keep(self._translator.translate(series))
+
+    @property
+    def over(self) -> int:
+        """Of slots before this one nothing more will be said."""
+        return int((self._now - self._lateness_seconds) // self._interval)
+
+    def pop(self, until: int) -> Slots:
+        """The slots before `until`."""
+        over = {cell: values for cell, values in self._slots.items() if cell[1] < until}
+        self._slots = {cell: values for cell, values in self._slots.items() if cell[1] >= until}
+        return over
+
+    def finish(self, end: float) -> None:
+        """There is nothing after `end`, Unix time: the last word on each slot is said."""
+        self._now = end + self._lateness_seconds + self._interval
+        for _ in range(_LAST_CALLS + len(self._slots) // _LAST_CALLS):  # each closes some 200 slots
+            self._now += _CLOSING_SECONDS
+            self._keep(self._translator.say_due())
+
+    def note(self, reason: str, count: int, words: str) -> None:
+        before, first = self.notes.get(reason, (0, words))
+        self.notes[reason] = before + count, first
+
+    def describe(self) -> list[str]:
+        return [f"{count:,} left out: {words}" for count, words in self.notes.values()]
+
+    def _keep(self, translation: Translation) -> None:
+        for reading in translation.readings:
+            if (fault := find_fault(reading.server)) is not None:
+                self.note(f"name {reading.server}", 1, f"server_name {fault}")
+                continue
+            slot = int(reading.timestamp // self._interval)
+            self._slots.setdefault((reading.server, slot), {}).update(reading.values)
+        self._translator.settle(translation.readings, kept=True)
+        for one in translation.left_out:
+            self.note(one.cause, one.count, f"series {one.reason}")
+        for reason, count in translation.losses.counts.items():
+            self.note(reason, count, f"{reason}, e.g. {translation.losses.examples[reason]}")
+        if translation.refused:
+            self.note("refused", translation.refused, "series beyond feeders.max_series")

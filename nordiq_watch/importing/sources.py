@@ -1,0 +1,93 @@
+"""Files of all forms → a table of slots. What `tables` does not read becomes Parquet of a temporary directory first."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+
+from nordiq_watch.config.schema import Config
+from nordiq_watch.importing.line_files import SUFFIXES as LINE_SUFFIXES
+from nordiq_watch.importing.line_files import read_line_files
+from nordiq_watch.importing.row_file import RowFile
+from nordiq_watch.importing.slot_table import SlotTable, read_slots
+from nordiq_watch.importing.sysstat_files import SUFFIXES as JSON_SUFFIXES
+from nordiq_watch.importing.sysstat_files import is_sysstat, read_sysstat, refuse_sar
+from nordiq_watch.tables.files import is_data, packing_behind, walk_files
+from nordiq_watch.tables.forms import Forms
+
+_MICROSECONDS = 1_000_000
+
+
+@dataclass
+class _Sorted:
+    """Places by what reads them. tables: files and folders that `tables` reads."""
+
+    tables: list[Path] = field(default_factory=list)
+    lines: list[Path] = field(default_factory=list)
+    sysstat: list[Path] = field(default_factory=list)
+
+
+def read_history(places: Sequence[Path], config: Config, *, forms: Forms) -> SlotTable:
+    """Of files and folders. Raises DatasetError, ConfigError, and OSError if the disk for temporary files is full."""
+    found = _sort(places)
+    with tempfile.TemporaryDirectory() as directory, _as_tables(found, config, forms, Path(directory)) as (more, notes):
+        table = read_slots(
+            [*found.tables, *more],
+            metrics=config.metrics,
+            interval_seconds=config.window.interval_seconds,
+            aggregates=config.window.aggregate,
+            forms=forms,
+        )
+    return replace(table, notes=(*notes, *table.notes))
+
+
+def _sort(places: Sequence[Path]) -> _Sorted:
+    found = _Sorted()
+    for place in places:
+        if place.is_dir():
+            _sort_folder(place, found)
+        elif packing_behind(place, LINE_SUFFIXES) is not None and place.is_file():
+            found.lines.append(place)
+        elif packing_behind(place, JSON_SUFFIXES) is not None and place.is_file():
+            found.sysstat.append(place)
+        else:
+            if place.is_file() and not is_data(place):
+                refuse_sar(place)
+            found.tables.append(place)
+    return found
+
+
+def _sort_folder(folder: Path, found: _Sorted) -> None:
+    """A folder without files of our own forms is read, and told of, as a whole."""
+    files = list(walk_files(folder))
+    lines = [path for path in files if packing_behind(path, LINE_SUFFIXES) is not None]
+    sysstat = [path for path in files if packing_behind(path, JSON_SUFFIXES) is not None and is_sysstat(path)]
+    found.lines += lines
+    found.sysstat += sysstat
+    found.tables += [path for path in files if is_data(path)] if lines or sysstat else [folder]
+
+
+@contextmanager
+def _as_tables(found: _Sorted, config: Config, forms: Forms, directory: Path) -> Iterator[tuple[list[Path], list[str]]]:
+    """Files that `tables` can read, and what was guessed and left out."""
+    notes: list[str] = []
+    made: list[Path] = []
+    if found.lines:
+        with RowFile(directory / "lines.parquet", config.metrics) as file:
+            for part in read_line_files(found.lines, config):
+                if isinstance(part, str):
+                    notes.append(part)
+                    continue
+                for (server, slot), values in sorted(part.items(), key=lambda item: (item[0][1], item[0][0])):
+                    file.add(server, slot * config.window.interval_seconds * _MICROSECONDS, values)
+        made.append(file.path)
+    if found.sysstat:
+        with RowFile(directory / "sysstat.parquet", config.metrics) as file:
+            for row in chain.from_iterable(read_sysstat(path, zone=forms.zone) for path in found.sysstat):
+                file.add(*row)
+        made.append(file.path)
+    yield made, notes
