@@ -93,6 +93,16 @@ def group_starts(*keys: IntArray) -> IntArray:
     return np.flatnonzero(changes)
 
 
+def repeated(keys: IntArray) -> BoolArray:
+    """(n,): whether a key stood before."""
+    again: BoolArray = np.zeros(len(keys), dtype=np.bool_)
+    if not (np.diff(keys) > 0).all():
+        _, first = np.unique(keys, return_index=True)
+        again[:] = True
+        again[first] = False
+    return again
+
+
 def last_true(said: BoolArray, starts: IntArray) -> IntArray:
     """For each group of rows that begins at one of `starts`: the last row where `said` holds, else its first row."""
     index = np.arange(len(said)).reshape(-1, *[1] * (said.ndim - 1))

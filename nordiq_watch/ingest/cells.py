@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +19,9 @@ class MeasuredCounts:
     - measured[row, column] says whether any of `metrics` is not NaN in values[row, column];
     - counts[row] is how many cells of measured[row] are true in the columns of the newest `slots` slots.
 
-    Three writes change the ring, and each keeps it: `advance` where columns go to newer slots, `add` for cells with new
-    values, and the window empties rows in `measured` and `counts` (False, 0) as in its other arrays.
+    Four writes change the ring, and each keeps it: `advance` where columns go to newer slots, `add` for cells with new
+    values, `fill` for empty columns, and the window empties rows in `measured` and `counts` (False, 0) as in its other
+    arrays.
     """
 
     def __init__(self, *, slots: int, metrics: Sequence[str], ring_metrics: Sequence[str], length: int) -> None:
@@ -49,6 +51,17 @@ class MeasuredCounts:
         fresh = ~self.measured[rows, columns] & ((newest - columns) % length < self.slots)
         np.add.at(self.counts, rows[fresh], 1)
         self.measured[rows, columns] = True
+
+    def fill(self, values: FloatArray, at: tuple[Any, Any], rows: Any, *, recent: BoolArray) -> None:
+        """Empty cells have new values, (rows, columns, ring_metrics), in each at least one that is not NaN.
+
+        at: where they lie; rows: in which rows. recent (columns,): which columns are among the newest `slots`.
+        """
+        measured: BoolArray = np.ones(values.shape[:2], dtype=np.bool_)
+        if not self._counts_all:
+            measured = np.asarray(~np.isnan(values[..., self._counted]).all(axis=2))
+        self.measured[at] = measured
+        self.counts[rows] += np.count_nonzero(measured[:, recent], axis=1)
 
     def advance(self, newest: int, slot: int) -> None:
         """`slot` becomes the newest one after `newest`; the slots between them begin empty."""

@@ -7,9 +7,12 @@ fleet. A name that sends again is a new server: its new samples count, even in s
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from nordiq_watch.batches import leave_out
+import numpy as np
+
 from nordiq_watch.ingest.window import Window
+from nordiq_watch.records.arrays import BoolArray
 from nordiq_watch.records.samples import Batch
 from nordiq_watch.storage.journal import Journal
 from nordiq_watch.storage.journal_file import Ended
@@ -24,28 +27,33 @@ class EndedServers:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._ended: Mapping[str, Ended] = {}
+        self._among: _EndedAmong | None = None
         self._arrived: set[str] = set()
         self._back: dict[str, int] = {}
         self.until: int | None = None
 
     def load(self) -> None:
         """Reads the ended servers, for `visible`. Raises StorageError if the journal cannot be read."""
-        self._ended = self._journal.ended()
+        self._ended, self._among = self._journal.ended(), None
         for ended in self._ended.values():
             self._reach(ended.until)
 
     def visible(self, slice_: Batch) -> Batch | None:
-        """The part of an archived slot that the window may take; None for nothing."""
+        """The part of an archived slot that the window may take; None for nothing.
+
+        It has the servers of the slice, some perhaps without a sample.
+        """
         if not self._ended:
             return slice_
-        slot = int(slice_.slots[0])
-        known = ((name, self._ended.get(name)) for name in slice_.servers)
-        return leave_out(slice_, {name for name, ended in known if ended is not None and ended.hides(slot)})
+        if self._among is None or self._among.servers is not slice_.servers or self._among.rows is not slice_.rows:
+            self._among = _EndedAmong(slice_, self._ended)
+        return self._among.visible(slice_)
 
     def unload(self, window: Window) -> None:
         """Ends the restoration: from now on only servers that return matter."""
         self._back = {name: ended.until for name, ended in self._ended.items() if window.tracks(name)}
         self._ended = {}
+        self._among = None
 
     def add(self, ended: Mapping[str, int]) -> None:
         """Adds servers that left; the journal already has them."""
@@ -74,3 +82,39 @@ class EndedServers:
 
     def _reach(self, slot: int) -> None:
         self.until = slot if self.until is None else max(self.until, slot)
+
+
+class _EndedAmong:
+    """Which rows of slices with the same servers are hidden. Slots that hide the same ones get the same array of rows,
+    so that what is known of one is known of the next.
+    """
+
+    def __init__(self, slice_: Batch, ended: Mapping[str, Ended]) -> None:
+        self.servers, self.rows = slice_.servers, slice_.rows
+        self._ended = [(place, ended[name]) for place, name in enumerate(self.servers) if name in ended]
+        self._hidden: list[int] = []
+        self._keep = np.ones(len(self.rows), dtype=np.bool_)
+        self._kept_rows = self.rows
+
+    def visible(self, slice_: Batch) -> Batch | None:
+        slot = int(slice_.slots[0])
+        hidden = [place for place, ended in self._ended if ended.hides(slot)]
+        if hidden != self._hidden:
+            seen = np.ones(len(self.servers), dtype=np.bool_)
+            seen[hidden] = False
+            self._hidden, self._keep = hidden, seen[self.rows]
+            self._kept_rows = self.rows[self._keep]
+        if not hidden:
+            return slice_
+        return None if not len(self._kept_rows) else self._part(slice_, self._keep)
+
+    def _part(self, slice_: Batch, keep: BoolArray) -> Batch:
+        return replace(
+            slice_,
+            rows=self._kept_rows,
+            slots=slice_.slots[keep],
+            statuses=slice_.statuses[keep],
+            values=slice_.values[keep],
+            offsets=slice_.offsets[keep],
+            counts=None if slice_.counts is None else slice_.counts[keep],
+        )

@@ -25,6 +25,7 @@ from nordiq_watch.ingest.archive_writer import ArchiveWriter
 from nordiq_watch.ingest.early_samples import EarlySamples
 from nordiq_watch.ingest.ended_servers import EndedServers
 from nordiq_watch.ingest.lateness import Lateness
+from nordiq_watch.ingest.read_ahead import read_ahead
 from nordiq_watch.ingest.source import Source
 from nordiq_watch.ingest.store_health import StoreHealth
 from nordiq_watch.ingest.time_grid import GridClock
@@ -35,6 +36,9 @@ from nordiq_watch.storage.journal import Journal
 from nordiq_watch.storage.journal_count import Amount
 
 log = logging.getLogger(__name__)
+
+_SLOTS_AT_ONCE = 8
+"""That are written into the window together: two metrics of them fill a line of the processor's cache."""
 
 
 class Restorer:
@@ -113,10 +117,12 @@ class Restorer:
         refused: set[str] = set()
         newest, allowed = self._archive.newest_slot(begun), self._grid_clock.newest_allowed()
         if newest is not None:
-            for batch in self._archive.replay(newest - self._window.length + 1, newest):
-                visible = self._ended_servers.visible(batch)
-                if visible is not None:
-                    refused.update(self._let_in(visible, Source.ARCHIVE))
+            replayed = self._archive.replay(newest - self._window.length + 1, newest)
+            visible = (seen for batch in replayed if (seen := self._ended_servers.visible(batch)) is not None)
+            for slices in read_ahead(visible, at_once=_SLOTS_AT_ONCE):
+                if not self._window.fill(slices):
+                    for slice_ in slices:
+                        refused.update(self._let_in(slice_, Source.ARCHIVE))
             self._window.reach(newest)
         for batch in self._archive.replay(begun + 1, allowed):
             self._early.add(batch, Source.ARCHIVE)

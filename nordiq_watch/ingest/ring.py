@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nordiq_watch.aggregation import Aggregation
+from nordiq_watch.aggregation import Aggregation, repeated
 from nordiq_watch.ingest.cells import MeasuredCounts
 from nordiq_watch.ingest.open_cells import MANY, CellRows, OpenCells
 from nordiq_watch.ingest.ring_views import RingView, Views
@@ -141,14 +141,53 @@ class Ring:
             self._overlay(self.open.take(samples))
 
     def restore(self, cells: CellRows, slots: IntArray) -> None:
-        """Writes cells of which value and count are known, each given once. They are not opened."""
+        """Writes cells of which value and count are known, but opens none. Of two for one cell the later counts."""
         np.maximum.at(self._rows.last_seen, cells.rows, slots)
-        self._overlay(cells)
+        again = repeated(cells.rows * self._length + cells.columns)
+        self._overlay(cells.at(~again) if again.any() else cells)
+        if again.any():
+            self.restore(cells.at(again), slots[again])
 
     def newest_statuses(self, rows: IntArray) -> CodeArray:
         """(rows,): the status of the newest sample of each server."""
         found: CodeArray = self.statuses[rows, self._rows.last_seen[rows] % self._length]
         return found
+
+    def begin_fresh(self, slots: IntArray) -> bool:
+        """Begins slots, ascending, where no column that they and those between them take over has to be cleared.
+
+        False, and nothing changed, if one has, or if they are not newer than all others.
+        """
+        if not len(slots):
+            return True
+        last, before = int(slots[-1]), slots[0] - 1 if self.newest is None else self.newest
+        columns = np.arange(max(before + 1, last - self._length + 1), last + 1) % self._length
+        if slots[0] <= before or (np.diff(slots) <= 0).any() or last - slots[0] >= self._length:
+            return False
+        if self.size and self.present[:, columns].any():
+            return False
+        self._views.keep_columns(columns)
+        if self.newest is not None:
+            self._counts.advance(self.newest, last)
+        self.newest = last
+        return True
+
+    def fill(self, rows: Any, slots: IntArray, *, values: FloatArray, statuses: CodeArray, counts: Any) -> None:
+        """Writes cells of slots that `begin_fresh` began, each at most once and with a value.
+
+        rows: a slice or (rows,). values (rows, slots, metrics), statuses and counts (rows, slots).
+        """
+        columns: Any = slots % self._length
+        at = np.ix_(np.arange(len(self.present))[rows], columns)
+        if isinstance(rows, slice) and (np.diff(columns) == 1).all():
+            at = (rows, slice(int(columns[0]), int(columns[-1]) + 1))
+        self.values[at], self.statuses[at] = values, statuses
+        self.sampled[at] = np.clip(counts, 1, MANY)
+        self.present[at] = True
+        self.size += statuses.size
+        assert self.newest is not None  # begin_fresh came before
+        self._counts.fill(values, at, rows, recent=slots > self.newest - self._counts.slots)
+        self._mark(*at)
 
     def settled(self, rows: IntArray, columns: IntArray) -> CellRows:
         """Those of these cells that hold a sample and are not open, each once."""

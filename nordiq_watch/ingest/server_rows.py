@@ -6,13 +6,13 @@ the window is full (`eviction`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import repeat
 
 import numpy as np
 
-from nordiq_watch.batches import newest_moments
+from nordiq_watch.batches import moments_of, newest_moments
 from nordiq_watch.ingest.eviction import Eviction, choose_evictions
 from nordiq_watch.metrics import profile_of
 from nordiq_watch.records.arrays import BoolArray, IntArray
@@ -41,6 +41,7 @@ class ServerRows:
         self._free: list[int] = []
         self._found: tuple[Sequence[str], IntArray] | None = None
         self._named: tuple[Sequence[str], Sequence[str | None]] | None = None
+        self._given: tuple[Sequence[str | None], BoolArray] | None = None
 
     def __len__(self) -> int:
         """The number of servers."""
@@ -115,6 +116,30 @@ class ServerRows:
         for server in () if is_known else given:
             self._profiles[rows[server]] = batch.profiles[server]
         self._named_at[rows[given]] = moments[given]
+
+    def claim(self, names: Iterable[str]) -> None:
+        """Gives rows to servers that have none. The caller grows its arrays to `end` afterwards."""
+        for name in names:
+            self._claim(name)
+
+    def note_newest(self, batch: Batch, rows: IntArray) -> None:
+        """The samples, of one slot and each server at most once, are newer than all others: `last_seen` and profiles.
+
+        rows (batch servers,): those of the servers with a sample, any for the rest.
+        """
+        at = rows[batch.rows]
+        self.last_seen[at] = batch.slots
+        if not any(batch.profiles):
+            return
+        self._make_room()
+        if self._given is None or self._given[0] is not batch.profiles:
+            self._given = batch.profiles, np.array([bool(profile) for profile in batch.profiles])
+        given = self._given[1][batch.rows]
+        self._named_at[at[given]] = moments_of(batch)[given]
+        if self._named is None or self._named[0] is not batch.servers or self._named[1] is not batch.profiles:
+            self._named = (batch.servers, batch.profiles) if len(at) == len(batch.servers) else None
+            for row, server in zip(at[given].tolist(), batch.rows[given].tolist(), strict=True):
+                self._profiles[row] = batch.profiles[server]
 
     def drop_outdated_profiles(self, batch: Batch) -> Batch:
         """The batch without the profiles of servers that gave theirs with newer samples."""

@@ -7,6 +7,7 @@ import numpy as np
 from nordiq_watch.ingest.open_cells import CellRows
 from nordiq_watch.ingest.ring import Ring
 from nordiq_watch.ingest.server_rows import ServerRows
+from nordiq_watch.ingest.source import Source
 from nordiq_watch.metrics import UNKNOWN_STATUS
 from nordiq_watch.records.arrays import BoolArray, CodeArray, FloatArray, IntArray
 from nordiq_watch.records.samples import Batch
@@ -19,6 +20,14 @@ class SlotBatches:
         self._rows = rows
         self._ring = ring
         self._length = length
+
+    def write(self, batch: Batch, rows: IntArray, taken: BoolArray, *, source: Source) -> None:
+        """The samples where `taken` (n,) go to the ring. rows: that of each server of the batch."""
+        samples, slots = self.cells_of(batch, rows, taken, length=self._length)
+        if source is Source.ARCHIVE:
+            self._ring.restore(samples, slots)
+        else:
+            self._ring.write(samples, slots, joins=source is Source.FEED)
 
     def slice(self, slot: int) -> Batch | None:
         column = slot % self._length

@@ -26,13 +26,14 @@ from nordiq_watch.aggregation import Aggregation
 from nordiq_watch.config.fleet_memory import COPIED_SERVERS
 from nordiq_watch.ingest.attendance import Attendance
 from nordiq_watch.ingest.eviction import Eviction
+from nordiq_watch.ingest.filling import Filling
 from nordiq_watch.ingest.ring import Ring
 from nordiq_watch.ingest.ring_views import see
 from nordiq_watch.ingest.server_rows import ServerRows
 from nordiq_watch.ingest.slot_batches import SlotBatches
 from nordiq_watch.ingest.source import Source
 from nordiq_watch.metrics import status_code
-from nordiq_watch.records.arrays import BoolArray, CodeArray, FloatArray, IntArray
+from nordiq_watch.records.arrays import CodeArray, FloatArray, IntArray
 from nordiq_watch.records.samples import Batch, Measured, WindowSnapshot
 
 NO_SLOT = -1
@@ -77,6 +78,7 @@ class Window:
             aggregation=Aggregation(self.metrics, self.aggregates),
         )
         self._batches = SlotBatches(self._rows, self._ring, length=length)
+        self._filling = Filling(self._rows, self._ring, max_servers=max_servers)
         self._last_copy: weakref.ref[WindowSnapshot] | None = None
 
     # --- reading ---
@@ -210,9 +212,7 @@ class Window:
             return self._batches.samples_of(slot, settled=settled)
 
     def settled_under(self, batch: Batch) -> Batch | None:
-        """What is known, by value and count alone, of the cells that a batch has samples of; None if nothing.
-        The journal needs it before the batch: of a cell that it has a sample of, it has all.
-        """
+        """What is known by value and count alone of a batch's cells, for the journal before it; None if nothing."""
         with self._lock:
             return self._batches.settled_under(batch)
 
@@ -258,14 +258,14 @@ class Window:
             rows = self._rows.assign(batch, batch.rows[in_time], refused=set(eviction.refused))
             self._ring.make_room(self._rows.end)
             taken = in_time & (rows[batch.rows] >= 0)
-            self._write(batch, rows, taken, source)
+            self._batches.write(batch, rows, taken, source=source)
         return eviction.refused
 
-    def _write(self, batch: Batch, rows: IntArray, taken: BoolArray, source: Source) -> None:
-        samples, slots = SlotBatches.cells_of(batch, rows, taken, length=self.length)
-        if source is Source.ARCHIVE:
-            return self._ring.restore(samples, slots)
-        return self._ring.write(samples, slots, joins=source is Source.FEED)
+    def fill(self, slices: Sequence[Batch]) -> bool:
+        """Writes slots of the archive, newer than all here. False, and nothing changed: `apply` them; see `filling`."""
+        with self._lock:
+            self._last_copy = None
+            return self._filling.take(slices)
 
     def drop_outdated_profiles(self, batch: Batch) -> Batch:
         """The batch without the profiles of servers that gave theirs with newer samples."""

@@ -133,6 +133,19 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
+def reading(connection: sqlite3.Connection) -> Iterator[None]:
+    """All that is read sees the same content, whatever another connection writes meanwhile."""
+    if connection.in_transaction:
+        yield
+        return
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.rollback()  # which does nothing where an error ended it
+
+
+@contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
     """Turns what SQLite and the file system raise into StorageError: the file, the cause, what to do."""
     try:

@@ -79,7 +79,7 @@ class PackedSamples(NamedTuple):
     def unpack(self, metrics: Sequence[str]) -> Columns:
         """The columns of a sound row, with values (samples, metrics): NaN for metrics that the layout lacks.
 
-        Slots, statuses and values of this layout are not copied.
+        Slots, statuses and values of this layout are not copied, and offsets that are all zero take no memory.
         """
         ids, at = np.frombuffer(self.body, _ID, self.samples), self.samples * _ID.itemsize
         slots, at = np.frombuffer(self.body, _SLOT, self.samples, at), at + self.samples * _SLOT.itemsize
@@ -89,11 +89,12 @@ class PackedSamples(NamedTuple):
         arranged = _rearrange(values, self.layout.metrics, metrics)
         at += numbers * _VALUE.itemsize
         if at == len(self.body):
-            return Columns(ids, slots, statuses, arranged, np.zeros(self.samples, dtype=np.int64), None)
+            return Columns(ids, slots, statuses, arranged, _none(self.samples), None)
         offsets, at = np.frombuffer(self.body, _OFFSET, self.samples, at), at + self.samples * _OFFSET.itemsize
         counts = np.frombuffer(self.body, _COUNT, self.samples, at)
         several = counts.astype(np.int64) if (counts > 1).any() else None
-        return Columns(ids, slots, statuses, arranged, offsets.astype(np.int64), several)
+        moments = offsets.astype(np.int64) if offsets.any() else _none(self.samples)
+        return Columns(ids, slots, statuses, arranged, moments, several)
 
 
 def pack(batch: Batch, server_ids: IntArray, layout: Layout) -> PackedSamples:
@@ -113,6 +114,11 @@ def pack(batch: Batch, server_ids: IntArray, layout: Layout) -> PackedSamples:
 
 def _checksum(layout: Layout, samples: int, body: bytes) -> int:
     return zlib.crc32(body, zlib.crc32(struct.pack("<qq", layout.id, samples)))
+
+
+def _none(samples: int) -> IntArray:
+    """(samples,): zeros, which are not to be written to."""
+    return np.broadcast_to(np.int64(0), (samples,))
 
 
 def _rearrange(values: FloatArray, have: Sequence[str], want: Sequence[str]) -> FloatArray:

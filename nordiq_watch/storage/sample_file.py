@@ -76,7 +76,7 @@ class SampleFile(SampleReader):
         """Gives servers other names, old → new. Where a new name is there already, that server takes the samples."""
         with storage_errors(self._path), transaction(self._connection):
             self._rename(names)
-        self._servers = self._read_servers()
+        self._by_name = None
 
     def touch(self) -> None:
         """Writes and syncs one page. StorageError if that is not possible."""
@@ -120,7 +120,7 @@ class SampleFile(SampleReader):
         return True
 
     def _rename(self, names: Mapping[str, str]) -> None:
-        known = self._read_servers()
+        known = self._find_by_name()
         both = [(old, new) for old, new in names.items() if old in known and new in known]
         if both:
             self._merge({known[old].id: known[new].id for old, new in both})

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nordiq_watch.records.arrays import IntArray
 from nordiq_watch.records.samples import Batch
-from nordiq_watch.storage.database import has_tables, open_read_only, storage_errors
+from nordiq_watch.storage.database import has_tables, open_read_only, reading, storage_errors
 from nordiq_watch.storage.packed_samples import Layout, PackedSamples
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,14 @@ _EVER = 2**62
 
 _DENSE = 16
 """Ids up to this many times the number of samples are counted in an array over all ids."""
+
+
+class Named(NamedTuple):
+    """As of a `Batch`: its servers, their profiles, and the place of each sample's among them."""
+
+    servers: tuple[str, ...]
+    profiles: tuple[str | None, ...]
+    rows: IntArray
 
 
 class Server(NamedTuple):
@@ -53,27 +61,32 @@ def read_samples(path: Path, *, metrics: Sequence[str]) -> Iterator[tuple[int, B
 
 
 class Roster:
-    """Names and profiles by id, many at a time. Ids as in the call before give the same tuples again."""
+    """Servers by id, many at a time. Samples of the same servers as in the call before give the same objects again."""
 
-    def __init__(self, servers: Mapping[str, Server]) -> None:
-        end = max((server.id for server in servers.values()), default=0) + 1
+    def __init__(self, servers: Sequence[tuple[int, str, str | None]]) -> None:
+        """servers: id, name and profile of each."""
+        ids = np.fromiter((server[0] for server in servers), np.int64, len(servers))
+        end = int(ids.max(initial=0)) + 1
         self._known = np.zeros(end, dtype=np.bool_)
         self._names, self._profiles = np.empty(end, dtype=object), np.empty(end, dtype=object)
-        ids = np.fromiter((server.id for server in servers.values()), np.int64, len(servers))
         self._known[ids] = True
-        self._names[ids] = list(servers)
-        self._profiles[ids] = [server.profile for server in servers.values()]
-        self._ids: IntArray = np.empty(0, dtype=np.int64)
-        self._found: tuple[tuple[str, ...], tuple[str | None, ...]] = ((), ())
+        self._names[ids] = [server[1] for server in servers]
+        self._profiles[ids] = [server[2] for server in servers]
+        self._used: IntArray = np.empty(0, dtype=np.int64)
+        self._ids: NDArray[np.uint32] = np.empty(0, dtype=np.uint32)
+        self._found = Named((), (), np.empty(0, dtype=np.int64))
 
-    def knows(self, ids: IntArray) -> bool:
-        """ids: ascending."""
-        return not len(ids) or (int(ids[-1]) < len(self._known) and bool(self._known[ids].all()))
-
-    def find(self, ids: IntArray) -> tuple[tuple[str, ...], tuple[str | None, ...]]:
-        """Names and profiles of known ids."""
-        if not np.array_equal(ids, self._ids):
-            self._ids, self._found = ids, (tuple(self._names[ids].tolist()), tuple(self._profiles[ids].tolist()))
+    def find(self, ids: NDArray[np.uint32]) -> Named | None:
+        """ids: one per sample. None if one of them is unknown."""
+        if np.array_equal(ids, self._ids):
+            return self._found
+        used, rows = number_ids(ids)
+        if len(used) and not (int(used[-1]) < len(self._known) and self._known[used].all()):
+            return None
+        servers, profiles = self._found.servers, self._found.profiles
+        if not np.array_equal(used, self._used):
+            servers, profiles = tuple(self._names[used].tolist()), tuple(self._profiles[used].tolist())
+        self._used, self._ids, self._found = used, ids, Named(servers, profiles, rows)
         return self._found
 
 
@@ -87,9 +100,21 @@ class SampleReader:
         self._path = path
         self._metrics = tuple(metrics)
         self._interval_seconds = interval_seconds
-        self._servers = self._read_servers()
         self._layouts = self._read_layouts()
-        self._roster = Roster(self._servers)
+        self._by_name: dict[str, Server] | None = None
+        self._roster: Roster | None = None
+
+    @property
+    def _servers(self) -> dict[str, Server]:
+        """By name: for writing, and read when that is first done."""
+        if self._by_name is None:
+            with storage_errors(self._path):
+                self._by_name = self._find_by_name()
+        return self._by_name
+
+    @_servers.setter
+    def _servers(self, servers: dict[str, Server]) -> None:
+        self._by_name = servers
 
     def replay(self, oldest_slot: int, newest_slot: int = _EVER) -> Iterator[Batch]:
         """The batches whose newest sample is in these slots, in order, in today's metrics.
@@ -119,13 +144,13 @@ class SampleReader:
 
     def _replay_rows(self, oldest_slot: int, newest_slot: int = _EVER) -> Iterator[tuple[int, Batch]]:
         """As `replay`, with the id of each row."""
-        self._roster = Roster(self._servers)
-        damaged = 0
+        self._roster, damaged = None, 0
         for row_id, packed in self._rows_between(oldest_slot, newest_slot):
             batch = self._unpack(packed)
             damaged += batch is None
             if batch is not None and not np.isnan(batch.values).all():
                 yield row_id, batch
+        self._roster = None
         if damaged:
             log.error(
                 "%s: %d damaged batches were skipped (wrong checksum); their samples are lost", self._path, damaged
@@ -139,35 +164,53 @@ class SampleReader:
             found = self._connection.execute(
                 "SELECT id FROM batches WHERE newest_slot BETWEEN ? AND ? ORDER BY id", (oldest_slot, newest_slot)
             ).fetchall()
-            for row_id in found:
-                statement = "SELECT layout, samples, crc, body FROM batches WHERE id = ?"
-                for layout_id, samples, crc, body in self._connection.execute(statement, row_id).fetchall():
-                    layout = self._layouts.get(layout_id)
-                    if layout is not None and self._is_readable(layout):
-                        yield row_id[0], PackedSamples(layout, samples, crc, body)
+            for (row_id,) in found:
+                packed = self._read_row(row_id)
+                if packed is not None:
+                    yield row_id, packed
+
+    def _read_row(self, row_id: int) -> PackedSamples | None:
+        """None if it is gone, or on another interval. The BLOB is read without the interpreter's lock."""
+        with reading(self._connection):
+            found = self._connection.execute(
+                "SELECT layout, samples, crc, typeof(body) FROM batches WHERE id = ?", (row_id,)
+            ).fetchone()
+            layout = self._layouts.get(found[0]) if found else None
+            if layout is None or not self._is_readable(layout):
+                return None
+            _, samples, crc, kind = found
+            if kind != "blob":  # damage
+                return PackedSamples(layout, samples, crc, b"")
+            with self._connection.blobopen("batches", "body", row_id, readonly=True) as blob:
+                return PackedSamples(layout, samples, crc, blob.read())
 
     def _unpack(self, packed: PackedSamples) -> Batch | None:
         """The batch in today's metrics; None if it is damaged."""
         if not packed.is_sound():
             return None
         columns = packed.unpack(self._metrics)
-        used, rows = number_ids(columns.server_ids)
-        if not self._roster.knows(used):  # a row that the daemon wrote since this reader began
-            self._servers = self._read_servers()
-            self._roster = Roster(self._servers)
-            if not self._roster.knows(used):
-                return None
-        servers, profiles = self._roster.find(used)
+        named = self._name(columns.server_ids)
+        if named is None:
+            return None
         return Batch(
-            servers=servers,
-            profiles=profiles,
-            rows=rows,
+            servers=named.servers,
+            profiles=named.profiles,
+            rows=named.rows,
             slots=columns.slots,
             statuses=columns.statuses,
             values=columns.values,
             offsets=columns.offsets,
             counts=columns.counts,
         )
+
+    def _name(self, ids: NDArray[np.uint32]) -> Named | None:
+        """None if one is not in the table. A row that was written since this reader began may have new ones."""
+        named = self._roster.find(ids) if self._roster else None
+        if named is None:
+            with storage_errors(self._path):
+                self._roster = Roster(self._read_servers())
+            named = self._roster.find(ids)
+        return named
 
     def _ends(self, what: str, which: str, slot: int) -> list[int]:
         """One value for each layout on this interval that has any."""
@@ -188,9 +231,14 @@ class SampleReader:
         (count,) = self._connection.execute("SELECT count(*) FROM batches WHERE layout = ?", (layout.id,)).fetchone()
         return count
 
-    def _read_servers(self) -> dict[str, Server]:
-        rows = self._connection.execute("SELECT name, id, profile FROM servers")
-        return {name: Server(row_id, profile) for name, row_id, profile in rows}
+    def _find_by_name(self) -> dict[str, Server]:
+        return {name: Server(row_id, profile) for row_id, name, profile in self._read_servers()}
+
+    def _read_servers(self) -> list[tuple[int, str, str | None]]:
+        """Id, name and profile of each; the same profile is the same object."""
+        profiles: dict[str | None, str | None] = {}
+        rows = self._connection.execute("SELECT id, name, profile FROM servers")
+        return [(row_id, name, profiles.setdefault(profile, profile)) for row_id, name, profile in rows]
 
     def _read_layouts(self) -> dict[int, Layout]:
         rows = self._connection.execute("SELECT id, metrics, interval_seconds FROM layouts")

@@ -15,6 +15,7 @@ from support.batches import METRICS, Sample, make_batch, samples_of
 from support.sample_files import change, one, open_file, samples
 
 from nordiq_watch.errors import StorageError
+from nordiq_watch.storage.database import reading
 from nordiq_watch.storage.sample_file import SampleFile
 from nordiq_watch.storage.sample_reader import number_ids, read_samples
 
@@ -123,3 +124,22 @@ def test_ids_are_numbered_as_numpy_does(ids: list[int], more: int) -> None:
         expected, inverse = np.unique(np.array(some, dtype=np.uint32), return_inverse=True)
         assert used.tolist() == expected.tolist()
         assert rows.tolist() == inverse.tolist()
+
+
+def test_a_row_that_is_no_blob_is_damaged_and_costs_itself_alone(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = open_file(path)
+    file.append([make_batch([Sample("a", slot)]) for slot in (1, 2)])
+    file._connection.execute("UPDATE batches SET body = 7 WHERE newest_slot = 1")
+    assert [int(batch.slots[0]) for batch in file.replay(0)] == [2]
+    assert "1 damaged batches were skipped" in caplog.text
+
+
+def test_what_a_row_says_and_its_samples_are_of_one_moment(path: Path) -> None:
+    """The daemon replaces a slot while training reads it, between the row's checksum and its samples."""
+    file, other = open_file(path), open_file(path)
+    file.put([make_batch([Sample("a", 1, {"cpu_user_pct": 1.0})])])
+    with reading(other._connection):
+        (before,) = other._connection.execute("SELECT crc FROM batches").fetchone()
+        file.put([make_batch([Sample("a", 1, {"cpu_user_pct": 2.0})])])
+        assert other._connection.execute("SELECT crc FROM batches").fetchone() == (before,)
+    assert other._connection.execute("SELECT crc FROM batches").fetchone() != (before,)
