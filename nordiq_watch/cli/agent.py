@@ -23,6 +23,7 @@ from nordiq_watch.cli.parsers import Subparsers, add_command, add_connection, po
 from nordiq_watch.errors import DaemonAway, DaemonRefused
 
 if TYPE_CHECKING:
+    from nordiq_watch.api.feed import Fed
     from nordiq_watch.client.client import Client
 
 DEFAULT_INTERVAL_SECONDS = 60.0
@@ -162,13 +163,25 @@ class Agent:
             self._say(str(error))
             return
         if fed.rejected:
-            first = fed.rejected[0]
-            self._say(f"{len(fed.rejected)} samples were not taken; the first, {first.field}: {first.reason}")
+            self._say(_describe_rejected(fed))
 
     def _back_off(self, reason: str) -> None:
         if not self._backoff.pause_seconds:
             self._say(f"{reason}; keeping up to {BUFFERED_SAMPLES} samples for it")
         self._try_again_at = self._clock() + self._backoff.fail()
+
+
+def _describe_rejected(fed: Fed) -> str:
+    """How many samples and values were not taken, and the first of either."""
+    values = fed.values_left_out
+    samples = len(fed.rejected) + fed.rejected_unnamed - values
+    counts = [
+        f"{count} {noun} was not taken" if count == 1 else f"{count} {noun}s were not taken"
+        for count, noun in ((samples, "sample"), (values, "value"))
+        if count
+    ]
+    first = fed.rejected[0]
+    return f"{' and '.join(counts)}; the first, {first.field}: {first.reason}"
 
 
 def _send_one(client: Client, sample: Sample) -> int:

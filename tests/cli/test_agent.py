@@ -159,11 +159,23 @@ def test_a_limit_on_the_rate_is_waited_for(agent: Agent, stub: StubDaemon) -> No
     assert agent.waiting == 1
 
 
-def test_samples_that_are_not_taken_among_others_are_said(agent: Agent, stub: StubDaemon, said: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ({}, "2 samples were not taken"),
+        ({"rejected_unnamed": 3}, "5 samples were not taken"),
+        ({"values_left_out": 1}, "1 sample was not taken and 1 value was not taken"),
+        ({"values_left_out": 2}, "2 values were not taken"),
+    ],
+)
+def test_samples_and_values_that_are_not_taken_among_others_are_said(
+    agent: Agent, stub: StubDaemon, said: list[str], more: dict[str, int], text: str
+) -> None:
     refusal = {"index": 0, "field": "timestamp", "reason": "is older than the window"}
-    stub.answers["POST", "/feed/data"] = (200, {"status": "accepted", "rejected": [refusal, refusal | {"index": 1}]})
+    answer = {"status": "accepted", "rejected": [refusal, refusal | {"index": 1}], **more}
+    stub.answers["POST", "/feed/data"] = (200, answer)
     agent.step()
-    assert said == ["2 samples were not taken; the first, timestamp: is older than the window"]
+    assert said == [f"{text}; the first, timestamp: is older than the window"]
 
 
 def test_a_sample_is_a_record_of_the_api() -> None:
