@@ -33,7 +33,7 @@ class Drop(StrEnum):
     NaN or infinite where a number must be. out_of_range: more or less than the metric can be. odd_growth: a counter
     that jumped further than it can grow. slot_closed: it came after its slot was closed. overlap: a delta that begins
     within another one of its series, and goes on from none. gap: a delta that goes on from none although its server
-    sent some before. nothing_measured: a record
+    sent some shortly before. first: a delta before which its server sent none. nothing_measured: a record
     without a metric. invalid: another field of a record is missing or has another form. too_many_labels: a series
     with more than 100 of them. unsupported: a kind of data point that becomes no metric, such as a histogram.
     duplicate: it is there already, or comes by another route too, which goes first. no_room: a new server or
@@ -56,6 +56,7 @@ class Drop(StrEnum):
     SLOT_CLOSED = "slot_closed"
     OVERLAP = "overlap"
     GAP = "gap"
+    FIRST = "first"
     NOTHING_MEASURED = "nothing_measured"
     INVALID = "invalid"
     TOO_MANY_LABELS = "too_many_labels"

@@ -38,8 +38,8 @@ _REMEDIES = {
     Drop.TOO_LARGE: "the body is too large: let it send smaller batches",
     Drop.INTERNAL: "a fault of the daemon: see the traceback before this line",
 }
-"""Of the reasons that are told, in words that follow a colon. The others are only counted here: clipped values and
-duplicates, and what `formats.server_names` tells."""
+"""Of the reasons that are told, in words that follow a colon. The others are only counted here: clipped values,
+duplicates and first deltas, and what `formats.server_names` tells."""
 
 
 @dataclass(slots=True)

@@ -39,6 +39,9 @@ from nordiq_watch.web.services import services
 
 routes = Blueprint("feed", __name__)
 
+_NO_FAULT = (Drop.DUPLICATE, Drop.FIRST)
+"""What is counted, and no answer calls a fault."""
+
 
 @routes.post("/feed/data")
 def feed_data() -> Response:
@@ -152,7 +155,7 @@ def _tell_losses(translated: Translation) -> dict[str, Any]:
         remarks["left_out_reasons"] = tuple(
             f"{one.count} series are left out, {one.reason}" for one in translated.left_out
         )
-    lost = {reason: count for reason, count in translated.losses.counts.items() if reason is not Drop.DUPLICATE}
+    lost = {reason: count for reason, count in translated.losses.counts.items() if reason not in _NO_FAULT}
     if lost:
         remarks["values_left_out"] = sum(lost.values())
         remarks["values_left_out_reason"] = translated.losses.examples[next(iter(lost))]

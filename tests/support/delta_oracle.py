@@ -36,9 +36,9 @@ class DeltaOracle:
                 seconds += inside / SECOND
         return growth / seconds if seconds else None
 
-    def left_out(self) -> tuple[int, int]:
-        """How many deltas overlap with others and do not count, and how many come behind a gap."""
-        overlapping = behind_gap = 0
+    def left_out(self) -> tuple[int, int, int]:
+        """How many deltas overlap with others and do not count, how many come behind a gap, and how many are first."""
+        overlapping = behind_gap = first = 0
         every_end = [end for deltas in self.series.values() for _, end, _ in deltas]
         for name, deltas in self.series.items():
             for delta in deltas:
@@ -49,8 +49,10 @@ class DeltaOracle:
                 if is_shorter or any(start < begin < other for start, other, _ in deltas):
                     overlapping += 1
                 else:
-                    behind_gap += any(begin - GAP <= other < begin for other in every_end)
-        return overlapping, behind_gap
+                    is_behind_gap = any(begin - GAP <= other < begin for other in every_end)
+                    behind_gap += is_behind_gap
+                    first += not is_behind_gap
+        return overlapping, behind_gap, first
 
     def is_absent(self, name: str, slot: int) -> bool:
         """Whether nothing follows from a series for a slot although it is there or was shortly before."""

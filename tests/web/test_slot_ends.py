@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from prometheus_client import CollectorRegistry
 from support.remote_write import V1_HEADERS, Sent, pack, write_v1
 from support.web_world import NOW, BuildWorld, World
@@ -94,3 +95,30 @@ def test_what_the_disk_does_not_take_is_written_later(
     clock.now += 6
     say_slot_ends(waiting.client.application)
     assert value_at(waiting, 300) == 1.0
+
+
+def test_the_first_deltas_of_a_sender_are_counted_when_their_slot_ends(build_world: BuildWorld, clock: Clock) -> None:
+    made = build_world(metrics=("net_in_mb_s",), window=WindowSettings(length=288, lateness_seconds=LATENESS))
+    services = replace(made.services, clock=clock, registry=CollectorRegistry())
+    world = World(services, create_app(services), made.reloads, made.models_dir)
+    sent = ExportMetricsServiceRequest()
+    resource = sent.resource_metrics.add()
+    resource.resource.attributes.add(key="host.name").value.string_value = "web1"
+    traffic = resource.scope_metrics.add().metrics.add(name="system.network.io").sum
+    traffic.aggregation_temporality, traffic.is_monotonic = 1, True  # type: ignore[assignment]
+    for start, growth in ((0, 1e12), (60, 6e7), (120, 6e7)):
+        begin = (T + start) * 10**9
+        point = traffic.data_points.add(
+            start_time_unix_nano=int(begin), time_unix_nano=int(begin + 60e9), as_double=growth
+        )
+        for key, text in (("network.io.direction", "receive"), ("network.interface.name", "eth0")):
+            point.attributes.add(key=key).value.string_value = text
+    answer = world.client.post("/v1/metrics", data=sent.SerializeToString(), content_type="application/x-protobuf")
+    assert (answer.status_code, answer.data) == (200, b""), "which is no fault of the sender"
+    assert value_at(world, 0) == 1.0
+    clock.now = NOW + LATENESS + 1
+    say_slot_ends(world.client.application)
+    dropped = [
+        (one.reason, one.count) for source in services.ingest.sources.describe().sources for one in source.dropped
+    ]
+    assert dropped == [("first", 1)]

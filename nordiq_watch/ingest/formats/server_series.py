@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -210,10 +211,13 @@ class ServerSeries:
                 members.wholes.append(track)
         return track
 
-    def count_left_out(self, slot: int) -> tuple[int, int]:
+    def count_left_out(self, slot: int) -> Counter[Drop]:
         """As a SpanTrack does, of all series."""
-        counts = [track.count_left_out(slot) for track in self.tracks.values() if isinstance(track, SpanTrack)]
-        return sum(one for one, _ in counts), sum(other for _, other in counts)
+        counts: Counter[Drop] = Counter()
+        for track in self.tracks.values():
+            if isinstance(track, SpanTrack):
+                counts += track.count_left_out(slot)
+        return counts
 
     def close(self, slot: int) -> None:
         """The slot does not change any more: of its samples only those stay that a later one starts from."""

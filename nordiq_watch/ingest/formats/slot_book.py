@@ -17,6 +17,7 @@ from nordiq_watch.ingest.formats.owners import Route
 from nordiq_watch.ingest.formats.readings import Losses, Reading
 from nordiq_watch.ingest.formats.series_rules import Evaluation, MetricRule, keep_in_range
 from nordiq_watch.ingest.formats.server_series import OpenSlot, ServerSeries
+from nordiq_watch.ingest.formats.spans import LEFT_OUT
 from nordiq_watch.ingest.formats.tracks import Grid
 
 _MOST_SLOTS = 400
@@ -162,11 +163,8 @@ class SlotBook:
                 self._close(name, server, number, said)
 
     def _close(self, name: str, server: ServerSeries, number: int, said: Said) -> None:
-        overlapping, behind_gap = server.count_left_out(number)
-        text = f"a delta of {name} began within another, from the same counter as a longer one or another sender"
-        said.losses.add(Drop.OVERLAP, text, overlapping)
-        text = f"before a delta of {name} there was none that ended where it began; it may hold more than its time"
-        said.losses.add(Drop.GAP, text, behind_gap)
+        for reason, count in server.count_left_out(number).items():
+            said.losses.add(reason, f"a delta of {name} {LEFT_OUT[reason]}", count)
         server.close(number)
 
     def close_quietly(self, now: float) -> None:

@@ -19,11 +19,13 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import TypeAlias
 
+from nordiq_watch.api.sources import Drop
 from nordiq_watch.ingest.formats.counters import Sample
 from nordiq_watch.ingest.formats.tracks import Grid, Presence, Track
 
@@ -32,6 +34,13 @@ MOST_SLOTS = 12
 
 MOST_SPANS = 4000
 """Of one series in one slot."""
+
+LEFT_OUT = {
+    Drop.FIRST: "is the first of its sender; it may hold more than its time",
+    Drop.OVERLAP: "began within another, from the same counter as a longer one or another sender",
+    Drop.GAP: "began where none ended; it may hold more than its time",
+}
+"""Why a delta does not count, in words that follow its server's name."""
 
 _SAMPLES_PER_SPAN = 2
 """Of 16 bytes, as the budget counts them."""
@@ -217,11 +226,9 @@ class SpanTrack(Presence):
         moments = chain([self.past], known)
         return max((one for one in moments if at - grid.gap_seconds <= one[0] <= at), default=None)
 
-    def count_left_out(self, slot: int) -> tuple[int, int]:
-        """Of the spans that start in the slot and do not count: how many overlap with others, and how many come behind
-        a gap.
-        """
-        overlapping = behind_gap = 0
+    def count_left_out(self, slot: int) -> Counter[Drop]:
+        """The spans that start in the slot and do not count."""
+        counts: Counter[Drop] = Counter()
         cell = self.cells.get(slot, SpanCell())
         reach = -math.inf  # the newest end of those that start earlier
         for place, (start, rate) in enumerate(zip(cell.starts, cell.rates, strict=True)):
@@ -231,10 +238,10 @@ class SpanTrack(Presence):
             if math.isnan(rate) or not starts_here or self._counts(cell, place):
                 continue
             if not cell.is_longest(place) or reach > start:
-                overlapping += 1
+                counts[Drop.OVERLAP] += 1
             else:
-                behind_gap += self.chains.has_before(start)
-        return overlapping, behind_gap
+                counts[Drop.GAP if self.chains.has_before(start) else Drop.FIRST] += 1
+        return counts
 
     def sweep(self, open_slots: Container[int], ends: Sequence[int], grid: Grid) -> int:
         """Lets go of the spans of closed slots; returns how many samples went."""

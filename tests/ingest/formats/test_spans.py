@@ -91,10 +91,10 @@ def test_a_delta_of_another_series_of_the_server_is_one_to_go_on_from() -> None:
 @pytest.mark.parametrize(
     ("more", "lost"),
     [
-        ((130, 260, 1e6), {Drop.OVERLAP: 1}),
-        ((100, 150, 1e6), {Drop.OVERLAP: 1}),
-        ((250, 280, 1e6), {Drop.GAP: 1}),
-        ((200, 280, 80.0), {}),
+        ((130, 260, 1e6), {Drop.FIRST: 1, Drop.OVERLAP: 1}),
+        ((100, 150, 1e6), {Drop.FIRST: 1, Drop.OVERLAP: 1}),
+        ((250, 280, 1e6), {Drop.FIRST: 1, Drop.GAP: 1}),
+        ((200, 280, 80.0), {Drop.FIRST: 1}),
     ],
 )
 def test_what_overlaps_or_has_none_before_it_is_counted_once(
