@@ -13,10 +13,14 @@ from support import strace
 from support.batches import METRICS, samples_of
 from support.disk import Disk
 from support.power_cut import images
+from support.translators import Clock, make_translator, series
 
 from nordiq_watch.api.enums import ReloadState, ReloadTrigger
 from nordiq_watch.artifact.reader import read_model
 from nordiq_watch.artifact.signature import read_private_key, trust_in
+from nordiq_watch.atomic_file import make_directories
+from nordiq_watch.ingest.formats.resumption import Stop, resume
+from nordiq_watch.ingest.formats.translator_state import read_state
 from nordiq_watch.records.reloads import ReloadRecord
 from nordiq_watch.reload.history import ReloadHistory
 from nordiq_watch.security.key_file import read_key_file
@@ -127,6 +131,56 @@ def test_no_answered_pin_or_rollback_is_undone(tmp_path: Path, before: str) -> N
         assert said in DECIDED[len(answered) : len(answered) + 2], f"pinned, live and quarantined are {said}"
 
     assert cut_everywhere(tmp_path, DECISIONS, check, prepare=BEFORE[before]) > 10
+
+
+COLLECTORS = """
+from support.translators import AT, Clock, make_translator, series
+from nordiq_watch.atomic_file import make_directories
+from nordiq_watch.ingest.formats.resumption import Stop, resume
+from nordiq_watch.ingest.formats.translator_state import read_state, write_state
+clock, state = Clock(), root / "state"
+logs = state / "collectors"
+make_directories(logs)
+def start():
+    found = read_state(state / "collectors.msgpack")
+    stop = None if found is None else Stop(found[0], found[1]["feeders.test"])
+    translator = make_translator(clock=clock)
+    assert resume(translator, logs, stop, retain_seconds=1500, now=clock.now) is None
+    return translator
+translator = start()
+for number in range(20):
+    clock.now += 40
+    translator.translate([series("node_load1", (number, float(number)))])
+    translator.sync()
+    answer(number)
+    if number in (8, 14):
+        if number == 8:
+            write_state(state / "collectors.msgpack", {"feeders.test": translator.save()}, now=clock.now)
+        translator.close()
+        translator = start()
+"""
+
+
+@pytest.mark.parametrize("before", [*BEFORE, "logs"])
+def test_no_answered_sample_of_a_collector_is_lost_while_its_slot_is_open(tmp_path: Path, before: str) -> None:
+    """Over new segments, a stop with a state, and one without: the slot is the mean of all that was answered."""
+
+    def check(place: Path, answered: Sequence[str]) -> None:
+        clock, logs = Clock(), place / "state/collectors"
+        clock.now += 40 * (len(answered) + 1)
+        found = read_state(place / "state/collectors.msgpack")
+        stop = None if found is None else Stop(found[0], found[1]["feeders.test"])
+        translator = make_translator(clock=clock, lateness_seconds=5000)
+        make_directories(logs)
+        assert resume(translator, logs, stop, retain_seconds=1500, now=clock.now) is None
+        readings = translator.translate([series("node_load1", (100, 0.0))]).readings
+        translator.close()
+        values = [reading.values["load_average"] for reading in readings]
+        wanted = [sum(range(number)) / (number + 1) for number in (len(answered), len(answered) + 1)]
+        assert any(values[-1] == pytest.approx(one) for one in wanted), f"the slot says {values}, and not {wanted}"
+
+    prepare = BEFORE.get(before, lambda root: (root / "state/collectors").mkdir(parents=True))
+    assert cut_everywhere(tmp_path, COLLECTORS, check, prepare=prepare) > 50
 
 
 KEYS = """
