@@ -57,9 +57,11 @@ class MeasuredCounts:
 
         at: where they lie; rows: in which rows. recent (columns,): which columns are among the newest `slots`.
         """
-        measured: BoolArray = np.ones(values.shape[:2], dtype=np.bool_)
-        if not self._counts_all:
-            measured = np.asarray(~np.isnan(values[..., self._counted]).all(axis=2))
+        if self._counts_all:
+            self.measured[at] = True
+            self.counts[rows] += int(np.count_nonzero(recent))
+            return
+        measured: BoolArray = np.asarray(~np.isnan(values[..., self._counted]).all(axis=2))
         self.measured[at] = measured
         self.counts[rows] += np.count_nonzero(measured[:, recent], axis=1)
 

@@ -164,10 +164,10 @@ class Ring:
         columns = np.arange(max(before + 1, last - self._length + 1), last + 1) % self._length
         if slots[0] <= before or (np.diff(slots) <= 0).any() or last - slots[0] >= self._length:
             return False
-        if self.size and self.present[:, columns].any():
+        if self.size and any(self.present[:, column].any() for column in columns.tolist()):
             return False
         self._views.keep_columns(columns)
-        if self.newest is not None:
+        if self.newest is not None and self._counts.slots < self._length:  # else all that is measured stays so
             self._counts.advance(self.newest, last)
         self.newest = last
         return True
@@ -177,12 +177,13 @@ class Ring:
 
         rows: a slice or (rows,). values (rows, slots, metrics), statuses and counts (rows, slots).
         """
-        columns: Any = slots % self._length
-        at = np.ix_(np.arange(len(self.present))[rows], columns)
+        columns = slots % self._length
         if isinstance(rows, slice) and (np.diff(columns) == 1).all():
-            at = (rows, slice(int(columns[0]), int(columns[-1]) + 1))
+            at: Any = (rows, slice(int(columns[0]), int(columns[-1]) + 1))
+        else:
+            at = np.ix_(np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows, columns)
         self.values[at], self.statuses[at] = values, statuses
-        self.sampled[at] = np.clip(counts, 1, MANY)
+        self.sampled[at] = counts if isinstance(counts, int) else np.clip(counts, 1, MANY)
         self.present[at] = True
         self.size += statuses.size
         assert self.newest is not None  # begin_fresh came before
