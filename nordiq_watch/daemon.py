@@ -111,9 +111,12 @@ class Daemon:
         settings, events, live, parts = self._settings, self._events, self._live, self._parts
         device = resolve_device(settings.config.device)
         self._security = build_security(settings, parts=parts)
-        self._ingest = build_ingest(settings, events, live=live, device=device, parts=parts, free_bytes=free_host_bytes)
-        self._history = build_history(settings, events, parts=parts)
         self._roster = build_roster(settings, events, parts=parts)
+        self._ingest = build_ingest(
+            settings, events, live=live, device=device, parts=parts, free_bytes=free_host_bytes,
+            labels_of=self._roster.labels.of,
+        )  # fmt: skip
+        self._history = build_history(settings, events, parts=parts)
         self._alerting = build_alerting(
             settings, events, ingest=self._ingest, history=self._history, roster=self._roster, parts=parts
         )
@@ -189,6 +192,8 @@ class Daemon:
         take_turns_sooner()
         limit_threads(max(1, (os.cpu_count() or 1) // 2))  # requests and samples keep the other half
         self._ingest.restore()
+        if self._ingest.window.servers_tracked:  # else it may be the disk that holds them back
+            self._roster.labels.keep(self._ingest.window.tracks)
         self._translators.restore(settings.state_dir)
         gc.freeze()  # what lives as long as the daemon is not walked again whenever a feed makes many objects
         self._start_workers()

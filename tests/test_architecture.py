@@ -25,6 +25,7 @@ LEVELS = (
         "strict_yaml",
         "conversion",
         "names",
+        "labels",
         "moments",
         "zones",
         "atomic_file",

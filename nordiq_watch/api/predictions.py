@@ -74,6 +74,7 @@ class ServerForecast(Struct, frozen=True, kw_only=True):
 
     display_metrics: DisplayMetrics
     profile: str
+    labels: dict[str, str] | UnsetType = UNSET
     model_version: str
     risk_score: float | UnsetType | None = UNSET
     alert: RiskLevel | UnsetType | None = UNSET
@@ -84,6 +85,7 @@ class ServerPart(Struct, frozen=True, kw_only=True):
 
     display_metrics: DisplayMetrics | UnsetType = UNSET
     profile: str | UnsetType = UNSET
+    labels: dict[str, str] | UnsetType = UNSET
     model_version: str | UnsetType = UNSET
     risk_score: float | UnsetType | None = UNSET
     alert: RiskLevel | UnsetType | None = UNSET

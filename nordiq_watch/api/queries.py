@@ -62,12 +62,14 @@ class WriteQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FleetQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """A part of the fleet; without any of these all of it. servers, profile, metrics, fields: one, or several with
-    commas between. min_risk: the lowest risk score. limit: servers per page; cursor: what the page before gave.
+    """A part of the fleet; without any of these all of it. servers, profile, label, metrics, fields: one, or several
+    with commas between; a label as NAME:VALUE. min_risk: the lowest risk score. limit: servers per page; cursor: what
+    the page before gave.
     """
 
     servers: str | None = None
     profile: str | None = None
+    label: str | None = None
     min_risk: Annotated[float, Meta(ge=0, le=100)] | None = None
     metrics: str | None = None
     fields: str | None = None
@@ -76,13 +78,16 @@ class FleetQuery(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ServersQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """Some servers; without any of these all of them. servers, profile, state: one, or several with commas between.
-    limit: servers per page; cursor: what the page before gave.
+    """Some servers; without any of these all of them. servers, profile, label, state: one, or several with commas
+    between. label: NAME:VALUE. limit: servers per page; cursor: what the page before gave. group: counts by `profile`,
+    by `state`, or, with `label:NAME`, by the values of a label.
     """
 
     servers: str | None = None
     profile: str | None = None
+    label: str | None = None
     state: str | None = None
+    group: str | None = None
     limit: Annotated[int, Meta(ge=1, le=MOST_SERVERS_PER_PAGE)] | None = None
     cursor: str | None = None
 

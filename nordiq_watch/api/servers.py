@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from nordiq_watch.api.enums import Level, ServerState
 
@@ -38,6 +38,7 @@ class Server(Struct, frozen=True):
 
     server_name: str
     profile: str
+    labels: dict[str, str]
     state: ServerState
     last_seen: str | None
     risk_score: float | None
@@ -45,15 +46,27 @@ class Server(Struct, frozen=True):
     maintenance: Maintenance | None
 
 
+class Group(Struct, frozen=True):
+    """Some of the servers that a query selects. value: what they have in common; null for those without the label.
+    states: how many are in each. max_risk_score: the highest; null where none is forecast.
+    """
+
+    value: str | None
+    servers: int
+    states: dict[str, int]
+    max_risk_score: float | None
+
+
 class Servers(Struct, frozen=True):
     """By name. matched: the servers that the query selects, on all pages. next_cursor: of the next page; null after the
-    last one.
+    last one. groups: of all that match, if the query asks for them, the largest first.
     """
 
     servers: list[Server]
     count: int
     matched: int
     next_cursor: str | None
+    groups: list[Group] | UnsetType = UNSET
 
 
 class MaintenanceOrder(Struct, frozen=True, forbid_unknown_fields=True):

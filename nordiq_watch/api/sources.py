@@ -35,7 +35,8 @@ class Drop(StrEnum):
     within another one of its series, and goes on from none. gap: a delta that goes on from none although its server
     sent some shortly before. first: a delta before which its server sent none. nothing_measured: a record
     without a metric. invalid: another field of a record is missing or has another form. too_many_labels: a series
-    with more than 100 of them. unsupported: a kind of data point that becomes no metric, such as a histogram.
+    with more than 100 of them. bad_label: a label of a server with a name or a value that it cannot have, or one too
+    many. unsupported: a kind of data point that becomes no metric, such as a histogram.
     duplicate: it is there already, or comes by another route too, which goes first. no_room: a new server or
     series, and the daemon holds as many as it may; or for want of room a slot was closed early. unreadable: a body
     that is not in the format of its route. too_large: a body with more bytes or records than one may have.
@@ -61,6 +62,7 @@ class Drop(StrEnum):
     INVALID = "invalid"
     TOO_MANY_LABELS = "too_many_labels"
     UNSUPPORTED = "unsupported"
+    BAD_LABEL = "bad_label"
     DUPLICATE = "duplicate"
     NO_ROOM = "no_room"
     UNREADABLE = "unreadable"

@@ -12,7 +12,7 @@ from nordiq_watch.config.schema import Config
 from nordiq_watch.errors import ConfigError
 from nordiq_watch.zones import UnknownZone, find_zone
 
-_RECORD_FIELDS = {"timestamp", "server_name", "status", "profile"}
+_RECORD_FIELDS = {"timestamp", "server_name", "status", "profile", "labels"}
 _ANSWER_FIELDS = {field.encode_name for field in msgspec.structs.fields(ServerForecast)}
 
 

@@ -248,6 +248,9 @@ class FeederSettings(_Section, frozen=True):
     replica_labels: tuple[LabelName, ...] = ("replica", "prometheus_replica", "__replica__", "job")
     cluster_label: LabelName | None = "cluster"
     relabel: tuple[RelabelRule, ...] = ()
+    labels: tuple[
+        Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_.-]{0,63}$", description="label or attribute")], ...
+    ] = ()
     prometheus: PrometheusSettings = PrometheusSettings()
     telegraf: TelegrafSettings = TelegrafSettings()
     collectd: CollectdSettings = CollectdSettings()

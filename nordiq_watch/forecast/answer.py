@@ -8,7 +8,7 @@ Only this is done to the model's numbers:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import compress
 
 import numpy as np
@@ -17,6 +17,7 @@ from nordiq_watch.api.enums import NoForecast
 from nordiq_watch.api.predictions import Metadata
 from nordiq_watch.ingest.warmup import Requirement, count_samples, requirement_of, warmup_in
 from nordiq_watch.ingest.window import Window
+from nordiq_watch.labels import Labels, LabelsOf
 from nordiq_watch.last_values import last_measured
 from nordiq_watch.live.columns import FleetColumns, round_shown
 from nordiq_watch.live.fleet_answer import Annotations, Answer, Entry
@@ -124,6 +125,7 @@ def columns_of(
     shown = {label: shown_profile(label) for label in dict.fromkeys(snapshot.profiles)}
     profiles = {profile: code for code, profile in enumerate(dict.fromkeys(shown.values()))}
     code_of = {label: profiles[profile] for label, profile in shown.items()}
+    labels, label_codes = _code_labels(forecast.servers, snapshot.labels_of)
     return FleetColumns(
         servers=forecast.servers,
         profiles=tuple(profiles),
@@ -136,7 +138,19 @@ def columns_of(
         quantiles=forecast.bands.swapaxes(-1, -2),
         interval_seconds=forecast.interval_seconds,
         verdicts=None if verdicts is None else verdicts.verdicts,
+        labels=labels,
+        label_codes=label_codes,
     )
+
+
+def _code_labels(servers: Sequence[str], labels_of: LabelsOf) -> tuple[tuple[Labels, ...], IntArray | None]:
+    """Each set of labels once, and which of them each server has; None where none has any."""
+    found = [labels_of(server) for server in servers]
+    if not any(found):
+        return (), None
+    different = {id(labels): labels for labels in found}
+    code_of = {key: code for code, key in enumerate(different)}
+    return tuple(different.values()), np.array([code_of[id(labels)] for labels in found], dtype=np.int64)
 
 
 def _measured_lately(snapshot: WindowSnapshot, rows: IntArray, *, slots: int) -> FloatArray:

@@ -19,6 +19,7 @@ from nordiq_watch.ingest.ingest import Ingest
 from nordiq_watch.ingest.sample_store import SampleStore
 from nordiq_watch.ingest.sources import SourceRegister
 from nordiq_watch.ingest.window import Window
+from nordiq_watch.labels import LabelsOf, no_labels
 from nordiq_watch.live.published import Live
 from nordiq_watch.parts import Parts
 from nordiq_watch.storage.archive import Archive, days_of_window
@@ -65,6 +66,7 @@ def build_ingest(
     device: str = "cpu",
     clock: Clock = time.time,
     free_bytes: Callable[[], int],
+    labels_of: LabelsOf = no_labels,
 ) -> IngestParts:
     """Opens the journal; the window is empty until `restore`. StorageError. clock: Unix time. free_bytes: of memory."""
     config = settings.config
@@ -76,6 +78,7 @@ def build_ingest(
         silent_seconds=config.window.silent_seconds,
         tracks_changes=device != "cpu",
         aggregates=config.window.aggregate,
+        labels_of=labels_of,
     )
     freshness = Freshness(window, silent_seconds=config.alerts.silent_seconds, clock=clock)
     events.subscribe(WindowChanged, lambda _: freshness.note())

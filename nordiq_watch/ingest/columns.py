@@ -42,7 +42,7 @@ class SoundValues(NamedTuple):
 class Columns:
     """Rows as columns. indices: their positions in the request, ascending. timestamps: ISO 8601 or Unix seconds.
     statuses, profiles: None where not given. values (rows, metrics): NaN where not measured. sound: where they are
-    known to keep the rules already.
+    known to keep the rules already. labels: as JSON, None where not given; None without any.
     """
 
     indices: Sequence[int]
@@ -52,3 +52,4 @@ class Columns:
     profiles: Coded
     values: DoubleArray
     sound: SoundValues | None = None
+    labels: Coded | None = None

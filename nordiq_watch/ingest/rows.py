@@ -30,6 +30,7 @@ from nordiq_watch.ingest.fields import (
     read_timestamp,
     why_no_number,
 )
+from nordiq_watch.ingest.record_labels import LABELS, pack_labels
 from nordiq_watch.json_lists.lenient import kind_of, too_many
 from nordiq_watch.json_lists.lists import Piece, find_list
 from nordiq_watch.json_lists.plain import cut_plainly
@@ -88,7 +89,7 @@ class Schema:
 
     def __init__(self, metrics: tuple[str, ...]) -> None:
         self.metrics = metrics
-        self._fields = frozenset((*OWN_FIELDS, *metrics))
+        self._fields = frozenset((*OWN_FIELDS, LABELS, *metrics))
         self._attributes = tuple(f"metric_{number}" for number in range(len(metrics)))
         self._pick_values = itemgetter(slice(len(OWN_FIELDS), len(OWN_FIELDS) + len(metrics)))
         self._row = _row_type(self._named(), extras={})
@@ -212,7 +213,8 @@ class Schema:
             read_number(faulty[0], record[faulty[0]])  # raises what is wrong with it
         for name in faulty:
             found.leave_out(index, name, record[name])
-        return self._row(**own, **{attribute: values[name] for attribute, name in self._named().items()})
+        labels = pack_labels(record[LABELS]) if LABELS in record else msgspec.UNSET
+        return self._row(**own, labels=labels, **{attribute: values[name] for attribute, name in self._named().items()})
 
     def _expect(self, unknown: set[str]) -> None:
         """From now on these fields, while there are few, are read over in the first pass."""
@@ -267,7 +269,7 @@ class _Plan:
 
 
 def _row_type(named: Mapping[str, str], *, extras: Mapping[str, str]) -> Any:
-    """Fields in the order of OWN_FIELDS, the metrics, the extras.
+    """Fields in the order of OWN_FIELDS, the metrics, the labels, the extras.
 
     gc=False: a row holds no containers, and ten thousand of them need not be walked by the collector.
     """
@@ -277,6 +279,7 @@ def _row_type(named: Mapping[str, str], *, extras: Mapping[str, str]) -> Any:
         ("status", str | None, None),
         ("profile", str | None, None),
         *((attribute, float | None, math.nan) for attribute in named),
+        (LABELS, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET),
         *((attribute, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for attribute in extras),
     ]
     return msgspec.defstruct("Row", fields, rename={**named, **extras}, forbid_unknown_fields=True, gc=False)

@@ -25,6 +25,7 @@ from nordiq_watch.metrics import status_code
 from nordiq_watch.moments import MissingHour, parse_moment
 from nordiq_watch.names import find_fault, find_invisible, tidy_name
 from nordiq_watch.records.arrays import BoolArray, DoubleArray, FloatArray, IntArray
+from nordiq_watch.records.servers import GivenLabels
 
 _MILLISECONDS_FROM = 1e11  # as seconds, the year 5138
 
@@ -59,7 +60,8 @@ class RowChecks:
     """Which rows are still good, and why the others are not.
 
     `refuse` is the only change of keep (rows,): from true to false, with one rejection for the first fault found.
-    left_out: values that rows are kept without, at most MAX_NAMED of them; `left_out_unnamed` more.
+    left_out: values that rows are kept without, at most MAX_NAMED of them; `left_out_unnamed` more. labels: of the kept
+    rows.
     """
 
     def __init__(self, indices: Sequence[int]) -> None:
@@ -69,6 +71,7 @@ class RowChecks:
         self.rejected: list[Rejection] = []
         self.left_out: list[Rejection] = []
         self.left_out_unnamed = 0
+        self.labels: list[GivenLabels] = []
 
     def refuse(self, row: int, field: str, reason: str, *, cause: Drop = Drop.INVALID) -> None:
         if self.keep[row]:
@@ -77,6 +80,12 @@ class RowChecks:
 
     def leave_out(self, row: int, field: str, reason: str, *, cause: Drop) -> None:
         self.left_out.append(Rejection(self._indices[row], field, reason, cause))
+
+    def leave_out_all(self, faults: Sequence[tuple[int, str, str]], *, cause: Drop) -> None:
+        """faults: row, field, reason of each."""
+        for row, field, reason in faults[:MAX_NAMED]:
+            self.leave_out(row, field, reason, cause=cause)
+        self.left_out_unnamed += len(faults[MAX_NAMED:])
 
     def refuse_faulty(self, field: str, column: Coded, find: Callable[[Any], object]) -> None:
         """Refuses the rows for whose value `find` returns a Fault; it is called once per different value."""

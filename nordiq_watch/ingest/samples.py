@@ -14,6 +14,7 @@ from nordiq_watch.batches import keep_rows, select_rows
 from nordiq_watch.ingest.columns import Coded, Columns
 from nordiq_watch.ingest.feed_scanner import FeedScanner, load_scanner
 from nordiq_watch.ingest.fields import show
+from nordiq_watch.ingest.record_labels import code_labels, gather_labels
 from nordiq_watch.ingest.rows import MAX_NAMED, Rejection, Rows, Schema
 from nordiq_watch.ingest.sample_checks import (
     FeedRules,
@@ -27,6 +28,7 @@ from nordiq_watch.ingest.sample_checks import (
 )
 from nordiq_watch.records.arrays import BoolArray, FloatArray, IntArray
 from nordiq_watch.records.samples import Batch
+from nordiq_watch.records.servers import GivenLabels
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,8 @@ class ParsedFeed:
     unknown_fields: ignored, sorted, at most MAX_UNKNOWN_FIELDS of them. rejected: in order, at most MAX_NAMED; there
     are `unnamed` more, `not_looked_at` among them. causes: how many are rejected for which reason, and clipped.
     newest: of the samples' times, Unix time; None without any. values_left_out: impossible values of records that were
-    kept without them; they are in `rejected`, too.
+    kept without them; they are in `rejected`, too. labels: of the
+    kept records, one of each server.
     """
 
     batch: Batch | None
@@ -53,6 +56,7 @@ class ParsedFeed:
     newest: float | None = None
     clipped_below: int = 0
     values_left_out: int = 0
+    labels: tuple[GivenLabels, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,7 @@ class FeedReader:
             statuses=Coded.of(record.status for record in records),
             profiles=Coded.of(record.profile for record in records),
             values=self.schema.values_of(records),
+            labels=code_labels(records),
         )
         sent = Sent(
             columns, rows.received, rows.rejected, rows.unknown_fields, rows.unnamed, rows.not_looked_at,
@@ -130,6 +135,7 @@ class FeedReader:
             newest=grid.newest,
             clipped_below=below,
             values_left_out=len(left_out) + sum(more_left_out.values()),
+            labels=tuple(checks.labels),
         )
 
     def _check_columns(self, checks: RowChecks, sent: Columns, rules: FeedRules, grid: Grid, *, now: float) -> _Judged:
@@ -141,6 +147,8 @@ class FeedReader:
         checks.refuse_faulty("profile", sent.profiles, find_label_fault)
         refuse_old(checks, slots, rules, now=now)
         values, clips = sent.sound or check_values(checks, sent.values, rules.metrics)
+        checks.labels, faults = gather_labels(sent.labels, names, moments, checks.keep)
+        checks.leave_out_all(faults, cause=Drop.BAD_LABEL)
         return _Judged(
             sent.indices, names, sent.profiles,
             slots=slots, offsets=offsets, statuses=statuses, values=values, clips=clips,

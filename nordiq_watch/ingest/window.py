@@ -1,7 +1,6 @@
 """The window: the newest `length` slots of every server, as one ring of float32 over a grid of time.
 
-Column `slot % length` holds a slot; when a newer slot begins, the columns that it takes over are cleared for all
-servers. `ring` has the arrays, `server_rows` gives each server a row in them, `cells` counts what is measured.
+Column `slot % length` holds a slot; when a newer slot begins, the columns that it takes over are cleared for all rows.
 
 The rules of time:
 - a late sample goes to its slot; one that is older than the ring is left out;
@@ -10,8 +9,7 @@ The rules of time:
   gives one. While a slot is open its samples are kept (`open_cells`); settled, it is known by value and count, and a
   later sample joins with that weight;
 - a server whose newest sample is more than `silent_seconds` older than the fleet's newest slot is silent: left out of
-  snapshots until it is heard again, and then back with its history. There is no clock in here: if all go silent at
-  once, none is.
+  snapshots until it is heard again, and then back with its history. If all go silent at once, none is: no clock here.
 """
 
 from __future__ import annotations
@@ -32,6 +30,7 @@ from nordiq_watch.ingest.ring_views import see
 from nordiq_watch.ingest.server_rows import ServerRows
 from nordiq_watch.ingest.slot_batches import SlotBatches
 from nordiq_watch.ingest.source import Source
+from nordiq_watch.labels import LabelsOf, no_labels
 from nordiq_watch.metrics import status_code
 from nordiq_watch.records.arrays import CodeArray, FloatArray, IntArray
 from nordiq_watch.records.samples import Batch, Measured, WindowSnapshot
@@ -54,16 +53,16 @@ class Window:
         tracks_changes: bool = False,
         aggregates: Mapping[str, str] | None = None,
         copied_servers: int = COPIED_SERVERS,
+        labels_of: LabelsOf = no_labels,
     ) -> None:
         """tracks_changes: snapshots have a cell map; it takes four bytes per cell. aggregates: metric → mean, last or
         max, where it is not the metric's own. copied_servers: snapshots of larger fleets are views of the ring.
         """
         self.metrics = tuple(metrics)
         self.aggregates = dict(aggregates or {})
-        self.interval_seconds = interval_seconds
-        self.length = length
-        self.max_servers = max_servers
-        self.silent_seconds = silent_seconds
+        self.interval_seconds, self.length = interval_seconds, length
+        self.max_servers, self.silent_seconds = max_servers, silent_seconds
+        self._labels_of = labels_of
         self._copied_servers = copied_servers
         self._lock = threading.Lock()
         self._rows = ServerRows(
@@ -140,6 +139,7 @@ class Window:
             values=values,
             statuses=statuses,
             cell_map=self._ring.map_cells(self, values, rows),
+            labels_of=self._labels_of,
         )
 
     def is_newest(self, snapshot: WindowSnapshot) -> bool:

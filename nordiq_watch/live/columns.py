@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from nordiq_watch.labels import Labels
 from nordiq_watch.records.arrays import BoolArray, CodeArray, DoubleArray, FloatArray, IntArray
 
 _DECIMALS = 4
@@ -29,7 +30,8 @@ class FleetColumns:
     profile_codes (servers,): index in `profiles`, which may have some that no server has. version_codes (servers,): who
     answers for the server, index in `versions`. current (servers, metrics):
     the newest measurement, rounded. quantiles (servers, targets, 3, horizon): p10, p50 and p90 as served, not rounded:
-    that is done for the servers that are written. verdicts: None without risks.
+    that is done for the servers that are written. verdicts: None without risks. labels: each set of labels once;
+    label_codes (servers,): index in it; None where no server has any.
     """
 
     servers: tuple[str, ...]
@@ -43,6 +45,8 @@ class FleetColumns:
     quantiles: FloatArray
     interval_seconds: int
     verdicts: Verdicts | None = None
+    labels: tuple[Labels, ...] = ()
+    label_codes: IntArray | None = None
 
     @cached_property
     def row_of(self) -> Mapping[str, int]:

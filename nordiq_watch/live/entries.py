@@ -22,7 +22,7 @@ STEADY_WITHIN = 1.0
 """A displayed metric that changes by at most this much, in its unit, is called steady."""
 
 METRIC_FIELDS = ("current", *SERVED, "trend")
-SERVER_FIELDS = ("display_metrics", "profile", "model_version", "risk_score", "alert")
+SERVER_FIELDS = ("display_metrics", "profile", "labels", "model_version", "risk_score", "alert")
 FIELDS = (*METRIC_FIELDS, *SERVER_FIELDS)
 """What an entry may have: of each metric, and of the server; in their order."""
 
@@ -91,6 +91,10 @@ def _steps_of_entry(columns: FleetColumns, rows: IntArray, names: Sequence[bytes
     if "profile" in detail.fields:
         yield from (Comma(), Literal(b'"profile":'))
         yield Words([orjson.dumps(profile) for profile in columns.profiles], columns.profile_codes[rows])
+    if "labels" in detail.fields and columns.label_codes is not None:
+        codes, texts = columns.label_codes[rows], [orjson.dumps(dict(labels)) for labels in columns.labels]
+        has_any = np.array([bool(labels) for labels in columns.labels], dtype=np.bool_)[codes]
+        yield When(has_any, [Comma(), Literal(b'"labels":'), Words(texts, codes)])
     if "model_version" in detail.fields:
         yield from (Comma(), Literal(b'"model_version":'))
         yield Words([orjson.dumps(version) for version in columns.versions], columns.version_codes[rows])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from nordiq_watch.labels import match
 from nordiq_watch.live.columns import FleetColumns
 from nordiq_watch.live.entries import Detail
 from nordiq_watch.live.fleet_answer import Answer
@@ -19,17 +20,21 @@ _DIGEST_BYTES = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """None: not narrowed. profiles: a server has one of them. min_risk: a server without a score has less than any."""
+    """None: not narrowed. profiles: a server has one of them. min_risk: a server without a score has less than any.
+    labels: by name, in their order, the values of which a server has one.
+    """
 
     servers: frozenset[str] | None = None
     profiles: frozenset[str] | None = None
     min_risk: float | None = None
+    labels: tuple[tuple[str, frozenset[str]], ...] = ()
     detail: Detail = field(default_factory=Detail)
 
     def digest(self) -> str:
         """Tells selections apart, in every process alike."""
         parts = (self.servers, self.profiles, self.detail.metrics, self.detail.fields)
-        text = repr([None if part is None else sorted(part) for part in parts] + [self.min_risk])
+        labels = [(name, sorted(values)) for name, values in self.labels]
+        text = repr([*(None if part is None else sorted(part) for part in parts), self.min_risk, labels])
         return hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
@@ -91,6 +96,11 @@ def find_rows(columns: FleetColumns, selection: Selection) -> IntArray:
     if selection.profiles is not None:
         wanted = np.array([profile in selection.profiles for profile in columns.profiles], dtype=np.bool_)
         rows = rows[wanted[columns.profile_codes[rows]]]
+    if selection.labels:
+        if columns.label_codes is None:
+            return rows[:0]
+        matching = np.array([match(labels, selection.labels) for labels in columns.labels], dtype=np.bool_)
+        rows = rows[matching[columns.label_codes[rows]]]
     if selection.min_risk is not None:
         if columns.verdicts is None:
             return rows[:0]

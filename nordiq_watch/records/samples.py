@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nordiq_watch.labels import LabelsOf, no_labels
 from nordiq_watch.records.arrays import CodeArray, FloatArray, IntArray
 
 
@@ -57,7 +58,7 @@ class WindowSnapshot:
     values (servers, slots, metrics): float32 in the metric's unit, NaN where not measured.
     statuses (servers, slots): code in metrics.STATUSES.
     Slot s covers [s * interval_seconds, (s + 1) * interval_seconds) of Unix time.
-    cell_map: None unless the window keeps track of changes.
+    cell_map: None unless the window keeps track of changes. labels_of: those that servers have now.
     """
 
     servers: tuple[str, ...]
@@ -68,6 +69,7 @@ class WindowSnapshot:
     values: FloatArray
     statuses: CodeArray
     cell_map: CellMap | None = None
+    labels_of: LabelsOf = no_labels
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -12,3 +13,12 @@ class Maintenance:
     until: float
     reason: str
     since: float
+
+
+@dataclass(frozen=True, slots=True)
+class GivenLabels:
+    """Labels that a server was given at a moment, in Unix seconds. An empty value takes a label away."""
+
+    server: str
+    at: float
+    labels: Mapping[str, str]

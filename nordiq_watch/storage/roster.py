@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 import time
@@ -10,16 +11,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from nordiq_watch.parts import Part, Parts
-from nordiq_watch.records.servers import Maintenance
+from nordiq_watch.records.servers import GivenLabels, Maintenance
 from nordiq_watch.storage.schema import open_store
 from nordiq_watch.storage.store import Store
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE maintenance (server TEXT PRIMARY KEY, until REAL NOT NULL, reason TEXT NOT NULL, since REAL NOT NULL)
     WITHOUT ROWID;
 """
-_TABLES = ("maintenance",)
+_LABELS = """
+CREATE TABLE labels (server TEXT PRIMARY KEY, at REAL NOT NULL, labels TEXT NOT NULL) WITHOUT ROWID;
+"""
+_TABLES = ("maintenance", "labels")
 
 
 class RosterStore:
@@ -43,7 +47,7 @@ class RosterStore:
         self._store = Store(path, connect=self._connect, part=part, timer=timer)
 
     def _connect(self) -> sqlite3.Connection:
-        return open_store(self._path, schema=_SCHEMA, version=_VERSION, clock=self._clock)
+        return open_store(self._path, schema=_SCHEMA + _LABELS, version=_VERSION, clock=self._clock, upgrade=_upgrade)
 
     def check(self) -> None:
         """Opens the file if necessary, and proves that it is writable."""
@@ -68,6 +72,23 @@ class RosterStore:
         with self._writing() as connection:
             connection.executemany("DELETE FROM maintenance WHERE server = ?", [(server,) for server in servers])
 
+    def read_labels(self) -> list[GivenLabels]:
+        with self._using, self._store.looking() as connection:
+            rows = connection.execute("SELECT server, at, labels FROM labels").fetchall()
+        return [GivenLabels(server, at, json.loads(labels)) for server, at, labels in rows]
+
+    def put_labels(self, given: Collection[GivenLabels]) -> None:
+        """In the place of those that these servers had. They survive a crash once this returns."""
+        with self._writing() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO labels VALUES (?, ?, ?)",
+                [(one.server, one.at, json.dumps(dict(one.labels))) for one in given],
+            )
+
+    def drop_labels(self, servers: Collection[str]) -> None:
+        with self._writing() as connection:
+            connection.executemany("DELETE FROM labels WHERE server = ?", [(server,) for server in servers])
+
     def rename(self, names: Mapping[str, str]) -> None:
         """Servers have other names, old → new; what is known of a new name already stays."""
         with self._writing() as connection:
@@ -86,3 +107,8 @@ class RosterStore:
             with self._store.writing() as connection:
                 yield connection
             self._store.confirm()
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """From schema 1, which had no labels."""
+    connection.execute(_LABELS)

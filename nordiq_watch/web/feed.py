@@ -28,7 +28,7 @@ from nordiq_watch.ingest.samples import ParsedFeed, count_clipped
 from nordiq_watch.web.bodies import read_body
 from nordiq_watch.web.collectors import translators
 from nordiq_watch.web.deliveries import deliver, note_left_out
-from nordiq_watch.web.feeding import Outcome, rules_of, take, take_json, take_records
+from nordiq_watch.web.feeding import Outcome, note_series_labels, rules_of, take, take_json, take_records
 from nordiq_watch.web.final_answers import GIVEN_UP_FOR
 from nordiq_watch.web.oversize import refuse_body
 from nordiq_watch.web.quick_feed import raise_failure
@@ -136,6 +136,7 @@ def _take_named(sent: SeriesBatch, translator: Translator, delivery: Delivery) -
         clipped = count_clipped(checked, translated.clipped, below=translated.clipped_below)
         body, status = take(services(), clipped, delivery)
         kept = True
+        note_series_labels(services(), translated.labels, delivery)
     finally:
         translator.settle(translated.readings, kept=kept)
     body = replace(body, series_refused=translated.refused, **_tell_losses(translated))

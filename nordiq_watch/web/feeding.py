@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, tzinfo
 from functools import cache
 from http import HTTPStatus
@@ -17,6 +18,8 @@ from nordiq_watch.ingest.delivery import Delivery
 from nordiq_watch.ingest.ingest import IngestResult
 from nordiq_watch.ingest.sample_checks import FeedRules
 from nordiq_watch.ingest.samples import ParsedFeed, reject_servers
+from nordiq_watch.labels import MOST_LABELS, find_fault
+from nordiq_watch.records.servers import GivenLabels
 from nordiq_watch.web.deliveries import note_feed
 from nordiq_watch.web.services import Services
 from nordiq_watch.zones import find_zone
@@ -45,10 +48,12 @@ def take(services: Services, feed: ParsedFeed, delivery: Delivery) -> Outcome:
         note_feed(delivery, feed)
         services.events.publish(BatchAccepted(records=0, rejected=count_rejected(feed), clipped=0))
         return refuse_all(feed), HTTPStatus.UNPROCESSABLE_ENTITY
+    note_labels(services, feed.labels, delivery)  # before the samples, whose forecast is to have them
     result = services.ingest.worker.submit(feed.batch, rejected=count_rejected(feed), clipped=feed.clipped)
     taken, refused = reject_servers(feed, result.refused), len(result.refused)
     note_feed(delivery, taken)
     delivery.note_taken(0 if taken.batch is None else len(taken.batch.rows))
+    services.roster.labels.drop(result.refused)
     if taken.batch is None:
         return replace(refuse_all(taken), servers_refused=refused), HTTPStatus.UNPROCESSABLE_ENTITY
     accepted = replace(_accept(taken, result), servers_refused=refused, **_unknown(delivery))
@@ -67,6 +72,25 @@ def rules_of(services: Services) -> FeedRules:
         max_records=config.feeders.max_records,
         naive_zone=naive_zone_of(config.window.naive_zone),
     )
+
+
+def note_labels(services: Services, given: Iterable[GivenLabels], delivery: Delivery) -> None:
+    """Keeps the labels of servers; of those that have too many already, no new ones."""
+    lost = services.roster.labels.note(given)
+    delivery.note_dropped(Drop.BAD_LABEL, lost, example=f"a server has {MOST_LABELS} labels already")
+
+
+def note_series_labels(services: Services, given: Iterable[GivenLabels], delivery: Delivery) -> None:
+    """The same of labels of series, as far as they can be a server's, and the window has the server."""
+    good = []
+    for one in given:
+        faults = {name: find_fault(name, value) for name, value in one.labels.items()}
+        for name, fault in faults.items():
+            delivery.note_dropped(Drop.BAD_LABEL, int(fault is not None), example=f"{name} of {one.server} {fault}")
+        if services.ingest.window.tracks(one.server):
+            kept = {name: value for name, value in one.labels.items() if faults[name] is None}
+            good.append(GivenLabels(one.server, one.at, kept))
+    note_labels(services, good, delivery)
 
 
 @cache

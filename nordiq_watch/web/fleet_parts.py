@@ -12,7 +12,7 @@ from nordiq_watch.live.fleet_answer import Answer
 from nordiq_watch.live.selection import Cursor, Page, Selection, turn_to
 from nordiq_watch.metrics import DEFAULT_PROFILE, PROFILE_BY_PREFIX, shown_profile
 from nordiq_watch.names import tidy_name
-from nordiq_watch.web.query_lists import read_known, read_names
+from nordiq_watch.web.query_lists import read_known, read_labels, read_names
 
 EVERYTHING = FleetQuery()
 
@@ -24,6 +24,7 @@ def read_page(query: FleetQuery, answer: Answer, config: Config) -> tuple[Select
         profiles=read_known(
             "profile", query.profile, _profiles_of(answer, config), what="profile of this fleet", read=shown_profile
         ),
+        labels=read_labels(query.label),
         min_risk=query.min_risk,
         detail=Detail(
             metrics=read_known("metrics", query.metrics, config.metrics, what="metric of this daemon"),

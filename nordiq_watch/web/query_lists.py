@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from nordiq_watch.errors import RequestError
+from nordiq_watch.labels import split_list
 
 
 def read_names(parameter: str, text: str | None, *, read: Callable[[str], str] = str.strip) -> frozenset[str] | None:
@@ -15,6 +16,14 @@ def read_names(parameter: str, text: str | None, *, read: Callable[[str], str] =
     if not all(names):
         raise RequestError(f"{parameter} is {text!r:.60}; must be one name, or several with one comma between")
     return frozenset(names)
+
+
+def read_labels(text: str | None) -> tuple[tuple[str, frozenset[str]], ...]:
+    """The values that are wanted, by the labels' names; none without the parameter. RequestError for anything else."""
+    try:
+        return () if text is None else tuple(sorted(split_list(text).items()))
+    except ValueError as error:
+        raise RequestError(f"label has {error}; several stand with commas between") from None
 
 
 def read_known(

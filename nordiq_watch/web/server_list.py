@@ -5,22 +5,25 @@ from __future__ import annotations
 import base64
 import binascii
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from math import isnan
 
 from flask import Blueprint, Response
+from msgspec import UNSET
 
 from nordiq_watch.alerting.standing import states_of
 from nordiq_watch.api import servers as api
 from nordiq_watch.api.enums import Level, ServerState
 from nordiq_watch.api.queries import ServersQuery
 from nordiq_watch.errors import RequestError
+from nordiq_watch.labels import match
 from nordiq_watch.live.columns import FleetColumns
 from nordiq_watch.metrics import profile_of, shown_profile
 from nordiq_watch.moments import write_moment
 from nordiq_watch.names import tidy_name
 from nordiq_watch.records.servers import Maintenance
-from nordiq_watch.web.query_lists import read_known, read_names
+from nordiq_watch.web.query_lists import read_known, read_labels, read_names
 from nordiq_watch.web.routing import answer, query_of
 from nordiq_watch.web.services import services
 
@@ -38,7 +41,9 @@ def list_servers() -> Response:
     end = len(chosen) if query.limit is None else begin + query.limit
     page = chosen[begin:end]
     following = _write_cursor(page[-1].server_name) if page and end < len(chosen) else None
-    return answer(api.Servers(servers=page, count=len(page), matched=len(chosen), next_cursor=following))
+    groups = UNSET if query.group is None else group_servers(chosen, query.group)
+    listed = api.Servers(servers=page, count=len(page), matched=len(chosen), next_cursor=following, groups=groups)
+    return answer(listed)
 
 
 def select_servers(known: list[api.Server], query: ServersQuery) -> list[api.Server]:
@@ -47,13 +52,34 @@ def select_servers(known: list[api.Server], query: ServersQuery) -> list[api.Ser
     profiles = {server.profile for server in known}
     wanted = read_known("profile", query.profile, sorted(profiles), what="profile of these servers", read=shown_profile)
     states = read_known("state", query.state, list(ServerState), what="state")
+    labels = read_labels(query.label)
     return [
         server
         for server in known
         if (names is None or server.server_name in names)
         and (wanted is None or server.profile in wanted)
         and (states is None or server.state in states)
+        and match(server.labels, labels)
     ]
+
+
+def group_servers(servers: Sequence[api.Server], by: str) -> list[api.Group]:
+    """The largest group first. RequestError unless `by` is profile, state, or label:NAME."""
+    name = by.removeprefix("label:")
+    if by not in ("profile", "state") and (name == by or not name):
+        raise RequestError(f"group is {by!r:.60}; must be profile, state or label:NAME")
+    grouped: dict[str | None, list[api.Server]] = {}
+    for server in servers:
+        value = server.labels.get(name) if name != by else str(getattr(server, by))
+        grouped.setdefault(value, []).append(server)
+    groups = [_describe_group(value, members) for value, members in grouped.items()]
+    return sorted(groups, key=lambda group: (-group.servers, group.value is None, group.value))
+
+
+def _describe_group(value: str | None, members: Sequence[api.Server]) -> api.Group:
+    scores = [server.risk_score for server in members if server.risk_score is not None]
+    states = Counter(str(server.state) for server in members)
+    return api.Group(value, len(members), dict(states), max(scores, default=None))
 
 
 def describe_servers() -> list[api.Server]:
@@ -73,6 +99,7 @@ def describe_servers() -> list[api.Server]:
         api.Server(
             server_name=server,
             profile=shown_profile(profile),
+            labels=dict(daemon.roster.labels.of(server)),
             state=state,
             last_seen=write_moment(min(heard[server], now)),
             maintenance=_describe_maintenance(server, orders, is_said=server in by_status),
@@ -112,6 +139,7 @@ def _describe_absent(server: str, orders: Mapping[str, Maintenance]) -> api.Serv
     return api.Server(
         server_name=server,
         profile=profile_of(server),
+        labels={},
         state=ServerState.MAINTENANCE,
         last_seen=None,
         maintenance=_describe_maintenance(server, orders, is_said=False),

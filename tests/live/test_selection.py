@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.columns import make_columns
 from support.eager_answer import Entry, describe_servers
-from support.random_fleets import METRICS, PROFILES, fleets
+from support.random_fleets import LABELS, METRICS, PROFILES, fleets
 
 from nordiq_watch.live.columns import FleetColumns
 from nordiq_watch.live.entries import DISPLAY_METRICS, FIELDS, METRIC_FIELDS, Detail
@@ -22,6 +22,12 @@ def subsets(names: Any) -> st.SearchStrategy[frozenset[str] | None]:
     return st.none() | st.frozensets(st.sampled_from(names))
 
 
+def labels_wanted() -> st.SearchStrategy[tuple[tuple[str, frozenset[str]], ...]]:
+    values = {value for labels in LABELS for value in labels.values()} | {"nothing"}
+    wanted = st.dictionaries(st.sampled_from(["team", "env", "none"]), st.frozensets(st.sampled_from(sorted(values))))
+    return st.just(()) | wanted.map(lambda one: tuple(sorted(one.items())))
+
+
 @st.composite
 def narrowed(draw: st.DrawFn) -> tuple[FleetColumns, Selection]:
     columns = draw(fleets())
@@ -29,6 +35,7 @@ def narrowed(draw: st.DrawFn) -> tuple[FleetColumns, Selection]:
     return columns, Selection(
         servers=draw(st.none() | st.frozensets(some)),
         profiles=draw(subsets(PROFILES)),
+        labels=draw(labels_wanted()),
         min_risk=draw(st.none() | st.floats(0, 100).map(lambda score: round(score, 1))),
         detail=Detail(metrics=draw(subsets(METRICS)), fields=draw(st.frozensets(st.sampled_from(FIELDS), min_size=1))),
     )
@@ -41,6 +48,7 @@ def select_eagerly(columns: FleetColumns, selection: Selection) -> dict[str, Ent
         for name, entry in describe_servers(columns).items()
         if (selection.servers is None or name in selection.servers)
         and (selection.profiles is None or entry["profile"] in selection.profiles)
+        and all(entry.get("labels", {}).get(name) in values for name, values in selection.labels)
         and (selection.min_risk is None or risk_of(entry) >= selection.min_risk)
     }
 

@@ -7,13 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from nordiq_watch.alerting.thresholds import level_of
+from nordiq_watch.labels import Labels
 from nordiq_watch.live.columns import FleetColumns, Verdicts
 
 
 def make_columns(
-    servers: Sequence[str], *, profiles: Sequence[str] | None = None, scores: Sequence[float] | None = None
+    servers: Sequence[str],
+    *,
+    profiles: Sequence[str] | None = None,
+    scores: Sequence[float] | None = None,
+    labels: Sequence[Labels] | None = None,
 ) -> FleetColumns:
-    """Of each, the forecast of its CPU for two steps; its memory is not measured. profiles: one per server."""
+    """Of each, the forecast of its CPU for two steps; its memory is not measured. profiles, labels: one per server."""
     ahead = [[24.0, 23.0], [25.0, 26.0], [27.0, 28.0]]
     named = list(dict.fromkeys(profiles or ["Database"]))
     verdicts = None
@@ -32,4 +37,6 @@ def make_columns(
         quantiles=np.array([[ahead]] * len(servers), dtype=np.float32).reshape(-1, 1, 3, 2),
         interval_seconds=300,
         verdicts=verdicts,
+        labels=tuple(labels or ()),
+        label_codes=None if labels is None else np.arange(len(servers)),
     )

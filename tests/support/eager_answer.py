@@ -35,6 +35,8 @@ def _describe_server(columns: FleetColumns, row: int) -> Entry:
         if metric in entry and "p50" in entry[metric] and not np.isnan(entry[metric]["current"])
     }
     entry["profile"] = columns.profiles[columns.profile_codes[row]]
+    if columns.label_codes is not None and (labels := columns.labels[columns.label_codes[row]]):
+        entry["labels"] = dict(labels)
     entry["model_version"] = columns.versions[columns.version_codes[row]]
     return entry | _describe_verdict(columns, row)
 

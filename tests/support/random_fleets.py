@@ -11,6 +11,7 @@ from nordiq_watch.live.columns import FleetColumns, Verdicts, round_shown
 METRICS = ("cpu_user_pct", "mem_used_pct", "load_average", "swap_used_pct")
 TARGETS = ("cpu_user_pct", "mem_used_pct")
 PROFILES = ("Database", 'odd "one"')
+LABELS: tuple[dict[str, str], ...] = ({}, {"team": "web", "env": 'odd "one"'}, {"team": "db"})
 VERSIONS = ("tft_model_20250101_000000", "baseline")
 NAN = float("nan")
 
@@ -42,4 +43,6 @@ def fleets(draw: st.DrawFn) -> FleetColumns:
         quantiles=quantiles[rows].swapaxes(-1, -2),
         interval_seconds=300,
         verdicts=verdicts,
+        labels=LABELS,
+        label_codes=None if count == kinds else rows % 3,
     )

@@ -138,9 +138,11 @@ def small_config(**sections: Any) -> Config:
 def build_services(settings: Settings, reloads: ReloadService) -> Services:
     """The rooms of a daemon at the time NOW, but for its reloads and its keys. Their threads do not run yet."""
     events, live, parts = EventBus(), Live(), Parts(hidden=(settings.root,), clock=_clock)
-    ingest = build_ingest(settings, events, live=live, parts=parts, clock=_clock, free_bytes=lambda: 10**10)
-    history = build_history(settings, events, parts=parts)
     roster = build_roster(settings, events, parts=parts, clock=_clock)
+    ingest = build_ingest(
+        settings, events, live=live, parts=parts, clock=_clock, free_bytes=lambda: 10**10, labels_of=roster.labels.of
+    )
+    history = build_history(settings, events, parts=parts)
     alerting = build_alerting(
         settings, events, ingest=ingest, history=history, roster=roster, parts=parts, clock=_clock
     )

@@ -17,6 +17,7 @@ from nordiq_watch.api.sources import Drop
 from nordiq_watch.errors import MissingPackage, RequestError
 from nordiq_watch.ingest.columns import Coded, Columns
 from nordiq_watch.ingest.fields import OWN_FIELDS, Range, why_no_number
+from nordiq_watch.ingest.record_labels import LABELS, pack_cell
 from nordiq_watch.ingest.rows import MAX_LABEL_LENGTH, MAX_NAMED, MAX_UNKNOWN_FIELDS, Rejection
 from nordiq_watch.ingest.samples import Sent
 from nordiq_watch.json_lists.lenient import too_many
@@ -80,8 +81,8 @@ class _Reader:
         names = self._texts("server_name", is_needed=True)
         times = self._times()
         statuses, profiles = self._texts("status"), self._texts("profile")
-        values = self._values(rows)
-        unknown = {name for name in self._table.column_names if name not in (*OWN_FIELDS, *self._metrics)}
+        values, labels = self._values(rows), self._labels()
+        unknown = {name for name in self._table.column_names if name not in (*OWN_FIELDS, LABELS, *self._metrics)}
         keep = np.ones(rows, dtype=np.bool_)
         keep[list(self._faults)] = False
         kept = np.flatnonzero(keep)
@@ -92,6 +93,7 @@ class _Reader:
             statuses=Coded(statuses.values, statuses.codes[kept]),
             profiles=Coded(profiles.values, profiles.codes[kept]),
             values=values[kept],
+            labels=None if labels is None else Coded(labels.values, labels.codes[kept]),
         )
         return Sent(
             columns, rows, tuple(self._faults.values()), _printable(unknown),
@@ -155,6 +157,13 @@ class _Reader:
         for name, where, reason in faults:
             self._leave_out(name, where, reason, empty)
         return values
+
+    def _labels(self) -> Coded | None:
+        """As JSON: of maps and structs of texts, or of texts that are JSON."""
+        column = self._find(LABELS)
+        if column is None:
+            return None
+        return Coded.of(map(pack_cell, column.to_pylist()))
 
     def _find(self, field: str) -> Any | None:
         """The column as one array; None if there is none."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from nordiq_watch.api.sources import Drop
 from nordiq_watch.ingest.formats.server_names import LeftOut
+from nordiq_watch.records.servers import GivenLabels
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Losses:
 class Translation:
     """What a request's series say. refused: new series that there was no room for. left_out: those without a server.
     clipped: values a little beyond what their metric can be that were kept as the nearer end; clipped_below: those of
-    them that were kept as the least.
+    them that were kept as the least. labels: given to servers by their series, one of each server.
     """
 
     readings: list[Reading]
@@ -44,3 +45,4 @@ class Translation:
     clipped: int = 0
     clipped_below: int = 0
     losses: Losses = field(default_factory=Losses)
+    labels: tuple[GivenLabels, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import TypeAlias
@@ -18,6 +18,7 @@ from nordiq_watch.ingest.formats.server_series import Place, ServerSeries
 from nordiq_watch.ingest.formats.slot_book import Said, SlotBook
 from nordiq_watch.ingest.formats.spans import Span
 from nordiq_watch.ingest.formats.tracks import Grid
+from nordiq_watch.records.servers import GivenLabels
 
 Logged: TypeAlias = tuple[Place, float, float, float]
 """Where a sample belongs, its Unix time, its value, and the start of its span; NaN for one that has none."""
@@ -29,7 +30,8 @@ LAST_WORD_SECONDS = 60.0
 @dataclass(slots=True)
 class Request(Said):
     """What is noted while one request is read. now: Unix time. changed: server → slot → roles of the series of which
-    more is known. labels: of the series that is taken. notes: for the log. shift: as of `SlotBook.open`.
+    more is known. labels: of the series that is taken. given: labels of servers, by their series. notes: for the log.
+    shift: as of `SlotBook.open`.
     """
 
     now: float = 0.0
@@ -37,10 +39,21 @@ class Request(Said):
     delivery: Delivery = field(default_factory=Delivery.unheard)
     changed: dict[str, dict[int, int]] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    given: dict[str, GivenLabels] = field(default_factory=dict)
     notes: Notes | None = None
     shift: float | None = None
     ahead: dict[tuple[str, float], None] = field(default_factory=dict)
     refused: int = 0
+
+    def note_labels(self, server: str, series: Series, names: Sequence[str]) -> None:
+        """Those of a series' labels that its server is to have; of series at several moments, the newest's count."""
+        found = {name: series.labels[name] for name in names if name in series.labels}
+        if found:
+            at, known = min(series.samples[-1][0], self.newest), self.given.get(server)
+            if known is not None:
+                found = {**known.labels, **found} if at >= known.at else {**found, **known.labels}
+                at = max(at, known.at)
+            self.given[server] = GivenLabels(server, at, found)
 
     def note_changed(self, name: str, roles_in: Mapping[int, int]) -> None:
         slots = self.changed[name]
@@ -51,11 +64,20 @@ class Request(Said):
 class SampleTaker:
     """For one thread at a time. places, servers, book: the translator's own."""
 
-    def __init__(self, places: Places, servers: KnownServers, book: SlotBook, grid: Grid) -> None:
+    def __init__(
+        self,
+        places: Places,
+        servers: KnownServers,
+        book: SlotBook,
+        grid: Grid,
+        *,
+        kept_labels: Sequence[str] = (),
+    ) -> None:
         self._places = places
         self._servers = servers
         self._book = book
         self._grid = grid
+        self._kept_labels = kept_labels
 
     def take(self, series: Series, request: Request) -> None:
         """Puts the samples of a series that a rule wants into the slots of its server."""
@@ -73,6 +95,8 @@ class SampleTaker:
             request.refused += 1
             return
         request.changed.setdefault(place.server, {})  # what it said and was not kept is said again
+        if self._kept_labels:
+            request.note_labels(place.server, series, self._kept_labels)
         starts = series.starts or repeat(math.nan)
         for (at, value), start in zip(series.samples, starts, strict=False):
             if not 0 <= at <= request.newest:

@@ -61,7 +61,8 @@ class ServerNames:
 
     section: its settings, as messages name them; setting: the one of them that says what names a server. otherwise:
     labels that name the server of a series without `server_label`. clusters: of all collectors together. left_out: how
-    many series by cause, since the start. ConfigError for a rule in `feeders.relabel` that cannot be read.
+    many series by cause, since the start. kept_labels: labels of series that are their server's, too. ConfigError for a
+    rule in `feeders.relabel` that cannot be read.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class ServerNames:
         self._targets: dict[str, Target] = {}
         self._notes = _Notes(section, clock)
         self.left_out = dict.fromkeys(Cause, 0)
+        self.kept_labels = feeders.labels
 
     def identify(self, labels: Mapping[str, str]) -> Identity | None:
         """Which series of which server this is; None for one that is left out, see `take_left_out`."""
