@@ -23,7 +23,7 @@ from nordiq_watch.ingest.eviction import Eviction
 from nordiq_watch.ingest.orders import Fill, Order, Orders
 from nordiq_watch.ingest.sample_store import SampleStore
 from nordiq_watch.ingest.store_health import RETRY_SECONDS
-from nordiq_watch.ingest.warmup import Warmup, requirement_of, warmup_of
+from nordiq_watch.ingest.warmup import PaceLately, Warmup, requirement_of, warmup_of
 from nordiq_watch.ingest.window import Window
 from nordiq_watch.live.published import Live
 from nordiq_watch.mailbox import Forget, Rename
@@ -108,6 +108,7 @@ class Ingest(Worker):
         self._timeout_seconds = timeout_seconds
         self._waiting: queue.Queue[_Job | None] = queue.Queue(queue_size)
         self._tick = 0
+        self._find_pace = PaceLately()
 
     @property
     def tick(self) -> int:
@@ -166,7 +167,7 @@ class Ingest(Worker):
         """The answer that a batch would get now, without one."""
         spec = servable.spec if (servable := self._live.peek()) else None
         requirement = requirement_of(spec, self._window)
-        ready, warmup = warmup_of(self._window, requirement)
+        ready, warmup = warmup_of(self._window, requirement, find_pace=self._find_pace)
         return IngestResult(
             tick=self._tick,
             window_size=self._window.size,

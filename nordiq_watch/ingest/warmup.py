@@ -6,6 +6,7 @@ come less often than the grid has slots may never be enough: that is told, with 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,14 +89,36 @@ def count_ready(samples: IntArray, requirement: Requirement) -> int:
     return int(np.count_nonzero(samples >= requirement.samples))
 
 
-def warmup_of(window: Window, requirement: Requirement) -> tuple[int, Warmup]:
+def pace_of(window: Window, requirement: Requirement) -> Pace | None:
+    """As `find_endless_pace`, of the window's servers that are not silent. A look at the whole window."""
+    present = window.attendance().present
+    heard = present[:, -int(window.silent_seconds // window.interval_seconds) - 1 :].any(axis=1)
+    return find_endless_pace(present[heard], requirement, interval_seconds=window.interval_seconds)
+
+
+class PaceLately:
+    """As `pace_of`, looked for anew once a slot began, the window has twice or half the samples, or the requirement is
+    another one. From any thread.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[object, Pace | None] = None, None
+
+    def __call__(self, window: Window, requirement: Requirement) -> Pace | None:
+        standing = window.newest_slot, window.size.bit_length(), requirement
+        last = self._last
+        if last[0] != standing:
+            self._last = last = standing, pace_of(window, requirement)
+        return last[1]
+
+
+def warmup_of(
+    window: Window, requirement: Requirement, *, find_pace: Callable[[Window, Requirement], Pace | None] = pace_of
+) -> tuple[int, Warmup]:
     """How many servers are ready, and the warm-up, of the window as it is now."""
     samples = window.samples_within(requirement.slots, requirement.metrics)
-    ready, pace = count_ready(samples, requirement), None
-    if not ready and len(samples):
-        present = window.attendance().present
-        heard = present[:, -int(window.silent_seconds // window.interval_seconds) - 1 :].any(axis=1)
-        pace = find_endless_pace(present[heard], requirement, interval_seconds=window.interval_seconds)
+    ready = count_ready(samples, requirement)
+    pace = find_pace(window, requirement) if not ready and len(samples) else None
     return ready, measure_warmup(samples, requirement, pace=pace)
 
 

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from support.batches import METRICS, Sample, make_batch
 from support.specs import small_spec
 
+from nordiq_watch.ingest.attendance import Attendance
 from nordiq_watch.ingest.warmup import (
+    PaceLately,
     Requirement,
     Warmup,
     count_ready,
@@ -169,3 +171,33 @@ def test_silent_servers_say_nothing_of_the_pace() -> None:
 
 def test_once_a_server_is_ready_the_pace_of_others_is_no_matter() -> None:
     assert message_of(day_of(12, 1, samples=150)).startswith("Warmed up: 1 of 2 servers")
+
+
+class Looked(Window):
+    """Counts how often all of it was looked at."""
+
+    looks = 0
+
+    def attendance(self) -> Attendance:
+        self.looks += 1
+        return super().attendance()
+
+
+def test_many_batches_of_a_slot_cost_one_look_at_the_window_and_the_pace_is_told_with_the_next() -> None:
+    window = Looked(METRICS, interval_seconds=300, length=288, max_servers=1000, silent_seconds=900)
+    find_pace, told = PaceLately(), []
+    for slot in range(1000, 1060, 12):
+        for first in range(0, 100, 10):
+            window.apply(make_batch([Sample(f"s{number}", slot) for number in range(first, first + 10)]))
+            _, warmup = warmup_of(window, DEFAULT, find_pace=find_pace)
+            told.append("at this pace" in warmup.message)
+    assert told == [False] * 30 + [True] * 20, "from the fourth sample on: three gaps"
+    looks, window.looks = window.looks, 0
+    assert looks < 20, "fifty batches in five slots, and few doublings"
+    window.apply(make_batch([Sample("s0", slot) for slot in range(1000, 1049)]))
+    _, warmup = warmup_of(window, DEFAULT, find_pace=find_pace)
+    assert (window.looks, "at this pace" in warmup.message) == (0, True)
+    fast = [Sample(f"s{number}", slot) for slot in range(1000, 1049) for number in range(20)]
+    window.apply(make_batch(fast))
+    _, warmup = warmup_of(window, DEFAULT, find_pace=find_pace)
+    assert (window.looks, "at this pace" in warmup.message) == (1, False), "twice the samples, although no slot began"
