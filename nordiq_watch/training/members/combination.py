@@ -7,6 +7,7 @@ measured, both in the targets' units.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 import numpy as np
 import torch
@@ -21,10 +22,12 @@ KNOTS = 5
 
 _ROUNDS = 150
 _RATE = 0.1
-_SHRINKAGE = 0.001
-"""Pull towards equal weights, as strong as docs/decisions/0023 found best: estimated ones tend to be worse than these
-unless much speaks for them (Claeskens and others, "The forecast combination puzzle: a simple theoretical explanation",
-2016)."""
+_LEAST_PULL = 0.001
+_PULL_WINDOWS = 1.5
+"""The pull towards the weights expected beforehand, as strong as docs/decisions/0023 found best: estimated weights tend
+to be worse than simple ones unless much speaks for them (Claeskens and others, "The forecast combination puzzle: a
+simple theoretical explanation", 2016). At each step it is _PULL_WINDOWS over the number of windows that do not overlap
+up to that step, and at least _LEAST_PULL."""
 
 _LEAST_FACTOR, _LARGEST_FACTOR = 0.25, 4.0
 _SMOOTHED_SHARE = 0.25
@@ -32,26 +35,36 @@ _SMOOTHED_SHARE = 0.25
 _LEAST_WIDTH = 1e-9
 
 
-def fit_blend(quantiles: Tensor, truth: Tensor, levels: Sequence[float]) -> Tensor:
+def fit_blend(
+    quantiles: Tensor,
+    truth: Tensor,
+    levels: Sequence[float],
+    *,
+    expected: Sequence[float] | None = None,
+    slots: float = inf,
+) -> Tensor:
     """(members, targets, horizon): weights, not negative, that sum to 1 over members.
 
     They minimize the pinball loss of the averaged quantiles, each target in units of its mean error, plus a pull
-    towards equal weights.
+    towards the weights `expected` (members,), all of them positive; by default equal ones. slots: how many different
+    values of one target these windows, which overlap, forecast in all; the fewer, the stronger the pull.
     """
     members, _, targets, horizon, _ = quantiles.shape
     unit = _typical_error(quantiles, truth, levels)
     forecast, wanted = quantiles / unit[..., None], truth / unit
     between = _interpolation(horizon)
+    base = torch.tensor(expected or [1 / members] * members).log()[:, None, None]
+    pull = (_PULL_WINDOWS / slots * torch.arange(1.0, horizon + 1)).clamp(min=_LEAST_PULL)
     scores = torch.zeros(members, targets, between.shape[0], requires_grad=True)
     optimizer = torch.optim.Adam([scores], lr=_RATE)
     for _ in range(_ROUNDS):
         optimizer.zero_grad()
-        weights = (scores @ between).softmax(dim=0)
-        mixed = (weights[:, None, ..., None] * forecast).sum(dim=0)
-        loss = pinball(mixed, wanted, torch.tensor(levels)) + _SHRINKAGE * scores.square().mean()
+        moved = scores @ between
+        mixed = ((base + moved).softmax(dim=0)[:, None, ..., None] * forecast).sum(dim=0)
+        loss = pinball(mixed, wanted, torch.tensor(levels)) + (pull * moved.square()).mean()
         loss.backward()  # type: ignore[no-untyped-call]  # torch does not type it
         optimizer.step()
-    return (scores.detach() @ between).softmax(dim=0)
+    return (base + scores.detach() @ between).softmax(dim=0)
 
 
 def combine(quantiles: Tensor, blend: Tensor) -> Tensor:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
+import numpy as np
 import torch
 from msgspec.structs import replace
 from torch import Tensor
 
+from nordiq_watch.network.calendar import DAY_SECONDS
 from nordiq_watch.network.terms.blend import BLEND, CALIBRATION, MEMBERS
 from nordiq_watch.network.terms.history_inputs import HistoryInputs
 from nordiq_watch.records.arrays import FloatArray
@@ -37,30 +40,35 @@ _LEAST_FLOOR = 1e-6
 _BLEND_NUMBERS = 4_000_000
 """Quantiles among which weights are chosen; more windows than these hold change nothing but the time it takes."""
 _WINDOWS_AT_ONCE = 500
+_PASSES = 60
+"""How often, on average, a window may be drawn."""
+_NETWORK_SHARE = 0.1
+"""Of the weights expected beforehand. Little: the windows that weigh it have also stopped its training, which flatters
+it, and it does not learn from these days afterwards, as the members do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How one member is fitted. passes: how often, on average, a window of the data may be drawn: little data is
-    learnt by heart otherwise.
+    """How one member is fitted. Little data is learnt by heart unless the draws are limited. daily_draws: how many
+    windows may be drawn for each day of a server: where slots are minutes, those of a day are nearly the same.
     """
 
     fit: type[MemberFit]
     steps: int
     learning_rate: float
     batch_windows: int
-    passes: int = 60
+    daily_draws: float = inf
 
-    def descent(self, windows: int, progress: Progress) -> Descent:
-        """For data of this number of different windows."""
-        return Descent(
-            min(self.steps, 1 + self.passes * windows // self.batch_windows), self.learning_rate, progress=progress
-        )
+    def descent(self, windows: int, interval_seconds: int, progress: Progress) -> Descent:
+        """For data of this number of different windows, one for each slot of each server."""
+        passes = min(_PASSES, self.daily_draws * interval_seconds / DAY_SECONDS)
+        steps = min(self.steps, 1 + int(passes * windows) // self.batch_windows)
+        return Descent(steps, self.learning_rate, progress=progress)
 
 
 RECIPES: Mapping[str, Recipe] = {
     "linear": Recipe(LinearFit, linear_fit.STEPS, linear_fit.LEARNING_RATE, linear_fit.BATCH_WINDOWS),
-    "rows": Recipe(RowsFit, rows_fit.STEPS, rows_fit.LEARNING_RATE, rows_fit.BATCH_WINDOWS),
+    "rows": Recipe(RowsFit, rows_fit.STEPS, rows_fit.LEARNING_RATE, rows_fit.BATCH_WINDOWS, rows_fit.DAILY_DRAWS),
 }
 
 
@@ -90,7 +98,7 @@ class ExtrasFit:
             recipe = RECIPES[name]
             draws = self._draws(windows, seed=self.seed + number)
             fit = recipe.fit(draws, self.spec.quantiles, self.spec.interval_seconds, floor.clone())
-            fitted |= fit.run(recipe.descent(len(windows), self.time_for(name)))
+            fitted |= fit.run(recipe.descent(len(windows), self.spec.interval_seconds, self.time_for(name)))
         return fitted
 
     def weigh(self, members: Parameters, network: FloatArray, windows: SeriesWindows, places: Places) -> Parameters:
@@ -103,9 +111,16 @@ class ExtrasFit:
         count = quantiles.shape[1]
         stride = -(-quantiles.numel() // _BLEND_NUMBERS)
         chosen = torch.arange(0, count, stride)
-        blend = fit_blend(quantiles[:, chosen], truth[chosen], self.spec.quantiles)
-        calibration = calibrate(combine(quantiles, blend), truth, self.spec.quantiles)
+        levels, slots = self.spec.quantiles, count_slots(places, windows.horizon)
+        blend = fit_blend(quantiles[:, chosen], truth[chosen], levels, expected=self._expected_weights, slots=slots)
+        calibration = calibrate(combine(quantiles, blend), truth, levels)
         return {BLEND: blend, CALIBRATION: calibration}
+
+    @property
+    def _expected_weights(self) -> list[float]:
+        """What each member weighs before anything is seen, the network first."""
+        others = len(self.members)
+        return [_NETWORK_SHARE, *[(1 - _NETWORK_SHARE) / others] * others] if others else [1.0]
 
     def _forecast(
         self, members: Parameters, network: FloatArray, windows: SeriesWindows, places: Places
@@ -128,3 +143,11 @@ class ExtrasFit:
     def _measure_floor(self, windows: SeriesWindows) -> Tensor:
         values = self._draws(windows, seed=self.seed).draw(_FLOOR_WINDOWS).history.values
         return _FLOOR_SHARE * values.std(dim=1, correction=0).mean(dim=0) + _LEAST_FLOOR
+
+
+def count_slots(places: Places, horizon: int) -> int:
+    """How many different slots, over all series, windows at these places forecast together, were none left out between
+    the first and the last of a series.
+    """
+    series = [places.origins[places.series == number] for number in np.unique(places.series)]
+    return sum(int(np.ptp(origins)) + horizon for origins in series)

@@ -42,6 +42,18 @@ def test_members_that_are_equally_good_count_equally() -> None:
     assert float((weights - 1 / 3).abs().max()) < 0.1
 
 
+def test_the_fewer_slots_are_forecast_the_more_the_expected_weights_count_and_most_at_the_last_step() -> None:
+    known = 10 * noise(WINDOWS, TARGETS, HORIZON, seed=0)
+    truth = known + noise(*known.shape, seed=1)
+    noisy = around(known + 0.7 * noise(*known.shape, seed=2), 1.22)
+    members, expected = torch.stack([around(known), noisy]), (0.1, 0.9)
+    many, few, none = (fit_blend(members, truth, LEVELS, expected=expected, slots=n)[0] for n in (1e6, 60, 1e-6))
+    assert float(many.min()) > 0.8, "what is expected does not outweigh many windows"
+    assert bool((few[:, -1] < many[:, -1] - 0.2).all())
+    assert bool((few[:, 0] > few[:, -1] + 0.2).all()), "windows overlap less at the first step"
+    torch.testing.assert_close(none, torch.full_like(none, 0.1), atol=0.01, rtol=0.0)
+
+
 def test_a_member_that_adds_nothing_but_noise_is_left_out() -> None:
     """The pull towards equal weights must not outweigh what the windows say."""
     known = 10 * noise(WINDOWS, TARGETS, HORIZON, seed=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from nordiq_watch.records.arrays import FloatArray
 from nordiq_watch.spec import ModelSpec
 from nordiq_watch.training.dataset import Series
 from nordiq_watch.training.members.descent import Parameters
-from nordiq_watch.training.members.extras_fit import RECIPES, ExtrasFit
+from nordiq_watch.training.members.extras_fit import RECIPES, ExtrasFit, Recipe, count_slots
 from nordiq_watch.training.windows import Places, SeriesWindows
 
 pytestmark = pytest.mark.slow
@@ -122,8 +124,35 @@ def test_a_network_without_a_forecast_of_some_windows_is_weighed_on_the_others()
     torch.testing.assert_close(holed["calibration"], whole["calibration"])
 
 
+def test_windows_of_a_day_say_little_of_a_network_that_is_as_good_as_the_members(
+    both: tuple[ExtrasFit, Parameters],
+) -> None:
+    """The same forecasts from all three: what is left is what is expected beforehand, little of the network."""
+    fit, fitted = both
+    validation = halves()[1]
+    places = validation.locate(np.flatnonzero(validation.locate(np.arange(len(validation))).origins < CUT + 24))
+    linear = fit._forecast(fitted, last_values(validation, places, width=3), validation, places)[0][1].numpy()
+    as_good = {name: tensor for name, tensor in fitted.items() if name.startswith("linear.")}
+    blend = replace(fit, members=("linear",)).weigh(as_good, linear, validation, places)["blend"]
+    torch.testing.assert_close(blend[0], torch.full_like(blend[0], 0.1), atol=0.02, rtol=0.0)
+
+
+def test_overlapping_windows_count_as_the_slots_that_they_forecast() -> None:
+    places = Places(np.array([0, 0, 0, 2]), np.array([10, 11, 20, 5]))
+    assert count_slots(places, 4) == (20 - 10 + 4) + 4
+
+
 def test_little_data_is_not_learnt_by_heart() -> None:
-    """The number of steps follows from the number of windows."""
-    recipe = RECIPES["rows"]
-    assert recipe.descent(100, lambda: 0.0).steps < 100
-    assert recipe.descent(10**6, lambda: 0.0).steps == recipe.steps
+    """The number of steps follows from the number of windows: five days of 16 servers are little for a network, and
+    enough for a linear map.
+    """
+    rows, linear = RECIPES["rows"], RECIPES["linear"]
+
+    def steps(recipe: Recipe, windows: int, interval_seconds: int = 300) -> int:
+        return recipe.descent(windows, interval_seconds, lambda: 0.0).steps
+
+    assert steps(rows, 100) < 10
+    assert steps(rows, 16 * 1200) < rows.steps / 4
+    assert steps(rows, 16 * 1200, interval_seconds=3600) == rows.steps, "as many hours are many days"
+    assert steps(linear, 16 * 1200) == linear.steps
+    assert steps(rows, 10**6) == rows.steps
