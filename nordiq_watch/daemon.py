@@ -20,10 +20,11 @@ from nordiq_watch.alerting.build import build_alerting
 from nordiq_watch.api.enums import ReloadTrigger
 from nordiq_watch.config.environment import find_supervision
 from nordiq_watch.config.load import DEFAULT_FILE
+from nordiq_watch.config.schema import Config
 from nordiq_watch.config.settings import Settings
 from nordiq_watch.events import EventBus, ModelWentLive
 from nordiq_watch.explain.explanations import Explanations
-from nordiq_watch.forecast.build import build_forecast
+from nordiq_watch.forecast.build import BaselineSettings, build_forecast
 from nordiq_watch.host.event_log import tell_log
 from nordiq_watch.host.file_handles import raise_file_limit
 from nordiq_watch.host.housekeeper import Housekeeper
@@ -62,6 +63,9 @@ _BACKGROUND = 5
 """Niceness of the thread that forecasts: where cores are short, requests and samples go first. A reload is rare, and
 made to wait it took seconds instead of one.
 """
+
+_LOWEST = 15
+"""Of the thread of the built-in baseline, which learns for seconds at a time."""
 
 
 class Daemon:
@@ -128,6 +132,7 @@ class Daemon:
             evaluator=self._alerting.evaluator,
             parts=parts,
             factors_for=self._quality.bands.factors_for,
+            baseline=_baseline_of(settings.config),
             render_ahead=settings.config.answers.render_ahead,
         )
         self._reload = build_reload(
@@ -220,6 +225,8 @@ class Daemon:
         self._workers.start(self._quality.accuracy)
         self._workers.start(self._housekeeper)
         self._workers.start(self._forecast.forecaster, nice=_BACKGROUND, required=True)
+        if self._forecast.baseline_worker is not None:
+            self._workers.start(self._forecast.baseline_worker, nice=_LOWEST)
         self._reload.queue.submit(LookAgain(trigger=ReloadTrigger.STARTUP))
         self._workers.start(self._reload.worker, required=True)
         if self._settings.config.watch.enabled:
@@ -247,6 +254,8 @@ class Daemon:
         self._reload.watcher.stop()
         self._reload.queue.close()
         self._forecast.forecaster.stop()
+        if self._forecast.baseline_worker is not None:
+            self._forecast.baseline_worker.stop()
         self._ingest.worker.stop()
         self._quality.accuracy.stop()
         self._history.writer.stop()
@@ -266,3 +275,9 @@ class Daemon:
         self._ingest.journal.close()
         self._lock.close()
         log.info("stopped")
+
+
+def _baseline_of(config: Config) -> BaselineSettings | None:
+    if not config.answers.baseline:
+        return None
+    return BaselineSettings(config.training.max_prediction_length, config.quality.max_servers)

@@ -141,7 +141,17 @@ class ForecastPublished:
 
 @dataclass(frozen=True, slots=True)
 class FleetForecast:
-    """The forecast behind a new answer. It references the whole window: listeners must not keep it."""
+    """A model's forecast behind a new answer. It references the whole window: listeners must not keep it."""
+
+    made: Forecasting
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineForecast:
+    """What the built-in baseline forecasts, alone or beside a live model, whose weights its identity then names.
+
+    Listeners must not keep it.
+    """
 
     made: Forecasting
 

@@ -45,6 +45,7 @@ EFFECTS: Mapping[PartKind, Mapping[str, str]] = {
     PartKind.WORKER: {
         "ingest": "no batch is accepted (503); forecasts go on with the samples that the window has",
         "forecaster": "no new forecast is made; the last answer stays",
+        "baseline": "the built-in forecast learns nothing new, and its accuracy is not followed beside a live model",
         "reload": "no version goes live and no rollback is done; the live model goes on answering",
         "watcher": "new versions are not noticed by themselves; a reload by request works",
         "quality": "the accuracy of forecasts is kept later, or not at all if it lasts",

@@ -137,7 +137,8 @@ class Summary(Struct, frozen=True):
 
 
 class Metadata(Struct, frozen=True):
-    """Which model the answer is of, and of when. Without predictions only the model and the age of the data are said.
+    """Who the answer is by, and of when. model_type: TFT; baseline, without generation and SHA-256, while only the
+    built-in forecast answers. Without predictions only the model and the age of the data are said.
 
     prediction_time: when the forecast's data end, at most now. horizon_start: when its first step begins.
     newest_sample: when the newest slot with a sample began. stale: that is too long ago, or the answer is not made
@@ -146,8 +147,8 @@ class Metadata(Struct, frozen=True):
 
     model_type: str
     model_version: str
-    model_generation: int
-    model_sha256: str
+    model_generation: int | UnsetType = UNSET
+    model_sha256: str | UnsetType = UNSET
     prediction_time: str | UnsetType = UNSET
     horizon_start: str | UnsetType = UNSET
     horizon_steps: int | UnsetType = UNSET

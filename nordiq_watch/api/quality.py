@@ -17,6 +17,14 @@ class Baseline(Struct, frozen=True):
     pinball: float
 
 
+class BesideBaseline(Struct, frozen=True):
+    """The built-in forecast of the same servers, from the same data. points: fewer where it had nothing to say yet."""
+
+    points: int
+    mae: float
+    pinball: float
+
+
 class AdaptiveBand(Struct, frozen=True):
     """How wide a band is now. factor: on the model's own half width. coverage: share of points inside p10 to p90 as
     served, in about the past day; null until forecasts with an adaptive band came due.
@@ -29,7 +37,7 @@ class AdaptiveBand(Struct, frozen=True):
 class HorizonAccuracy(Struct, frozen=True):
     """One metric at one horizon. mae and pinball in the metric's unit; coverage: share of points inside p10 to p90.
 
-    band: null for a version whose bands do not adapt.
+    band: null for a version whose bands do not adapt. baseline: null while nothing of the built-in forecast came due.
     """
 
     points: int
@@ -38,6 +46,7 @@ class HorizonAccuracy(Struct, frozen=True):
     coverage: float
     last_value: Baseline
     band: AdaptiveBand | None = None
+    baseline: BesideBaseline | None = None
 
 
 AccuracyByMetric = dict[str, dict[str, HorizonAccuracy]]
@@ -56,7 +65,10 @@ class VersionAccuracy(Struct, frozen=True):
 
 
 class Accuracy(Struct, frozen=True):
-    """The version whose forecasts came due last is first. pending: forecasts not due yet; expired: never measured."""
+    """The version whose forecasts came due last is first; one is `baseline`, the built-in forecast, wherever it was.
+
+    pending: forecasts not due yet; expired: never measured.
+    """
 
     versions: list[VersionAccuracy]
     count: int

@@ -259,6 +259,7 @@ class FeederSettings(_Section, frozen=True):
 
 
 class AnswerSettings(_Section, frozen=True):
+    baseline: bool = True
     render_ahead: Annotated[int, Meta(ge=0)] = 5000
 
 

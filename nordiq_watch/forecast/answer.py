@@ -23,7 +23,7 @@ from nordiq_watch.live.columns import FleetColumns, round_shown
 from nordiq_watch.live.fleet_answer import Annotations, Answer, Entry
 from nordiq_watch.live.published import Serving
 from nordiq_watch.live.servable import Servable
-from nordiq_watch.live.sources import sources_of
+from nordiq_watch.live.sources import BASELINE, answering_for, is_baseline, sources_of
 from nordiq_watch.metrics import shown_profile
 from nordiq_watch.moments import write_moment
 from nordiq_watch.portions import portions
@@ -64,18 +64,19 @@ def build_answer(
     `silent_seconds`, `trend` the slope of p50 in units per hour. A server's metric that was not measured is left out;
     one that is not forecast has only `current`.
     """
+    maker = answering_for(forecast)
     return Answer(
         columns=columns_of(forecast, snapshot, silent_seconds=silent_seconds, verdicts=verdicts),
         fleet=None if verdicts is None else verdicts.fleet,
-        metadata=Metadata(**_describe_model(forecast.model) | _describe_horizon(forecast, at=at) | (age or {})),
-        model=forecast.model,
+        metadata=Metadata(**_describe_model(maker) | _describe_horizon(forecast, at=at) | (age or {})),
+        model=None if is_baseline(maker) else maker,
         cold=_find_cold(snapshot, requirement, forecast=forecast.rows),
         render_ahead=render_ahead,
     )
 
 
 def answer_with(
-    model: Servable,
+    model: Servable | None,
     made: Forecasting,
     window: Window,
     *,
@@ -84,9 +85,9 @@ def answer_with(
     age: Entry,
     render_ahead: int,
 ) -> Answer:
-    """The answer for a forecast of the whole fleet, even a cold one."""
-    requirement = requirement_of(model.spec, window)
-    if not made.forecast.servers:
+    """The answer for a forecast of the whole fleet, even a cold one. model: None while the baseline answers alone."""
+    requirement = requirement_of(model.spec if model else None, window)
+    if model and not made.forecast.servers:
         return explain_cold_fleet(made.snapshot, requirement, model=model.identity, age=age)
     return build_answer(
         made.forecast,
@@ -192,6 +193,8 @@ def _find_cold(snapshot: WindowSnapshot, requirement: Requirement, *, forecast: 
 
 
 def _describe_model(model: ModelIdentity) -> Entry:
+    if is_baseline(model):
+        return {"model_type": BASELINE, "model_version": model.name}
     return {
         "model_type": "TFT",
         "model_version": model.name,

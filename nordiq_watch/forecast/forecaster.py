@@ -12,36 +12,35 @@ docs/decisions/0018.
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from math import inf
 
-from nordiq_watch.events import EventBus, FleetForecast, ForecastPublished
+from nordiq_watch.events import BaselineForecast, EventBus, FleetForecast, ForecastPublished
 from nordiq_watch.forecast.answer import answer_with, figures_of
+from nordiq_watch.forecast.maker import ForecastMaker
+from nordiq_watch.forecast.shown_age import ShownAge
 from nordiq_watch.forecast.verdicts import Evaluator
-from nordiq_watch.ingest.freshness import UNDATED, Age, Freshness
+from nordiq_watch.ingest.freshness import Age, Freshness
 from nordiq_watch.ingest.window import Window
-from nordiq_watch.live.bands import FactorsFor, never_adapt, scale_bands
-from nordiq_watch.live.fleet_answer import Annotations, age_answer, mark_stale
+from nordiq_watch.live.fleet_answer import Annotations, age_answer, explain_no_model, mark_stale
 from nordiq_watch.live.published import Live, Serving, lighten
 from nordiq_watch.live.servable import Servable
+from nordiq_watch.live.sources import BASELINE, made_by_model
 from nordiq_watch.parts import Part
 from nordiq_watch.records.forecasts import Forecasting
-from nordiq_watch.worker import LONGEST_PAUSE_OF_REQUIRED, ROUND_SECONDS, Worker
+from nordiq_watch.worker import LONGEST_PAUSE_OF_REQUIRED, Worker
 
 log = logging.getLogger(__name__)
 
-_PATIENCE_SECONDS = 30.0
-
 
 class Forecaster(Worker):
-    """Keeps the live model's answer up to date. `evaluator` adds its verdicts to every answer.
+    """Keeps the answer up to date: the live model's, or without one the built-in baseline's. `evaluator` adds its
+    verdicts to every answer.
 
-    freshness: how old the data are; without it they never are. factors_for: of a model's adaptive bands. render_ahead:
+    maker: makes the forecasts. freshness: how old the data are; without it they never are. render_ahead:
     the largest fleet whose answer is written as JSON when it is made. `clock` is Unix time, for what is shown;
     `timer` measures durations. overruns: forecasts that took longer than one slot of the window's grid.
     """
@@ -52,9 +51,9 @@ class Forecaster(Worker):
         window: Window,
         events: EventBus,
         *,
+        maker: ForecastMaker | None = None,
         evaluator: Evaluator | None = None,
         freshness: Freshness | None = None,
-        factors_for: FactorsFor = never_adapt,
         render_ahead: int = 0,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
@@ -62,20 +61,17 @@ class Forecaster(Worker):
     ) -> None:
         super().__init__(part, longest_pause_seconds=LONGEST_PAUSE_OF_REQUIRED)
         self._live = live
-        self._window = window
+        self._interval_seconds = window.interval_seconds
+        self._maker = maker or ForecastMaker(window)
         self._events = events
         self._evaluator = evaluator
-        self._freshness = freshness
-        self._factors_for = factors_for
+        self._age = ShownAge(freshness, interval_seconds=window.interval_seconds, timer=timer)
         self._answer_with_window = partial(answer_with, window=window, render_ahead=render_ahead)
         self._clock = clock
         self._timer = timer
         self._asked = False
         self._rest_until = -inf
-        self._forecasting = threading.Lock()
         self._concluded: Forecasting | None = None
-        self._shown = UNDATED
-        self._shown_at = -inf
         self._announced: tuple[float, float] | None = None
         self.failures = 0
         self.overruns = 0
@@ -121,19 +117,20 @@ class Forecaster(Worker):
         tried: a forecast that the candidate has made already. Any exception of the forward pass; MemoryError.
         """
         started, at = self._timer(), self._clock()
-        with self._one_at_a_time():
-            made = tried if tried is not None and self._is_up_to_date(tried) else self._forecast(candidate)
-            made = self._adapt(candidate, made)
+        with self._maker.one_at_a_time():
+            if tried is not None and self._is_up_to_date(tried):
+                made = self._maker.complete(candidate, tried)
+            else:
+                made = self._maker.make_by(candidate)
             verdicts = None
             if self._evaluator is not None and made.forecast.servers:
                 verdicts = self._evaluator.preview(made)
-            return self._serve(candidate, made, verdicts, self._age(), at=at, started=started)
+            return self._serve(candidate, made, verdicts, self._age.now(), at=at, started=started)
 
     def note_swap(self) -> None:
         """What `prepare` returned is live now; samples that came after its forecast are forecast next."""
-        made = self.latest()
         self._asked = False  # before the look at the window: samples that come from here on ask by themselves
-        if made is None or not self._window.is_newest(made.snapshot):
+        if not self._maker.is_newest(self.latest()):
             self._asked = True
         super().wake()
 
@@ -141,7 +138,7 @@ class Forecaster(Worker):
         """Whether it is of the whole fleet, and what is served now is not newer."""
         served = self.latest()
         is_served = served is not None and served.snapshot is tried.snapshot
-        return tried.whole and (is_served or self._window.is_newest(tried.snapshot))
+        return tried.whole and (is_served or self._maker.is_newest(tried))
 
     def _conclude_swap(self) -> None:
         """Alerts and events of the forecast that a model went live with; its answer gets the alerts as they became."""
@@ -149,9 +146,9 @@ class Forecaster(Worker):
         if serving.made is None or serving.made is self._concluded:
             return
         self._concluded = serving.made
-        verdicts, age = self._evaluate(serving.made), self._note_age(self._age())
+        verdicts, age = self._evaluate(serving.made), self._age.note(self._age.now())
         if verdicts is not None and (verdicts.fleet != serving.answer.fleet or age.stale != serving.answer.stale):
-            answer = age_answer(serving.answer, age.describe() if self._freshness else {}, verdicts=verdicts)
+            answer = age_answer(serving.answer, self._age.describe(age), verdicts=verdicts)
             self._live.publish(replace(serving, answer=answer))
         self.part.recover()
         self._announce(serving)
@@ -168,23 +165,24 @@ class Forecaster(Worker):
         if rest > 0:
             return rest
         self._asked = False  # before the window is read: samples that come from here on ask for another computation
-        model = self._live.peek()
-        if model is not None:
-            self._answer_with(model)
+        self._answer_with(self._live.peek())
         return None
 
-    def _answer_with(self, model: Servable) -> None:
+    def _answer_with(self, model: Servable | None) -> None:
         started, at = self._timer(), self._clock()
         try:
-            with self._one_at_a_time():
-                made = self._adapt(model, self._forecast(model), in_place=True)
+            with self._maker.one_at_a_time():
+                made = self._maker.make(model)
                 if not self._is_live(model):
                     self._asked = True  # of its successor
                     return
-                verdicts, age = self._evaluate(made), self._note_age(self._age())
+                if made is None:
+                    self._say_no_model()
+                    return
+                verdicts, age = self._evaluate(made), self._age.note(self._age.now())
                 serving = self._serve(model, made, verdicts, age, at=at, started=started)
         except Exception as error:
-            log.exception("the forecast by %s failed; the last answer stays, marked stale", model.name)
+            log.exception("the forecast by %s failed; the last answer stays, marked stale", _name(model))
             self._fail(model, error)
             return
         finally:
@@ -196,35 +194,19 @@ class Forecaster(Worker):
         self.part.recover()
         self._announce(serving)
 
-    def _fail(self, model: Servable, error: Exception) -> None:
-        self.part.fail(f"the forecast by {model.name} failed: {type(error).__name__}, the log has the rest")
+    def _fail(self, model: Servable | None, error: Exception) -> None:
+        self.part.fail(f"the forecast by {_name(model)} failed: {type(error).__name__}, the log has the rest")
         self.failures += 1
         serving = self._live.serving()
-        if serving.model is not None and serving.model.identity == model.identity:
+        if self._is_live(model):
             self._live.publish(replace(serving, answer=mark_stale(serving.answer)))
 
+    def _say_no_model(self) -> None:
+        """Without a model, nothing is said of an empty window, or by a baseline that is turned off."""
+        if self._live.serving().answer.error is None:
+            self._live.publish(Serving(model=None, answer=explain_no_model()))
+
     # --- both ---
-
-    @contextmanager
-    def _one_at_a_time(self) -> Iterator[None]:
-        """Two forecasts of the whole fleet at once would need memory for two answers more than are served.
-
-        If the other one hangs, this waits for it no longer than _PATIENCE_SECONDS.
-        """
-        held = self._forecasting.acquire(timeout=_PATIENCE_SECONDS)
-        try:
-            yield
-        finally:
-            if held:
-                self._forecasting.release()
-
-    def _forecast(self, model: Servable) -> Forecasting:
-        snapshot = self._window.snapshot()
-        return Forecasting(snapshot, model.forecast(snapshot))
-
-    def _adapt(self, model: Servable, made: Forecasting, *, in_place: bool = False) -> Forecasting:
-        """The forecast with the bands that are served now. in_place: nothing else holds it yet."""
-        return replace(made, forecast=scale_bands(made.forecast, self._factors_for(model), in_place=in_place))
 
     def _hold(self, concluded: Serving) -> bool:
         """Publishes what is served until the next answer; False if another model is live by now."""
@@ -232,9 +214,10 @@ class Forecaster(Worker):
         self._concluded = lighter.made
         return self._live.publish(lighter)
 
-    def _is_live(self, model: Servable) -> bool:
+    def _is_live(self, model: Servable | None) -> bool:
+        """None: whether there is no live model."""
         live = self._live.peek()
-        return live is not None and live.identity == model.identity
+        return live is model or (live is not None and model is not None and live.identity == model.identity)
 
     def _evaluate(self, made: Forecasting) -> Annotations | None:
         """With all consequences. None without an evaluator, and for a fleet of which nothing is forecast."""
@@ -245,44 +228,51 @@ class Forecaster(Worker):
         return None
 
     def _serve(
-        self, model: Servable, made: Forecasting, verdicts: Annotations | None, age: Age, *, at: float, started: float
+        self,
+        model: Servable | None,
+        made: Forecasting,
+        verdicts: Annotations | None,
+        age: Age,
+        *,
+        at: float,
+        started: float,
     ) -> Serving:
-        shown = age.describe() if self._freshness is not None else {}
-        answer = self._answer_with_window(model, made, at=at, verdicts=verdicts, age=shown)
+        answer = self._answer_with_window(model, made, at=at, verdicts=verdicts, age=self._age.describe(age))
         return Serving(model=model, answer=answer, made=made, at=at, seconds=self._timer() - started)
 
     def _announce(self, serving: Serving) -> None:
         made, model = serving.made, serving.model
-        if made is None or model is None or not made.forecast.servers:
+        if made is None or not made.forecast.servers:
             return
         seconds, count = serving.seconds, len(made.forecast.servers)
         self._announced = figures_of(serving)
-        if seconds > self._window.interval_seconds:
+        if seconds > self._interval_seconds:
             self.overruns += 1
             log.warning(
                 "a forecast of %d servers took %.1f s, longer than window.interval_seconds (%d): the next one takes "
                 "the newest data, slots between get none",
-                count, seconds, self._window.interval_seconds,
+                count, seconds, self._interval_seconds,
             )  # fmt: skip
-        self._events.publish(ForecastPublished(model.name, model.identity.generation, servers=count, seconds=seconds))
-        self._events.publish(FleetForecast(made))
+        generation = 0 if model is None else model.identity.generation
+        self._events.publish(ForecastPublished(_name(model), generation, servers=count, seconds=seconds))
+        if model is None:
+            self._events.publish(BaselineForecast(made))
+        elif (own := made_by_model(made)).forecast.servers:
+            self._events.publish(FleetForecast(own))
 
     # --- the age of the data ---
 
     def _show_age(self) -> float | None:
         """Publishes the answer anew when only the clock changed what it says; returns when to look again."""
-        if self._freshness is None:
-            return None
-        age = self._freshness.now()
-        shown, due = self._shown, self._timer() - self._shown_at >= max(ROUND_SECONDS, self._window.interval_seconds)
-        if age.standing != shown.standing or (age.old and due):
-            self._note_age(age)
-            if shown.old and not age.old:
+        age = self._age.change()
+        if age is not None:
+            was_old = self._age.shown.old
+            self._age.note(age)
+            if was_old and not age.old:
                 self._asked = True  # the clock was put right: there is something to say of these data again
                 return 0.0
             self._publish_age(age)
-        change = self._freshness.seconds_to_change()
-        return change if change < inf else None
+        return self._age.seconds_to_change()
 
     def _publish_age(self, age: Age) -> None:
         serving, verdicts = self._live.serving(), None
@@ -292,9 +282,6 @@ class Forecaster(Worker):
                 verdicts = self._evaluator.say_nothing(serving.answer.count)
         self._live.publish(replace(serving, answer=age_answer(serving.answer, age.describe(), verdicts=verdicts)))
 
-    def _age(self) -> Age:
-        return UNDATED if self._freshness is None else self._freshness.now()
 
-    def _note_age(self, age: Age) -> Age:
-        self._shown, self._shown_at = age, self._timer()
-        return age
+def _name(model: Servable | None) -> str:
+    return BASELINE if model is None else model.name

@@ -21,7 +21,9 @@ from nordiq_watch.records.forecasts import Forecasting
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Serving:
-    """One model, its answer, and the forecast that the answer was made from; the last is None before the first model.
+    """One model, its answer, and the forecast that the answer was made from; the last is None before there is any.
+
+    model: None while there is none and the built-in baseline answers.
 
     at: when it was made, in Unix time; seconds: how long that took.
     """
@@ -80,10 +82,12 @@ class Live:
             return replaced
 
     def publish(self, new: Serving) -> bool:
-        """A new answer of the live model. False if another model is live by now: then nothing changes."""
+        """A new answer of the live model, or of none while none is live. False if another model is live by now: then
+        nothing changes.
+        """
         with self._writing:
             live = self._serving.model
-            if live is None or new.model is None or live.identity != new.model.identity:
+            if (live and live.identity) != (new.model and new.model.identity):
                 return False
             self._serving = replace(new, model=live)  # which may have moved to another device meanwhile
             return True

@@ -27,6 +27,14 @@ def is_baseline(maker: ModelIdentity) -> bool:
     return maker.name == BASELINE
 
 
+def answering_for(forecast: Forecast) -> ModelIdentity:
+    """The model that the whole answer is named by; the baseline while it alone answers."""
+    sources = sources_of(forecast)
+    if forecast.servers and not any(sources.makers[code] == forecast.model for code in np.unique(sources.codes)):
+        return sources.makers[int(sources.codes[0])]
+    return forecast.model
+
+
 def join(first: Forecast, other: Forecast) -> Forecast:
     """One forecast of the servers of both, `first`'s before the others; its model is that of `first`.
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nordiq_watch.errors import StorageError
-from nordiq_watch.events import FleetForecast, ServersRenamed
+from nordiq_watch.events import BaselineForecast, FleetForecast, ServersRenamed
 from nordiq_watch.mailbox import Forget, Mailbox
 from nordiq_watch.parts import Part
 from nordiq_watch.quality.accuracy import choose_rows, leave_out, make_pending, rename_servers, score
@@ -37,10 +37,14 @@ _KEPT_VERSIONS = 50
 
 @dataclass(frozen=True, slots=True)
 class _Noted:
-    """The pending forecasts of one forecast, and the newest slot it was made from."""
+    """The pending forecasts of one forecast, and the newest slot it was made from.
+
+    follows: it was made beside a model's, which may be one of a newer slot by now.
+    """
 
     pending_forecasts: list[PendingForecast]
     newest_slot: int
+    follows: bool
 
 
 class AccuracyTracker(Worker):
@@ -66,7 +70,7 @@ class AccuracyTracker(Worker):
         self._horizons_seconds = tuple(horizons_seconds)
         self._max_servers = max_servers
         self._bands = bands or AdaptiveBands(horizons_seconds, enabled=False)
-        self._open: list[PendingForecast] = []
+        self._open: dict[tuple[str, str], list[PendingForecast]] = {}  # by maker: of the newest slot
         self._newest_slot: int | None = None
         self._rewind_to: int | None = None
         self._noted: Mailbox[_Noted] = Mailbox(_WAITING, part=store.part)
@@ -80,12 +84,12 @@ class AccuracyTracker(Worker):
         with suppress(StorageError):  # the store's part says so
             self._read_books()
 
-    def note(self, event: FleetForecast) -> None:
+    def note(self, event: FleetForecast | BaselineForecast) -> None:
         """Hands over a forecast, from the thread that forecasts. Takes a few milliseconds."""
         pending_forecasts = make_pending(
             event.made, horizons_seconds=self._horizons_seconds, rows=self._rows(event.made.forecast.servers)
         )
-        self._noted.put(_Noted(pending_forecasts, event.made.snapshot.last_slot))
+        self._noted.put(_Noted(pending_forecasts, event.made.snapshot.last_slot, follows=not event.made.whole))
         self.wake()
 
     def forget(self, server: str) -> Future[bool]:
@@ -107,9 +111,7 @@ class AccuracyTracker(Worker):
     def finish(self) -> None:
         """Stores everything, the newest forecast included: no other one of its slot will follow."""
         self._take_over()
-        if self._open:
-            self._put_aside(self._open)
-        self._open = []
+        self._put_aside_before(None)
         self.step()
 
     def step(self) -> None:
@@ -134,11 +136,14 @@ class AccuracyTracker(Worker):
 
     def _carry_out(self, order: Forget | ServersRenamed) -> None:
         if isinstance(order, ServersRenamed):
-            self._open = [rename_servers(one, order.names) for one in self._open]
+            for pending_forecasts in self._open.values():
+                pending_forecasts[:] = [rename_servers(one, order.names) for one in pending_forecasts]
             self._store.rename(order.names)
             return
-        was_open = any(order.server in one.servers for one in self._open)
-        self._open = [leave_out(one, order.server) for one in self._open]
+        was_open = False
+        for pending_forecasts in self._open.values():
+            was_open |= any(order.server in one.servers for one in pending_forecasts)
+            pending_forecasts[:] = [leave_out(one, order.server) for one in pending_forecasts]
         order.done.set_result(self._store.forget(order.server) or was_open)
 
     def _read_books(self) -> None:
@@ -149,12 +154,23 @@ class AccuracyTracker(Worker):
     def _take_over(self) -> None:
         """The forecasts handed over since, in order: of those of one slot by one model the last counts."""
         for noted in self._noted.take_all():
-            if self._open and _maker(self._open) != _maker(noted.pending_forecasts):
-                self._put_aside(self._open)
-            self._open = noted.pending_forecasts
-            if self._newest_slot is not None and noted.newest_slot < self._newest_slot:
+            late = self._newest_slot is not None and noted.newest_slot < self._newest_slot
+            if noted.follows and late:
+                if noted.pending_forecasts:
+                    self._put_aside(noted.pending_forecasts)
+                continue
+            self._put_aside_before(noted.newest_slot)
+            if noted.pending_forecasts:
+                self._open[_maker(noted.pending_forecasts)] = noted.pending_forecasts
+            if late:
                 self._note_rewind(noted.newest_slot)
             self._newest_slot = noted.newest_slot
+
+    def _put_aside_before(self, slot: int | None) -> None:
+        """No other forecast of another slot than this one will follow; None: none at all."""
+        for maker, pending_forecasts in list(self._open.items()):
+            if slot is None or pending_forecasts[0].origin_slot != slot:
+                self._put_aside(self._open.pop(maker))
 
     def _put_aside(self, pending_forecasts: list[PendingForecast]) -> None:
         """Queues for the disk; beyond _WAITING the oldest is dropped and counted."""
@@ -194,15 +210,13 @@ class AccuracyTracker(Worker):
         return count
 
     def _rows(self, servers: tuple[str, ...]) -> IntArray:
+        if len(servers) <= self._max_servers:
+            return np.arange(len(servers))
         if self._sampled[0] != servers:
             self._sampled = (servers, choose_rows(servers, self._max_servers))
         return self._sampled[1]
 
 
-def _maker(pending_forecasts: Sequence[PendingForecast]) -> tuple[str, str, int] | None:
-    """Model and origin of these pending forecasts; None if there are none."""
-    return (
-        (pending_forecasts[0].model, pending_forecasts[0].sha256, pending_forecasts[0].origin_slot)
-        if pending_forecasts
-        else None
-    )
+def _maker(pending_forecasts: Sequence[PendingForecast]) -> tuple[str, str]:
+    """Name and content of who made these pending forecasts, at least one."""
+    return pending_forecasts[0].model, pending_forecasts[0].sha256

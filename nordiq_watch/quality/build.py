@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nordiq_watch.config.settings import Settings
-from nordiq_watch.events import EventBus, FleetForecast, ServersRenamed
+from nordiq_watch.events import BaselineForecast, EventBus, FleetForecast, ServersRenamed
 from nordiq_watch.live.published import Live
 from nordiq_watch.parts import Parts
 from nordiq_watch.quality.accuracy_tracker import AccuracyTracker
@@ -62,6 +62,7 @@ def build_quality(
     drift = DriftWatch(quality.drift, statistics=live.training_statistics, interval_seconds=interval_seconds)
     cascade = CascadeWatch(quality.cascade, interval_seconds=interval_seconds)
     events.subscribe(FleetForecast, accuracy.note)
+    events.subscribe(BaselineForecast, accuracy.note)
     events.subscribe(ServersRenamed, accuracy.rename)
     events.subscribe(FleetForecast, SlotListener(OneStepForecasts(measured), drift, cascade).note)
     return QualityParts(store, accuracy, bands, drift, cascade)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import astuple, replace
 from typing import Any
 
 import msgspec
@@ -10,11 +11,12 @@ from flask import Blueprint, Response
 
 from nordiq_watch.api import quality as api
 from nordiq_watch.api.enums import DriftState
+from nordiq_watch.live.sources import BASELINE
 from nordiq_watch.moments import write_moment
 from nordiq_watch.quality.accuracy import EXPECTED_COVERAGE
 from nordiq_watch.quality.cascade import MetricCascade
 from nordiq_watch.quality.drift import DriftReport, MetricDrift
-from nordiq_watch.records.accuracy import AccuracyKey, AccuracyTotals
+from nordiq_watch.records.accuracy import AccuracyKey, AccuracyTotals, ErrorSums
 from nordiq_watch.web.answers import write_time
 from nordiq_watch.web.routing import answer
 from nordiq_watch.web.services import services
@@ -30,7 +32,7 @@ def show_accuracy() -> Response:
     """Accuracy of each version, beside the last value on the same points; versions scored last come first."""
     tracker = services().quality.accuracy
     by_version: dict[tuple[str, str], list[AccuracyTotals]] = {}
-    for totals in tracker.all_totals:
+    for totals in whole_baseline(tracker.all_totals):
         by_version.setdefault((totals.key.model, totals.key.sha256), []).append(totals)
     newest_first = sorted(by_version.values(), key=lambda all_totals: -max(totals.last_at for totals in all_totals))
     return answer(
@@ -121,6 +123,25 @@ def _describe_totals_of(all_totals: list[AccuracyTotals]) -> api.VersionAccuracy
     )
 
 
+def whole_baseline(all_totals: Iterable[AccuracyTotals]) -> list[AccuracyTotals]:
+    """With one entry for all that the built-in forecast said, alone and beside each version."""
+    found: dict[AccuracyKey, AccuracyTotals] = {}
+    for totals in all_totals:
+        key = replace(totals.key, sha256="") if totals.key.model == BASELINE else totals.key
+        found[key] = _add(found[key], totals) if key in found else replace(totals, key=key)
+    return list(found.values())
+
+
+def _add(first: AccuracyTotals, other: AccuracyTotals) -> AccuracyTotals:
+    pairs = zip(astuple(first.sums), astuple(other.sums), strict=True)
+    return replace(
+        first,
+        sums=ErrorSums(*(own + more for own, more in pairs)),
+        first_at=min(first.first_at, other.first_at),
+        last_at=max(first.last_at, other.last_at),
+    )
+
+
 def _by_metric(all_totals: Iterable[AccuracyTotals]) -> api.AccuracyByMetric:
     described: api.AccuracyByMetric = {}
     for totals in sorted(all_totals, key=lambda totals: (totals.key.metric, totals.key.horizon_seconds)):
@@ -140,7 +161,20 @@ def _describe_totals(totals: AccuracyTotals) -> api.HorizonAccuracy:
             pinball=round(sums.last_pinball / sums.points, _DECIMALS),
         ),
         band=_describe_band(totals.key),
+        baseline=_describe_beside(totals.key),
     )
+
+
+def _describe_beside(key: AccuracyKey) -> api.BesideBaseline | None:
+    """What the built-in forecast said beside this version."""
+    if key.model == BASELINE:
+        return None
+    wanted = replace(key, model=BASELINE)
+    for totals in services().quality.accuracy.all_totals:
+        if totals.key == wanted:
+            mae, pinball = totals.sums.absolute_error / totals.sums.points, totals.sums.pinball / totals.sums.points
+            return api.BesideBaseline(totals.sums.points, round(mae, _DECIMALS), round(pinball, _DECIMALS))
+    return None
 
 
 def _describe_band(key: AccuracyKey) -> api.AdaptiveBand | None:

@@ -22,6 +22,7 @@ from support.receiver import Receiver
 from nordiq_watch.alerting.webhook import Webhook
 from nordiq_watch.config.load import load_settings
 from nordiq_watch.daemon import Daemon
+from nordiq_watch.forecast.baseline_worker import BaselineWorker
 from nordiq_watch.forecast.forecaster import Forecaster
 from nordiq_watch.host.housekeeper import Housekeeper
 from nordiq_watch.host.systemd import WatchdogNotifier
@@ -37,6 +38,7 @@ A = "tft_model_20250101_000000"
 WORKERS = {
     "ingest": Ingest,
     "forecaster": Forecaster,
+    "baseline": BaselineWorker,
     "reload": ReloadWorker,
     "watcher": Watcher,
     "quality": AccuracyTracker,
@@ -129,6 +131,7 @@ def wake(daemon: Daemon, name: str) -> None:
     else:
         {
             "forecaster": daemon._forecast.forecaster,
+            "baseline": daemon._forecast.baseline_worker,
             "watcher": daemon._reload.watcher,
             "quality": daemon._quality.accuracy,
             "history-writer": daemon._history.writer,

@@ -21,8 +21,9 @@ from nordiq_watch.api.enums import Level
 from nordiq_watch.api.predictions import FleetForecast
 from nordiq_watch.config.schema import AlertSettings, RiskSettings
 from nordiq_watch.events import EventBus, ForecastPublished
-from nordiq_watch.forecast import forecaster as forecaster_module
+from nordiq_watch.forecast import maker as maker_module
 from nordiq_watch.forecast.forecaster import Forecaster
+from nordiq_watch.forecast.maker import ForecastMaker
 from nordiq_watch.ingest.freshness import Freshness
 from nordiq_watch.ingest.window import Window
 from nordiq_watch.live.fleet_answer import Answer
@@ -54,7 +55,7 @@ class Desk:
             self.live,
             self.window,
             events,
-            factors_for=self.factors_for,
+            maker=ForecastMaker(self.window, factors_for=self.factors_for),
             clock=lambda: AT + self.now,
             timer=lambda: self.now,
         )
@@ -347,7 +348,7 @@ def test_a_forecast_by_a_model_that_was_replaced_meanwhile_is_not_published(desk
 
 
 def test_a_hanging_forecast_does_not_hold_up_a_swap_for_ever(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forecaster_module, "_PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(maker_module, "_PATIENCE_SECONDS", 0.01)
     desk.put_live(generation=1)
     desk.warm_up()
     release = threading.Event()

@@ -13,7 +13,7 @@ from support.forecasts import MODEL
 from support.optional import not_none
 from support.trouble import Clock, blocked
 
-from nordiq_watch.events import FleetForecast
+from nordiq_watch.events import BaselineForecast, FleetForecast
 from nordiq_watch.quality.accuracy_tracker import AccuracyTracker
 from nordiq_watch.quality.adaptive_bands import AdaptiveBands
 from nordiq_watch.records.accuracy import AccuracyKey, BandState
@@ -248,3 +248,26 @@ def test_the_thread_keeps_the_last_forecast_too(office: Office) -> None:
     thread.join(60)
     assert not thread.is_alive()
     assert office.store.pending() == 2
+
+
+def test_the_built_in_forecast_is_scored_beside_a_model_of_the_same_slots(office: Office) -> None:
+    beside = ModelIdentity("baseline", 0, MODEL.sha256)
+    for slot in range(7):
+        office.forecast(slot)
+        made = made_of([[1.0]], [[[10, 10, 10, 10]]], last_slot=A_SLOT + slot, model=beside)
+        office.keeper.note(BaselineForecast(replace(made, whole=False)))
+        office.keeper.step()
+    assert office.points(300) == office.points(300, beside) == 4
+    totals = {totals.key.model: totals for totals in office.keeper.all_totals if totals.key.horizon_seconds == 300}
+    assert totals["baseline"].sums.absolute_error == sum(10 - slot for slot in range(1, 5))
+
+
+def test_one_that_was_made_beside_an_older_forecast_sets_no_clock_back(office: Office) -> None:
+    beside = ModelIdentity("baseline", 0, MODEL.sha256)
+    for slot in range(7):
+        office.forecast(slot)
+        if slot:
+            made = made_of([[1.0]], [[[10, 10, 10, 10]]], last_slot=A_SLOT + slot - 1, model=beside)
+            office.keeper.note(BaselineForecast(replace(made, whole=False)))
+            office.keeper.step()
+    assert (office.points(300), office.points(300, beside)) == (4, 4)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nordiq_watch.network.ridge import solve_ridge
 from nordiq_watch.network.terms.linear import BIAS, FLOOR, WEIGHT, make_inputs
 from nordiq_watch.training.members.descent import Descent, Parameters, pinball
 from nordiq_watch.training.members.draws import Drawn
-from nordiq_watch.training.members.member_fit import MemberFit, for_squares, solve_ridge
+from nordiq_watch.training.members.member_fit import MemberFit, for_squares
 
 STEPS = 1500
 LEARNING_RATE = 1e-3

@@ -7,11 +7,12 @@ from math import sqrt
 import torch
 from torch import Tensor
 
+from nordiq_watch.network.ridge import solve_ridge
 from nordiq_watch.network.terms.row_inputs import count_inputs, step_inputs, window_inputs
 from nordiq_watch.network.terms.rows import PREFIX, normalize, run_rows
 from nordiq_watch.training.members.descent import Descent, Parameters, pinball
 from nordiq_watch.training.members.draws import Drawn
-from nordiq_watch.training.members.member_fit import MemberFit, for_squares, solve_ridge
+from nordiq_watch.training.members.member_fit import MemberFit, for_squares
 
 STEPS = 4000
 LEARNING_RATE = 2e-3

@@ -85,8 +85,13 @@ def describe_verdicts(answer: Answer) -> tuple[list[float | None], list[Level | 
 
 
 def _average_targets(made: Forecasting, *, past: IntArray, future: IntArray) -> list[Course]:
-    """past, future (buckets,): start of each bucket of the window and of the horizon."""
+    """past, future (buckets,): start of each bucket of the window and of the horizon.
+
+    While nothing is forecast, of what is measured.
+    """
     forecast, snapshot = made.forecast, made.snapshot
+    if not forecast.targets:
+        return _average_measured(made, past=past, buckets=len(future))
     return [
         Course(
             target,
@@ -95,6 +100,16 @@ def _average_targets(made: Forecasting, *, past: IntArray, future: IntArray) -> 
         )
         for column, target in enumerate(forecast.targets)
     ]
+
+
+def _average_measured(made: Forecasting, *, past: IntArray, buckets: int) -> list[Course]:
+    rows, courses = made.forecast.rows, []
+    nothing = np.full((len(rows), buckets), np.nan)
+    for column, metric in enumerate(made.snapshot.metrics):
+        measured = average(made.snapshot.values[rows, :, column], past)
+        if np.isfinite(measured).any():
+            courses.append(Course(metric, past=measured, future=nothing))
+    return courses
 
 
 def _score_courses(courses: Sequence[Course], profiles: Sequence[str], table: ThresholdTable) -> list[Course]:

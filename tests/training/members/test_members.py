@@ -11,6 +11,7 @@ import torch
 from support.extras import with_extras
 from support.networks import network_spec
 
+from nordiq_watch.network.ridge import solve_ridge
 from nordiq_watch.network.terms.blend import MEMBERS
 from nordiq_watch.network.terms.history_inputs import HistoryInputs
 from nordiq_watch.quantiles import pinball_loss
@@ -19,7 +20,6 @@ from nordiq_watch.training.dataset import Series
 from nordiq_watch.training.members.descent import Descent, Parameters
 from nordiq_watch.training.members.draws import Drawn, Draws
 from nordiq_watch.training.members.linear_fit import LinearFit
-from nordiq_watch.training.members.member_fit import solve_ridge
 from nordiq_watch.training.members.rows_fit import RowsFit
 from nordiq_watch.training.windows import SeriesWindows
 
@@ -124,7 +124,7 @@ def test_windows_of_short_series_repeat_their_oldest_slot_and_a_metric_that_is_n
 
 RAISED_THREADS = """
 import torch
-from nordiq_watch.training.members.member_fit import solve_ridge
+from nordiq_watch.network.ridge import solve_ridge
 inputs = torch.randn(2, 2000, 303, generator=torch.Generator().manual_seed(0))
 outputs = inputs[..., :96] * 2
 squares, products = inputs.mT @ inputs, inputs.mT @ outputs

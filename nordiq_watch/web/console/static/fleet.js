@@ -4,7 +4,7 @@ import { follow, urlOf } from "./api.js";
 import { colour } from "./charts.js";
 import { agentCommand } from "./commands.js";
 import { byId, fill, fillList, h, setText } from "./dom.js";
-import { clockTime, dayTime, duration, metricName, number, shortName, time } from "./format.js";
+import { clockTime, dayTime, duration, forecastBy, metricName, number, time } from "./format.js";
 import { FULL, NOT_KNOWN, decode, drawMap, drawSparkline, palette, prepare, valueOf } from "./heat.js";
 import { LEVELS, levelKind } from "./levels.js";
 import { tables } from "./tables.js";
@@ -88,7 +88,7 @@ const hasRisk = () => fleet.risks.some((risk) => risk !== null);
 function showAll() {
   const meta = fleet.metadata;
   fill(byId("summary"), [meta.prediction_time, meta.model_version, meta.stale, fleet.cold], () => [
-    `Forecast by ${shortName(meta.model_version)} at `, time(meta.prediction_time),
+    `${forecastBy(meta.model_version)} at `, time(meta.prediction_time),
     meta.stale && h("span", { class: "badge warn" }, "stale"),
     fleet.cold > 0 && ` · ${fleet.cold} more are warming up`,
   ].filter(Boolean));

@@ -69,5 +69,8 @@ export function metricName(name) {
 /** The unit of one of the daemon's metrics. */
 export const unitOf = (name) => tables.units[name] ?? "";
 
+/** Who a forecast is by. */
+export const forecastBy = (version) => (version === "baseline" ? "Built-in forecast" : `Forecast by ${shortName(version)}`);
+
 /** tft_model_20250131_143000 without what all names share. */
 export const shortName = (name) => name.replace(/^models\//, "").replace(/^tft_model_/, "");

@@ -177,7 +177,7 @@ const percentage = (ratio) => `${ratio < 1 ? "−" : "+"}${Math.abs((ratio - 1) 
 function describeAccuracy(accuracy) {
   const scores = Object.entries(accuracy ?? {}).map(([metric, horizons]) => {
     const [horizon, score] = Object.entries(horizons)[0];
-    return { metric, horizon, mae: score.mae, last: score.last_value?.mae, coverage: score.coverage };
+    return { metric, horizon, mae: score.mae, last: score.last_value?.mae, builtin: score.baseline?.mae, coverage: score.coverage };
   });
   return describeErrors(scores, "nothing came due yet");
 }
@@ -185,13 +185,15 @@ function describeAccuracy(accuracy) {
 function describeErrors(scores, none) {
   const known = scores.filter(({ mae }) => mae !== null && mae !== undefined);
   if (known.length === 0) return h("span", { class: "muted" }, none);
-  return h("ul", { class: "plain" }, known.slice(0, SHOWN_ERRORS).map(({ metric, horizon, mae, last, coverage }) => {
+  return h("ul", { class: "plain" }, known.slice(0, SHOWN_ERRORS).map(({ metric, horizon, mae, last, builtin, coverage }) => {
     const gain = last ? (mae / last - 1) * 100 : null;
     const covered = coverage === undefined ? "" : `; ${Math.round(coverage * 100)} % between p10 and p90, ${Math.round(tables.expected_coverage * 100)} % is right`;
     return h("li", { title: `mean absolute error${horizon ? ` ${horizon} ahead` : ""}${covered}` },
       `${metricName(metric)} ±${number(mae)} ${unitOf(metric)}`,
       gain !== null && h("span", { class: gain < 0 ? "better" : "worse", title: "beside the last value, held" },
-        ` ${percentage(mae / last)}`));
+        ` ${percentage(mae / last)}`),
+      builtin && h("span", { class: mae < builtin ? "better" : "worse", title: "beside the built-in forecast: whether the network is worth it" },
+        ` (${percentage(mae / builtin)} beside the built-in)`));
   }), known.length > SHOWN_ERRORS && h("li", { class: "muted" }, `and ${known.length - SHOWN_ERRORS} more`));
 }
 

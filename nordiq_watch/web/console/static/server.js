@@ -4,7 +4,7 @@ import { follow, get } from "./api.js";
 import { colour, draw, faint, localDate } from "./charts.js";
 import { agentCommand } from "./commands.js";
 import { byId, fill, fillList, h, setText } from "./dom.js";
-import { clockTime, duration, metricName, number, shortName, time } from "./format.js";
+import { clockTime, duration, forecastBy, metricName, number, time } from "./format.js";
 import { levelKind } from "./levels.js";
 import { tables } from "./tables.js";
 
@@ -37,7 +37,7 @@ function showSummary(entry) {
   fill(summary, [past.profile, past.last_slot, answer.metadata, answer.message, entry.alert, entry.risk_score], () => [
     entry.alert && h("span", { class: `badge ${levelKind(entry.alert.level)}` }, `${entry.alert.label ?? entry.alert.level} · risk ${number(entry.risk_score)}`),
     ` ${past.profile} · data until ${clockTime(new Date((past.last_slot + 1) * past.interval_seconds * 1000))}`,
-    answer.metadata?.prediction_time ? ` · forecast by ${shortName(answer.metadata.model_version)}` : "",
+    answer.metadata?.prediction_time ? ` · ${forecastBy(entry.model_version ?? answer.metadata.model_version)}` : "",
     answer.message ? ` · ${answer.message}` : "",
   ].filter(Boolean));
 }

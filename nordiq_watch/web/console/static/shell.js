@@ -20,7 +20,10 @@ function notices() {
   }
   if (!status) return [];
   if (!status.model_loaded) {
-    return [{ kind: "warn", text: "No model is live yet, so nothing is forecast.", link: "/models", label: "What to do first" }];
+    const text = status.last_prediction
+      ? "No model is live yet: alerts follow what is measured, and a simple built-in forecast answers."
+      : "No model is live yet, so nothing is forecast.";
+    return [{ kind: "warn", text, link: "/models", label: "What to do first" }];
   }
   const found = [];
   if (!status.warmup.is_warmed_up) {
