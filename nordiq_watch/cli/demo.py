@@ -10,9 +10,11 @@ from nordiq_watch.cli.parsers import Subparsers, add_command, tcp_port
 DEFAULT_FOLDER = Path("demo")
 
 _EPILOG = """\
-It makes eight days of a synthetic fleet, trains a small model, starts the real daemon, feeds it the last 24 hours,
-shows the forecast, trains a second model and shows how that goes live by itself while a client goes on reading. All of
-it stays in one folder, which a later run makes anew. It needs the training packages and takes about two minutes.
+It makes eight days of a synthetic fleet, trains a small model, starts the real daemon, feeds it the last day, shows
+the forecast, trains a second model and shows how that goes live by itself while a client goes on reading. That takes
+about two minutes; then the fleet lives on until Ctrl-C, with a sample every 5 seconds and an incident from time to
+time, and it tells which alerts begin and end and which forecasts came true. To be watched, this fleet lives fast: its
+days last 24 minutes. All of it stays in one folder, which a later run makes anew. It needs the training packages.
 
 examples:
   nordiq-watch demo                            ends with the daemon running, until Ctrl-C

@@ -76,17 +76,13 @@ class Daemon:
         """Returns once it answers, with or without a model. ClientError with its last output if it ends first."""
         wait_until(self._answers, START_SECONDS, what=f"the daemon to answer; see {self._folder.output}")
 
-    def await_end(self) -> None:
-        """Waits for Ctrl-C. Raises ClientError if the daemon ends by itself."""
-        try:
-            self._process.wait()
-        except KeyboardInterrupt:
-            return
-        self._raise_ended()
-
-    def _answers(self) -> bool:
+    def check(self) -> None:
+        """Raises ClientError with its last output if it has ended."""
         if self._process.poll() is not None:
             self._raise_ended()
+
+    def _answers(self) -> bool:
+        self.check()
         try:
             return Client(self.url, retries=0).http.get("/health").status == 200
         except DaemonAway:

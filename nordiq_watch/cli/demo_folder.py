@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nordiq_watch.artifact.layout import is_candidate
-from nordiq_watch.cli.synthetic import INTERVAL_SECONDS, METRICS, SLOTS_PER_DAY
+from nordiq_watch.cli.synthetic import METRICS, SLOTS_PER_DAY
 from nordiq_watch.errors import ClientError
 
 _MARK = "# Written by `nordiq-watch demo`, which makes this folder anew at every run."
 _LOCK = ".lock"
+
+INTERVAL_SECONDS = 5
+"""So short that charts move and forecasts come due while one looks on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +88,16 @@ window:
   length: {SLOTS_PER_DAY}
 metrics: [{", ".join(METRICS)}]
 device: cpu
+alerts:                       # this fleet lives fast
+  hold_seconds: {3 * INTERVAL_SECONDS}
+  clear_seconds: {3 * INTERVAL_SECONDS}
+quality:
+  horizons_seconds: [{INTERVAL_SECONDS}, {6 * INTERVAL_SECONDS}, {24 * INTERVAL_SECONDS}]
 training:                     # small enough for two cores and one minute
   hidden_size: 16
   attention_heads: 2
-  max_encoder_length: 72      # 6 hours in
-  max_prediction_length: 24   # 2 hours out
+  max_encoder_length: 72      # 6 minutes in
+  max_prediction_length: 24   # 2 minutes out
   batch_size: 64
   max_batches_per_epoch: 80
   max_seconds: 45

@@ -7,8 +7,9 @@ import signal
 import socket
 import subprocess
 import time
-from datetime import datetime
-from itertools import islice
+from datetime import UTC, datetime
+from itertools import chain, islice
+from math import ceil
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -18,9 +19,11 @@ from rich.progress import track
 
 from nordiq_watch.artifact.layout import age_key
 from nordiq_watch.cli.demo_daemon import Daemon, command, wait_until
-from nordiq_watch.cli.demo_folder import Folder, own, prepare
+from nordiq_watch.cli.demo_folder import INTERVAL_SECONDS, Folder, own, prepare
+from nordiq_watch.cli.demo_life import Life, feed
 from nordiq_watch.cli.demo_reader import Reader
-from nordiq_watch.cli.synthetic import INTERVAL_SECONDS, METRICS, SLOTS_PER_DAY, Fleet, make_fleet, write_csv
+from nordiq_watch.cli.demo_story import Story
+from nordiq_watch.cli.synthetic import METRICS, SLOTS_PER_DAY, Fleet, Simulation, write_csv
 from nordiq_watch.cli.terminal import open_console, print_table
 from nordiq_watch.client.answers import MetricForecast, Reload
 from nordiq_watch.client.client import Client
@@ -28,7 +31,11 @@ from nordiq_watch.config.environment import API_KEY_VARIABLE, environment_withou
 from nordiq_watch.errors import ClientError
 
 DAYS = 8
+DAY_MINUTES = SLOTS_PER_DAY * INTERVAL_SECONDS // 60
 SLOTS_PER_REQUEST = 12
+SPARED_SLOTS = 6
+"""The window's oldest, which it leaves while the replay goes on."""
+LOOK_AGAIN_SECONDS = 0.5
 FIRST_EPOCHS = 3
 SECOND_EPOCHS = 1
 FORECAST_SECONDS = 60.0
@@ -45,20 +52,21 @@ def show(root: Path, *, port: int | None, end_after: bool) -> None:
     _let_signals_unwind()
     with own(folder):
         _say_where(console, folder, renewed=prepare(folder, port))
-        fleet = _make_data(console, folder)
+        simulation, fleet = _make_data(console, folder)
         _announce(console, "1/6  Training a first, small model")
         first = _train(folder, epochs=FIRST_EPOCHS)
         _announce(console, "2/6  Starting the daemon")
         with Daemon(folder, port=port) as daemon:
             client = _start(console, daemon, first)
-            _replay(console, client, fleet)
-            _announce(console, "4/6  A live forecast")
-            _show_forecast(console, client)
-            _show_hot_reload(console, daemon, folder)
-            _show_addresses(console, daemon.url, folder)
-            if not end_after:
-                console.print("Running until Ctrl-C.")
-                daemon.await_end()
+            _replay(console, client, simulation, fleet)
+            with Life(daemon.connect(), simulation) as life:
+                _announce(console, "4/6  A live forecast")
+                _show_forecast(console, client)
+                _show_hot_reload(console, daemon, folder)
+                life.check()
+                _show_addresses(console, daemon.url, folder)
+                if not end_after:
+                    _live_on(console, daemon, life)
     console.print("The daemon has stopped.")
 
 
@@ -67,14 +75,19 @@ def _say_where(console: Console, folder: Folder, *, renewed: bool) -> None:
     console.print(f"Everything of this demo is in {folder.root}/{over}.")
 
 
-def _make_data(console: Console, folder: Folder) -> Fleet:
-    fleet = make_fleet(time.time(), days=DAYS)
+def _make_data(console: Console, folder: Folder) -> tuple[Simulation, Fleet]:
+    """The fleet up to now, and what goes on from there."""
+    now = time.time()
+    first_slot = int(now // INTERVAL_SECONDS) - DAYS * SLOTS_PER_DAY
+    simulation = Simulation(first_slot, interval_seconds=INTERVAL_SECONDS)
+    fleet = simulation.run_until(now)
     write_csv(fleet, folder.dataset / "fleet.csv")
     console.print(
-        f"The data is synthetic: {len(fleet.servers)} servers that do not exist, {DAYS} days at "
-        f"{INTERVAL_SECONDS // 60} minutes, {len(METRICS)} metrics, with daily rhythm, noise and incidents."
+        f"The data is synthetic: {len(fleet.servers)} servers that do not exist, {len(METRICS)} metrics every "
+        f"{INTERVAL_SECONDS} s, with daily rhythm, noise and incidents. To be watched, they live fast: "
+        f"their day lasts {DAY_MINUTES} minutes. There are {DAYS} days of them."
     )
-    return fleet
+    return simulation, fleet
 
 
 def _train(folder: Folder, *options: str, epochs: int) -> str:
@@ -97,16 +110,17 @@ def _start(console: Console, daemon: Daemon, version: str) -> Client:
     return client
 
 
-def _replay(console: Console, client: Client, fleet: Fleet) -> None:
-    _announce(console, "3/6  Feeding the last 24 hours of every server")
-    slots = fleet.records(newest=SLOTS_PER_DAY)
-    requests = range(SLOTS_PER_DAY // SLOTS_PER_REQUEST)
+def _replay(console: Console, client: Client, simulation: Simulation, before: Fleet) -> None:
+    """before: the fleet up to the begin of the training."""
+    _announce(console, f"3/6  Feeding the last {DAY_MINUTES} minutes of every server, and what comes from now on")
+    since = simulation.run_until(time.time())
+    oldest = max(0, SLOTS_PER_DAY - len(since.slots) - SPARED_SLOTS)
+    slots = chain(before.records(newest=oldest), since.records())
+    requests = range(ceil((oldest + len(since.slots)) / SLOTS_PER_REQUEST))
     for _ in track(requests, "feeding", console=console, transient=True, disable=not console.is_terminal):
-        fed = client.feed([record for slot in islice(slots, SLOTS_PER_REQUEST) for record in slot])
-        if fed.rejected:
-            raise ClientError(f"the daemon did not take the demo's data: {fed.rejected[0]}")
+        feed(client, islice(slots, SLOTS_PER_REQUEST))
     wait_until(
-        lambda: _is_forecast(client, fleet), FORECAST_SECONDS, what="a forecast of every server from its last sample"
+        lambda: _is_forecast(client, since), FORECAST_SECONDS, what="a forecast of every server from its last sample"
     )
     status = client.status()
     console.print(f"{status.window_size} samples of {status.servers_tracked} servers are in the window.")
@@ -117,13 +131,13 @@ def _is_forecast(client: Client, fleet: Fleet) -> bool:
     if len(forecast.servers) < len(fleet.servers):
         return False
     begin = datetime.fromisoformat(forecast.metadata["horizon_start"]).timestamp()
-    return begin == (int(fleet.slots[-1]) + 1) * INTERVAL_SECONDS
+    return begin >= (int(fleet.slots[-1]) + 1) * INTERVAL_SECONDS
 
 
 def _show_forecast(console: Console, client: Client) -> None:
     forecast = client.predictions()
     metadata = forecast.metadata
-    ahead = f"in {metadata['horizon_steps'] * metadata['interval_seconds'] / 3600:g} h"
+    ahead = f"in {metadata['horizon_steps'] * metadata['interval_seconds'] / 60:g} min"
     headings = ["server"]
     for name in SHOWN_METRICS:
         headings += [f"{name} % now", ahead, "p10 to p90"]
@@ -206,6 +220,22 @@ def _show_addresses(console: Console, url: str, folder: Folder) -> None:
         f"{program} rollback --config {folder.config}",
     ):
         console.print(f"  {line}", soft_wrap=True)
+
+
+def _live_on(console: Console, daemon: Daemon, life: Life) -> None:
+    """Tells what happens until Ctrl-C. Raises ClientError if the daemon or the feeding ends by itself."""
+    console.print("\nThe fleet lives on, and what happens is told here. Running until Ctrl-C.")
+    story = Story(daemon.connect())
+    life.strike()
+    try:
+        while True:
+            daemon.check()
+            life.check()
+            for line in story.look():
+                console.print(f"{datetime.now(UTC):%H:%M:%S}  {line}", soft_wrap=True)
+            time.sleep(LOOK_AGAIN_SECONDS)
+    except KeyboardInterrupt:
+        return
 
 
 def _announce(console: Console, title: str) -> None:

@@ -6,7 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nordiq_watch.cli.synthetic import INTERVAL_SECONDS, METRICS, Fleet, make_fleet, write_csv
+from nordiq_watch.cli.synthetic import (
+    INTERVAL_SECONDS,
+    METRICS,
+    SLOTS_PER_DAY,
+    Fleet,
+    Incident,
+    Simulation,
+    make_fleet,
+    write_csv,
+)
 from nordiq_watch.metrics import DEFAULT_PROFILE, describe, profile_of
 
 NOW = 1_736_985_617.5  # 2025-01-16T00:00:17Z, inside a slot
@@ -86,3 +95,35 @@ def test_the_csv_holds_all_of_it(tmp_path: Path) -> None:
     assert len(rows) == 12 * 288
     assert rows[0]["server_name"] == "ppdb001"
     assert float(rows[-1]["load_average"]) == column(fleet, "pprisk001", "load_average")[-1]
+
+
+def test_at_a_shorter_interval_days_are_shorter() -> None:
+    fast = make_fleet(NOW, days=2, interval_seconds=5)
+    assert fast.values.shape == (12, 2 * SLOTS_PER_DAY, len(METRICS))
+    records = [record for slot in fast.records(newest=2) for record in slot]
+    assert {record["timestamp"] for record in records} == {"2025-01-16T00:00:10", "2025-01-16T00:00:15"}
+    cpu = column(fast, "ppweb001", "cpu_user_pct")
+    hours = fast.slots % SLOTS_PER_DAY // (SLOTS_PER_DAY // 24)
+    assert np.median(cpu[hours == 19]) > 2 * np.median(cpu[hours == 7])
+
+
+def test_it_goes_on_where_it_ended() -> None:
+    simulation = Simulation(first_slot=1000, interval_seconds=5)
+    first = simulation.run_until(1299 * 5)
+    second = simulation.run_until(1349 * 5 + 4.9)
+    nothing = simulation.run_until(1349 * 5 + 4.9)
+    assert (first.slots[0], first.slots[-1], second.slots[0], second.slots[-1]) == (1000, 1299, 1300, 1349)
+    assert nothing.values.shape == (12, 0, len(METRICS))
+    jumps = np.abs(second.values[:, 0, 3] - first.values[:, -1, 3])  # memory wanders on
+    assert jumps.max() < 4
+
+
+def test_an_incident_goes_over_the_end_of_a_run_and_ends() -> None:
+    simulation = Simulation(first_slot=1000)
+    simulation.run_until(1000 * INTERVAL_SECONDS)
+    simulation.strike("ppcon001", Incident.RUNAWAY)  # 8 to 20 percent, left alone
+    half, rest = simulation.run_until(1012 * INTERVAL_SECONDS), simulation.run_until(1200 * INTERVAL_SECONDS)
+    cpu = np.concatenate([column(half, "ppcon001", "cpu_user_pct"), column(rest, "ppcon001", "cpu_user_pct")])
+    assert 20 < cpu[3] < cpu[7] < cpu[11]
+    assert cpu[12 : Incident.RUNAWAY].min() > 92  # above the warning threshold
+    assert np.median(cpu[Incident.RUNAWAY :]) < 30

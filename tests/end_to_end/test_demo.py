@@ -1,4 +1,4 @@
-"""The demo as a newcomer runs it: everything is shown, and Ctrl-C ends it with nothing left behind."""
+"""The demo as a newcomer runs it: everything is shown, it lives on, and Ctrl-C ends it with nothing left behind."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import requests
 
 from nordiq_watch.config.environment import environment_without_settings
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-UNTIL = "Running until Ctrl-C."
+UNTIL = "The fleet lives on, and what happens is told here. Running until Ctrl-C."
+FORECAST = r"(came true|missed   ) pp\w+\d{3}: CPU is [\d.]+ %; 60 s ago the forecast was [\d.]+ % \([\d.]+ to [\d.]+\)"
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def demo(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         process.wait(60)
 
 
-def test_from_nothing_to_a_hot_reload(demo: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_from_nothing_to_a_hot_reload_and_on(demo: subprocess.Popen[str], tmp_path: Path) -> None:
     assert demo.stdout is not None
     shown = ""
     for line in demo.stdout:
@@ -58,8 +59,21 @@ def test_from_nothing_to_a_hot_reload(demo: subprocess.Popen[str], tmp_path: Pat
     answer = requests.get(f"{url}/predictions/current", headers={"X-API-Key": key}, timeout=10).json()
     assert answer["metadata"]["model_version"] == second
 
+    told = ""
+    for line in demo.stdout:
+        told += line
+        if len(re.findall(FORECAST, told)) >= 2 and "over      ppapi001" in told:
+            break
+    assert re.search(r"(warning|critical) +ppapi001: ", told)
+    assert told.index("ppapi001: ") < told.index("over      ppapi001: the alert has ended")
+    later = requests.get(f"{url}/predictions/current", headers={"X-API-Key": key}, timeout=10).json()
+    assert later["metadata"]["horizon_start"] > answer["metadata"]["horizon_start"]
+    accuracy = requests.get(f"{url}/admin/accuracy", headers={"X-API-Key": key}, timeout=10).json()
+    assert accuracy["versions"][0]["metrics"]["cpu_user_pct"]["5s"]["points"] > 0, accuracy
+
     demo.send_signal(signal.SIGINT)
     rest, _ = demo.communicate(timeout=60)
-    assert (demo.returncode, rest) == (0, "The daemon has stopped.\n")
+    assert (demo.returncode, rest.splitlines()[-1]) == (0, "The daemon has stopped.")
+    assert "Traceback" not in rest
     with pytest.raises(requests.ConnectionError):
         requests.get(f"{url}/health", timeout=5)
