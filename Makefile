@@ -54,7 +54,7 @@ gpu: $(VENV)/.dev  # on a machine with a GPU, in some ten minutes: what needs on
 	timeout 120 $(BIN)/python benchmarks/reload.py --device cuda --quick
 	timeout 120 $(BIN)/python benchmarks/reload.py --device cuda --quick --policy unload_first
 
-BENCHMARKS := reload detect feed flood soak console forecast precision answers start train loading imports quality alerts bands million
+BENCHMARKS := reload detect feed flood soak console forecast precision answers start train loading imports quality alerts bands million first_forecast
 
 test-system: $(VENV)/.dev  # as root, with debootstrap and systemd-container installed
 	$(BIN)/python -m pytest tests/system/lifecycle.py $(ARGS)

@@ -44,6 +44,17 @@ def positive_seconds(text: str) -> float:
     return seconds
 
 
+def positive_minutes(text: str) -> float:
+    """A positive number of minutes; argparse reports the error."""
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of minutes above 0")
+    return minutes
+
+
 def tcp_port(text: str) -> int:
     """A port number to listen on."""
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 65535):

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nordiq_watch.cli.parsers import Subparsers, add_command
+from nordiq_watch.cli.parsers import Subparsers, add_command, positive_minutes
 from nordiq_watch.cli.reading import add_reading, forms_of
 from nordiq_watch.errors import MissingPackage
 
@@ -52,7 +52,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--dataset", type=Path, required=True, metavar="DIR", help="directory of samples")
     parser.add_argument(
         "--max-minutes",
-        type=_positive_minutes,
+        type=positive_minutes,
         metavar="M",
         help="ends with a model after so long, loading and writing included (default: 15 if no limit is given)",
     )
@@ -139,16 +139,6 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1")
     return int(text)
-
-
-def _positive_minutes(text: str) -> float:
-    try:
-        minutes = float(text)
-    except ValueError:
-        minutes = 0.0
-    if not 0 < minutes < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number of minutes above 0")
-    return minutes
 
 
 def _true_or_false(text: str) -> bool:

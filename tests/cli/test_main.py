@@ -20,6 +20,7 @@ COMMANDS = [
         "train",
         "import",
         "servers",
+        "init",
         "verify",
         "sign",
         "default-config",
