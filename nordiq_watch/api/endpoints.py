@@ -213,6 +213,7 @@ _CONSOLE = (
     _page("GET /servers/<path:server>"),
     _page("GET /models"),
     _page("GET /system"),
+    _page("GET /glossary"),
     _view("GET /view/fleet", (console.FleetView, console.NoFleetView)),
     _view("GET /view/servers/<path:server>", (console.ServerView, console.UnknownServer)),
     _view("GET /view/system", console.SystemView),

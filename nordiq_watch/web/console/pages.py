@@ -21,6 +21,7 @@ from nordiq_watch.web.auth import require_own_origin
 from nordiq_watch.web.console.files import send_file
 from nordiq_watch.web.console.headers import protect
 from nordiq_watch.web.console.tables import describe_tables
+from nordiq_watch.web.console.words import WORDS
 from nordiq_watch.web.services import services
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,11 @@ def show_models() -> str:
 @routes.get("/system")
 def show_system() -> str:
     return render_template("system.html", page="system")
+
+
+@routes.get("/glossary")
+def show_glossary() -> str:
+    return render_template("glossary.html", page="glossary", words=WORDS)
 
 
 @routes.get("/charts/<version>.js")

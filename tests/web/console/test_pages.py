@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
@@ -10,9 +11,10 @@ from support.web_world import FEED_KEY, KEY, READ_KEY, ApiClient, World
 
 from nordiq_watch.log_throttle import LINES_PER_MINUTE
 from nordiq_watch.web.auth import CONSOLE_HEADER
+from nordiq_watch.web.console.words import WORDS
 from nordiq_watch.web.sessions import SESSION_COOKIE
 
-PAGES = ("/", "/models", "/system", "/servers/ppdb001")
+PAGES = ("/", "/models", "/system", "/glossary", "/servers/ppdb001")
 OWN = {CONSOLE_HEADER: "1", "Origin": "http://localhost"}
 
 
@@ -182,3 +184,14 @@ def test_a_prefix_that_the_config_does_not_know_is_told_once(world: World, caplo
     assert [message.partition(":")[0] for message in caplog.messages] == [
         "a proxy says that it has this daemon under '/nordiq' (X-Forwarded-Prefix), but server.url_prefix is ''"
     ]
+
+
+def test_every_page_leads_to_the_words_and_the_documentation_has_them_too(visitor: FlaskClient) -> None:
+    page = visitor.get("/glossary").text
+    documented = (Path(__file__).parents[3] / "docs" / "glossary.md").read_text(encoding="utf-8")
+    assert len(WORDS) == 12
+    for word, meaning in WORDS:
+        assert f"<dt>{word}</dt><dd>{meaning}</dd>" in page
+        assert f"| {word} | {meaning} |" in documented
+    for path in PAGES:
+        assert 'href="/glossary"' in visitor.get(path).text
