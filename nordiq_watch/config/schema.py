@@ -191,7 +191,8 @@ class SeriesRule(_Section, frozen=True):
     """Computes a metric from series: the sum of those selected by `value`, as a percentage of those selected by `of`.
 
     rate: per-second rate of counters. complement: 100 minus the result. age: the sample's time minus the value. scale:
-    a factor, applied last. max_per_second: what one counter can grow by in a second.
+    a factor, applied last. max_per_second: what one counter can grow by in a second. of_at_least: the least that the
+    whole of one part, such as a processor, can be: where it is less, some of its series were not sent.
     """
 
     value: str
@@ -201,6 +202,7 @@ class SeriesRule(_Section, frozen=True):
     age: bool = False
     scale: float = 1.0
     max_per_second: Annotated[float, Meta(gt=0)] | None = None
+    of_at_least: Annotated[float, Meta(gt=0)] | None = None
 
 
 class PrometheusSettings(_Section, frozen=True):

@@ -87,6 +87,24 @@ def test_what_the_sdk_measures_arrives(
     assert "Traceback" not in daemon.log
 
 
+def test_what_the_instrumentation_sends_without_settings_is_told_as_shares_of_all_time(daemon: DaemonProcess) -> None:
+    exporter = OTLPMetricExporter(f"{daemon.url}/v1/metrics", headers={"X-API-Key": daemon.key}, timeout=60)
+    reader = PeriodicExportingMetricReader(exporter, export_interval_millis=500)
+    provider = MeterProvider([reader], Resource.create({"host.name": "default"}))
+    instrumentor = SystemMetricsInstrumentor()
+    begin, before = daemon.get("/status")["tick_count"], psutil.cpu_times()
+    instrumentor.instrument(meter_provider=provider)
+    try:
+        wait_until(lambda: daemon.get("/status")["tick_count"] >= begin + EXPORTS, what="exports to arrive")
+    finally:
+        provider.shutdown()
+        instrumentor.uninstrument()
+    spent = spent_between(before, psutil.cpu_times())
+    values = last_values(daemon, "default")
+    for metric, states in {"user": ["user"], "sys": ["system", "irq"], "idle": ["idle"]}.items():
+        assert values[f"cpu_{metric}_pct"] == pytest.approx(sum(spent[state] for state in states), abs=25)
+
+
 def test_a_wrong_key_is_told_to_the_sender(daemon: DaemonProcess, caplog: pytest.LogCaptureFixture) -> None:
     exporter = OTLPMetricExporter(f"{daemon.url}/v1/metrics", headers={"X-API-Key": "wrong"}, timeout=60)
     reader = PeriodicExportingMetricReader(exporter, export_interval_millis=60_000)

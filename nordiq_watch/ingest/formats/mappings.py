@@ -14,6 +14,7 @@ _CPU = "node_cpu_seconds_total"
 _A_DAY = 1 / 86_400
 _A_MEGABYTE = 1e-6
 _A_SECOND = 1.0  # of a processor's time, in a second
+_WHOLE_PCT = 100.0
 _LINE_BYTES = 5e10  # 400 Gbit/s
 
 
@@ -74,7 +75,11 @@ def _collectd_share(states: str) -> tuple[SeriesRule, ...]:
     """Of counters, and of percentages by state, which one processor has or all of them together."""
     return (
         SeriesRule(value=f'cpu_cpu{{type_instance=~"{states}"}}', of="cpu_cpu", rate=True),
-        SeriesRule(value=f'cpu_percent{{type_instance=~"{states}"}}', of='cpu_percent{type_instance!="active"}'),
+        SeriesRule(
+            value=f'cpu_percent{{type_instance=~"{states}"}}',
+            of='cpu_percent{type_instance!="active"}',
+            of_at_least=_WHOLE_PCT,
+        ),
     )
 
 
@@ -83,8 +88,13 @@ def _collectd_parts(
 ) -> tuple[SeriesRule, ...]:
     """One part of a whole, absolute or, with ValuesPercentage, in percent of it."""
     return tuple(
-        SeriesRule(value=f"{name}{{{of}{chosen}}}", of=f"{name}{{{of}}}" if of else name, complement=complement)
-        for name in (absolute, percent)
+        SeriesRule(
+            value=f"{name}{{{of}{chosen}}}",
+            of=f"{name}{{{of}}}" if of else name,
+            complement=complement,
+            of_at_least=least,
+        )
+        for name, least in ((absolute, None), (percent, _WHOLE_PCT))
     )
 
 
@@ -115,10 +125,16 @@ Counters come as they are, as write_http sends them unless told otherwise.
 
 
 def _of_time(states: str) -> tuple[SeriesRule, ...]:
-    """A share of the processors' time: of counters, of deltas, and of the share itself by processor and state."""
+    """A share of the processors' time: of counters, of deltas, and of the share itself by processor and state. The last
+    is what is left where not all states are sent: OpenTelemetry's SDK for Python sends four, unless told otherwise.
+    """
     return tuple(
         SeriesRule(
-            value=f'{name}{{state=~"{states}"}}', of=f'{name}{{state!~"guest.*"}}', rate=rate, max_per_second=most
+            value=f'{name}{{state=~"{states}"}}',
+            of=f'{name}{{state!~"guest.*"}}',
+            rate=rate,
+            max_per_second=most,
+            of_at_least=_A_SECOND,
         )
         for name, rate, most in (
             (_TIME, True, _PROCESSORS * _A_SECOND),

@@ -46,3 +46,13 @@ class Translation:
     clipped_below: int = 0
     losses: Losses = field(default_factory=Losses)
     labels: tuple[GivenLabels, ...] = ()
+
+
+@dataclass(slots=True)
+class Said:
+    """What one request makes the book say."""
+
+    readings: list[Reading] = field(default_factory=list)
+    clipped: int = 0
+    clipped_below: int = 0
+    losses: Losses = field(default_factory=Losses)

@@ -12,10 +12,11 @@ from nordiq_watch.api.sources import Drop
 from nordiq_watch.ingest.delivery import Delivery
 from nordiq_watch.ingest.formats.known_servers import KnownServers
 from nordiq_watch.ingest.formats.places import UNKNOWN, Places
+from nordiq_watch.ingest.formats.readings import Said
 from nordiq_watch.ingest.formats.series import NAME, Series, is_end_mark
 from nordiq_watch.ingest.formats.series_log import Notes
 from nordiq_watch.ingest.formats.server_series import Place, ServerSeries
-from nordiq_watch.ingest.formats.slot_book import Said, SlotBook
+from nordiq_watch.ingest.formats.slot_book import SlotBook
 from nordiq_watch.ingest.formats.spans import Span
 from nordiq_watch.ingest.formats.tracks import Grid
 from nordiq_watch.records.servers import GivenLabels

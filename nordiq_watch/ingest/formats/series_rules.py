@@ -9,6 +9,8 @@ What a slot is allowed to say while not all of its series are known:
 - Where no part is whole, a share is given of the others once nothing that lasts is missing.
 - A part of whose total nothing is known but the share's own series does not count: a processor of which only the user
   time is known is not busy all the time.
+- Of shares and percentages, whose whole is known, what was not sent is there all the same. Where the states of a
+  processor that are counted make too little of its time, rules for the same metric that know all of it go first.
 - Once the lateness of the slot is over, nothing is missing any more: a sum is given of what there is.
 """
 
@@ -26,6 +28,7 @@ from nordiq_watch.ingest.fields import Range
 from nordiq_watch.ingest.formats.limits import Limits
 from nordiq_watch.ingest.formats.series import NAME, Selector, parse_selector
 from nordiq_watch.ingest.formats.server_names import Key, ServerNames
+from nordiq_watch.ingest.formats.shares import Share, Side, knows_whole, missing_from
 from nordiq_watch.ingest.formats.spans import AnyTrack
 from nordiq_watch.ingest.formats.tracks import Grid
 
@@ -105,10 +108,14 @@ class Evaluation:
     slot: Slot
     final: bool
     odd: int = 0
+    is_in_part: bool = False
     _heard: int | None = None
 
     def value_of(self, rule: MetricRule) -> tuple[float | None, bool]:
-        """The metric's value, None if there is none; and whether a series is waited for that may change it."""
+        """The metric's value, None if there is none; and whether a series is waited for that may change it. Afterwards
+        `is_in_part` says whether it is a share of a whole of which some was not sent.
+        """
+        self.is_in_part = False
         parts = self.server.parts(rule)
         if rule.of is None:
             value, waits = self._sum(rule, parts.values())
@@ -127,12 +134,15 @@ class Evaluation:
     def _share(self, rule: MetricRule, parts: Mapping[Part, Members]) -> tuple[float | None, bool]:
         if not _are_alike(parts):
             return self._share_of_sums(rule, parts)
-        complete, incomplete = _Share(), _Share()
+        complete, incomplete = Share(), Share()
         waits = False
         for part in parts.values():
             value, whole = self._collect(rule, part.values), self._collect(rule, part.wholes)
             waits |= value.waits or whole.waits
-            if value.found and self._has_total(rule, part):
+            if value.found and (knows_whole(rule.rule) or self._has_total(rule, part)):
+                missing = missing_from(rule.rule, whole.found)
+                self.is_in_part |= missing > 0 and not knows_whole(rule.rule)
+                whole.found += [missing] if knows_whole(rule.rule) else []
                 (complete if value.is_whole and whole.is_whole else incomplete).add(value, whole)
         chosen = complete if complete.values or (waits and not self.final) else incomplete
         return chosen.percentage(), waits
@@ -145,11 +155,11 @@ class Evaluation:
         value = self._collect(rule, [track for part in parts.values() for track in part.values])
         whole = self._collect(rule, [track for part in parts.values() for track in part.wholes])
         waits = value.waits or whole.waits
-        return (None if waits and not self.final else _Share(value.found, whole.found).percentage()), waits
+        return (None if waits and not self.final else Share(value.found, whole.found).percentage()), waits
 
-    def _collect(self, rule: MetricRule, tracks: Iterable[AnyTrack]) -> _Side:
+    def _collect(self, rule: MetricRule, tracks: Iterable[AnyTrack]) -> Side:
         """What these series say."""
-        side = _Side()
+        side = Side()
         for track in tracks:
             value = self._read(rule, track)
             if value is not None:
@@ -167,7 +177,7 @@ class Evaluation:
             return track.age(self.slot.number, rule.aggregate)
         return track.level(self.slot.number, rule.aggregate)
 
-    def _note_absent(self, track: AnyTrack, side: _Side) -> None:
+    def _note_absent(self, track: AnyTrack, side: Side) -> None:
         """A series has no value in the slot."""
         number = self.slot.number
         cell = track.cells.get(number)
@@ -273,28 +283,3 @@ def _are_alike(parts: Mapping[Part, Members]) -> bool:
         return True
     values = {names for (names, _), part in parts.items() if part.values}
     return not values.isdisjoint(names for (names, _), part in parts.items() if part.wholes)
-
-
-@dataclass(slots=True)
-class _Side:
-    """What some series say of a slot. is_whole: all that are known say something. waits: one that lasts is missing."""
-
-    found: list[float] = field(default_factory=list)
-    is_whole: bool = True
-    waits: bool = False
-
-
-@dataclass(slots=True)
-class _Share:
-    """The two sides of a share."""
-
-    values: list[float] = field(default_factory=list)
-    wholes: list[float] = field(default_factory=list)
-
-    def add(self, value: _Side, whole: _Side) -> None:
-        self.values += value.found
-        self.wholes += whole.found
-
-    def percentage(self) -> float | None:
-        whole = math.fsum(self.wholes)
-        return 100 * math.fsum(self.values) / whole if self.values and whole else None

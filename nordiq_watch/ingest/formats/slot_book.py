@@ -10,11 +10,11 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from nordiq_watch.api.sources import Drop
 from nordiq_watch.ingest.formats.owners import Route
-from nordiq_watch.ingest.formats.readings import Losses, Reading
+from nordiq_watch.ingest.formats.readings import Reading, Said
 from nordiq_watch.ingest.formats.series_rules import Evaluation, MetricRule, keep_in_range
 from nordiq_watch.ingest.formats.server_series import OpenSlot, ServerSeries
 from nordiq_watch.ingest.formats.spans import LEFT_OUT
@@ -39,16 +39,6 @@ class Before:
 
     until: float
     known: Callable[[str, int], Collection[str]]
-
-
-@dataclass(slots=True)
-class Said:
-    """What one request makes the book say."""
-
-    readings: list[Reading] = field(default_factory=list)
-    clipped: int = 0
-    clipped_below: int = 0
-    losses: Losses = field(default_factory=Losses)
 
 
 class SlotBook:
@@ -229,9 +219,10 @@ class SlotBook:
         final: bool,
     ) -> Iterator[tuple[MetricRule, float | None, bool]]:
         """The rules with their values, and whether they wait for more. Behind one that has an answer, those for the
-        same metric are left out.
+        same metric are left out; an answer that is a share of a whole in part is for when there is no other.
         """
         answered: set[str] = set()
+        in_part: dict[str, tuple[MetricRule, float]] = {}
         evaluation = Evaluation(self._grid, server, slot, final)
         for rule in rules:
             if rule.metric in answered:
@@ -245,9 +236,13 @@ class SlotBook:
                     said.clipped += 1
                     said.clipped_below += kept > value
                 value = kept
+            if value is not None and evaluation.is_in_part:
+                in_part.setdefault(rule.metric, (rule, value))
+                value = None
             if value is not None:
                 answered.add(rule.metric)
             yield rule, value, waits
+        yield from ((rule, value, False) for rule, value in in_part.values() if rule.metric not in answered)
         said.losses.add(Drop.ODD_GROWTH, f"a counter of {name} jumped further than it can grow", evaluation.odd)
 
     def _claim(

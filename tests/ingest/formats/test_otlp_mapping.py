@@ -84,6 +84,20 @@ def test_cpu(rows: list[Row], kind: str) -> None:
     assert read(rows, kind) == CPU
 
 
+@pytest.mark.parametrize("kind", [CUMULATIVE, DELTA])
+def test_of_the_states_that_the_sdk_for_python_sends_by_itself_the_shares_are_those_of_all_time(kind: str) -> None:
+    sent = {"idle": 12.0, "user": 3.0, "system": 6.0, "irq": 0.0}
+    in_time = read(times("state", "cpu", **sent), kind)
+    assert in_time == {"cpu_idle_pct": 57.142857, "cpu_user_pct": 14.285714, "cpu_sys_pct": 28.571429}
+    of_all = [(name, labels, share / 60, share / 60) for name, labels, _, share in shares("state", "cpu", **sent)]
+    for rows in ([*times("state", "cpu", **sent), *of_all], of_all):
+        assert read(rows, CUMULATIVE) == {"cpu_idle_pct": 20.0, "cpu_user_pct": 5.0, "cpu_sys_pct": 10.0}
+
+
+def test_times_go_first_where_all_states_are_sent() -> None:
+    assert read([*times("state", "cpu", **COLLECTOR), *shares("state", "cpu", idle=1.0)], CUMULATIVE) == CPU
+
+
 def test_a_virtual_machine_s_guests_are_counted_once() -> None:
     assert read(times("state", "cpu", **COLLECTOR, guest=10.0, guest_nice=1.0), CUMULATIVE) == CPU
 

@@ -8,7 +8,7 @@ from support.translators import AT, cpu, make_translator, series, shown
 from nordiq_watch.api.sources import Drop
 from nordiq_watch.config.schema import SeriesRule
 from nordiq_watch.errors import ConfigError
-from nordiq_watch.ingest.formats.mappings import TELEGRAF
+from nordiq_watch.ingest.formats.mappings import COLLECTD, TELEGRAF
 from nordiq_watch.ingest.formats.series import END_MARK, NAME, Series
 from nordiq_watch.ingest.formats.translator import Translator
 
@@ -52,6 +52,15 @@ def test_shares_of_the_processors_come_from_counters_by_mode() -> None:
         "cpu_idle_pct": 40.0,
         "cpu_iowait_pct": 10.0,
     }
+
+
+def test_percentages_of_collectd_are_of_100_whatever_states_come() -> None:
+    translator = make_translator(COLLECTD, label="host")
+    idle = Series({NAME: "cpu_percent", "host": "web1", "type_instance": "idle"}, [(AT, 40.0)])
+    free = Series(
+        {NAME: "df_percent_bytes", "host": "web1", "plugin_instance": "root", "type_instance": "free"}, [(AT, 30.0)]
+    )
+    assert said(translator, idle, free) == {"cpu_idle_pct": 40.0, "disk_usage_pct": 70.0}
 
 
 def test_telegrafs_plugins() -> None:
