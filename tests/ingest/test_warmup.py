@@ -194,7 +194,7 @@ def test_many_batches_of_a_slot_cost_one_look_at_the_window_and_the_pace_is_told
     assert told == [False] * 30 + [True] * 20, "from the fourth sample on: three gaps"
     looks, window.looks = window.looks, 0
     assert looks < 20, "fifty batches in five slots, and few doublings"
-    window.apply(make_batch([Sample("s0", slot) for slot in range(1000, 1049)]))
+    window.apply(make_batch([Sample("s0", 1001)]))
     _, warmup = warmup_of(window, DEFAULT, find_pace=find_pace)
     assert (window.looks, "at this pace" in warmup.message) == (0, True)
     fast = [Sample(f"s{number}", slot) for slot in range(1000, 1049) for number in range(20)]
