@@ -18,11 +18,15 @@ def select_rows(batch: Batch, keep: BoolArray) -> Batch | None:
     """The batch without rows where `keep` is false, and without servers that then have none; None if empty."""
     if not keep.any():
         return None
-    used, rows = np.unique(batch.rows[keep], return_inverse=True)
+    there = np.zeros(len(batch.servers), dtype=np.bool_)
+    there[batch.rows[keep]] = True
+    if keep.all() and there.all():
+        return batch
+    used = np.flatnonzero(there).tolist()
     return Batch(
-        servers=tuple(batch.servers[row] for row in used),
-        profiles=tuple(batch.profiles[row] for row in used),
-        rows=rows,
+        servers=tuple(map(batch.servers.__getitem__, used)),
+        profiles=tuple(map(batch.profiles.__getitem__, used)),
+        rows=(np.cumsum(there) - 1)[batch.rows[keep]],
         slots=batch.slots[keep],
         statuses=batch.statuses[keep],
         values=batch.values[keep],
