@@ -27,6 +27,9 @@ NO_LABELS: Labels = MappingProxyType({})
 Wanted: TypeAlias = Mapping[str, frozenset[str]]
 """Name → values of which a server must have one, for each name."""
 
+LABEL_MARK = "label:"
+"""Before a label where a name could stand as well."""
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _BETWEEN = re.compile(r",(?=\s*[A-Za-z_][A-Za-z0-9_.-]*:)")
 

@@ -11,7 +11,7 @@ is said of the whole fleet goes by the clock: without samples no other time pass
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import replace
 from math import isnan
@@ -27,6 +27,7 @@ from nordiq_watch.api.enums import AlertKind, Change, Level, TimeBasis
 from nordiq_watch.config.schema import AlertSettings
 from nordiq_watch.ingest.attendance import Attendance
 from nordiq_watch.ingest.freshness import Age
+from nordiq_watch.labels import LabelsOf, no_labels
 from nordiq_watch.moments import write_moment
 from nordiq_watch.records.alerts import Alert, AlertChange
 from nordiq_watch.records.arrays import DoubleArray
@@ -42,11 +43,23 @@ _EXCUSED = "is in maintenance"
 class ActiveAlerts:
     """Every active alert. One thread updates it; `active` may be read from any."""
 
-    def __init__(self, rules: AlertSettings, *, unfinished: Sequence[Alert] = ()) -> None:
-        """unfinished: the alerts that were active when the daemon stopped, if they could be read; else see `adopt`."""
+    def __init__(
+        self,
+        rules: AlertSettings,
+        *,
+        unfinished: Sequence[Alert] = (),
+        labels_of: LabelsOf = no_labels,
+        ends_quietly: Callable[[str], bool] = lambda server: False,
+    ) -> None:
+        """unfinished: the alerts that were active when the daemon stopped, if they could be read; else see `adopt`.
+        ends_quietly: whether a server that falls silent has ended, and is not missed.
+        """
+        self._labels_of = labels_of
         self._silent_seconds = rules.silent_seconds
         self._ended_seconds = rules.ended_seconds
-        self._silence = Silence(silent_seconds=rules.silent_seconds, ended_seconds=rules.ended_seconds)
+        self._silence = Silence(
+            silent_seconds=rules.silent_seconds, ended_seconds=rules.ended_seconds, ends_quietly=ends_quietly
+        )
         self._levels = Hysteresis(
             raise_seconds=rules.raise_seconds, hold_seconds=rules.hold_seconds, clear_seconds=rules.clear_seconds
         )
@@ -234,6 +247,7 @@ class ActiveAlerts:
                 yield self._end(replace(self._alerts[kind, server], message=reason), at=at)
 
     def _raise(self, alert: Alert, *, at: float) -> AlertChange:
+        alert = replace(alert, labels=dict(self._labels_of(alert.server_name)))
         return self._put(alert, Change.RAISED, before=Level.HEALTHY, at=at)
 
     def _put(self, alert: Alert, change: Change, *, before: Level, at: float) -> AlertChange:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nordiq_watch.alerting.active_alerts import ActiveAlerts
+from nordiq_watch.alerting.endings import Endings
 from nordiq_watch.alerting.evaluator import RiskEvaluator
 from nordiq_watch.alerting.request_headers import check_headers, read_headers
 from nordiq_watch.alerting.thresholds import ThresholdTable
@@ -28,6 +29,7 @@ class AlertingParts:
     alerts: ActiveAlerts
     evaluator: RiskEvaluator
     webhook: Webhook | None
+    endings: Endings
 
 
 def build_alerting(
@@ -44,7 +46,11 @@ def build_alerting(
     headers may not be sent or their file cannot be read.
     """
     config = settings.config
-    alerts = ActiveAlerts(config.alerts, unfinished=history.writer.unfinished())
+    labels_of = roster.labels.of
+    endings = Endings(config.window.ended, labels_of)
+    alerts = ActiveAlerts(
+        config.alerts, unfinished=history.writer.unfinished(), labels_of=labels_of, ends_quietly=endings
+    )
     history.writer.hand_late_alerts_to(alerts.adopt)
     evaluator = RiskEvaluator(
         config.risk,
@@ -59,7 +65,7 @@ def build_alerting(
     )
     events.subscribe(ServersRenamed, evaluator.rename)
     webhook = _build_webhook(settings, events, evaluator, parts=parts, clock=clock)
-    return AlertingParts(alerts, evaluator, webhook)
+    return AlertingParts(alerts, evaluator, webhook, endings)
 
 
 def _build_webhook(

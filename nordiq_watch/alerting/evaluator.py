@@ -215,4 +215,5 @@ def alert_fields(alert: Alert) -> dict[str, Any]:
         "time_to_issue_basis": alert.time_to_issue_basis,
         "raised_at": write_moment(alert.raised_at),
         "level_since": write_moment(alert.level_since),
+        "labels": dict(alert.labels),
     }

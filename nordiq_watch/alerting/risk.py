@@ -79,7 +79,8 @@ def assess_fleet(
     forecast, metrics = made.forecast, table.metrics
     profiles = tuple(shown_profile(made.snapshot.profiles[row]) for row in forecast.rows.tolist())
     current = _measured_now(made, metrics, silent_seconds=silent_seconds)
-    limits = np.where(np.isnan(current)[..., None], np.nan, table.of(profiles))  # what is not measured is not scored
+    thresholds = table.of(profiles, [made.snapshot.labels_of(server) for server in forecast.servers])
+    limits = np.where(np.isnan(current)[..., None], np.nan, thresholds)  # what is not measured is not scored
     now = _score_now(current, limits)
     ahead = _look_ahead(forecast, metrics, limits=limits)
     is_target = np.array([metric in forecast.targets for metric in metrics], dtype=np.bool_)

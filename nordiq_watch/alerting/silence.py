@@ -8,7 +8,7 @@ So a job of two hours is missed for two hours, a host for a day, and names that 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from nordiq_watch.ingest.attendance import Attendance, lasting
@@ -41,7 +41,11 @@ class Review:
 class Silence:
     """Decides once about each silence. For one thread."""
 
-    def __init__(self, *, silent_seconds: float, ended_seconds: float) -> None:
+    def __init__(
+        self, *, silent_seconds: float, ended_seconds: float, ends_quietly: Callable[[str], bool] = lambda server: False
+    ) -> None:
+        """ends_quietly: whether a silent server has ended at once, as hosts do that are started and stopped by load."""
+        self._ends_quietly = ends_quietly
         self._silent_seconds = silent_seconds
         self._ended_seconds = ended_seconds
         self._decided: frozenset[str] | None = None
@@ -72,7 +76,8 @@ class Silence:
 
     def _miss(self, attendance: Attendance, position: int) -> Missed:
         seconds = 0.0
-        if attendance.is_settled(position, self._silent_seconds):
+        quiet = self._ends_quietly(attendance.servers[position])
+        if not quiet and attendance.is_settled(position, self._silent_seconds):
             seconds = lasting(attendance, position, ended_seconds=self._ended_seconds) - attendance.silent_for(position)
         return Missed(attendance.servers[position], shown_profile(attendance.profiles[position]), seconds)
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from nordiq_watch.config.schema import RiskSettings, Threshold, default_profiles, default_thresholds
+from nordiq_watch.labels import Labels, split
 from nordiq_watch.metrics import shown_profile
 from nordiq_watch.records.arrays import DoubleArray, FloatArray
 
@@ -24,7 +25,7 @@ CRITICAL = 3
 
 
 class ThresholdTable:
-    """The thresholds in force for these metrics: the defaults, with the config's changes, by profile.
+    """The thresholds in force for these metrics: the defaults, with the config's changes, by profile and by label.
 
     metrics: those scored for any profile, in the order of the window.
     """
@@ -36,17 +37,34 @@ class ThresholdTable:
             profile = shown_profile(name)
             by_profile[profile] = by_profile.get(profile, self._general) | table
         self._by_profile = by_profile
-        tables = (self._general, *self._by_profile.values())
+        self._by_label = [(*split(label), table) for label, table in risk.labels.items()]
+        tables = (self._general, *self._by_profile.values(), *risk.labels.values())
         self.metrics = tuple(metric for metric in metrics if any(table.get(metric) for table in tables))
 
-    def of(self, profiles: Sequence[str]) -> DoubleArray:
-        """(servers, metrics, 4): calm, degraded, warning, critical for each server; NaN where not scored."""
-        profiles = [shown_profile(profile) for profile in profiles]
-        names = {name: number for number, name in enumerate(dict.fromkeys(profiles))}
-        rows = [self._row(self._by_profile.get(name, self._general)) for name in names]
-        table = np.array(rows, dtype=np.float64).reshape(len(names), len(self.metrics), 4)
-        chosen: DoubleArray = table[[names[profile] for profile in profiles]]
+    def of(self, profiles: Sequence[str], labels: Sequence[Labels] | None = None) -> DoubleArray:
+        """(servers, metrics, 4): calm, degraded, warning, critical for each server; NaN where not scored.
+
+        labels: one set per server; None where no server has any.
+        """
+        kinds: list[tuple[str, tuple[int, ...]]] = [(shown_profile(profile), ()) for profile in profiles]
+        if self._by_label and labels is not None:
+            kinds = [(kind[0], self._matching(own)) for kind, own in zip(kinds, labels, strict=True)]
+        numbers = {kind: number for number, kind in enumerate(dict.fromkeys(kinds))}
+        rows = [self._row(self._table_of(*kind)) for kind in numbers]
+        table = np.array(rows, dtype=np.float64).reshape(len(numbers), len(self.metrics), 4)
+        chosen: DoubleArray = table[[numbers[kind] for kind in kinds]]
         return chosen
+
+    def _matching(self, labels: Labels) -> tuple[int, ...]:
+        """Which of the labels with thresholds of their own these are, in the config's order."""
+        return tuple(number for number, (name, value, _) in enumerate(self._by_label) if labels.get(name) == value)
+
+    def _table_of(self, profile: str, matching: Sequence[int]) -> Mapping[str, Threshold | None]:
+        """Of several labels, the one that the config names last wins."""
+        table = dict(self._by_profile.get(profile, self._general))
+        for number in matching:
+            table |= self._by_label[number][2]
+        return table
 
     def _row(self, thresholds: Mapping[str, Threshold | None]) -> list[tuple[float, ...]]:
         return [_numbers(thresholds.get(metric)) for metric in self.metrics]

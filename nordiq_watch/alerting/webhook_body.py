@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import asdict
 
 from nordiq_watch.alerting.evaluator import alert_fields
 from nordiq_watch.api.alerts import (
@@ -20,7 +22,10 @@ from nordiq_watch.moments import write_moment
 from nordiq_watch.records.alerts import Alert, AlertChange
 
 Message = SentAlerts | list[AlertmanagerAlert]
-_Posted = dict[AlertmanagerLabels, AlertmanagerAlert]
+_NO_LABEL = re.compile(r"[^A-Za-z0-9_]")
+"""What names of labels cannot have there."""
+
+_Posted = dict[tuple[AlertmanagerLabels, tuple[tuple[str, str], ...]], AlertmanagerAlert]
 """Alerts by what tells them apart."""
 
 
@@ -103,7 +108,10 @@ def _to_alertmanager(alert: Alert, level: Level, *, ends_at: float) -> _Posted:
         metric=_write_known(alert.metric),
     )
     starts_at = min(alert.level_since if level is alert.level else alert.raised_at, ends_at)
-    return {labels: AlertmanagerAlert(labels, annotations, write_moment(starts_at), write_moment(ends_at))}
+    own = {_NO_LABEL.sub("_", name): value for name, value in alert.labels.items()}
+    written = own | {name: str(value) for name, value in asdict(labels).items()}
+    posted = AlertmanagerAlert(written, annotations, write_moment(starts_at), write_moment(ends_at))
+    return {(labels, tuple(sorted(own.items()))): posted}
 
 
 def _write_known(value: float | str | None) -> str | UnsetType:

@@ -16,7 +16,7 @@ class Alert(Struct, frozen=True, kw_only=True):
     """A server that needs attention now or, as `*`, the whole fleet.
 
     level: never healthy. time_to_issue: seconds from the newest sample to the critical threshold, 0 if it is reached
-    already, null if it is not in sight; time_to_issue_basis: what says so.
+    already, null if it is not in sight; time_to_issue_basis: what says so. labels: the server's when it was raised.
     """
 
     server_name: str
@@ -30,6 +30,7 @@ class Alert(Struct, frozen=True, kw_only=True):
     time_to_issue_basis: TimeBasis | None
     raised_at: str
     level_since: str
+    labels: dict[str, str] = {}
 
 
 class ActiveAlerts(Struct, frozen=True):
@@ -56,7 +57,7 @@ class SentAlerts(Struct, frozen=True):
 
 
 class AlertmanagerLabels(Struct, frozen=True):
-    """What tells an alert from others there."""
+    """What tells an alert from others there, beside the server's own labels."""
 
     alertname: str
     server_name: str
@@ -76,7 +77,7 @@ class AlertmanagerAnnotations(Struct, frozen=True, omit_defaults=True):
 class AlertmanagerAlert(Struct, frozen=True):
     """One alert of a POST with `format: alertmanager`, as Alertmanager's v2 API takes them."""
 
-    labels: AlertmanagerLabels
+    labels: dict[str, str]
     annotations: AlertmanagerAnnotations
     starts_at: str = field(name="startsAt")
     ends_at: str = field(name="endsAt")

@@ -77,6 +77,7 @@ class Alert(Struct, frozen=True):
     profile: str | None = None
     message: str | None = None
     time_to_issue: Any = None
+    labels: dict[str, str] = {}
 
 
 class MetricForecast(Struct, frozen=True):

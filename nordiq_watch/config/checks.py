@@ -10,6 +10,7 @@ import msgspec
 from nordiq_watch.api.predictions import ServerForecast
 from nordiq_watch.config.schema import Config
 from nordiq_watch.errors import ConfigError
+from nordiq_watch.labels import LABEL_MARK, split
 from nordiq_watch.zones import UnknownZone, find_zone
 
 _RECORD_FIELDS = {"timestamp", "server_name", "status", "profile", "labels"}
@@ -20,6 +21,7 @@ def check_consistency(config: Config, path: Path) -> None:
     _check_thresholds(config, path)
     _check_proxy(config, path)
     _check_zones(config, path)
+    _check_labels(config, path)
     twice = {name for name in config.metrics if config.metrics.count(name) > 1}
     if twice:
         raise ConfigError(f"{path}: metrics names {', '.join(sorted(twice))} twice; name each once")
@@ -66,9 +68,21 @@ def _check_zones(config: Config, path: Path) -> None:
             raise ConfigError(f"{path}: {key} is {error}") from None
 
 
+def _check_labels(config: Config, path: Path) -> None:
+    named = {"risk.labels": list(config.risk.labels)}
+    named["window.ended"] = [one.removeprefix(LABEL_MARK) for one in config.window.ended if one.startswith(LABEL_MARK)]
+    for key, labels in named.items():
+        for label in labels:
+            try:
+                split(label)
+            except ValueError as error:
+                raise ConfigError(f"{path}: {key} has {error}") from None
+
+
 def _check_thresholds(config: Config, path: Path) -> None:
     tables = {"thresholds": config.risk.thresholds}
     tables |= {f"profiles.{profile}": table for profile, table in config.risk.profiles.items()}
+    tables |= {f"labels.{label}": table for label, table in config.risk.labels.items()}
     for place, table in tables.items():
         for metric, threshold in table.items():
             numbers = [] if threshold is None else list(msgspec.structs.astuple(threshold))

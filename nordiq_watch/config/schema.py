@@ -98,6 +98,7 @@ class WindowSettings(_Section, frozen=True):
     future_seconds: Annotated[float, Meta(ge=0)] = 300
     lateness_seconds: Annotated[float, Meta(ge=0)] = 900
     naive_zone: Annotated[str, Meta(description="IANA name of a time zone")] = "UTC"
+    ended: tuple[Annotated[str, Meta(min_length=1, description="pattern of names, or `label:NAME:VALUE`")], ...] = ()
     aggregate: dict[MetricName, Literal["last", "max", "mean"]] = msgspec.field(default_factory=dict)
 
 
@@ -154,6 +155,7 @@ class RiskSettings(_Section, frozen=True):
     current_weight: Annotated[float, Meta(ge=0, le=1)] = 0.7
     thresholds: Thresholds = msgspec.field(default_factory=default_thresholds)
     profiles: dict[str, Thresholds] = msgspec.field(default_factory=default_profiles)
+    labels: dict[str, Thresholds] = msgspec.field(default_factory=dict)
 
 
 class WebhookSettings(_Section, frozen=True):

@@ -92,6 +92,7 @@ def describe_servers() -> list[api.Server]:
         daemon.config.alerts,
         age=daemon.ingest.freshness.now(),
         excused=by_status.union(orders),
+        ends_quietly=daemon.alerting.endings,
         now=now,
     )
     heard, columns = attendance.heard(), daemon.live.serving().answer.columns

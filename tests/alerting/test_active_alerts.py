@@ -379,3 +379,24 @@ def test_a_fleet_that_is_silent_is_no_alert_while_all_of_it_is_in_maintenance() 
     assert told(list(desk.book.watch_fleet(stopped, attendance, at=9000, excused={"s0"}))) == [
         ("*", "raised", "healthy", "critical")
     ]
+
+
+def test_a_server_that_may_end_quietly_has_ended_when_it_is_silent() -> None:
+    desk = Desk(ends_quietly=lambda server: server == "s1")
+    desk.memory(50, 91, 50)
+    gone = silent_since(made_of([[50], [10], [50]], [[[50]], [[10]], [[50]]]), 1, 3)
+    (end,) = desk.see(gone)
+    assert told([end]) == [("s1", "resolved", "warning", "warning")]
+    assert "has ended" in end.alert.message
+    gone = silent_since(made_of([[50], [10], [50]], [[[50]], [[10]], [[50]]]), 2, 3)
+    assert told(desk.see(gone)) == [("s2", "raised", "healthy", "critical")], "the others are missed"
+
+
+def test_an_alert_has_the_labels_of_its_server_when_it_was_raised() -> None:
+    labels = {"s0": {"team": "web"}}
+    desk = Desk(labels_of=lambda server: labels.get(server, {}))
+    (raised,) = desk.memory(91, 50)
+    assert raised.alert.labels == {"team": "web"}
+    labels["s0"] = {"team": "db"}
+    (escalated,) = desk.memory(96, 50)
+    assert escalated.alert.labels == {"team": "web"}, "a receiver must know it again"

@@ -96,3 +96,21 @@ def test_other_spellings_of_a_profile_have_its_thresholds_in_the_config_and_in_r
     assert ours.tolist() == theirs.tolist() == [85, 95, 97, 98.5]
     assert other.tolist() == [60, 85, 90, 95]
     assert np.isnan(changed.of(["ML Compute", "ml-compute", "ml_compute"])).all()
+
+
+def test_thresholds_by_label_go_over_those_of_the_profile_and_the_last_label_wins() -> None:
+    stricter = Threshold(calm=1, degraded=2, warning=3, critical=4)
+    changed = table(
+        ("cpu_user_pct", "mem_used_pct", "queue_length"),
+        labels={"tier:gold": {"mem_used_pct": stricter, "queue_length": stricter}, "env:test": {"mem_used_pct": None}},
+    )
+    assert changed.metrics == ("cpu_user_pct", "mem_used_pct", "queue_length")
+    gold, both, other, none = changed.of(
+        ["Database"] * 4, [{"tier": "gold"}, {"tier": "gold", "env": "test"}, {"tier": "silver"}, {}]
+    )
+    assert gold[1].tolist() == gold[2].tolist() == [1, 2, 3, 4]
+    assert np.isnan(both[1]).all()
+    assert both[2].tolist() == [1, 2, 3, 4]
+    assert other[1].tolist() == none[1].tolist() == [85, 95, 97, 98.5]
+    assert gold[0].tolist() == [60, 80, 90, 95]
+    np.testing.assert_array_equal(changed.of(["Database"]), changed.of(["Database"], [{}]))

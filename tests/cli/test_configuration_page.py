@@ -47,7 +47,7 @@ def allowed(kind: msgspec.inspect.Type) -> str:
         if isinstance(kind.value_type, msgspec.inspect.StrType):
             return "mapping of header to text"
         deep = isinstance(kind.value_type, msgspec.inspect.DictType)
-        return "table by profile and metric" if deep else "table by metric"
+        return "table of tables by metric" if deep else "table by metric"
     if isinstance(kind, msgspec.inspect.StructType):
         return "rule"
     if isinstance(kind, msgspec.inspect.LiteralType):

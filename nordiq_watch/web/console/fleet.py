@@ -56,6 +56,7 @@ def describe_fleet(made: Forecasting, answer: Answer, table: ThresholdTable) -> 
     past = bucket_edges(length, PAST_BUCKETS)
     future = bucket_edges(forecast.values.shape[2], FUTURE_BUCKETS)
     courses = _average_targets(made, past=past, future=future)
+    limits = table.of(profiles, [snapshot.labels_of(server) for server in forecast.servers])
     risks, levels = describe_verdicts(answer)
     alerts = [] if answer.fleet is None else answer.fleet.alerts
     return api.FleetView(
@@ -65,7 +66,7 @@ def describe_fleet(made: Forecasting, answer: Answer, table: ThresholdTable) -> 
         levels=levels,
         past=((snapshot.last_slot - length + 1 + past) * interval).tolist(),
         future=((forecast.origin_slot + 1 + future) * interval).tolist(),
-        metrics=[describe_course(course) for course in (*_score_courses(courses, profiles, table), *courses)],
+        metrics=[describe_course(course) for course in (*_score_courses(courses, limits, table), *courses)],
         cold=len(answer.cold),
         environment=None if answer.fleet is None else answer.fleet.environment,
         alerts=alerts[:_SHOWN_ALERTS],
@@ -112,9 +113,8 @@ def _average_measured(made: Forecasting, *, past: IntArray, buckets: int) -> lis
     return courses
 
 
-def _score_courses(courses: Sequence[Course], profiles: Sequence[str], table: ThresholdTable) -> list[Course]:
+def _score_courses(courses: Sequence[Course], limits: DoubleArray, table: ThresholdTable) -> list[Course]:
     """The highest score of any metric at each moment; nothing if none has thresholds."""
-    limits = table.of(profiles)
     scored = [
         (course, limits[:, table.metrics.index(course.name)]) for course in courses if course.name in table.metrics
     ]

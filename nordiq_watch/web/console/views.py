@@ -16,6 +16,7 @@ from nordiq_watch.alerting.thresholds import ThresholdTable
 from nordiq_watch.api import console as api
 from nordiq_watch.api.status import Warmup
 from nordiq_watch.events import BatchAccepted, ForecastPublished, ServersEnded
+from nordiq_watch.labels import Labels
 from nordiq_watch.live.published import Serving
 from nordiq_watch.metrics import describe, shown_profile
 from nordiq_watch.web.console.fleet import describe_fleet
@@ -109,7 +110,7 @@ def show_server(server: str) -> Response:
         last_slot=last_slot,
         first_slot=last_slot - len(values) + 1,
         metrics=metrics,
-        thresholds=_describe_thresholds(profile),
+        thresholds=_describe_thresholds(profile, daemon.roster.labels.of(server)),
         before=[
             _describe_footprint(footprint, row)
             for footprint in _views().trail.before(last_slot)
@@ -155,10 +156,10 @@ def show_log() -> Response:
     return answer(api.LogView([api.LogLine(**asdict(record)) for record in services().read_log(_LOG_LINES)]))
 
 
-def _describe_thresholds(profile: str) -> dict[str, api.LevelValues]:
+def _describe_thresholds(profile: str, labels: Labels) -> dict[str, api.LevelValues]:
     """Metric → the values at which a server of this profile becomes degraded, warning, critical."""
     table = _views().thresholds
-    limits = table.of((profile,))[0]
+    limits = table.of((profile,), (labels,))[0]
     return {
         metric: api.LevelValues(*row[1:].tolist())
         for metric, row in zip(table.metrics, limits, strict=True)
