@@ -6,6 +6,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING, Any
 
+from nordiq_watch.api.enums import ServerState
 from nordiq_watch.cli.parsers import Subparsers, add_command, add_connection
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ _EXAMPLES = """\
 examples:
   nordiq-watch servers
   nordiq-watch servers --state silent --json | jq -r '.servers[].server_name'
+  nordiq-watch servers --label team:web --group state
   nordiq-watch servers remove ppweb007
   nordiq-watch servers maintenance ppdb001 --minutes 90 --reason disk
   nordiq-watch servers maintenance ppdb001 --until 2026-01-31T06:00:00Z
@@ -28,6 +30,8 @@ _ORDERS = {
 _SELECTORS = {
     "state": "servers in this state: live, silent, ended or maintenance; several with commas",
     "profile": "servers with this profile; several with commas",
+    "label": "servers with this label, as NAME:VALUE; several with commas",
+    "group": "count them by profile, state or label:NAME instead",
 }
 _JSON_HELP = "print the daemon's answer as it came, for scripts"
 _SERVERS_PER_PAGE = 1000
@@ -119,7 +123,7 @@ def _list(http: Http, args: argparse.Namespace) -> None:
 
         print_json(json.dumps(found))
     else:
-        _show(found)
+        (_show if args.group is None else _show_groups)(found)
 
 
 def _ask(http: Http, args: argparse.Namespace) -> dict[str, Any]:
@@ -143,12 +147,34 @@ def _show(found: dict[str, Any]) -> None:
 
     listed = read(found, Servers)
     rows = [
-        (one.server_name, one.state, one.profile, one.last_seen, one.risk_score, _describe_maintenance(one.maintenance))
+        (
+            one.server_name,
+            one.state,
+            one.profile,
+            one.last_seen,
+            one.risk_score,
+            ", ".join(f"{name}:{value}" for name, value in one.labels.items()),
+            _describe_maintenance(one.maintenance),
+        )
         for one in listed.servers
     ]
-    headings = ("server", "state", "profile", "last seen (UTC)", "risk", "maintenance")
+    headings = ("server", "state", "profile", "last seen (UTC)", "risk", "labels", "maintenance")
     noun = "server" if listed.matched == 1 else "servers"
     print_table(f"{listed.matched} {noun}", headings, rows, console=open_console())
+
+
+def _show_groups(found: dict[str, Any]) -> None:
+    from nordiq_watch.api.servers import Servers
+    from nordiq_watch.cli.terminal import open_console, print_table
+    from nordiq_watch.client.answers import read
+
+    listed = read(found, Servers)
+    rows = [
+        (group.value, group.servers, *(group.states.get(state, 0) for state in ServerState), group.max_risk_score)
+        for group in listed.groups or ()
+    ]
+    headings = ("group", "servers", *ServerState, "highest risk")
+    print_table(f"{listed.matched} servers in {len(rows)} groups", headings, rows, console=open_console())
 
 
 def _describe_maintenance(maintenance: Any) -> str:

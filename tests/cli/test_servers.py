@@ -16,6 +16,7 @@ def server(name: str, **changes: Any) -> dict[str, Any]:
     return {
         "server_name": name,
         "profile": "Web API",
+        "labels": {"team": "web"},
         "state": "live",
         "last_seen": "2026-01-31T05:00:00+00:00",
         "risk_score": 12.5,
@@ -40,7 +41,7 @@ def test_all_pages_are_listed(two_pages: StubDaemon, capsys: pytest.CaptureFixtu
     assert main(["servers", "--state", "live,maintenance", "--url", two_pages.url]) == 0
     title, _, first, second = capsys.readouterr().out.splitlines()
     assert title == "2 servers"
-    assert first.split() == ["web1", "live", "Web", "API", "2026-01-31T05:00:00+00:00", "12.5"]
+    assert first.split() == ["web1", "live", "Web", "API", "2026-01-31T05:00:00+00:00", "12.5", "team:web"]
     assert second.split()[:2] == ["web2", "maintenance"]
     assert second.endswith(f"until {UNTIL}: new disk")
 
@@ -50,6 +51,22 @@ def test_for_scripts_all_pages_are_one_answer(two_pages: StubDaemon, capsys: pyt
     found = json.loads(capsys.readouterr().out)
     assert [one["server_name"] for one in found["servers"]] == ["web1", "web2"]
     assert (found["count"], found["matched"], found["next_cursor"]) == (2, 2, None)
+
+
+def test_groups_are_counted(stub: StubDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+    status, body = page(server("web1"))
+    groups = [
+        {"value": "web", "servers": 2, "states": {"live": 1, "silent": 1}, "max_risk_score": 64.0},
+        {"value": None, "servers": 1, "states": {"ended": 1}, "max_risk_score": None},
+    ]
+    path = "/servers?label=env%3Aprod&group=label%3Ateam&limit=1000"
+    stub.answers["GET", path] = (status, {**body, "groups": groups})
+    assert main(["servers", "--label", "env:prod", "--group", "label:team", "--url", stub.url]) == 0
+    title, headings, web, none = capsys.readouterr().out.splitlines()
+    assert title == "2 servers in 2 groups"
+    assert headings.split() == ["group", "servers", "live", "silent", "ended", "maintenance", "highest", "risk"]
+    assert web.split() == ["web", "2", "1", "1", "0", "0", "64"]
+    assert none.split() == ["-", "1", "0", "0", "1", "0", "-"]
 
 
 def test_a_server_is_removed(stub: StubDaemon, capsys: pytest.CaptureFixture[str]) -> None:
