@@ -14,7 +14,10 @@ _BRACKETS = re.compile(r"\[(?P<host>[^\[\]]*)\](?::(?P<port>[0-9]{1,5}))?")
 _PORT = re.compile(r"(?P<host>.*):(?P<port>[0-9]{1,5})(?:/.*)?", re.DOTALL)
 _LAST_PORT = 65_535
 _LOOPBACK_NAMES = re.compile(
-    r"(.+\.)?localhost|localhost[46]?(\.localdomain[46]?)?|ip6-localhost|ip6-loopback", re.IGNORECASE
+    r"(.+\.)?localhost|localhost[46]?(\.localdomain[46]?)?|ip6-localhost|ip6-loopback"
+    # the machine that a container runs on, as Docker, Docker Desktop and Podman call it on all of them
+    r"|(host|gateway|kubernetes)\.docker\.internal|host\.containers\.internal|host-gateway",
+    re.IGNORECASE,
 )
 
 

@@ -47,7 +47,8 @@ def test_what_is_left_of_a_target_is_the_host(label: str, host: str, port: str) 
 
 @pytest.mark.parametrize(
     "label",
-    ["localhost", "LocalHost:9100", "localhost.localdomain:9100", "localhost4", "web.localhost", "ip6-localhost",
+    ["host.docker.internal:9100", "http://Gateway.docker.internal/metrics", "host.containers.internal",
+     "localhost", "LocalHost:9100", "localhost.localdomain:9100", "localhost4", "web.localhost", "ip6-localhost",
      "127.0.0.1:9100", "127.7.7.7", "::1", "[::1]:9100", "[::ffff:127.0.0.1]:9100", "0.0.0.0:9100", "[::]:9100",
      "http://localhost:9100/metrics", "localhost.", "::ffff:127.0.0.1", "::ffff:7f00:1", "0:0:0:0:0:0:0:1",
      "127.1:9100", "127.1", "127.0.1", "2130706433", "2130706433:9100", "0x7f.1", "0X7F000001", "0177.0.0.1",
