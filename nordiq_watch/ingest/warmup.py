@@ -19,6 +19,8 @@ from nordiq_watch.records.arrays import BoolArray, FloatArray, IntArray
 from nordiq_watch.records.samples import WindowSnapshot
 from nordiq_watch.spec import ModelSpec
 
+_HOUR, _WHOLE_HOURS = 3600, 10
+
 _SLOWER = 1.5
 """A pace below this, in slots, is the grid's own with some samples that lack."""
 
@@ -119,7 +121,7 @@ def warmup_of(
     samples = window.samples_within(requirement.slots, requirement.metrics)
     ready = count_ready(samples, requirement)
     pace = find_pace(window, requirement) if not ready and len(samples) else None
-    return ready, measure_warmup(samples, requirement, pace=pace)
+    return ready, measure_warmup(samples, requirement, interval_seconds=window.interval_seconds, pace=pace)
 
 
 def warmup_in(snapshot: WindowSnapshot, requirement: Requirement) -> Warmup:
@@ -130,7 +132,7 @@ def warmup_in(snapshot: WindowSnapshot, requirement: Requirement) -> Warmup:
         for part in portions(len(present)):
             present[part] = ~np.isnan(snapshot.values[part]).all(axis=2)
         pace = find_endless_pace(present, requirement, interval_seconds=snapshot.interval_seconds)
-    return measure_warmup(samples, requirement, pace=pace)
+    return measure_warmup(samples, requirement, interval_seconds=snapshot.interval_seconds, pace=pace)
 
 
 def find_endless_pace(present: BoolArray, requirement: Requirement, *, interval_seconds: int) -> Pace | None:
@@ -153,7 +155,9 @@ def find_endless_pace(present: BoolArray, requirement: Requirement, *, interval_
     return Pace(seconds, interval_seconds)
 
 
-def measure_warmup(samples: IntArray, requirement: Requirement, *, pace: Pace | None = None) -> Warmup:
+def measure_warmup(
+    samples: IntArray, requirement: Requirement, *, interval_seconds: int, pace: Pace | None = None
+) -> Warmup:
     """samples (servers,): of servers that are not silent, within the requirement's slots. pace: one at which none of
     them can be ready.
     """
@@ -166,8 +170,15 @@ def measure_warmup(samples: IntArray, requirement: Requirement, *, pace: Pace | 
         current_size=furthest,
         required_size=requirement.samples,
         message=_describe(ready, len(samples), furthest=furthest, requirement=requirement)
+        + ("" if ready or pace or not len(samples) else _tell_hours(requirement.samples - furthest, interval_seconds))
         + (f" {pace.warn()}" if pace and not ready else ""),
     )
+
+
+def _tell_hours(missing: int, interval_seconds: int) -> str:
+    hours = missing * interval_seconds / _HOUR
+    until = f"{hours:.1f} hours" if hours < _WHOLE_HOURS else f"{hours:.0f} hours"
+    return f" That takes about {until}; `nordiq-watch import` of their history ends it sooner."
 
 
 def _describe(ready: int, servers: int, *, furthest: int, requirement: Requirement) -> str:

@@ -90,7 +90,13 @@ def test_ready_is_who_the_network_calls_warm(
         (
             [3, 1],
             Warmup(
-                False, 75.0, 4, 3, 4, "Warming up: the furthest of 2 servers has 3 of 4 samples, 1 are still missing."
+                False,
+                75.0,
+                4,
+                3,
+                4,
+                "Warming up: the furthest of 2 servers has 3 of 4 samples, 1 are still missing. "
+                "That takes about 0.1 hours; `nordiq-watch import` of their history ends it sooner.",
             ),
         ),
         (
@@ -101,7 +107,7 @@ def test_ready_is_who_the_network_calls_warm(
 )
 def test_the_warmup_is_over_with_the_first_ready_server(samples: list[int], expected: Warmup) -> None:
     counted = np.array(samples, dtype=np.int64)
-    assert measure_warmup(counted, NEEDED) == expected
+    assert measure_warmup(counted, NEEDED, interval_seconds=300) == expected
     assert (count_ready(counted, NEEDED) > 0) is expected.is_warmed_up
 
 
@@ -144,23 +150,26 @@ def test_a_model_that_reads_less_than_the_pace_is_told_the_same() -> None:
 
 @pytest.mark.parametrize("paces", [(1,), (2,), (12, 12, 1)])
 def test_as_long_as_one_server_can_be_ready_nothing_is_said(paces: tuple[int, ...]) -> None:
-    assert message_of(day_of(*paces)).endswith("are still missing.")
+    assert message_of(day_of(*paces)).endswith("ends it sooner.")
 
 
 def test_of_three_samples_no_pace_is_known() -> None:
-    assert message_of(day_of(12, samples=3)).endswith("has 3 of 144 samples, 141 are still missing.")
+    assert message_of(day_of(12, samples=3)).endswith(
+        "has 3 of 144 samples, 141 are still missing. That takes about 12 hours; "
+        "`nordiq-watch import` of their history ends it sooner."
+    )
 
 
 def test_outages_are_no_pace() -> None:
     window = Window(METRICS, interval_seconds=300, length=288, max_servers=10, silent_seconds=900)
     window.apply(make_batch([Sample("a", slot) for slot in (800, 801, 802, 860, 861, 900, 901, 902, 980, 981)]))
-    assert message_of(window).endswith("are still missing.")
+    assert message_of(window).endswith("ends it sooner.")
 
 
 def test_a_model_that_needs_every_slot_says_nothing_of_single_samples_that_lack() -> None:
     window = Window(METRICS, interval_seconds=300, length=288, max_servers=10, silent_seconds=900)
     window.apply(make_batch([Sample("a", slot) for slot in range(900, 1000) if slot % 10]))
-    assert message_of(window, Requirement(288, 288, METRICS)).endswith("are still missing.")
+    assert message_of(window, Requirement(288, 288, METRICS)).endswith("ends it sooner.")
 
 
 def test_silent_servers_say_nothing_of_the_pace() -> None:
