@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import feed_formats
+import feed_replay
 import msgspec
 import numpy as np
 import orjson
@@ -74,6 +75,7 @@ def measure(options: argparse.Namespace) -> Report:
             *measure_reading(plan),
             *measure_http(plan, root / "http"),
             *measure_collectors(plan, root),
+            feed_replay.measure_replay(hosts=plan.hosts),
             *measure_window(plan, root),
             *measure_archive(plan, root),
             measure_kills(plan, root / "kills"),
@@ -115,6 +117,7 @@ def measure(options: argparse.Namespace) -> Report:
                 ("mb", "MB"),
             ],
             **dict(feed_formats.tables()),
+            **feed_replay.TABLE,
             "kill -9": [
                 ("what", "what"),
                 ("kills", "kills"),

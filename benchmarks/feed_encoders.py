@@ -42,14 +42,14 @@ class Format:
 
 def _scrape(hosts: Sequence[int], at: float) -> Iterator[Sent]:
     for host in hosts:
-        known = list(_known(host, at))
+        known = list(known_series(host, at))
         yield from known
         for number in range(SERIES - len(known)):
             name, device = f"node_of_no_rule_{number % 300}_total", f"dm-{number // 300}"
             yield node(name, float(number), at, instance=f"web{host}:9100", device=device)
 
 
-def _known(host: int, at: float) -> Iterator[Sent]:
+def known_series(host: int, at: float) -> Iterator[Sent]:
     def make(metric: str, value: float, **labels: str) -> Sent:
         return node(f"node_{metric}", value, at, instance=f"web{host}:9100", **labels)
 

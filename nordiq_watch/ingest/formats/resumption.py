@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import math
-from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
-from nordiq_watch.ingest.formats.sample_taker import Logged
 from nordiq_watch.ingest.formats.series_log import OldSegment, SeriesLog
 from nordiq_watch.ingest.formats.series_segments import Head, Record, Segment, read_segments
 from nordiq_watch.ingest.formats.server_series import Place
 from nordiq_watch.ingest.formats.translator import Translator
 from nordiq_watch.ingest.formats.translator_state import SavedTranslator
+
+Labels: TypeAlias = tuple[bytes, ...]
+"""Names and values in turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,13 @@ def resume(
     log alone says what was before; None if it is. OSError if the log cannot be read.
     """
     name = translator.route
+    with _without_collection():
+        return _resume(translator, directory, stop, name, retain_seconds=retain_seconds, now=now)
+
+
+def _resume(
+    translator: Translator, directory: Path, stop: Stop | None, name: str, *, retain_seconds: float, now: float
+) -> str | None:
     segments = list(read_segments(directory, name))
     down = _time_without_daemon(segments, stop, now)
     refusal, restored = None, False
@@ -55,6 +66,18 @@ def resume(
     return refusal
 
 
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Nothing that is read is garbage: looking for some would take half of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def _time_without_daemon(segments: Sequence[Segment], stop: Stop | None, now: float) -> float:
     """Seconds since the first segment."""
     last, down = now, 0.0
@@ -73,6 +96,7 @@ def _next_head(segments: Sequence[Segment], lost_until: float, *, restored: bool
 def _replay(translator: Translator, segments: Sequence[Segment], *, down: float, now: float) -> float:
     """Returns up to when the log lacks samples that came, Unix time."""
     lost_until = -math.inf
+    known: dict[Labels, Place | None] = {}
     translator.know_since(lost_until)
     number = segments[0].number if segments else 0
     for segment in segments:
@@ -81,8 +105,7 @@ def _replay(translator: Translator, segments: Sequence[Segment], *, down: float,
             lost_until = found
             translator.doubt(lost_until)
         places: dict[int, Place | None] = {}
-        for record in segment.read():
-            translator.replay(record, _read_samples(translator, record, places), shift=down - segment.head.down)
+        translator.replay(_read_records(translator, segment, places, known), places, shift=down - segment.head.down)
         if not segment.is_whole:
             lost_until = now
             translator.doubt(lost_until)
@@ -90,14 +113,18 @@ def _replay(translator: Translator, segments: Sequence[Segment], *, down: float,
     return lost_until
 
 
-def _read_samples(translator: Translator, record: Record, places: dict[int, Place | None]) -> Iterator[Logged]:
-    """Those that a rule wants. places: by number, of the series that were new in earlier records of the segment."""
-    for number, texts in record.series:
-        words = [text.decode(errors="surrogatepass") for text in texts]
-        places[number] = translator.find_place(dict(zip(words[::2], words[1::2], strict=True)))
-    columns = (array("I", record.numbers), array("d", record.times), array("d", record.values))
-    starts = array("d", record.starts) or [math.nan] * len(columns[0])
-    for number, at, value, start in zip(*columns, starts, strict=True):
-        place = places[number]
-        if place is not None:
-            yield place, at, value, start
+def _read_records(
+    translator: Translator,
+    segment: Segment,
+    places: dict[int, Place | None],
+    known: dict[Labels, Place | None],
+) -> Iterator[Record]:
+    """places: by number, of the series that were new in the records so far, is filled; known: of all, by labels."""
+    for record in segment.read():
+        for number, texts in record.series:
+            key = tuple(texts)
+            if key not in known:
+                words = [text.decode(errors="surrogatepass") for text in texts]
+                known[key] = translator.find_place(dict(zip(words[::2], words[1::2], strict=True)))
+            places[number] = known[key]
+        yield record

@@ -67,9 +67,12 @@ class Segment:
 
     def read(self) -> Iterator[Record]:
         """Its records up to the first that cannot be read. OSError."""
-        for content, _ in _read_frames(self.path.read_bytes()):
-            if isinstance(content, Record):
-                yield content
+        for number, (body, _) in enumerate(_sound_frames(self.path.read_bytes())):
+            found = _decode(body, is_head=number == 0)
+            if found is None:
+                return
+            if isinstance(found, Record):
+                yield found
 
 
 def write_frame(content: Head | Record) -> bytes:
@@ -94,32 +97,39 @@ def list_segments(directory: Path, name: str) -> list[tuple[int, Path]]:
 def _read_segment(path: Path, number: int) -> Segment:
     content, written = path.read_bytes(), path.stat().st_mtime
     head, last, place = Head(written, math.inf, math.inf, 0.0), written, 0  # of one that is damaged from its begin
-    for found, end in _read_frames(content):
-        if isinstance(found, Head):
+    newest = b""
+    for body, end in _sound_frames(content):
+        if place == 0:
+            if not isinstance(found := _decode(body, is_head=True), Head):
+                break
             head, last = found, found.begun
-        else:
-            last = found.at
-        place = end
+        newest, place = body, end
+    if newest and isinstance(record := _decode(newest, is_head=False), Record):
+        last = record.at
     rest = len(content) - place
     is_cut = rest < _FRAME_BYTES or rest <= _FRAME_BYTES + int.from_bytes(content[place : place + 4], "little")
     return Segment(path, number, head, last, len(content), place > 0 and (not rest or is_cut))
 
 
-def _read_frames(content: bytes) -> Iterator[tuple[Head | Record, int]]:
-    """What is in a segment, each with the place of its end; up to the first that cannot be read."""
+def _sound_frames(content: bytes) -> Iterator[tuple[bytes, int]]:
+    """What is in a segment, packed, each with the place of its end; up to the first that is damaged."""
     place = 0
     while place + _FRAME_BYTES < len(content):
         length, checksum = (int.from_bytes(content[at : at + 4], "little") for at in (place, place + 4))
         body = content[place + _FRAME_BYTES : place + _FRAME_BYTES + length]
         if not body or len(body) < length or zlib.crc32(body) != checksum:
             return
-        try:
-            plain = zlib.decompress(body[1:]) if body[:1] == _PACKED else body[1:]
-            found = _heads.decode(plain) if place == 0 else _records.decode(plain)
-        except (msgspec.MsgspecError, zlib.error):
-            return
         place += _FRAME_BYTES + length
-        yield found, place
+        yield body, place
+
+
+def _decode(body: bytes, *, is_head: bool) -> Head | Record | None:
+    """None for what cannot be read."""
+    try:
+        plain = zlib.decompress(body[1:]) if body[:1] == _PACKED else body[1:]
+        return _heads.decode(plain) if is_head else _records.decode(plain)
+    except (msgspec.MsgspecError, zlib.error):
+        return None
 
 
 _records = msgspec.msgpack.Decoder(Record)

@@ -137,7 +137,7 @@ class SlotBook:
         One whose last word is on its way is closed later.
         """
         most, self._opened = most + 2 * self._opened, 0
-        while most and self._deadlines and self._deadlines[0][0] <= now:
+        while most and self.is_due(now):
             most -= 1
             _, _, name, number = heapq.heappop(self._deadlines)
             server = self._servers.get(name)
@@ -157,9 +157,12 @@ class SlotBook:
             said.losses.add(reason, f"a delta of {name} {LEFT_OUT[reason]}", count)
         server.close(number)
 
+    def is_due(self, now: float) -> bool:
+        return bool(self._deadlines) and self._deadlines[0][0] <= now
+
     def close_quietly(self, now: float) -> None:
         """Closes slots whose time has come, which an earlier process had its last word on."""
-        while self._deadlines and self._deadlines[0][0] <= now:
+        while self.is_due(now):
             _, _, name, number = heapq.heappop(self._deadlines)
             server = self._servers.get(name)
             if server is not None and number in server.slots:
@@ -249,7 +252,7 @@ class SlotBook:
         self, name: str, slot: OpenSlot, values: dict[str, float], touched: Collection[MetricRule], said: Said
     ) -> bool:
         """Leaves out metrics that belong to another route. Whether others were said by one, which may be on its way."""
-        assert self._route is not None
+        assert self._route
         claim = self._route.claim(name, slot.number, [metric for metric in values if metric not in slot.others])
         lost = {**dict.fromkeys(slot.others & values.keys(), "another route"), **claim.lost}
         for metric, owner in lost.items():
@@ -267,9 +270,8 @@ class SlotBook:
             self._leave_to_others(name, slot, frozenset(self.before.known(name, slot.number)))
 
     def _leave_to_others(self, name: str, slot: OpenSlot, metrics: frozenset[str]) -> None:
-        if more := metrics - slot.others:
-            slot.others |= more
-            self.newly_others.append((name, slot.number, sorted(more)))
+        self.newly_others += [(name, slot.number, sorted(more))] if (more := metrics - slot.others) else []
+        slot.others |= metrics
 
     def note_restored(self) -> None:
         """What is known of open slots from an earlier process will be said; routes that go later wait for it."""

@@ -92,6 +92,17 @@ class Cell:
         self.values.insert(place, value)
         return 1
 
+    def extend(self, times: array[float], values: array[float], *, thin: bool) -> None:
+        """Adds samples behind the others. thin: letting go as `thin` does."""
+        if not thin:
+            self.times += times
+            self.values += values
+            return
+        for at, value in zip(times, values, strict=True):
+            self.times.append(at)
+            self.values.append(value)
+            self.thin()
+
     def thin(self) -> int:
         """Lets go of the second last sample of a counter if it lies between its neighbours; returns how many went."""
         values = self.values

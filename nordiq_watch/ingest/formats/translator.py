@@ -22,7 +22,8 @@ from nordiq_watch.ingest.formats.owners import Route
 from nordiq_watch.ingest.formats.places import UNKNOWN, Places
 from nordiq_watch.ingest.formats.readings import Reading, Translation
 from nordiq_watch.ingest.formats.refused_series import RefusedSeries
-from nordiq_watch.ingest.formats.sample_taker import LAST_WORD_SECONDS, Logged, Request, SampleTaker
+from nordiq_watch.ingest.formats.replay import PlacesByNumber, Replay, read_samples
+from nordiq_watch.ingest.formats.sample_taker import LAST_WORD_SECONDS, Request, SampleTaker
 from nordiq_watch.ingest.formats.series import Series
 from nordiq_watch.ingest.formats.series_log import SeriesLog
 from nordiq_watch.ingest.formats.series_rules import RuleTable, build_rules, digest_rules, list_rules
@@ -243,11 +244,22 @@ class Translator:
         place = self._places.find(labels)
         return None if place is UNKNOWN else place
 
-    def replay(self, record: Record, samples: Iterable[Logged], *, shift: float) -> None:
-        """Takes the samples of a record as if it came `shift` seconds later."""
-        if record.forgotten:
-            self._servers.drop(record.forgotten)
-        self._taker.replay(samples, at=record.at, newest=record.newest, shift=shift)
+    def replay(self, records: Iterable[Record], places: PlacesByNumber, *, shift: float) -> None:
+        """Takes the samples of a segment's records as if they came `shift` seconds later. places: see `Replay`."""
+
+        def take_one(record: Record) -> None:
+            if record.forgotten:
+                self._servers.drop(record.forgotten)
+            samples = read_samples(record, places)
+            self._taker.replay(samples, at=record.at, newest=record.newest, shift=shift)
+            self._note_kept(record)
+
+        replay = Replay(self._servers, self._book, self._grid, places, take_one, self._note_kept, shift)
+        for record in records:
+            replay.take(record)
+        replay.flush()
+
+    def _note_kept(self, record: Record) -> None:
         for server, slot, metrics in record.kept:
             known = self._servers.by_name.get(server)
             if known is not None and slot in known.slots:
