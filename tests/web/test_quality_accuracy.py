@@ -39,6 +39,7 @@ EXPECTED: dict[str, Any] = {
     "coverage": 0.8,
     "last_value": {"mae": 3.0, "pinball": 0.75},
     "band": None,
+    "baseline": None,
 }
 
 
