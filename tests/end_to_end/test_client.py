@@ -99,7 +99,7 @@ def test_the_forecast_has_types(client: Client) -> None:
     forecast = wait_until(lambda: client.predictions() if client.predictions().servers else None, what="a forecast")
     cpu = forecast.servers["ppdb001"].metrics["cpu_user_pct"]
     assert (cpu.current, len(cpu.p50)) == (50.0, HORIZON)
-    assert client.prediction("ppdb001").servers == forecast.servers
+    assert client.prediction("ppdb001").servers == {"ppdb001": forecast.servers["ppdb001"]}
     part = FleetPart(servers=["ppdb001"], metrics=["cpu_user_pct"], fields=["p50"])
     (page,) = client.pages(part, limit=10)
     assert page.servers["ppdb001"].metrics == {"cpu_user_pct": MetricForecast(p50=cpu.p50)}
