@@ -29,8 +29,10 @@ KEY_HEADER = "X-API-Key"
 CONSOLE_HEADER = "X-Nordiq-Console"
 """Pages of other origins cannot send it: their browser's preflight request is never granted."""
 
-_TAKE_PASSWORDS = ("/write", "/query", "/ping")
-"""Ends of paths where a password may be the key. Browsers send one that they know with requests of any origin."""
+_TAKE_PASSWORDS = ("/write", "/query", "/ping", "/feed/prometheus", "/feed/telegraf", "/feed/collectd", "/v1/metrics")
+"""Ends of paths, all of them collectors', where a password may be the key: `basic_auth` is what many of them know.
+Nowhere else: browsers send a password that they know with requests of any origin.
+"""
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -104,7 +106,7 @@ class Guard:
 
 def presented_key(sent: Request) -> str | None:
     """The key in X-API-Key or, for programs that only support that, in Authorization: as `Bearer` (Prometheus), as
-    `Token` (InfluxDB 2) or, at the routes of InfluxDB 1, as the password of `Basic`.
+    `Token` (InfluxDB 2) or, at the routes of collectors, as the password of `Basic`.
     """
     key = sent.headers.get(KEY_HEADER)
     if key is not None:

@@ -100,6 +100,7 @@ def test_the_forecast_has_types(client: Client) -> None:
     cpu = forecast.servers["ppdb001"].metrics["cpu_user_pct"]
     assert (cpu.current, len(cpu.p50)) == (50.0, HORIZON)
     assert client.prediction("ppdb001").servers == {"ppdb001": forecast.servers["ppdb001"]}
+    assert client.predictions(FleetPart(labels=["team:no-team"])).servers == {}
     part = FleetPart(servers=["ppdb001"], metrics=["cpu_user_pct"], fields=["p50"])
     (page,) = client.pages(part, limit=10)
     assert page.servers["ppdb001"].metrics == {"cpu_user_pct": MetricForecast(p50=cpu.p50)}

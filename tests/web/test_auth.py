@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -101,6 +102,25 @@ def test_a_key_may_come_as_a_bearer_token(world: World) -> None:
     assert world.stranger.get("/admin/models", headers={"Authorization": f"Bearer {READ_KEY}"}).status_code == 200
     for wrong in ("Bearer guess", f"Basic {READ_KEY}", "Bearer"):
         assert world.stranger.get("/admin/models", headers={"Authorization": wrong}).status_code == 401
+
+
+COLLECTORS = ["/feed/prometheus", "/feed/telegraf", "/feed/collectd", "/v1/metrics", "/api/v2/write", "/write"]
+
+
+@pytest.mark.parametrize("path", COLLECTORS)
+def test_collectors_may_send_a_key_as_the_password_of_basic(world: World, path: str) -> None:
+    def status(password: str) -> int:
+        value = "Basic " + base64.b64encode(f"anyone:{password}".encode()).decode()
+        return world.stranger.post(path, data=b"?", headers={"Authorization": value}).status_code
+
+    assert (status("guess"), status(READ_KEY)) == (401, 403)
+    assert status(FEED_KEY) not in (401, 403)
+
+
+def test_a_password_is_no_key_where_a_page_could_do_harm(world: World) -> None:
+    for path in ("/feed/data", "/admin/import", "/admin/reload-model"):
+        value = "Basic " + base64.b64encode(f"anyone:{KEY}".encode()).decode()
+        assert world.stranger.post(path, data=b"?", headers={"Authorization": value}).status_code == 401
 
 
 def test_a_refusal_names_both_roles_and_no_key(world: World) -> None:
