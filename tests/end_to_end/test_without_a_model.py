@@ -57,7 +57,8 @@ def test_a_full_disk_is_told_at_the_first_batch(daemon: DaemonProcess) -> None:
     alerts = wait_until(lambda: get(daemon, "/alerts/active").json()["alerts"], what="the alert")
     assert [(alert["server_name"], alert["level"]) for alert in alerts] == [("web0", "critical")]
     assert "disk_usage_pct is 99.0 %" in alerts[0]["message"]
-    entry = answer_of(daemon)["predictions"]["web0"]
+    answer = wait_until(lambda: answer_of(daemon), what="the answer, which follows its alerts")
+    entry = answer["predictions"]["web0"]
     assert (entry["model_version"], entry["alert"]["level"]) == ("baseline", "critical")
     assert entry["disk_usage_pct"] == {"current": 99.0}, "of one slot nothing is forecast"
 
