@@ -31,7 +31,8 @@ class Drop(StrEnum):
     would be called as every machine calls itself. relabelled: `feeders.relabel` leaves it out. bad_name: no server
     can be called so. too_old: older than the window. too_new: ahead of the daemon's clock. not_a_number: a text,
     NaN or infinite where a number must be. out_of_range: more or less than the metric can be. odd_growth: a counter
-    that jumped further than it can grow. slot_closed: it came after its slot was closed. overlap: a delta that begins
+    that jumped further than it can grow. too_sparse: samples of a counter that lie too far
+    apart for a rate, time and again. slot_closed: it came after its slot was closed. overlap: a delta that begins
     within another one of its series, and goes on from none. gap: a delta that goes on from none although its server
     sent some shortly before. first: a delta before which its server sent none. nothing_measured: a record
     without a metric. invalid: another field of a record is missing or has another form. too_many_labels: a series
@@ -54,6 +55,7 @@ class Drop(StrEnum):
     NOT_A_NUMBER = "not_a_number"
     OUT_OF_RANGE = "out_of_range"
     ODD_GROWTH = "odd_growth"
+    TOO_SPARSE = "too_sparse"
     SLOT_CLOSED = "slot_closed"
     OVERLAP = "overlap"
     GAP = "gap"

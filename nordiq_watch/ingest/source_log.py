@@ -26,6 +26,7 @@ _REMEDIES = {
     Drop.NOT_A_NUMBER: "no number where one must be",
     Drop.OUT_OF_RANGE: "outside of what the metric can be",
     Drop.ODD_GROWTH: "a counter that jumped further than it can grow",
+    Drop.TOO_SPARSE: "a counter's samples lie too far apart for a rate: let it be sent more often",
     Drop.SLOT_CLOSED: "later than window.lateness_seconds after the end of its slot",
     Drop.OVERLAP: "deltas of one series overlap: two senders measure one server, or one sends a time twice",
     Drop.GAP: "deltas without the one before them, of a sender that was started anew or behind a lost request",

@@ -15,6 +15,7 @@ from nordiq_watch.api.enums import FeedStatus
 from nordiq_watch.api.sources import Drop
 from nordiq_watch.events import BatchAccepted
 from nordiq_watch.ingest.delivery import Delivery
+from nordiq_watch.ingest.formats.tracks import gap_of
 from nordiq_watch.ingest.ingest import IngestResult
 from nordiq_watch.ingest.sample_checks import FeedRules
 from nordiq_watch.ingest.samples import ParsedFeed, reject_servers
@@ -43,7 +44,7 @@ def take(services: Services, feed: ParsedFeed, delivery: Delivery) -> Outcome:
     held: a reader of series knows that.
     """
     if feed.received == 0:
-        return api.Fed(FeedStatus.IGNORED, reason=_why_nothing(delivery), **_unknown(delivery)), HTTPStatus.OK
+        return api.Fed(FeedStatus.IGNORED, reason=_why_nothing(services, delivery), **_unknown(delivery)), HTTPStatus.OK
     if feed.batch is None:
         note_feed(delivery, feed)
         services.events.publish(BatchAccepted(records=0, rejected=count_rejected(feed), clipped=0))
@@ -151,7 +152,7 @@ def _unknown(delivery: Delivery) -> dict[str, Any]:
     return {"series_unknown": delivery.unknown, "unknown_examples": examples}
 
 
-def _why_nothing(delivery: Delivery) -> str:
+def _why_nothing(services: Services, delivery: Delivery) -> str:
     """Why no sample came of a body."""
     if delivery.received == 0:
         return "empty batch"
@@ -160,9 +161,12 @@ def _why_nothing(delivery: Delivery) -> str:
         return f"{delivery.received:,} series came, no rule knows any of them, e.g. {examples}; see docs/collectors.md"
     lost = {reason: note.count for reason, note in delivery.drops.items()}
     left_out = "".join(f"; {count:,} left out ({reason})" for reason, count in lost.items())
-    if (double := delivery.drops.get(Drop.DUPLICATE)) is not None:
-        return f"{delivery.received:,} series came and none was taken{left_out}, e.g. {double.example}"
+    for told in (Drop.DUPLICATE, Drop.TOO_SPARSE):
+        if told in lost:
+            example = delivery.drops[told].example
+            return f"{delivery.received:,} series came and none was taken{left_out}, e.g. {example}"
     if sum(lost.values()) >= delivery.received:
         return f"{delivery.received:,} series came and none was taken{left_out}"
-    needs = "a rate needs a second sample, a share both of its sides"
+    minutes = gap_of(services.config.window.interval_seconds) / 60
+    needs = f"a rate needs a second sample within {minutes:g} minutes, a share both of its sides"
     return f"{delivery.received:,} series came and complete no metric yet: {needs}{left_out}"

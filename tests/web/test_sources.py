@@ -77,6 +77,21 @@ def test_an_empty_body_is_called_empty_and_incomplete_metrics_incomplete(world: 
     assert nameless.json["reason"] == "1 series came and none was taken; 1 left out (no_server_name)"
 
 
+def test_a_counter_that_comes_too_seldom_for_a_rate_is_told_with_the_limit(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    cpu = {"__name__": "node_cpu_seconds_total", "instance": "web1:9100", "mode": "user", "cpu": "0"}
+    reasons = [write(world, (cpu, 0.1 * at, NOW - 3000 + at)).json["reason"] for at in (0, 660, 1320, 1980)]
+    assert all("a rate needs a second sample within 10 minutes" in reason for reason in reasons[:2])
+    words = "a counter of web1 has samples 660 s apart; a rate needs two that are at most 600 s apart"
+    assert all(words in reason for reason in reasons[2:])
+    assert counts(sources(world)[0]) == {"too_sparse": 2}
+    assert sum("(too_sparse)" in record.getMessage() for record in caplog.records) == 1
+    write(world, (cpu, 0.1 * 1980, NOW - 3000 + 1980))
+    write(world, (cpu, 0.1 * 2640, NOW - 3000 + 2640), (cpu, 0.1 * 2700, NOW - 3000 + 2700))
+    assert counts(sources(world)[0]) == {"too_sparse": 3}, "not for what comes again"
+
+
 def record(**fields: Any) -> dict[str, Any]:
     return {"timestamp": NOW - 60, "server_name": "web1", "cpu_user_pct": 50.0} | fields
 

@@ -132,9 +132,13 @@ class SampleTaker:
         if server.has_spans(place.key):
             request.losses.add(Drop.INVALID, f"a series of {name} that comes as deltas has a sample at {at:.0f}")
             return True
+        last = server.last_of(place.key) if place.limits.is_counter else math.inf
         changed = server.put(place, slot, at, value)
         if changed is None:
             return False
+        if at > last and server.tracks[place.key].far > 1:
+            gap = f"a rate needs two that are at most {self._grid.gap_seconds:.0f} s apart"
+            request.losses.add(Drop.TOO_SPARSE, f"a counter of {name} has samples {at - last:.0f} s apart; {gap}")
         if request.notes is not None:
             request.notes.add(server.tracks[place.key], request.labels, at, value)
         request.note_changed(name, dict.fromkeys(changed, place.roles))

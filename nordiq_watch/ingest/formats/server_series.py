@@ -135,6 +135,11 @@ class ServerSeries:
         self.since, self.heard = min(self.since, at), max(self.heard, at)
         return slots
 
+    def last_of(self, key: Key) -> float:
+        """Time of the newest sample of a series; -inf for one that is not known."""
+        track = self.tracks.get(key)
+        return -math.inf if track is None else track.last
+
     def has_spans(self, key: Key) -> bool:
         """Whether a series consists of deltas."""
         return isinstance(self.tracks.get(key), SpanTrack)

@@ -123,16 +123,16 @@ class Cell:
 class Presence:
     """When one series was seen. last: time of its newest sample. lasting: it has had more than one. logged: the segment
     of a log in which its labels are, and its number there. newest: the newest slot in which it was seen; seen: a bit
-    for each slot, from that one backwards.
+    for each slot, from that one backwards. far: newest samples in a row, each further than the gap from the one before.
     """
 
-    __slots__ = ("last", "lasting", "logged", "newest", "seen")
+    __slots__ = ("far", "last", "lasting", "logged", "newest", "seen")
 
     def __init__(self) -> None:
         self.last = -math.inf
         self.lasting = False
         self.logged = _NOT_LOGGED
-        self.newest = self.seen = 0
+        self.newest = self.seen = self.far = 0
 
     def see(self, slot: int) -> None:
         if slot > self.newest:
@@ -175,6 +175,7 @@ class Track(Presence):
             return None
         self.lasting |= len(cell.times) > 1 or (is_new and self.last > -math.inf)
         if at > self.last and more:
+            self.far = self.far + 1 if grid.gap_seconds < at - self.last < math.inf else 0
             self.last = at
             cell.rate = _UNSET
             if cell.meter is not None and not math.isnan(value):

@@ -20,6 +20,7 @@ const WORDS = {
   slot_closed: "after their slot was closed",
   overlap: "deltas that begin within others",
   gap: "deltas without the one before them",
+  too_sparse: "counters whose samples lie too far apart for a rate",
   first: "a sender's first deltas, from which no rate follows",
   no_server_name: "without a server's name",
   loopback: "named as every machine calls itself",
