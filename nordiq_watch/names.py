@@ -70,6 +70,8 @@ def _find_rule(name: str) -> str | None:
         return f"must have at most {_MOST_MARKS} marks on a letter"
     if {".", ".."}.intersection(name.split("/")):
         return "must have no '.' or '..' between slashes: no URL can name it"
+    if not any(one.isalnum() or unicodedata.category(one) == "So" for one in name):
+        return "must have a letter or a digit"
     return None
 
 

@@ -92,6 +92,15 @@ def test_a_counter_that_comes_too_seldom_for_a_rate_is_told_with_the_limit(
     assert counts(sources(world)[0]) == {"too_sparse": 3}, "not for what comes again"
 
 
+@pytest.mark.parametrize("name", ["/", "-", "--", "_"])
+def test_a_server_needs_a_letter_or_a_digit_in_its_name(world: World, name: str) -> None:
+    series = [(labels | {"instance": name}, 25.0, NOW) for labels in (FREE, TOTAL)]
+    answer = write(world, *series)
+    assert answer.status_code == 400
+    assert answer.json["rejected"][0]["reason"] == f"is '{name}'; must have a letter or a digit"
+    assert counts(sources(world)[0]) == {"bad_name": 1}
+
+
 def record(**fields: Any) -> dict[str, Any]:
     return {"timestamp": NOW - 60, "server_name": "web1", "cpu_user_pct": 50.0} | fields
 
