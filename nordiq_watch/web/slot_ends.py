@@ -11,6 +11,7 @@ from nordiq_watch.errors import Busy, StorageError
 from nordiq_watch.ingest.delivery import Delivery, Sender
 from nordiq_watch.ingest.formats.translator import Translator
 from nordiq_watch.ingest.samples import count_clipped
+from nordiq_watch.names import find_fault
 from nordiq_watch.web.collectors import translators
 from nordiq_watch.web.feed import check_readings
 from nordiq_watch.web.feeding import take
@@ -37,10 +38,11 @@ def _say(translator: Translator) -> None:
     kind = FeedFormat(translator.route)
     delivery = Delivery(Sender.of(kind, key=None, address=None, user_agent=None))
     delivery.note_all_dropped(said.losses.counts, said.losses.examples)
+    nameable = [reading for reading in said.readings if find_fault(reading.server) is None]  # senders were told others
     kept = False
     try:
-        if said.readings:
-            checked = count_clipped(check_readings(said.readings), said.clipped, below=said.clipped_below)
+        if nameable:
+            checked = count_clipped(check_readings(nameable), said.clipped, below=said.clipped_below)
             take(services(), checked, delivery)
         kept = True
     finally:

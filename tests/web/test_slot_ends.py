@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -14,6 +15,7 @@ from nordiq_watch.config.schema import FeederSettings, PrometheusSettings, Serie
 from nordiq_watch.errors import StorageError
 from nordiq_watch.ingest.ingest import Ingest
 from nordiq_watch.web.app import create_app
+from nordiq_watch.web.collectors import translators
 from nordiq_watch.web.slot_ends import say_slot_ends
 
 T = (NOW // 300 - 2) * 300
@@ -122,3 +124,17 @@ def test_the_first_deltas_of_a_sender_are_counted_when_their_slot_ends(build_wor
         (one.reason, one.count) for source in services.ingest.sources.describe().sources for one in source.dropped
     ]
     assert dropped == [("first", 1)]
+
+
+def test_a_name_that_no_server_can_have_is_not_told_again_after_a_restart(world: World, tmp_path: Path) -> None:
+    app = world.client.application
+    translators(app).restore(tmp_path)
+    body = pack(write_v1([Sent({"__name__": "load", "instance": "*"}, [(T + 10, 1.0)])]))
+    assert world.client.post("/feed/prometheus", data=body, headers=V1_HEADERS).status_code == 400
+    again = create_app(replace(world.services, registry=CollectorRegistry()))
+    translators(again).restore(tmp_path)
+    say_slot_ends(again)
+    sources = world.services.ingest.sources.describe().sources
+    assert [(one.address, [(lost.reason, lost.count) for lost in one.dropped]) for one in sources] == [
+        ("127.0.0.1", [("bad_name", 1)])
+    ]
