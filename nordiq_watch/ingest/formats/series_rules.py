@@ -41,6 +41,9 @@ WHOLE: Part = ((), b"")
 _RECENT_SLOTS, _LASTING_SHARE = 8, 0.75
 """A series lasts that was seen in this share of this number of slots."""
 
+_OLDEST_TIME = 946_684_800.0
+"""The year 2000: a host that says it booted before does not know when, as one without a clock that says 0."""
+
 _FUTURE_AGE_SECONDS = 60.0
 """Clocks of hosts differ: what began so little in the future began now."""
 
@@ -256,7 +259,9 @@ def roles_in(rule: MetricRule, *, labels: Mapping[str, str]) -> int:
 def _limits_of(metric: str, rule: SeriesRule) -> Limits:
     if rule.rate or rule.of is not None:
         return Limits(low=0.0, most_per_second=rule.max_per_second if rule.rate else None, is_counter=rule.rate)
-    if rule.age or not rule.scale:
+    if rule.age:
+        return Limits(low=_OLDEST_TIME)
+    if not rule.scale:
         return Limits()
     bounds = Range.of(metric)
     ends = [end / rule.scale for end in (bounds.accepted_low, bounds.accepted_high)]

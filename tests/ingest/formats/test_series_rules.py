@@ -43,6 +43,13 @@ def test_levels_of_a_stock_node_exporter() -> None:
     assert values == levels, "no swap is not measured"
 
 
+@pytest.mark.parametrize("booted", [0.0, 1.0, 315_532_800.0, AT * 1000])
+def test_a_host_that_does_not_know_when_it_booted_has_no_uptime(booted: float) -> None:
+    translation = make_translator().translate([series("node_boot_time_seconds", (15, booted))])
+    assert shown(translation.readings) == []
+    assert translation.losses.counts == {Drop.OUT_OF_RANGE: 1}
+
+
 def test_shares_of_the_processors_come_from_counters_by_mode() -> None:
     translator = make_translator()
     assert said(translator, *cpu(0, user=100, nice=0, system=50, idle=800, iowait=0)) == {}
