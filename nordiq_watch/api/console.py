@@ -7,8 +7,9 @@ from typing import Literal
 from msgspec import UNSET, Struct, UnsetType
 
 from nordiq_watch.api.alerts import Alert
-from nordiq_watch.api.enums import Level, NoForecast, ReloadOutcome, ReloadTrigger
+from nordiq_watch.api.enums import Level, NoForecast, ReloadOutcome, ReloadTrigger, ServerState
 from nordiq_watch.api.predictions import Environment, Metadata
+from nordiq_watch.api.servers import Server
 from nordiq_watch.api.status import Warmup
 
 
@@ -89,7 +90,9 @@ class LevelValues(Struct, frozen=True):
 
 
 class ServerView(Struct, frozen=True):
-    """One server's window, its thresholds by metric, and what was forecast for it before."""
+    """One server's window, its thresholds by metric, and what was forecast for it before. standing: as in
+    `GET /servers`; null for one that was forgotten while this was written.
+    """
 
     server: str
     known: Literal[True]
@@ -100,13 +103,15 @@ class ServerView(Struct, frozen=True):
     metrics: list[MetricPast]
     thresholds: dict[str, LevelValues]
     before: list[PastForecast]
+    standing: Server | None
 
 
 class UnknownServer(Struct, frozen=True):
-    """A server that sent nothing."""
+    """A server that is not in the window. standing: of one that left it while it is in maintenance, else null."""
 
     server: str
     known: Literal[False]
+    standing: Server | None
 
 
 class FeedPulse(Struct, frozen=True):
@@ -176,7 +181,7 @@ class Tables(Struct, frozen=True):
     goes through. outcomes: of a reload, to whether all is well after it. chances: the chances of an incident, and how
     many seconds each looks ahead. horizons: in seconds. drift_limits: above which a figure of drift is significant.
     fleet: the name that stands for the whole fleet in an alert. expected_coverage: the share of measurements that
-    should lie between p10 and p90.
+    should lie between p10 and p90. states: of a server.
     """
 
     levels: tuple[Level, ...]
@@ -190,3 +195,4 @@ class Tables(Struct, frozen=True):
     drift_limits: dict[str, float]
     fleet: str
     expected_coverage: float
+    states: tuple[ServerState, ...]

@@ -82,8 +82,13 @@ def _describe_group(value: str | None, members: Sequence[api.Server]) -> api.Gro
     return api.Group(value, len(members), dict(states), max(scores, default=None))
 
 
-def describe_servers() -> list[api.Server]:
-    """Every server of the window, and those in maintenance that have left it, by name."""
+def describe_server(name: str) -> api.Server | None:
+    """One of `describe_servers`; None for a name that is unknown."""
+    return next(iter(describe_servers(only=name)), None)
+
+
+def describe_servers(*, only: str | None = None) -> list[api.Server]:
+    """Every server of the window, and those in maintenance that have left it, by name. only: no other one."""
     daemon = services()
     attendance, orders, now = daemon.ingest.window.attendance(), daemon.roster.maintenance.now(), daemon.clock()
     by_status = attendance.said("maintenance")
@@ -108,9 +113,10 @@ def describe_servers() -> list[api.Server]:
             level=level,
         )
         for server, profile, state in zip(attendance.servers, attendance.profiles, states, strict=True)
+        if only in (None, server)
         for score, level in (_find_risk(server, columns),)
     ]
-    known += [_describe_absent(server, orders) for server in orders.keys() - heard.keys()]
+    known += [_describe_absent(server, orders) for server in orders.keys() - heard.keys() if only in (None, server)]
     return sorted(known, key=lambda server: server.server_name)
 
 

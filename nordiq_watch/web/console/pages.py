@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from nordiq_watch import __version__
 from nordiq_watch.api.enums import Role
+from nordiq_watch.api.servers import LONGEST_REASON
 from nordiq_watch.errors import NotFound, Unauthorized
 from nordiq_watch.web.access import is_allowed
 from nordiq_watch.web.auth import require_own_origin
@@ -61,7 +62,7 @@ def show_fleet() -> str:
 
 @routes.get("/servers/<path:server>")
 def show_server(server: str) -> str:
-    return render_template("server.html", page="fleet", server=server)
+    return render_template("server.html", page="fleet", server=server, longest_reason=LONGEST_REASON)
 
 
 @routes.get("/models")

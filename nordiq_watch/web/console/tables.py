@@ -5,7 +5,7 @@ from __future__ import annotations
 from nordiq_watch.alerting.active_alerts import FLEET
 from nordiq_watch.alerting.risk import PROBABILITY_HORIZONS
 from nordiq_watch.api.console import ByteScale, Tables
-from nordiq_watch.api.enums import Level, ReloadOutcome, ReloadTrigger
+from nordiq_watch.api.enums import Level, ReloadOutcome, ReloadTrigger, ServerState
 from nordiq_watch.config.schema import Config
 from nordiq_watch.metrics import describe
 from nordiq_watch.quality.accuracy import EXPECTED_COVERAGE
@@ -28,4 +28,5 @@ def describe_tables(config: Config) -> Tables:
         drift_limits=limits_by_figure(config.quality.drift),
         fleet=FLEET,
         expected_coverage=round(EXPECTED_COVERAGE, 2),
+        states=tuple(ServerState),
     )

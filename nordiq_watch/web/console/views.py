@@ -23,6 +23,7 @@ from nordiq_watch.web.console.fleet import describe_fleet
 from nordiq_watch.web.console.past_forecasts import Footprint, PastForecasts
 from nordiq_watch.web.console.recent_activity import RecentActivity
 from nordiq_watch.web.routing import answer
+from nordiq_watch.web.server_list import describe_server
 from nordiq_watch.web.services import Services, services
 
 routes = Blueprint("console_views", __name__, url_prefix="/view")
@@ -91,11 +92,11 @@ def show_fleet() -> Response:
 
 @routes.get("/servers/<path:server>")
 def show_server(server: str) -> Response:
-    """One server's window and what was forecast for it before; `"known": false` if it sent nothing."""
+    """How one server stands, its window, what was forecast for it before; `"known": false` if that is not there."""
     daemon = services()
     history = daemon.ingest.window.history(server)
     if history is None:
-        return answer(api.UnknownServer(server=server, known=False))
+        return answer(api.UnknownServer(server=server, known=False, standing=describe_server(server)))
     last_slot, profile, values = history
     metrics = [
         api.MetricPast(name=metric, unit=describe(metric).unit, values=_write_values(values[:, column]))
@@ -116,6 +117,7 @@ def show_server(server: str) -> Response:
             for footprint in _views().trail.before(last_slot)
             if (row := footprint.servers.get(server)) is not None
         ],
+        standing=describe_server(server),
     )
     return answer(view)
 

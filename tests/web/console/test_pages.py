@@ -80,6 +80,15 @@ def test_a_session_reads_the_api(visitor: FlaskClient) -> None:
     assert visitor.get("/admin/models").status_code == 200
 
 
+@pytest.mark.parametrize(("key", "offered"), [(KEY, True), (READ_KEY, False)])
+def test_orders_about_a_server_are_offered_to_admins_alone(world: World, key: str, offered: bool) -> None:
+    client = ApiClient(world.app)
+    client.post("/sign-in", data={"key": key})
+    page = client.get("/servers/ppdb001").text
+    assert ('<form id="orders"' in page, "sees and does not change" in page) == (offered, not offered)
+    assert client.delete("/servers/nobody", headers=OWN).status_code == (404 if offered else 403)
+
+
 def test_an_order_needs_the_console_s_own_page(visitor: FlaskClient, world: World) -> None:
     world.reloads.outcome = {"outcome": "unchanged"}
     assert visitor.post("/admin/reload-model", headers=OWN).status_code == 200

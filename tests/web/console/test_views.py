@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from support.web_world import NOW, World, read_answer
+from support.web_world import NOW, BuildWorld, World, read_answer
 
-from nordiq_watch.api.console import ForecastPulse, MetricPast, NoFleetView, ServerView, SystemView
-from nordiq_watch.api.enums import NoForecast
+from nordiq_watch.api.console import ForecastPulse, MetricPast, NoFleetView, ServerView, SystemView, UnknownServer
+from nordiq_watch.api.enums import NoForecast, ServerState
+from nordiq_watch.api.servers import Servers
 from nordiq_watch.records.log import LogRecord
 from nordiq_watch.web.services import EXTENSION
 
@@ -37,7 +38,29 @@ def test_a_server_shows_its_window_and_where_alerts_begin(world: World) -> None:
 
 def test_a_server_that_never_sent_anything_is_not_known(world: World) -> None:
     body = world.client.get("/view/servers/nobody").json
-    assert body == {"server": "nobody", "known": False}
+    assert body == {"server": "nobody", "known": False, "standing": None}
+
+
+def test_a_server_says_how_it_stands(world: World) -> None:
+    feed(world)
+    world.client.post(
+        "/feed/data",
+        json={"records": [{"timestamp": NOW, "server_name": "a,b", "cpu_user_pct": 5.0, "labels": {"team": "web"}}]},
+    )
+    listed = {one.server_name: one for one in read_answer(world.client.get("/servers"), Servers).servers}
+    assert listed["a,b"].labels == {"team": "web"}
+    for name in ("ppdb001", "a,b"):
+        assert read_answer(world.client.get(f"/view/servers/{name}"), ServerView).standing == listed[name]
+
+
+def test_a_server_in_maintenance_that_left_the_window_still_says_so(build_world: BuildWorld) -> None:
+    world = build_world()
+    feed(world)
+    world.client.post("/servers/ppdb001/maintenance", json={"until": NOW + 3600})
+    again = build_world()
+    view = read_answer(again.client.get("/view/servers/ppdb001"), UnknownServer)
+    assert view.standing is not None
+    assert view.standing.state is ServerState.MAINTENANCE
 
 
 def test_nothing_is_shown_without_the_key(world: World) -> None:

@@ -19,9 +19,15 @@ export async function get(path) {
   return response.text();
 }
 
-/** Orders something; returns the answer's body. Refused, with the daemon's words, when it says no. */
-export async function post(path) {
-  const response = await request(path, { method: "POST", headers: { "X-Nordiq-Console": "1" } });
+/** Orders something, by JSON if there is a body; returns the answer's body. Refused, with the daemon's words, when it says no. */
+export const post = (path, body) => order("POST", path, body);
+
+/** The same for what is to be taken away. */
+export const remove = (path) => order("DELETE", path);
+
+async function order(method, path, body) {
+  const headers = { "X-Nordiq-Console": "1", ...(body === undefined ? {} : { "Content-Type": "application/json" }) };
+  const response = await request(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   if (!response.ok) throw await refusal(response);
   return response.status === 204 ? {} : response.json();
 }

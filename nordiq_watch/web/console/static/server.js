@@ -4,8 +4,9 @@ import { follow, get } from "./api.js";
 import { colour, draw, faint, localDate } from "./charts.js";
 import { agentCommand } from "./commands.js";
 import { byId, fill, fillList, h, setText } from "./dom.js";
-import { clockTime, duration, forecastBy, metricName, number, time } from "./format.js";
+import { clockTime, duration, metricName, number, time } from "./format.js";
 import { levelKind } from "./levels.js";
+import { listenToOrders, showStanding } from "./standing.js";
 import { tables } from "./tables.js";
 
 const FOLLOW_SECONDS = 5;
@@ -18,6 +19,7 @@ let past = null;
 let answer = null;
 
 function show() {
+  if (past) showStanding(past.standing, answer?.predictions[name] && (answer.predictions[name].model_version ?? answer.metadata.model_version));
   if (!past?.known || !answer) return;
   byId("problem").hidden = true;
   const entry = answer.predictions[name] ?? {};
@@ -37,7 +39,6 @@ function showSummary(entry) {
   fill(summary, [past.profile, past.last_slot, answer.metadata, answer.message, entry.alert, entry.risk_score], () => [
     entry.alert && h("span", { class: `badge ${levelKind(entry.alert.level)}` }, `${entry.alert.label ?? entry.alert.level} · risk ${number(entry.risk_score)}`),
     ` ${past.profile} · data until ${clockTime(new Date((past.last_slot + 1) * past.interval_seconds * 1000))}`,
-    answer.metadata?.prediction_time ? ` · ${forecastBy(entry.model_version ?? answer.metadata.model_version)}` : "",
     answer.message ? ` · ${answer.message}` : "",
   ].filter(Boolean));
 }
@@ -214,8 +215,8 @@ function tellMissing() {
   setText(byId("summary"), "");
   byId("problem").hidden = false;
   const command = agentCommand(location.origin, name);
-  fill(byId("problem"), name, () => h("div", { class: "card steps" },
-    h("p", { class: "big" }, "Nothing is known of this server"),
+  fill(byId("problem"), Boolean(past.standing), () => h("div", { class: "card steps" },
+    h("p", { class: "big" }, past.standing ? "Nothing is left of what it sent" : "Nothing is known of this server"),
     command === null
       ? h("p", { class: "muted" }, "Its name has characters that cannot be seen: look where the link to this page came from.")
       : [h("p", { class: "muted" }, "A server appears by itself as soon as it sends data. From that host:"),
@@ -234,14 +235,12 @@ function followForecast() {
   });
 }
 
-follow(`/view/servers/${address}`, () => FOLLOW_SECONDS, (body) => {
+const askPast = follow(`/view/servers/${address}`, () => FOLLOW_SECONDS, (body) => {
   past = body;
-  if (!body.known) {
-    tellMissing();
-    return;
-  }
-  followForecast();
+  if (body.known) followForecast();
+  else tellMissing();
   show();
 });
+listenToOrders(name, askPast);
 byId("others-card").addEventListener("toggle", show);
 document.addEventListener("theme", show);

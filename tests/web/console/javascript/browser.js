@@ -147,6 +147,8 @@ Object.assign(document.body.dataset, { tables, interval: "300", charts: "/charts
 export const answers = new Map();
 /** "METHOD path" of all requests. */
 export const requests = [];
+/** The bodies of those that had one. */
+export const sent = [];
 /** Where the page sent its reader. */
 export const visited = [];
 
@@ -167,6 +169,7 @@ Object.assign(globalThis, {
   OffscreenCanvas: class { getContext() { return new Element("canvas").getContext(); } },
   fetch: async (path, options = {}) => {
     requests.push(`${options.method ?? "GET"} ${path}`);
+    if (options.body !== undefined) sent.push(JSON.parse(options.body));
     const answer = answers.get(path) ?? { status: 404, body: { error: "not_found" } };
     if (answer instanceof Error) throw answer;
     return new Response(answer.body === undefined ? null : JSON.stringify(answer.body), { status: answer.status ?? 200 });

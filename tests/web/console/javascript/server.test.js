@@ -8,7 +8,7 @@ const HORIZON = 96;
 const address = encodeURIComponent(NAME);
 
 document.getElementById("server").dataset.name = NAME;
-answers.set(`/view/servers/${address}`, { body: { server: NAME, known: false } });
+answers.set(`/view/servers/${address}`, { body: { server: NAME, known: false, standing: null } });
 await load("server.js");
 await settled();
 
@@ -21,7 +21,7 @@ test("the numbers ahead are those of the daemon's horizons", async () => {
   const many = (from) => Array.from({ length: HORIZON }, (_, index) => from + index);
   globalThis.Plotly = { react: async () => {} };
   answers.set(`/view/servers/${address}`, { body: {
-    server: NAME, known: true, profile: "Generic", interval_seconds: 300, last_slot: 10, first_slot: 9, before: [], thresholds: {},
+    server: NAME, known: true, profile: "Generic", interval_seconds: 300, last_slot: 10, first_slot: 9, before: [], thresholds: {}, standing: null,
     metrics: [{ name: "cpu_user_pct", unit: "%", values: [1, 2] }],
   } });
   answers.set(`/predictions/${address}`, { body: {
