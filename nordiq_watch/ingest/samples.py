@@ -41,7 +41,7 @@ class ParsedFeed:
     are `unnamed` more, `not_looked_at` among them. causes: how many are rejected for which reason, and clipped.
     newest: of the samples' times, Unix time; None without any. values_left_out: impossible values of records that were
     kept without them; they are in `rejected`, too. labels: of the
-    kept records, one of each server.
+    kept records, one of each server. clipped_example: of one that was clipped, in words; empty without any.
     """
 
     batch: Batch | None
@@ -57,6 +57,7 @@ class ParsedFeed:
     clipped_below: int = 0
     values_left_out: int = 0
     labels: tuple[GivenLabels, ...] = ()
+    clipped_example: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,7 @@ class FeedReader:
             clipped_below=below,
             values_left_out=len(left_out) + sum(more_left_out.values()),
             labels=tuple(checks.labels),
+            clipped_example=_describe_clipped(kept),
         )
 
     def _check_columns(self, checks: RowChecks, sent: Columns, rules: FeedRules, grid: Grid, *, now: float) -> _Judged:
@@ -214,14 +216,27 @@ class _Judged:
         return tuple(map(given.get, servers))
 
 
-def count_clipped(feed: ParsedFeed, count: int, *, below: int) -> ParsedFeed:
+def _describe_clipped(kept: _Judged | None) -> str:
+    if kept is None or not kept.clips.any():
+        return ""
+    row = int(kept.clips.any(axis=1).argmax())
+    return f"a percentage of {kept.names[row]} is a little {'above 100' if kept.clips[row, 1] else 'below 0'}"
+
+
+def count_clipped(feed: ParsedFeed, count: int, *, below: int, example: str = "") -> ParsedFeed:
     """The feed, with `count` more values that were kept as the least or the greatest that their metric can be; `below`
     of them as the least.
     """
     if not count:
         return feed
     causes = {**feed.causes, Drop.CLIPPED: feed.causes.get(Drop.CLIPPED, 0) + count}
-    return replace(feed, clipped=feed.clipped + count, clipped_below=feed.clipped_below + below, causes=causes)
+    return replace(
+        feed,
+        clipped=feed.clipped + count,
+        clipped_below=feed.clipped_below + below,
+        causes=causes,
+        clipped_example=feed.clipped_example or example,
+    )
 
 
 def reject_servers(feed: ParsedFeed, servers: Collection[str]) -> ParsedFeed:

@@ -63,7 +63,7 @@ def note_feed(delivery: Delivery, feed: ParsedFeed) -> None:
     delivery.note_moment(feed.newest)
     if feed.causes:
         examples = {found.cause: f"{found.field} {found.reason}" for found in reversed(feed.rejected)}
-        delivery.note_all_dropped(feed.causes, examples)
+        delivery.note_all_dropped(feed.causes, examples | {Drop.CLIPPED: feed.clipped_example})
 
 
 def note_left_out(delivery: Delivery, left_out: Iterable[LeftOut]) -> None:

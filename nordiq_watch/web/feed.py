@@ -133,7 +133,8 @@ def _take_named(sent: SeriesBatch, translator: Translator, delivery: Delivery) -
         note_left_out(delivery, translated.left_out)
         translator.sync()
         checked = check_readings(translated.readings)
-        clipped = count_clipped(checked, translated.clipped, below=translated.clipped_below)
+        below, example = translated.clipped_below, translated.clipped_example
+        clipped = count_clipped(checked, translated.clipped, below=below, example=example)
         body, status = take(services(), clipped, delivery)
         kept = True
         note_series_labels(services(), translated.labels, delivery)

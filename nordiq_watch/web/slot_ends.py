@@ -42,7 +42,9 @@ def _say(translator: Translator) -> None:
     kept = False
     try:
         if nameable:
-            checked = count_clipped(check_readings(nameable), said.clipped, below=said.clipped_below)
+            checked = count_clipped(
+                check_readings(nameable), said.clipped, below=said.clipped_below, example=said.clipped_example
+            )
             take(services(), checked, delivery)
         kept = True
     finally:

@@ -127,6 +127,13 @@ def test_every_reason_of_a_record_is_counted(world: World, quick: bool) -> None:
     assert source.late_seconds == 60.0
     examples = {dropped.reason: dropped.example for dropped in source.dropped}
     assert examples[Drop.OUT_OF_RANGE].startswith("cpu_user_pct is 500; must be")
+    assert examples[Drop.CLIPPED] == "a percentage of web1 is a little above 100"
+
+
+def test_a_clipped_value_of_a_collector_has_an_example(world: World) -> None:
+    write(world, (FREE, 100.5, NOW), (TOTAL, 100.0, NOW))
+    (dropped,) = sources(world)[0].dropped
+    assert (dropped.reason, dropped.count, dropped.example) == (Drop.CLIPPED, 1, "mem_used_pct of web1 would be -0.5")
 
 
 def test_servers_without_room_and_whole_bodies_are_counted(world: World) -> None:

@@ -36,7 +36,8 @@ class Losses:
 class Translation:
     """What a request's series say. refused: new series that there was no room for. left_out: those without a server.
     clipped: values a little beyond what their metric can be that were kept as the nearer end; clipped_below: those of
-    them that were kept as the least. labels: given to servers by their series, one of each server.
+    them that were kept as the least; clipped_example: one of them, in words. labels: given to servers by their series,
+    one of each server.
     """
 
     readings: list[Reading]
@@ -44,6 +45,7 @@ class Translation:
     left_out: tuple[LeftOut, ...] = ()
     clipped: int = 0
     clipped_below: int = 0
+    clipped_example: str = ""
     losses: Losses = field(default_factory=Losses)
     labels: tuple[GivenLabels, ...] = ()
 
@@ -55,4 +57,5 @@ class Said:
     readings: list[Reading] = field(default_factory=list)
     clipped: int = 0
     clipped_below: int = 0
+    clipped_example: str = ""
     losses: Losses = field(default_factory=Losses)

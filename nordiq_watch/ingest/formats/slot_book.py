@@ -238,6 +238,7 @@ class SlotBook:
                 elif clipped:
                     said.clipped += 1
                     said.clipped_below += kept > value
+                    said.clipped_example = said.clipped_example or f"{rule.metric} of {name} would be {value:g}"
                 value = kept
             if value is not None and evaluation.is_in_part:
                 in_part.setdefault(rule.metric, (rule, value))

@@ -119,6 +119,7 @@ class Translator:
                 self.names.take_left_out(),
                 clipped=request.clipped,
                 clipped_below=request.clipped_below,
+                clipped_example=request.clipped_example,
                 losses=request.losses,
                 labels=tuple(request.given.values()),
             )
@@ -138,6 +139,7 @@ class Translator:
                 request.readings,
                 clipped=request.clipped,
                 clipped_below=request.clipped_below,
+                clipped_example=request.clipped_example,
                 losses=request.losses,
             )
 
