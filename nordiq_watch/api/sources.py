@@ -19,6 +19,11 @@ class FeedFormat(StrEnum):
     COLLECTD = "collectd"
 
     @property
+    def repeats(self) -> bool:
+        """Whether its senders send again what was answered with 503. collectd's write_http buffers nothing."""
+        return self is not FeedFormat.COLLECTD
+
+    @property
     def unit(self) -> str:
         """What a batch of it is counted in."""
         return "records" if self in (FeedFormat.JSON, FeedFormat.ARROW) else "series"
@@ -41,7 +46,8 @@ class Drop(StrEnum):
     duplicate: it is there already, or comes by another route too, which goes first. no_room: a new server or
     series, and the daemon holds as many as it may; or for want of room a slot was closed early. unreadable: a body
     that is not in the format of its route. too_large: a body with more bytes or records than one may have.
-    internal: a fault of the daemon. clipped: not dropped, but kept as the greatest or the least that the metric can
+    internal: a fault of the daemon. not_repeated: the daemon could not keep it, and its sender repeats nothing.
+    clipped: not dropped, but kept as the greatest or the least that the metric can
     be.
     """
 
@@ -70,6 +76,7 @@ class Drop(StrEnum):
     UNREADABLE = "unreadable"
     TOO_LARGE = "too_large"
     INTERNAL = "internal"
+    NOT_REPEATED = "not_repeated"
     CLIPPED = "clipped"
 
 

@@ -67,6 +67,7 @@ class Delivery:
     taken: int = 0
     newest: float | None = None
     postponed: bool = False
+    postponed_reason: str = ""
     drops: dict[Drop, DropNote] = field(default_factory=dict)
     unknown_names: dict[str, str] = field(default_factory=dict)  # as sent → as it can be shown
 
@@ -109,9 +110,9 @@ class Delivery:
         for reason, count in counts.items():
             self.note_dropped(reason, count, example=examples.get(reason, ""))
 
-    def postpone(self) -> None:
-        """The sender will send this again: nothing of it was dropped."""
-        self.postponed = True
+    def postpone(self, reason: str = "") -> None:
+        """The sender will send this again: nothing of it was dropped. reason: in words, for the log."""
+        self.postponed, self.postponed_reason = True, printable(reason, _MAX_EXAMPLE)
 
     @property
     def unknown(self) -> int:

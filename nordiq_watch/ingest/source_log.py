@@ -37,6 +37,7 @@ _REMEDIES = {
     Drop.NO_ROOM: "no room for more: window.max_servers, feeders.max_series",
     Drop.UNREADABLE: "the body is not in this route's format",
     Drop.TOO_LARGE: "the body is too large: let it send smaller batches",
+    Drop.NOT_REPEATED: "not written, and collectd repeats nothing: lost but for what a later batch writes",
     Drop.INTERNAL: "a fault of the daemon: see the traceback before this line",
 }
 """Of the reasons that are told, in words that follow a colon. The others are only counted here: clipped values,
@@ -58,6 +59,8 @@ class Said:
     unsaid: dict[Drop, _Unsaid] = field(default_factory=dict)
     known: int = 0
     is_called_unknown: bool = False
+    postponed: int = 0
+    postponed_since: float | None = None
 
 
 class SourceLog:
@@ -81,6 +84,18 @@ class SourceLog:
                 if reason is Drop.UNKNOWN_SERIES:
                     unsaid.note.example = ", ".join(delivery.examples_of_unknown())
         self.tell_due(said, delivery.sender)
+
+    def note_postponed(self, said: Said, delivery: Delivery) -> None:
+        """Of a batch that was answered with 503: says so at once, then once per hour."""
+        now = self._clock()
+        said.postponed += 1
+        if said.postponed_since is not None and 0 <= now - said.postponed_since < SAY_AGAIN_SECONDS:
+            return
+        log.warning(
+            "%s: %s answered with 503, to be sent again: %s",
+            delivery.sender, _count_batches(said.postponed), delivery.postponed_reason,
+        )  # fmt: skip
+        said.postponed, said.postponed_since = 0, now
 
     def tell_due(self, said: Said, sender: Sender) -> None:
         """Writes what was lost and not said, where the last line about it is an hour old."""
@@ -120,6 +135,10 @@ def _is_told(reason: Drop, sender: Sender) -> bool:
 
 def _count(count: int, reason: Drop, sender: Sender) -> str:
     """How many of what were dropped: whole batches, or some of what they held."""
-    if reason in (Drop.UNREADABLE, Drop.TOO_LARGE, Drop.INTERNAL):
-        return "1 batch" if count == 1 else f"{count:,} batches"
+    if reason in (Drop.UNREADABLE, Drop.TOO_LARGE, Drop.INTERNAL, Drop.NOT_REPEATED):
+        return _count_batches(count)
     return "1 record" if count == 1 and sender.format.unit == "records" else f"{count:,} {sender.format.unit}"
+
+
+def _count_batches(count: int) -> str:
+    return "1 batch" if count == 1 else f"{count:,} batches"

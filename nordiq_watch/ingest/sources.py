@@ -138,6 +138,7 @@ class SourceRegister:
             self._heard.move_to_end(sender)
             heard.add(delivery, now)
             if delivery.postponed:
+                self._log.note_postponed(heard.said, delivery)
                 return
             self._received[sender.format] += delivery.received
             for reason, note in delivery.drops.items():

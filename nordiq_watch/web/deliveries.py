@@ -36,8 +36,11 @@ def deliver(kind: FeedFormat) -> Iterator[Delivery]:
     delivery = Delivery(_present_sender(kind))
     try:
         yield delivery
-    except (Busy, StorageError):
-        delivery.postpone()
+    except (Busy, StorageError) as error:
+        if kind.repeats:
+            delivery.postpone(str(error))
+        else:
+            delivery.note_dropped(Drop.NOT_REPEATED, example=str(error))
         raise
     except Exception as error:
         cause = _find_cause(error)  # the text of an unforeseen one may name files of this host

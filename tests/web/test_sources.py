@@ -143,11 +143,28 @@ def test_servers_without_room_and_whole_bodies_are_counted(world: World) -> None
     assert counts(sources(world)[0]) == {"no_room": 1, "unreadable": 1}
 
 
-def test_what_has_to_be_sent_again_is_postponed_and_not_dropped(world: World) -> None:
+def test_what_has_to_be_sent_again_is_postponed_and_not_dropped(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.services.ingest.worker.stop()
-    assert world.client.post("/feed/data", json={"records": [record()]}).status_code == 503
+    for _ in range(3):
+        assert world.client.post("/feed/data", json={"records": [record()]}).status_code == 503
     (source,) = sources(world)
-    assert (source.postponed, source.batches, source.received, source.dropped) == (1, 0, 0, [])
+    assert (source.postponed, source.batches, source.received, source.dropped) == (3, 0, 0, [])
+    (line,) = [one.getMessage() for one in caplog.records if "503" in one.getMessage()]
+    assert "json at 127.0.0.1" in line
+    assert "1 batch answered with 503, to be sent again: " in line
+
+
+def test_what_collectd_sends_while_it_cannot_be_kept_is_lost(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    values = {"plugin": "memory", "type": "percent", "plugin_instance": "", "host": "web1", "time": NOW, "interval": 10}
+    body = [
+        values | {"type_instance": kind, "values": [50.0], "dstypes": ["gauge"], "dsnames": ["value"]}
+        for kind in ("free", "used")
+    ]
+    world.services.ingest.worker.stop()
+    assert world.client.post("/feed/collectd", json=body).status_code == 503
+    (source,) = sources(world)
+    assert (source.postponed, counts(source)) == (0, {"not_repeated": 1})
+    assert any("1 batch (not_repeated)" in one.getMessage() for one in caplog.records)
 
 
 def test_each_format_and_key_is_a_source_of_its_own_and_a_read_key_sees_them(world: World) -> None:

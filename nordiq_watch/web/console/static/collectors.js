@@ -36,6 +36,7 @@ const WORDS = {
   unreadable: "whole bodies in another format",
   too_large: "whole bodies too large",
   internal: "whole bodies at which the daemon failed",
+  not_repeated: "whole batches that could not be kept, of a sender that repeats nothing",
   clipped: "kept as the most or the least there can be",
 };
 /** What is as it should be, or as the config wants it. */
