@@ -126,6 +126,8 @@ def _unique(path: Path, columns: list[str]) -> list[str]:
 
 
 def _check_complete(path: Path, found: Sequence[str], metrics: Sequence[str], there: set[str]) -> None:
+    if not any(found):
+        raise DatasetError(f"{path}: is empty, without a line of column names; export it anew, or remove it")
     missing = [role for role in (TIME, SERVER) if role not in there]
     wanted = [f"--column {role}=COLUMN" for role in missing]
     if not there.intersection(metrics):
@@ -142,4 +144,4 @@ def _check_complete(path: Path, found: Sequence[str], metrics: Sequence[str], th
 
 def _list(found: Sequence[str]) -> str:
     more = f", … ({len(found):,})" if len(found) > _SHOWN else ""
-    return (", ".join(found[:_SHOWN]) or "none") + more
+    return ", ".join(found[:_SHOWN]) + more

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, tzinfo
 from typing import Any
 
@@ -25,6 +26,7 @@ _UNITS = {
 _NUMBER = r"[0-9]{9,11}|[0-9]{12,19}|[0-9]{9,17}\.[0-9]*"
 _ZONED = r"[T ][0-9].*(?:[zZ]|[+-][0-9]{2}(?::?[0-9]{2})?)$"
 _EXAMPLE = "2025-01-15T10:00:00"
+_DAY_OR_MONTH_FIRST = re.compile(r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}\b")
 
 
 class TimeReader:
@@ -112,4 +114,12 @@ def _parse_time(row: str, text: str, written: Any) -> pd.Timestamp:
     try:
         return pd.Timestamp(parse_moment(text), unit="s", tz="UTC")
     except ValueError:
-        raise DatasetError(f"{row}: timestamp {written!r} is not a date-time such as {_EXAMPLE}") from None
+        said = f"is not a date-time such as {_EXAMPLE}{_advise(text)}"
+        raise DatasetError(f"{row}: timestamp {written!r} {said}") from None
+
+
+def _advise(text: str) -> str:
+    """What to do about a date whose order of day and month a reader would have to guess."""
+    if not _DAY_OR_MONTH_FIRST.match(text.strip()):
+        return ""
+    return "; export the year first, or Unix time: whether the day or the month comes first is not guessed"

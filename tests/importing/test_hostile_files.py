@@ -42,7 +42,7 @@ def parquet(**columns: list[object]) -> Callable[[Path], None]:
 
 NOISE = random.Random(7).randbytes(200_000)
 CASES = {
-    "empty": (text(""), "its columns are none"),
+    "empty": (text(""), "is empty, without a line of column names; export it anew"),
     "header alone": (text(HEADER), "no rows with a metric"),
     "binary": (raw(NOISE), "is no text, for it holds bytes of 0"),
     "binary parquet": (raw(NOISE, "a.parquet"), "cannot be read"),
@@ -65,6 +65,8 @@ CASES = {
     "no metric": (text("time,host,load_pct\n2025-01-06,a,1\n"), "--column METRIC=COLUMN"),
     "servers as columns": (text("time,web1,web2\n2025-01-06,1,2\n"), "with a column per server, --wide METRIC"),
     "american date": (text("time,host,cpu\n1/6/2025 12:00,a,1\n"), "'1/6/2025 12:00' is not a date-time such as"),
+    "german date": (text("time,host,cpu\n6.1.2025 12:00,a,1\n"), "export the year first, or Unix time"),
+    "time of day": (text("time,host,cpu\n12:00,a,1\n"), "'12:00' is not a date-time such as 2025-01-15T10:00:00\n"),
     "spreadsheet's day": (parquet(time=[45663.5], host=["a"], cpu=[1.0]), "is no Unix time in seconds; write seconds"),
     "two units": (text(HEADER + "1736164800,a,1\n1736164800000,a,1\n"), "row 2: timestamp 1736164800000 is no Unix"),
     "two kinds of time": (text(HEADER + "1736164800,a,1\n2025-01-06,a,1\n"), "row 2: timestamp '2025-01-06' is no"),
