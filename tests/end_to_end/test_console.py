@@ -23,6 +23,8 @@ pytestmark = pytest.mark.slow
 FIRST, SECOND, BROKEN = "tft_model_20250130_143000", "tft_model_20250131_143000", "tft_model_20250201_143000"
 PAGES = ("/", "/models", "/system", "/servers/ppdb001")
 INTERVAL_SECONDS = 300
+PARTS_OF_A_TIME = 6
+"""Stops of the Tab key in a field for a time, beside the first: day, year, hour, minute, half of the day, calendar."""
 
 
 def short(name: str) -> str:
@@ -161,8 +163,9 @@ def test_a_page_is_walked_with_the_keyboard(page: Page, daemon: DaemonProcess, p
         "[...document.querySelectorAll('a[href], button:not(:disabled), input, select, [tabindex=\"0\"]')]"
         ".filter((element) => element.checkVisibility() && !element.closest('dialog')).length"
     )
-    reached = []
-    for _ in range(reachable):
+    parts = PARTS_OF_A_TIME * page.locator("input[type=datetime-local]").count()
+    reached: list[str] = []
+    while len(set(reached)) < reachable and len(reached) < reachable + parts:
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.outerHTML.slice(0, 200)"))
     assert len(set(reached)) == reachable, reached
