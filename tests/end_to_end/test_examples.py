@@ -204,7 +204,7 @@ class TestClient:
 
     def test_it_lists_reloads_and_prints(self, daemon: DaemonProcess) -> None:
         daemon.post("/admin/reload-model")
-        done = self.run(daemon, "--servers", "2")
+        done = self.run(daemon, "--servers", "20")  # the page of the API has fed some more
         assert (done.returncode, done.stderr) == (0, "")
         live = daemon.model_info()["model_name"]
         assert re.search(rf"^\* {live}  live ", done.stdout, re.MULTILINE)

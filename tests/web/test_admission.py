@@ -23,8 +23,15 @@ def judge(world: World, method: str, path: str, **headers: Any) -> Admission:
     return Gate(world.app, world.services)(head)
 
 
-@pytest.mark.parametrize("route", sorted(TAKES_DATA))
-@pytest.mark.parametrize(("key", "allowed"), [(KEY, MOST), (FEED_KEY, MOST), (READ_KEY, 0), ("wrong", 0), ("", 0)])
+FOR_ADMINS = "POST /admin/import"
+FOR_FEEDERS = sorted(TAKES_DATA - {FOR_ADMINS})
+KEYS = [(KEY, MOST), (FEED_KEY, MOST), (READ_KEY, 0), ("wrong", 0), ("", 0)]
+
+
+@pytest.mark.parametrize(
+    ("route", "key", "allowed"),
+    [*((route, *key) for route in FOR_FEEDERS for key in KEYS), (FOR_ADMINS, KEY, MOST), (FOR_ADMINS, FEED_KEY, 0)],
+)
 def test_data_is_taken_from_keys_that_may_feed_and_from_no_other(
     world: World, route: str, key: str, allowed: int
 ) -> None:

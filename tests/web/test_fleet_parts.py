@@ -90,7 +90,7 @@ def test_a_page_of_a_replaced_answer_is_gone(world: World) -> None:
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ({"server": "a"}, "no query parameter 'server'; it takes servers, profile, min_risk, metrics, fields, limit"),
+        ({"server": "a"}, "no query parameter 'server'; it takes servers, profile, label, min_risk, metrics, fields"),
         (
             {"metrics": "cpu_user_pct,cpu"},
             "metrics has 'cpu', which is no metric of this daemon; there are cpu_user_pct",
