@@ -12,6 +12,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nordiq_watch.cli.progress_lines import ProgressLines
 from nordiq_watch.errors import ClientError
 
 if TYPE_CHECKING:
@@ -88,26 +89,19 @@ def spool_of(url: str, settings: Settings) -> Path:
     return settings.state_dir / "imports" / blake2b(url.encode(), digest_size=8).hexdigest()
 
 
-class _Bar:
-    """A bar on a terminal; in a pipe nothing."""
-
-    def __init__(self, url: str) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-        self.bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
-        self._task = self.bar.add_task(f"fetching from {url}", total=1.0)
-
-    def show(self, done: float) -> None:
-        self.bar.update(self._task, completed=done)
-
-
 @contextmanager
 def _progress_bar(url: str) -> Iterator[Callable[[float], None]]:
-    bar = _Bar(url)
-    with bar.bar:
-        yield bar.show
+    """A bar on a terminal, in a pipe a line now and then."""
+    if not sys.stderr.isatty():
+        yield ProgressLines(f"fetching from {url}", tell=lambda line: print(line, file=sys.stderr, flush=True)).show
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"fetching from {url}", total=1.0)
+        yield lambda done: bar.update(task, completed=done)
 
 
 def _days(text: str) -> float:

@@ -70,7 +70,7 @@ def fetch_slots(
         aggregates=config.window.aggregate,
         forms=AS_THEY_ARE,
     )
-    return replace(table, notes=(*notes, *table.notes))
+    return replace(table, notes=(*notes, *table.notes), units_are_known=True)
 
 
 class Fetch:

@@ -28,7 +28,7 @@ class SlotTable:
     """servers: sorted, each → its rows of slots (rows,), values (rows, metrics) and statuses (rows,), sorted by slot;
     NaN where not measured. statuses: None if the files have none. profiles: server → the last one given.
     pace_seconds: how far apart the rows of a server lie as a rule, None if there are too few. notes: what was guessed,
-    repaired and left out.
+    repaired and left out. units_are_known: from what it was read says the units, unlike a column of a table.
     """
 
     metrics: tuple[str, ...]
@@ -40,6 +40,7 @@ class SlotTable:
     profiles: Mapping[str, str]
     pace_seconds: int | None
     notes: tuple[str, ...]
+    units_are_known: bool = False
 
 
 def read_slots(

@@ -42,7 +42,8 @@ def read_history(places: Sequence[Path], config: Config, *, forms: Forms) -> Slo
             aggregates=config.window.aggregate,
             forms=forms,
         )
-    return replace(table, notes=(*notes, *table.notes))
+    notes = [*notes, *table.notes]
+    return replace(table, notes=tuple(notes), units_are_known=not found.tables)
 
 
 def _sort(places: Sequence[Path]) -> _Sorted:

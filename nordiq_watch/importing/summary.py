@@ -17,7 +17,7 @@ _FIRST_ROWS = 5
 
 @dataclass(frozen=True, slots=True)
 class MetricSummary:
-    """low, high: of its values. looks_like_share: a percentage whose values are all 0 to 1."""
+    """low, high: of its values. looks_like_share: a percentage of a column whose values are all 0 to 1."""
 
     name: str
     low: float
@@ -28,8 +28,9 @@ class MetricSummary:
 @dataclass(frozen=True, slots=True)
 class Summary:
     """rows: slots of a server that have a value. first, last: begin of the first and last slot, ISO 8601 in UTC.
-    pace_seconds: as of SlotTable. missing_slots: slots without a row between the first and the last of their server, in
-    `gaps` runs, the longest of longest_gap_seconds. first_rows: of the first server, by column.
+    pace_seconds: as of SlotTable. missing_slots: slots without a row, beyond those of this pace, between the first and
+    the last of their server, in `gaps` runs, the longest of longest_gap_seconds. first_rows: of the first server, by
+    column.
     """
 
     servers: tuple[str, ...]
@@ -47,7 +48,8 @@ class Summary:
 
 
 def summarize(table: SlotTable) -> Summary:
-    jumps = [np.diff(table.slots[rows]) - 1 for rows in table.servers.values()]
+    pace = max(1, round((table.pace_seconds or 0) / table.interval_seconds))
+    jumps = [np.diff(table.slots[rows]) - pace for rows in table.servers.values()]
     gaps = np.concatenate([missing[missing > 0] for missing in jumps])
     first, last = int(table.slots.min()), int(table.slots.max())
     return Summary(
@@ -69,7 +71,7 @@ def summarize(table: SlotTable) -> Summary:
 def _summarize_metrics(table: SlotTable) -> tuple[MetricSummary, ...]:
     lows, highs = value_ranges(table)
     return tuple(
-        MetricSummary(name, low, high, looks_like_share=describe(name).unit == "%" and 0 < high <= 1)
+        MetricSummary(name, low, high, not table.units_are_known and describe(name).unit == "%" and 0 < high <= 1)
         for name, low, high in zip(table.metrics, lows.tolist(), highs.tolist(), strict=True)
     )
 

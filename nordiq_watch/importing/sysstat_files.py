@@ -49,6 +49,8 @@ def read_sysstat(path: Path, *, zone: tzinfo) -> Iterator[Row]:
     """One row per record. zone: of times that are not in UTC. Raises DatasetError."""
     try:
         found = msgspec.json.decode(_read(path))
+        if not isinstance(found, dict) or "sysstat" not in found:
+            raise DatasetError(f"{path}: is JSON, but not of sadf -j; no other is read: type {_WRITE}, or save CSV")
         hosts = found["sysstat"]["hosts"]
         for host in hosts:
             name = tidy_name(str(host["nodename"]))

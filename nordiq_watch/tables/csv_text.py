@@ -20,6 +20,8 @@ SEPARATORS = ",;\t|"
 
 _BLOCK_BYTES = 1 << 22
 _HEAD_BYTES = 1 << 20
+_PAGES = ("<!doctype html", "<html")
+_MARK = 20
 _ANNOTATIONS = ("#datatype", "#group", "#default")  # lines of InfluxDB's annotated CSV
 
 
@@ -38,6 +40,8 @@ def read_head(path: Path) -> Head:
             text = _decode(path, stream.read(_HEAD_BYTES))
     except (OSError, pyarrow.ArrowException) as error:
         raise unreadable(path, error) from None
+    if text.lstrip()[:_MARK].lower().startswith(_PAGES):
+        raise DatasetError(f"{path}: is a page of HTML, such as one to sign in, and no CSV; download it again")
     lines = text.splitlines(keepends=True)
     skipped = next((number for number, line in enumerate(lines) if not line.startswith(_ANNOTATIONS)), len(lines))
     rest = "".join(lines[skipped:])

@@ -43,6 +43,7 @@ def parquet(**columns: list[object]) -> Callable[[Path], None]:
 NOISE = random.Random(7).randbytes(200_000)
 CASES = {
     "empty": (text(""), "is empty, without a line of column names; export it anew"),
+    "a page": (text("<!DOCTYPE html>\n<html><body>Sign in</body></html>\n"), "is a page of HTML"),
     "header alone": (text(HEADER), "no rows with a metric"),
     "binary": (raw(NOISE), "is no text, for it holds bytes of 0"),
     "binary parquet": (raw(NOISE, "a.parquet"), "cannot be read"),

@@ -16,6 +16,7 @@ from nordiq_watch.importing import sample_spill
 from nordiq_watch.importing.replay import Replay
 from nordiq_watch.importing.slot_table import SlotTable
 from nordiq_watch.importing.sources import read_history
+from nordiq_watch.importing.summary import summarize
 from nordiq_watch.importing.sysstat_files import read_sysstat
 from nordiq_watch.ingest.formats.mappings import TELEGRAF
 from nordiq_watch.ingest.formats.series import NAME, Series
@@ -108,7 +109,7 @@ def test_times_of_sysstat_that_are_local_are_of_the_zone(tmp_path: Path) -> None
             "is text of sar; of the file",
         ),
         ("sa15", b"\x96\xd5\x75\x21", "is sysstat's own file; type sadf -j "),
-        ("a.json", "[1, 2]", "is not as sadf -j writes it"),
+        ("a.json", "[1, 2]", "is JSON, but not of sadf -j"),
         ("a.json", '{"sysstat": ', "is not as sadf -j writes it"),
         ("a.json", sadf({"timestamp": {"date": "yesterday"}}), "record 1 of web1: is not as sadf -j writes it: "),
         ("a.json", sadf(RECORD, nodename="a\nb"), "nodename "),
@@ -186,3 +187,17 @@ def test_an_export_of_series_after_series_is_what_telegraf_would_have_sent(
     for cell, values in expected.items():
         assert found[cell] == pytest.approx(values, rel=1e-6)
     assert {name for values in found.values() for name in values} == {"cpu_user_pct", "mem_used_pct", "net_in_mb_s"}
+
+
+def test_of_sysstat_the_unit_is_known_and_its_pace_is_no_gap(tmp_path: Path) -> None:
+    """A quiet host's percentages below 1 are no shares, and every ten minutes is how sysstat measures."""
+    quiet = {"cpu": "all", "usr": 0.5, "nice": 0.0, "sys": 0.2, "iowait": 0.1, "irq": 0.0, "soft": 0.0, "idle": 99.2}
+    times = [
+        {"date": "2025-01-06", "time": f"12:{minute:02}:00", "utc": 1, "interval": 600} for minute in range(0, 60, 10)
+    ]
+    records = [{"timestamp": time, "cpu-load": [quiet]} for time in times]
+    (tmp_path / "a.json").write_text(sadf(*records))
+    summary = summarize(read_history([tmp_path / "a.json"], Config(), forms=AS_THEY_ARE))
+    assert len(summary.metrics) >= 3
+    assert not any(metric.looks_like_share for metric in summary.metrics)
+    assert (summary.pace_seconds, summary.gaps, summary.missing_slots) == (600, 0, 0)
