@@ -66,7 +66,7 @@ function tellProblem() {
       h("p", { class: "big" }, noModel ? "No forecast yet" : "Warming up"),
       h("p", { class: "muted" }, fleet.message ?? "The first forecast is being made."),
       noModel
-        ? h("pre", {}, h("code", {}, "nordiq-watch train --dataset data/ --epochs 20"))
+        ? h("pre", {}, h("code", {}, "nordiq-watch train --dataset data/ --max-minutes 15"))
         : h("pre", {}, h("code", {}, agentCommand(location.origin))),
       h("p", { class: "muted" }, noModel ? "trains a model on your data; it goes live by itself." : "on every host feeds its metrics."));
   });

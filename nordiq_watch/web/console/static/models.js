@@ -44,7 +44,7 @@ function describeNone() {
 function describeFirstSteps() {
   return h("div", { class: "steps" },
     h("p", {}, "Train one on your data; it goes live by itself as soon as it is dropped:"),
-    h("pre", {}, h("code", {}, "nordiq-watch train --dataset data/ --epochs 20")));
+    h("pre", {}, h("code", {}, "nordiq-watch train --dataset data/ --max-minutes 15")));
 }
 
 function describeLive() {
