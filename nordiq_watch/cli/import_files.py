@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import textwrap
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,16 +12,13 @@ from typing import TYPE_CHECKING
 from nordiq_watch.cli.parsers import Subparsers, add_command, add_connection
 from nordiq_watch.cli.prometheus_options import add_prometheus, fetched
 from nordiq_watch.cli.reading import add_reading, forms_of
+from nordiq_watch.cli.summary_lines import describe
 from nordiq_watch.errors import DatasetError, MissingPackage
 
 if TYPE_CHECKING:
     from nordiq_watch.cli.history_target import Written
     from nordiq_watch.config.settings import Settings
     from nordiq_watch.importing.slot_table import SlotTable
-    from nordiq_watch.importing.summary import Summary
-
-_WIDTH = 80
-_LABEL = 10
 
 _EPILOG = """\
 Reads Parquet and CSV, single files and folders with all that is in them, also packed as .gz, .bz2, .zst or .lz4. A row
@@ -145,44 +141,3 @@ def _describe_written(written: Written, older: int, *, place: str, days: int) ->
     ):
         said += [f"{count:,} {what}"] if count else []
     return "; ".join(said)
-
-
-def describe(summary: Summary, written: str) -> list[str]:
-    """Lines of at most 80 columns. written: what was, in words."""
-    lines = [line for note in summary.notes for line in _wrap("note", note)]
-    lines += _wrap("servers", f"{len(summary.servers):,}: {_some(summary.servers)}")
-    lines += _wrap("span", f"{summary.first} to {summary.last}")
-    pace = "unknown" if summary.pace_seconds is None else f"{summary.pace_seconds} s"
-    slots = f"{summary.rows:,} slots of {summary.interval_seconds} s (window.interval_seconds)"
-    lines += _wrap("interval", f"{pace} between the rows of a server as a rule; {slots}")
-    gaps = f"{summary.gaps:,}, {summary.missing_slots:,} slots in all; the longest {summary.longest_gap_seconds:,} s"
-    lines += _wrap("gaps", gaps if summary.gaps else "none")
-    for metric in summary.metrics:
-        lines += _wrap("metric", f"{metric.name}: {metric.low:.4g} to {metric.high:.4g}")
-        if metric.looks_like_share:
-            said = f"--column '{metric.name}=COLUMN*100'"
-            lines += _wrap("", f"looks like shares of 1 rather than percent; if so, {said}")
-    lines += _wrap("rows", "the first ones:") + _draw(summary.first_rows)
-    return lines + _wrap("written", written)
-
-
-def _wrap(label: str, text: str) -> list[str]:
-    indent = " " * _LABEL
-    return textwrap.wrap(text, _WIDTH, initial_indent=label.ljust(_LABEL), subsequent_indent=indent)
-
-
-def _some(servers: tuple[str, ...]) -> str:
-    return ", ".join(servers[:8]) + (", …" if len(servers) > 8 else "")
-
-
-def _draw(rows: dict[str, list[str | float | None]]) -> list[str]:
-    """A table as wide as fits; columns that do not fit are left out."""
-    drawn: list[str] = []
-    for name, cells in rows.items():
-        texts = [name, *("-" if cell is None else f"{cell:.6g}" if isinstance(cell, float) else cell for cell in cells)]
-        width = max(map(len, texts))
-        wider = [f"{line}  {text.ljust(width)}" for line, text in zip(drawn or [""] * len(texts), texts, strict=True)]
-        if len(wider[0]) > _WIDTH:
-            break
-        drawn = wider
-    return [line.rstrip() for line in drawn]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from nordiq_watch.cli.parsers import Subparsers, add_command, positive_minutes
 from nordiq_watch.cli.reading import add_reading, forms_of
+from nordiq_watch.cli.summary_lines import describe
 from nordiq_watch.errors import MissingPackage
 
 if TYPE_CHECKING:
@@ -75,15 +76,22 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="config file (default: ./config.yaml if it is there)"
     )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what the dataset was found to be, and train nothing"
+    )
     add_reading(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the new directory's path. Raises what the trainer raises, but for an interruption, which is 130 or 143.
+    """Prints the new directory's path; with --dry-run what the dataset is. Raises what the trainer raises, but for an
+    interruption, which is 130 or 143.
 
     MissingPackage if only the dependencies of `serve` are installed.
     """
     started = time.monotonic()
+    if args.dry_run:
+        print("\n".join(_describe_dataset(args)))
+        return 0
     from nordiq_watch.training.interruption import Interrupted, StopRequest
 
     stop, training = StopRequest(), None
@@ -127,6 +135,19 @@ def _prepare(args: argparse.Namespace, stop: StopRequest, started: float) -> Tra
     )
     console = Console(stderr=True, highlight=False, markup=False, width=None if sys.stderr.isatty() else PIPE_COLUMNS)
     return TrainingRun(order, settings, console=console, prove=prove_written, started=started, stop=stop)
+
+
+def _describe_dataset(args: argparse.Namespace) -> list[str]:
+    from nordiq_watch.config.load import find_settings
+
+    try:
+        from nordiq_watch.importing.sources import read_history
+        from nordiq_watch.importing.summary import summarize
+    except ModuleNotFoundError as error:
+        raise MissingPackage(str(error.name).partition(".")[0], extra="train") from error
+    config = find_settings(args.config).config
+    table = read_history([args.dataset], config, forms=forms_of(args))
+    return describe(summarize(table), "nothing, because of --dry-run")
 
 
 def _describe_interruption(kept: Path | None) -> str:

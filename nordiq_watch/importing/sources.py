@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
+from typing import TypeAlias
 
 from nordiq_watch.config.schema import Config
+from nordiq_watch.errors import DatasetError
 from nordiq_watch.importing.line_files import SUFFIXES as LINE_SUFFIXES
 from nordiq_watch.importing.line_files import read_line_files
 from nordiq_watch.importing.row_file import RowFile
@@ -20,6 +22,9 @@ from nordiq_watch.tables.files import is_data, packing_behind, walk_files
 from nordiq_watch.tables.forms import Forms
 
 _MICROSECONDS = 1_000_000
+
+_Made: TypeAlias = Mapping[Path, Sequence[Path]]
+"""A file that `tables` can read → those that it was made of."""
 
 
 @dataclass
@@ -34,14 +39,17 @@ class _Sorted:
 def read_history(places: Sequence[Path], config: Config, *, forms: Forms) -> SlotTable:
     """Of files and folders. Raises DatasetError, ConfigError, and OSError if the disk for temporary files is full."""
     found = _sort(places)
-    with tempfile.TemporaryDirectory() as directory, _as_tables(found, config, forms, Path(directory)) as (more, notes):
-        table = read_slots(
-            [*found.tables, *more],
-            metrics=config.metrics,
-            interval_seconds=config.window.interval_seconds,
-            aggregates=config.window.aggregate,
-            forms=forms,
-        )
+    with tempfile.TemporaryDirectory() as directory, _as_tables(found, config, forms, Path(directory)) as (made, notes):
+        try:
+            table = read_slots(
+                [*found.tables, *made],
+                metrics=config.metrics,
+                interval_seconds=config.window.interval_seconds,
+                aggregates=config.window.aggregate,
+                forms=forms,
+            )
+        except DatasetError as error:
+            raise _name_sources(error, made, notes) from None
     notes = [*notes, *table.notes]
     return replace(table, notes=tuple(notes), units_are_known=not found.tables)
 
@@ -73,10 +81,10 @@ def _sort_folder(folder: Path, found: _Sorted) -> None:
 
 
 @contextmanager
-def _as_tables(found: _Sorted, config: Config, forms: Forms, directory: Path) -> Iterator[tuple[list[Path], list[str]]]:
+def _as_tables(found: _Sorted, config: Config, forms: Forms, directory: Path) -> Iterator[tuple[_Made, list[str]]]:
     """Files that `tables` can read, and what was guessed and left out."""
     notes: list[str] = []
-    made: list[Path] = []
+    made: dict[Path, list[Path]] = {}
     if found.lines:
         with RowFile(directory / "lines.parquet", config.metrics) as file:
             for part in read_line_files(found.lines, config):
@@ -85,10 +93,20 @@ def _as_tables(found: _Sorted, config: Config, forms: Forms, directory: Path) ->
                     continue
                 for (server, slot), values in sorted(part.items(), key=lambda item: (item[0][1], item[0][0])):
                     file.add(server, slot * config.window.interval_seconds * _MICROSECONDS, values)
-        made.append(file.path)
+        made[file.path] = found.lines
     if found.sysstat:
         with RowFile(directory / "sysstat.parquet", config.metrics) as file:
             for row in chain.from_iterable(read_sysstat(path, zone=forms.zone) for path in found.sysstat):
                 file.add(*row)
-        made.append(file.path)
+        made[file.path] = found.sysstat
     yield made, notes
+
+
+def _name_sources(error: DatasetError, made: _Made, notes: Sequence[str]) -> DatasetError:
+    """The same of the files that a person knows, with what was said of them."""
+    text = str(error)
+    for path, sources in made.items():
+        if str(path) in text:
+            first = f"{sources[0]}" + (f" and {len(sources) - 1} more" if len(sources) > 1 else "")
+            text = "; ".join([text.replace(str(path), first), *notes])
+    return DatasetError(text)

@@ -19,6 +19,7 @@ READABLE = "*.parquet, *.csv and *.tsv, also packed as .gz, .bz2, .zst or .lz4, 
 _HIDDEN = (".", "_")  # macOS writes ._NAME beside each NAME, Spark _SUCCESS
 _OF_SQLITE = ("-wal", "-shm", "-journal")
 _NAMED = 5
+_IMPORTED = (".lp", ".line", ".influx", ".json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ def find_files(directory: Path) -> DatasetFiles:
         return DatasetFiles((directory,))
     if not directory.is_dir():
         found = f"is no file that can be read: {READABLE}" if directory.exists() else "does not exist"
-        raise DatasetError(f"{directory}: {found}")
+        raise DatasetError(f"{directory}: {found}{_advise([directory])}")
     paths, others = [], []
     for path in sorted(walk_files(directory)):
         if is_data(path):
@@ -47,8 +48,15 @@ def find_files(directory: Path) -> DatasetFiles:
         also = f"; {left_out}" if left_out else ""
         raise DatasetError(
             f"{directory}: holds no *.parquet or *.csv file, and no *.sqlite3 of a daemon's archive{also}"
+            f"{_advise(others)}"
         )
     return DatasetFiles(tuple(paths), left_out)
+
+
+def _advise(paths: Sequence[Path]) -> str:
+    if not any(suffix in _IMPORTED for path in paths for suffix in path.suffixes):
+        return ""
+    return "; `nordiq-watch import PATH --out DIR` makes a dataset of line protocol and of sadf's JSON"
 
 
 def is_data(path: Path) -> bool:

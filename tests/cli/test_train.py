@@ -56,6 +56,18 @@ def test_stdout_is_the_new_directory_alone(folder: Path, capfd: pytest.CaptureFi
     assert "GPU" not in err
 
 
+def test_a_dry_run_says_what_the_dataset_is_and_trains_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--dataset", "data", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    servers = sorted(set(fleet_table()["server_name"]))
+    assert f"servers   {len(servers)}: {servers[0]}" in out
+    assert "300 s between the rows of a server as a rule" in out
+    assert "metric    cpu_user_pct: " in out
+    assert not (folder / "models").exists()
+
+
 def test_columns_that_are_called_otherwise_are_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = fleet_table().rename(columns={"cpu_user_pct": "Busy (%)", "server_name": "Rack unit"})
     write_dataset(folder / "others", table)

@@ -201,3 +201,12 @@ def test_of_sysstat_the_unit_is_known_and_its_pace_is_no_gap(tmp_path: Path) -> 
     assert len(summary.metrics) >= 3
     assert not any(metric.looks_like_share for metric in summary.metrics)
     assert (summary.pace_seconds, summary.gaps, summary.missing_slots) == (600, 0, 0)
+
+
+def test_files_without_a_metric_are_told_by_their_own_names(tmp_path: Path) -> None:
+    (tmp_path / "a.lp").write_text("cpu,host=a usage_guess=1 1738245900000000000\n")
+    with pytest.raises(DatasetError, match=r"/a\.lp: its files have no rows with a metric of the config; times of a"):
+        read_history([tmp_path / "a.lp"], Config(), forms=AS_THEY_ARE)
+    (tmp_path / "s.json").write_text('{"sysstat": {"hosts": []}}')
+    with pytest.raises(DatasetError, match=r"/s\.json: its files have no rows"):
+        read_history([tmp_path / "s.json"], Config(), forms=AS_THEY_ARE)

@@ -75,3 +75,11 @@ def test_a_place_without_files_is_named(tmp_path: Path) -> None:
         find_files(tmp_path)
     with pytest.raises(DatasetError, match=r"data\.txt: is no file that can be read: \*\.parquet, \*\.csv and"):
         find_files(tmp_path / "data.txt")
+
+
+@pytest.mark.parametrize("name", ["a.lp", "a.line.gz", "a.json"])
+def test_files_that_import_reads_are_told_with_its_command(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    for place in (tmp_path / name, tmp_path):
+        with pytest.raises(DatasetError, match=r"`nordiq-watch import PATH --out DIR` makes a dataset"):
+            find_files(place)
