@@ -6,6 +6,7 @@ import argparse
 import json
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from nordiq_watch.cli.parsers import Subparsers, add_command, add_connection, positive_seconds
 from nordiq_watch.errors import DaemonAway
@@ -25,6 +26,7 @@ _EXAMPLES = """\
 examples:
   nordiq-watch watch
   nordiq-watch watch --interval 10
+  nordiq-watch watch --label team:web
   nordiq-watch watch --once --json | jq .summary
 """
 
@@ -38,6 +40,7 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="S",
         help="seconds between looks (default: %(default)g)",
     )
+    parser.add_argument("--label", metavar="NAME:VALUE", help="servers with this label; several with commas")
     parser.add_argument("--once", action="store_true", help="one look, and end")
     parser.add_argument("--json", action="store_true", help="one JSON object a look, each on a line, for scripts")
     add_connection(parser)
@@ -47,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """0 after Ctrl-C. Raises DaemonAway only at the first request; later failures are shown and retried."""
     from nordiq_watch.cli.connection import connect
 
-    viewer = Viewer(connect(args.url, key_file=args.key_file, config=args.config))
+    viewer = Viewer(connect(args.url, key_file=args.key_file, config=args.config), label=args.label)
     first = viewer.look()
     if args.json:
         return _print_looks(viewer, first, interval=args.interval, once=args.once)
@@ -55,10 +58,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 class Viewer:
-    """Polls one daemon. The forecast, which may be large, is fetched only when there is a newer one."""
+    """Polls one daemon. The forecast, which may be large, is fetched only when there is a newer one.
 
-    def __init__(self, client: Client) -> None:
+    label: NAME:VALUE, of the servers that are shown; None: all. Alerts are those of the whole fleet.
+    """
+
+    def __init__(self, client: Client, *, label: str | None = None) -> None:
         self._client = client
+        self._label = label
+        self._path = "/predictions/current" + (f"?{urlencode({'label': label})}" if label else "")
         self._made: tuple[Any, ...] | None = None
         self._forecast: JsonObject = {}
 
@@ -67,10 +75,11 @@ class Viewer:
         status = self._client.http.get("/status").body
         made = (status["last_prediction"], status.get("model_generation"), status.get("stale"))
         if made != self._made:
-            self._forecast = summarise(self._client.http.get("/predictions/current").body)
+            self._forecast = summarise(self._client.http.get(self._path).body)
             self._made = made
         return {
             "url": self._client.url,
+            "label": self._label,
             "status": status,
             "model": self._client.http.get("/admin/model-info").body,
             "reloads": self._client.http.get("/admin/reloads").body["reloads"][:SHOWN_RELOADS],
@@ -137,6 +146,9 @@ def render(look: JsonObject, *, away: str | None = None) -> RenderableType:
         parts.append(Text(f"{away}; what follows is from before", style="bold red"))
     if look.get("message"):
         parts.append(Text(str(look["message"]), style="yellow"))
+    if look.get("label"):
+        found = "servers with the label" if look["servers"] else "no forecast server has the label"
+        parts += [Text(), Text(f"{found} {look['label']}", style="italic")]
     if look["servers"]:
         parts += [Text(), _servers(look)]
     parts += [Text(), _reloads(look["reloads"])]
@@ -156,9 +168,8 @@ def _head(look: JsonObject) -> RenderableType:
         head.append("\nno model", style="bold yellow")
     if status.get("stale"):
         head.append("; the forecast is stale", style="yellow")
-    head.append(
-        f"\n{status['servers_tracked']} servers, {status['window_size']:,} samples, {len(look['alerts'])} alerts"
-    )
+    counts = {"server": status["servers_tracked"], "sample": status["window_size"], "alert": len(look["alerts"])}
+    head.append("\n" + ", ".join(f"{count:,} {noun}{'s' * (count != 1)}" for noun, count in counts.items()))
     for level, style in LEVEL_STYLES.items():
         count = summary.get(f"{'degrading' if level == 'degraded' else level}_count")
         if count is not None:

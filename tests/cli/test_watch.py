@@ -29,7 +29,7 @@ RELOAD = {
     "reason": "canary: p50 is [red]NaN[/red]",
     "stages": [],
 }
-FORECAST = {
+FORECAST: dict[str, Any] = {
     "predictions": {
         "calm": {"risk_score": 3.0, "alert": {"level": "healthy"}, "profile": "Generic", "display_metrics": {}},
         "hot": {
@@ -66,7 +66,7 @@ def test_one_look_shows_who_is_at_risk_first(daemon: StubDaemon, capsys: pytest.
     assert main(["watch", "--once", "--url", daemon.url]) == 0
     shown = capsys.readouterr().out
     assert "tft_model_b, generation 3, pinned" in shown
-    assert "1 alerts" in shown
+    assert "2 servers, 576 samples, 1 alert " in shown
     assert "1 critical" in shown
     assert shown.index("hot ") < shown.index("calm ") < shown.index("unscored ")
     assert "98.5" in shown
@@ -82,6 +82,18 @@ def test_a_look_for_scripts_is_one_line_without_quantiles(
     assert [server["server_name"] for server in look["servers"]] == ["hot", "calm", "unscored"]
     assert look["summary"] == FORECAST["summary"]
     assert "p50" not in line.replace("p50 is", "")
+
+
+def test_servers_with_a_label_alone_are_asked_for_and_shown(
+    daemon: StubDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    some = {**FORECAST, "predictions": {"calm": FORECAST["predictions"]["calm"]}}
+    daemon.answers["GET", "/predictions/current?label=team%3Aweb%2Cteam%3Adb"] = (200, some)
+    assert main(["watch", "--once", "--url", daemon.url, "--label", "team:web,team:db"]) == 0
+    shown = capsys.readouterr().out
+    assert "servers with the label team:web,team:db" in shown
+    assert "calm " in shown
+    assert "hot " not in shown
 
 
 def test_the_forecast_is_fetched_when_there_is_a_newer_one(daemon: StubDaemon) -> None:
