@@ -30,11 +30,14 @@ class FleetView(Struct, frozen=True):
     """The fleet as it is drawn. past, future: when each bucket begins, in Unix seconds.
 
     risks, levels: null where no metric is scored. metrics: the score of the worst one is first. cold: servers that are
-    not ready. alerts: the worst of `alert_count`.
+    not ready. alerts: the worst of `alert_count`. label_sets: the different labels that servers have; label_codes:
+    which of them each has.
     """
 
     servers: tuple[str, ...]
     profiles: list[str]
+    label_sets: list[dict[str, str]]
+    label_codes: list[int]
     risks: list[float | None]
     levels: list[Level | None]
     past: list[int]

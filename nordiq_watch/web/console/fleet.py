@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,16 +52,20 @@ def describe_fleet(made: Forecasting, answer: Answer, table: ThresholdTable) -> 
     assert answer.metadata is not None  # it has a model
     forecast, snapshot = made.forecast, made.snapshot
     profiles = [shown_profile(snapshot.profiles[row]) for row in forecast.rows]
+    labels = [snapshot.labels_of(server) for server in forecast.servers]
     interval, length = snapshot.interval_seconds, snapshot.values.shape[1]
     past = bucket_edges(length, PAST_BUCKETS)
     future = bucket_edges(forecast.values.shape[2], FUTURE_BUCKETS)
     courses = _average_targets(made, past=past, future=future)
-    limits = table.of(profiles, [snapshot.labels_of(server) for server in forecast.servers])
+    limits = table.of(profiles, labels)
     risks, levels = describe_verdicts(answer)
+    label_sets, label_codes = code_labels(labels)
     alerts = [] if answer.fleet is None else answer.fleet.alerts
     return api.FleetView(
         servers=forecast.servers,
         profiles=profiles,
+        label_sets=label_sets,
+        label_codes=label_codes,
         risks=risks,
         levels=levels,
         past=((snapshot.last_slot - length + 1 + past) * interval).tolist(),
@@ -73,6 +77,13 @@ def describe_fleet(made: Forecasting, answer: Answer, table: ThresholdTable) -> 
         alert_count=len(alerts),
         metadata=answer.metadata,
     )
+
+
+def code_labels(labels: Sequence[Mapping[str, str]]) -> tuple[list[dict[str, str]], list[int]]:
+    """The different ones, and which of them each is: fleets have few, and each would be sent for every server."""
+    codes: dict[tuple[tuple[str, str], ...], int] = {}
+    chosen = [codes.setdefault(tuple(sorted(one.items())), len(codes)) for one in labels]
+    return [dict(items) for items in codes], chosen
 
 
 def describe_verdicts(answer: Answer) -> tuple[list[float | None], list[Level | None]]:

@@ -16,7 +16,7 @@ from nordiq_watch.api.enums import Level
 from nordiq_watch.config.schema import Config
 from nordiq_watch.records.forecasts import Forecasting
 from nordiq_watch.records.samples import WindowSnapshot
-from nordiq_watch.web.console.fleet import NOT_KNOWN, average, bucket_edges, describe_fleet, pack
+from nordiq_watch.web.console.fleet import NOT_KNOWN, average, bucket_edges, code_labels, describe_fleet, pack
 
 METRICS = ("cpu_user_pct", "net_in_mb_s")
 SERVERS = ("a", "b", "c")
@@ -54,6 +54,13 @@ def describe(made: Forecasting) -> FleetView:
     table = ThresholdTable(Config().risk, METRICS)
     columns = make_columns(("a", "c"), scores=(91.0, float("nan")))
     return describe_fleet(made, make_answer(columns=columns, cold={"b": "b is cold"}), table)
+
+
+def test_labels_are_sent_once_for_all_servers_that_have_them() -> None:
+    web = {"team": "web", "env": "prod"}
+    sets, codes = code_labels([web, {}, {"env": "prod", "team": "web"}, {"team": "db"}])
+    assert sets == [web, {}, {"team": "db"}]
+    assert codes == [0, 1, 0, 2]
 
 
 def test_only_forecast_servers_are_drawn_with_what_the_answer_says_of_them(made: Forecasting) -> None:

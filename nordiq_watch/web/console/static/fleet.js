@@ -5,6 +5,7 @@ import { colour } from "./charts.js";
 import { agentCommand } from "./commands.js";
 import { byId, fill, fillList, h, setText } from "./dom.js";
 import { clockTime, dayTime, duration, forecastBy, metricName, number, time } from "./format.js";
+import { labelsText, offerGroups, showGroups } from "./groups.js";
 import { FULL, NOT_KNOWN, decode, drawMap, drawSparkline, palette, prepare, valueOf } from "./heat.js";
 import { LEVELS, levelKind } from "./levels.js";
 import { tables } from "./tables.js";
@@ -38,6 +39,7 @@ function take(body) {
     one.ahead = body.servers.map((_, row) => highest(one.futureBytes, row, body.future.length));
   }
   offerMetrics();
+  offerGroups(body);
   showAll();
 }
 
@@ -96,7 +98,15 @@ function showAll() {
   showTiles();
   showAlerts();
   showMap();
+  showGroups(fleet, searchFor);
   showHead();
+  showRows(true);
+}
+
+function searchFor(words) {
+  byId("search").value = words;
+  arrange();
+  showMap();
   showRows(true);
 }
 
@@ -104,7 +114,7 @@ function showAll() {
 function arrange() {
   const words = byId("search").value.trim().toLowerCase().split(/\s+/).filter(Boolean);
   const rows = fleet.servers.map((_, row) => row).filter((row) => {
-    const text = `${fleet.servers[row]} ${fleet.profiles[row]} ${fleet.levels[row] ?? ""}`.toLowerCase();
+    const text = `${fleet.servers[row]} ${fleet.profiles[row]} ${fleet.levels[row] ?? ""} ${labelsText(fleet, row)}`.toLowerCase();
     return words.every((word) => text.includes(word));
   });
   const key = KEYS[sorting.by];
@@ -318,6 +328,7 @@ function soon(work) {
 addEventListener("scroll", () => fleet?.servers.length && soon(() => showRows()), { passive: true });
 addEventListener("resize", () => fleet?.servers.length && soon(() => { showMap(); showRows(true); }));
 document.addEventListener("theme", () => fleet?.servers.length && showAll());
-byId("search").addEventListener("input", () => { arrange(); showMap(); showRows(true); });
+byId("search").addEventListener("input", () => searchFor(byId("search").value));
+byId("group").addEventListener("change", () => showGroups(fleet, searchFor));
 byId("metric").addEventListener("change", () => { offerMetrics(); showAll(); });
 follow("/view/fleet", () => FOLLOW_SECONDS, take);

@@ -8,7 +8,7 @@ const alert = (kind, server, level) => ({ kind, server_name: server, level, mess
 
 function fleet(changes) {
   return {
-    servers: ["ppdb001", "ppml001"], profiles: ["Database", "ML Compute"], risks: [82, 12], levels: ["critical", "healthy"],
+    servers: ["ppdb001", "ppml001"], profiles: ["Database", "ML Compute"], label_sets: [{ team: "data", env: "prod" }, {}], label_codes: [0, 1], risks: [82, 12], levels: ["critical", "healthy"],
     past: [0, 300], future: [600],
     metrics: [{ name: "risk", unit: "", scale: 100, past: bytes(10, 200, 5, 255), future: bytes(205, 30) }],
     cold: 0, environment: { prob_30m: 0.25, prob_8h: 0.004 }, alert_count: 0, alerts: [],
@@ -67,4 +67,30 @@ test("an empty fleet says what to do", async () => {
   await show({ servers: [], error: "insufficient_data", message: "still warming up", alerts: undefined });
   assert.equal(document.getElementById("fleet").hidden, true);
   assert.match(document.getElementById("problem").textContent, /nordiq-watch agent --url=http:\/\/127\.0\.0\.1:8000/);
+});
+
+const groups = () => document.getElementById("groups").children.map((group) => group.textContent);
+
+async function groupBy(value) {
+  document.getElementById("group").value = value;
+  document.getElementById("group").dispatchEvent(new Event("change"));
+  await settled();
+}
+
+test("servers are grouped by profile and by each label, the worst group first; a group is searched for", async () => {
+  document.getElementById("search").value = "";
+  await show({ risks: [82, null], levels: ["critical", null] });
+  assert.equal(document.getElementById("groups").hidden, true);
+  const offered = document.getElementById("group").children.map((option) => option.textContent);
+  assert.deepEqual(offered, ["not grouped", "by profile", "by env", "by team"]);
+  await groupBy("profile");
+  assert.deepEqual(groups(), ["Database 1 82.0", "ML Compute 1 "]);
+  await groupBy("label:team");
+  assert.deepEqual(groups(), ["data 1 82.0", "without 1 "]);
+  document.getElementById("groups").querySelectorAll("button")[0].dispatchEvent(new Event("click"));
+  await settled();
+  assert.equal(document.getElementById("search").value, "team:data");
+  assert.deepEqual(names(), ["ppdb001"]);
+  await groupBy("");
+  assert.equal(document.getElementById("groups").hidden, true);
 });
