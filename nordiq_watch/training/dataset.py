@@ -166,7 +166,8 @@ def _check_measured(places: Sequence[Path], columns: Sequence[str], intake: Inta
         raise DatasetError(f"{directory}: its files have no rows with a metric of the config")
     present = np.array(columns)[intake.present].tolist()
     if not intake.measured.any():
-        raise DatasetError(f"{directory}: no metric of the config has a value (looked at {', '.join(present)})")
+        why = "; ".join([f"looked at {', '.join(present)}", *repairs.describe_values(present)])
+        raise DatasetError(f"{directory}: no metric of the config has a value ({why})")
     repairs.unmeasured = np.array(columns)[intake.present & ~intake.measured].tolist()
 
 

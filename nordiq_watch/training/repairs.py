@@ -58,8 +58,7 @@ class Repairs:
         """The lines, those about values in the order of `metrics`."""
         yield from self.left_out
         yield from self.guesses
-        for metric in metrics:
-            yield from self._describe_range(metric)
+        yield from self.describe_values(metrics)
         if self.unmeasured:
             yield f"{', '.join(self.unmeasured)}: no values at all, left out"
         if self.backwards:
@@ -76,6 +75,11 @@ class Repairs:
         if self.pieces > self.servers:
             servers, pieces = some(self.servers, "server"), some(self.pieces, "piece")
             yield f"gaps of more than {MAX_GAP_SLOTS} slots: {servers} in {pieces}"
+
+    def describe_values(self, metrics: Sequence[str]) -> Iterator[str]:
+        """Of these lines those about values that a metric cannot have."""
+        for metric in metrics:
+            yield from self._describe_range(metric)
 
     def _describe_slots(self) -> Iterator[str]:
         if self.repeated:

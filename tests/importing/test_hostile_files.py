@@ -43,6 +43,10 @@ def parquet(**columns: list[object]) -> Callable[[Path], None]:
 NOISE = random.Random(7).randbytes(200_000)
 CASES = {
     "empty": (text(""), "is empty, without a line of column names; export it anew"),
+    "nothing possible": (
+        text(HEADER + ROW.replace("1.5", "-5") + ROW.replace("1.5", "900")),
+        "cpu_user_pct: 2 values outside 0 to 100 taken as not measured",
+    ),
     "a page": (text("<!DOCTYPE html>\n<html><body>Sign in</body></html>\n"), "is a page of HTML"),
     "header alone": (text(HEADER), "no rows with a metric"),
     "binary": (raw(NOISE), "is no text, for it holds bytes of 0"),
