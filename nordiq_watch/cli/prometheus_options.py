@@ -76,6 +76,7 @@ def fetched(args: argparse.Namespace, settings: Settings, *, keep: bool) -> Iter
             )
     except ClientError as error:
         if not any(directory.glob("part-*")):
+            remove_spool(directory)
             raise
         raise ClientError(f"{error}. What was fetched is kept; the same command goes on from there") from None
     finally:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -93,5 +94,8 @@ class Spool:
 
 
 def remove_spool(directory: Path) -> None:
-    """Nothing is left of what was fetched."""
+    """Nothing is left of what was fetched, nor of the directories that were made for it."""
     shutil.rmtree(directory, ignore_errors=True)
+    with suppress(OSError):  # they hold other things
+        directory.parent.rmdir()
+        directory.parent.parent.rmdir()

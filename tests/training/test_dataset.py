@@ -159,9 +159,7 @@ def test_a_metric_without_any_value_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_dataset_without_any_value_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        DatasetError, match=r"looked at cpu_user_pct; cpu_user_pct: 1 value outside 0 to 100 "
-    ):
+    with pytest.raises(DatasetError, match=r"looked at cpu_user_pct; cpu_user_pct: 1 value outside 0 to 100 "):
         load(tmp_path, [row(0, NAN), row(1, 500.0)])
 
 

@@ -40,7 +40,7 @@ def test_a_wrong_forecast_is_found(server: dict[str, Any]) -> None:
 
 
 def test_one_of_several_kinds_is_enough() -> None:
-    check({"server": "a", "known": False}, "/view/servers/a")
+    check({"server": "a", "known": False, "standing": None}, "/view/servers/a")
     with pytest.raises(AssertionError, match="no ServerView"):
         check({"server": "a", "known": True}, "/view/servers/a")
 
