@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -23,6 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import psutil
 import requests
 from common import Report, Row, Target, run_benchmark, tell
 from matplotlib.figure import Figure
@@ -74,13 +73,16 @@ def first_forecast(place: Path, url: str, *, servers: int, days: int, minutes: f
         if done.returncode != 0:
             raise RuntimeError(done.stdout)
         forecast = wait_until(lambda: forecast_of_all(place, port, servers), what="a forecast of all servers")
-        metrics = len({name for server in forecast["predictions"].values() for name in server if "p50" in server[name]})
+        forecasts = [one for server in forecast["predictions"].values() for one in server.items()]
+        metrics = len({name for name, said in forecasts if isinstance(said, dict) and "p50" in said})
         taken = time.perf_counter() - begin
         status = requests.get(f"http://127.0.0.1:{port}/status", timeout=30).json()
         return {"init s": ended, "forecast s": taken, "slots": status["window_size"], "metrics": metrics}
     finally:
         for number in re.findall(r"`kill (\d+)` stops it", done.stdout):
-            os.kill(int(number), signal.SIGTERM)
+            daemon = psutil.Process(int(number))
+            daemon.terminate()
+            daemon.wait(60)
 
 
 def forecast_of_all(place: Path, port: int, servers: int) -> Any:
