@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from nordiq_watch.cli.demo_thread import DemoThread
 from nordiq_watch.cli.synthetic import Incident, Simulation
 from nordiq_watch.client.client import Client
 from nordiq_watch.errors import ClientError, NordiqError
@@ -16,26 +16,15 @@ LOOK_AGAIN_SECONDS = 0.5
 FIRST_TO_SUFFER = "ppapi001"
 
 
-class Life:
+class Life(DemoThread):
     """Feeds in a thread of its own; a context manager. Incidents come by chance, and one when it is said."""
 
     def __init__(self, client: Client, simulation: Simulation) -> None:
+        super().__init__("life")
         self._client = client
         self._simulation = simulation
         self._failure: NordiqError | None = None
-        self._stop = threading.Event()
         self._strike = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="life", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
 
     def strike(self) -> None:
         """FIRST_TO_SUFFER has an incident from its next slot on."""

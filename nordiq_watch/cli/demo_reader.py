@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from types import TracebackType
-from typing import Self
 
+from nordiq_watch.cli.demo_thread import DemoThread
 from nordiq_watch.client.client import Client
 from nordiq_watch.errors import NordiqError
 
 READ_AGAIN_SECONDS = 0.02
 
 
-class Reader:
+class Reader(DemoThread):
     """Requests the forecast again and again in a thread of its own; a context manager.
 
     versions: those that answered, in order. failures: descriptions of answers that were no forecast.
     """
 
     def __init__(self, client: Client) -> None:
+        super().__init__("reader")
         self.requests = 0
         self.slowest_seconds = 0.0
         self.versions: list[str] = []
         self.failures: list[str] = []
         self._client = client
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
 
     def read(self) -> None:
         """One request."""

@@ -35,24 +35,22 @@ def add_command(subparsers: Subparsers, name: str, summary: str, examples: str) 
 
 def positive_seconds(text: str) -> float:
     """A positive number of seconds; argparse reports the error."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
-    return seconds
+    return _positive(text, "seconds")
 
 
 def positive_minutes(text: str) -> float:
     """A positive number of minutes; argparse reports the error."""
+    return _positive(text, "minutes")
+
+
+def _positive(text: str, unit: str) -> float:
     try:
-        minutes = float(text)
+        number = float(text)
     except ValueError:
-        minutes = 0.0
-    if not 0 < minutes < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number of minutes above 0")
-    return minutes
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of {unit} above 0")
+    return number
 
 
 def tcp_port(text: str) -> int:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from nordiq_watch.api.enums import ServerState
-from nordiq_watch.cli.parsers import Subparsers, add_command, add_connection
+from nordiq_watch.cli.parsers import Subparsers, add_command, add_connection, positive_minutes
 
 if TYPE_CHECKING:
     from nordiq_watch.client.http import Answer, Http
@@ -50,7 +50,7 @@ def add_parser(subparsers: Subparsers) -> None:
         if action == "maintenance":
             end = order.add_mutually_exclusive_group(required=True)
             end.add_argument("--until", metavar="TIME", help="its end: ISO 8601; of no zone, it is UTC")
-            end.add_argument("--minutes", type=_minutes, metavar="N", help="how long from now on")
+            end.add_argument("--minutes", type=positive_minutes, metavar="N", help="how long from now on")
             order.add_argument("--reason", default="", metavar="TEXT", help="shown beside the server")
         _add_common(order)
 
@@ -58,16 +58,6 @@ def add_parser(subparsers: Subparsers) -> None:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help=_JSON_HELP)
     add_connection(parser)
-
-
-def _minutes(text: str) -> float:
-    try:
-        minutes = float(text)
-    except ValueError:
-        minutes = 0.0
-    if not 0 < minutes < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number of minutes above 0")
-    return minutes
 
 
 def run(args: argparse.Namespace) -> int:

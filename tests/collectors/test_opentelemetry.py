@@ -47,6 +47,25 @@ def spent_between(before: Any, after: Any) -> dict[str, float]:
     return {name: 100 * seconds / total for name, seconds in spent.items()}
 
 
+def measure(
+    daemon: DaemonProcess,
+    exporter: OTLPMetricExporter,
+    resource: dict[str, Any],
+    instrumentor: SystemMetricsInstrumentor,
+) -> dict[str, float]:
+    """Has the instrumentation send some exports. What the processors did meanwhile, as of `spent_between`."""
+    reader = PeriodicExportingMetricReader(exporter, export_interval_millis=500)
+    provider = MeterProvider([reader], Resource.create(resource))
+    begin, before = daemon.get("/status")["tick_count"], psutil.cpu_times()
+    instrumentor.instrument(meter_provider=provider)
+    try:
+        wait_until(lambda: daemon.get("/status")["tick_count"] >= begin + EXPORTS, what="exports to arrive")
+    finally:
+        provider.shutdown()
+        instrumentor.uninstrument()
+    return spent_between(before, psutil.cpu_times())
+
+
 @pytest.mark.parametrize(
     ("host", "compression", "temporality"),
     [
@@ -65,17 +84,9 @@ def test_what_the_sdk_measures_arrives(
         preferred_temporality=temporality,
         timeout=60,
     )
-    reader = PeriodicExportingMetricReader(exporter, export_interval_millis=500)
-    provider = MeterProvider([reader], Resource.create({"host.name": host, "service.name": "test"}))
-    instrumentor = SystemMetricsInstrumentor(config=MEASURES)
-    begin, before = daemon.get("/status")["tick_count"], psutil.cpu_times()
-    instrumentor.instrument(meter_provider=provider)
-    try:
-        wait_until(lambda: daemon.get("/status")["tick_count"] >= begin + EXPORTS, what="exports to arrive")
-    finally:
-        provider.shutdown()
-        instrumentor.uninstrument()
-    spent = spent_between(before, psutil.cpu_times())
+    spent = measure(
+        daemon, exporter, {"host.name": host, "service.name": "test"}, SystemMetricsInstrumentor(config=MEASURES)
+    )
     values = last_values(daemon, host)
     assert values.keys() >= {*CPU, "mem_used_pct"}
     if any(not name.startswith("lo") for name in psutil.net_io_counters(pernic=True)):
@@ -89,17 +100,7 @@ def test_what_the_sdk_measures_arrives(
 
 def test_what_the_instrumentation_sends_without_settings_is_told_as_shares_of_all_time(daemon: DaemonProcess) -> None:
     exporter = OTLPMetricExporter(f"{daemon.url}/v1/metrics", headers={"X-API-Key": daemon.key}, timeout=60)
-    reader = PeriodicExportingMetricReader(exporter, export_interval_millis=500)
-    provider = MeterProvider([reader], Resource.create({"host.name": "default"}))
-    instrumentor = SystemMetricsInstrumentor()
-    begin, before = daemon.get("/status")["tick_count"], psutil.cpu_times()
-    instrumentor.instrument(meter_provider=provider)
-    try:
-        wait_until(lambda: daemon.get("/status")["tick_count"] >= begin + EXPORTS, what="exports to arrive")
-    finally:
-        provider.shutdown()
-        instrumentor.uninstrument()
-    spent = spent_between(before, psutil.cpu_times())
+    spent = measure(daemon, exporter, {"host.name": "default"}, SystemMetricsInstrumentor())
     values = last_values(daemon, "default")
     for metric, states in {"user": ["user"], "sys": ["system", "irq"], "idle": ["idle"]}.items():
         assert values[f"cpu_{metric}_pct"] == pytest.approx(sum(spent[state] for state in states), abs=25)
