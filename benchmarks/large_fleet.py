@@ -6,6 +6,7 @@ The daemon fills its window from there at a start, so that no day has to be fed 
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -75,7 +76,8 @@ def values_of(servers: int, slot: int) -> FloatArray:
 class TimedDaemon(DaemonProcess):
     """The real daemon whose stages are timed; see timed_daemon."""
 
-    def __init__(self, root: Path, *, servers: int) -> None:
+    def __init__(self, root: Path, *, servers: int, parts: bool = False) -> None:
+        """parts: it can say what its memory is made of."""
         super().__init__(
             root,
             metrics=METRICS,
@@ -83,7 +85,8 @@ class TimedDaemon(DaemonProcess):
             server={"port": 0, "max_body_mb": 64},
         )
         self.stages = root / "stages.jsonl"
-        self.launcher = (sys.executable, str(_TIMED), str(self.stages))
+        self.parts = root / "parts.json"
+        self.launcher = (sys.executable, str(_TIMED), str(self.stages), str(self.parts) if parts else "-")
         self.patience_seconds = PATIENCE_SECONDS + servers / _SLOWEST
 
     def ticks(self) -> list[dict[str, Any]]:
@@ -95,6 +98,13 @@ class TimedDaemon(DaemonProcess):
         assert self.process is not None
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) * 1024
+
+    def measure_parts(self) -> dict[str, int]:
+        """What its memory is made of now; see memory_parts."""
+        self.parts.unlink(missing_ok=True)
+        self.signal(signal.SIGUSR1)
+        wait_until(self.parts.exists, what="the daemon to walk its memory", seconds=self.patience_seconds)
+        return dict(json.loads(self.parts.read_text()))
 
     def feed_slot(self, servers: int, slot: int) -> tuple[float, float]:
         """Feeds one sample of each server, in bodies of 10,000 records.

@@ -60,7 +60,7 @@ def measure(options: argparse.Namespace) -> Report:
             continue
         tell(f"{servers} servers: writing a day …")
         with TemporaryDirectory() as root:
-            rows.append(measure_fleet(Path(root), servers))
+            rows.append(measure_fleet(Path(root), servers, parts=options.parts))
     return Report(
         rows=rows,
         targets=list(find_targets(rows)),
@@ -69,11 +69,11 @@ def measure(options: argparse.Namespace) -> Report:
     )
 
 
-def measure_fleet(root: Path, servers: int) -> Row:
+def measure_fleet(root: Path, servers: int, *, parts: bool) -> Row:
     newest = int(time.time()) // INTERVAL_SECONDS - 1
     write_fleet(root, servers, newest_slot=newest)
     row: Row = {"servers": servers, "disk_gb": state_bytes(root) / GIGABYTE, "read_files_s": seconds_to_read(root)}
-    daemon = TimedDaemon(root, servers=servers)
+    daemon = TimedDaemon(root, servers=servers, parts=parts)
     tell(f"{servers} servers: starting …")
     begin = time.time()
     with daemon:
@@ -81,6 +81,8 @@ def measure_fleet(root: Path, servers: int) -> Row:
         daemon.wait_for_model(VERSION)
         row["first_answer_s"] = time.time() - begin
         row |= measure_ticks(daemon, servers)
+        if parts:
+            row |= measure_memory(daemon, servers)
     tell(f"{servers} servers: the network alone …")
     weights = (root / "models" / VERSION / WEIGHTS_FILE).read_bytes()
     row["raw_forward_s"], row["raw_forward_cpu_s"] = time_raw_forward(servers, weights, threads=max(1, cores() // 2))
@@ -106,6 +108,16 @@ def measure_ticks(daemon: TimedDaemon, servers: int) -> Row:
     for what in READS:
         row[f"{what} rest ms"] = percentile(rest[what], 99) * 1e3
         row[f"{what} busy ms"] = percentile(busy[what], 99) * 1e3
+    return row
+
+
+def measure_memory(daemon: TimedDaemon, servers: int) -> Row:
+    """Bytes per server of each part of the daemon at rest, and the highest in each stage of the last tick."""
+    tell(f"{servers} servers: what the memory is made of …")
+    daemon.wait_for_rest()
+    row: Row = {"all B": daemon.resident_bytes() / servers}
+    row |= {f"{part} B": size / servers for part, size in daemon.measure_parts().items()}
+    row |= {f"{stage} peak B": highest / servers for stage, highest in daemon.ticks()[-1]["peaks"].items()}
     return row
 
 
@@ -188,6 +200,7 @@ def make_tables(rows: list[Row]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     for unit, ending in (("by the clock", "s"), ("of the processor", "cpu s")):
         columns = [("servers", "servers"), ("tick_s", "tick s"), *((f"{name} {ending}", name) for name in stages)]
         yield f"A tick, stage by stage: seconds {unit}", columns
+    yield from _tables_of_memory(rows)
     yield (
         "Reads, p99 ms",
         [
@@ -196,6 +209,18 @@ def make_tables(rows: list[Row]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
             *((f"{what} {when} ms", f"{what}, {when}") for what in READS for when in ("rest", "busy")),
         ],
     )
+
+
+def _tables_of_memory(rows: list[Row]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """A line per part would be easier to read, but a row is a fleet: parts that take a byte a server are columns."""
+    whose = [("servers", "servers"), ("all B", "all")]
+    sizes = {name: max(row.get(name, 0.0) for row in rows) for row in rows for name in row if name.endswith(" B")}
+    peaks = [name for name in sizes if name.endswith(" peak B")]
+    parts = [name for name, size in sizes.items() if size >= 1 and name not in (*peaks, "all B")]
+    parts.sort(key=lambda name: -sizes[name])
+    yield "Memory at rest, by part: bytes a server", [*whose, *((name, name.removesuffix(" B")) for name in parts)]
+    shown = [(name, name.removesuffix(" peak B")) for name in peaks]
+    yield "Highest resident memory in each stage of a tick: bytes a server", [*whose, *shown]
 
 
 def draw(rows: list[Row], figure: Figure) -> None:
@@ -223,6 +248,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[10_000, 100_000, 1_000_000],
         metavar="N",
         help="servers (default: 10000 100000 1000000)",
+    )
+    parser.add_argument(
+        "--parts", action="store_true", help="also what the memory is made of, by part; times do not count then"
     )
 
 
