@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 from nordiq_watch.api.alerts import Alert
 from nordiq_watch.api.enums import Level, NoForecast, ReloadOutcome, ReloadTrigger, ServerState
 from nordiq_watch.api.predictions import Environment, Metadata
-from nordiq_watch.api.servers import Server
+from nordiq_watch.api.servers import Maintenance, Server
 from nordiq_watch.api.status import Warmup
 
 
@@ -31,7 +31,7 @@ class FleetView(Struct, frozen=True):
 
     risks, levels: null where no metric is scored. metrics: the score of the worst one is first. cold: servers that are
     not ready. alerts: the worst of `alert_count`. label_sets: the different labels that servers have; label_codes:
-    which of them each has.
+    which of them each has. maintenance: of every server that is in it, forecast or not, by name.
     """
 
     servers: tuple[str, ...]
@@ -47,6 +47,7 @@ class FleetView(Struct, frozen=True):
     environment: Environment | None
     alerts: list[Alert]
     alert_count: int
+    maintenance: dict[str, Maintenance]
     metadata: Metadata
 
 

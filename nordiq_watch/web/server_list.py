@@ -120,6 +120,13 @@ def describe_servers(*, only: str | None = None) -> list[api.Server]:
     return sorted(known, key=lambda server: server.server_name)
 
 
+def list_maintenance() -> dict[str, api.Maintenance]:
+    """Every server that is in maintenance now, by name."""
+    said, orders = services().ingest.window.said("maintenance"), services().roster.maintenance.now()
+    found = ((server, _describe_maintenance(server, orders, is_said=True)) for server in sorted({*said, *orders}))
+    return {server: one for server, one in found if one is not None}
+
+
 def maintenance_of(server: str) -> api.Maintenance | None:
     """What the server is in now."""
     is_said = server in services().ingest.window.said("maintenance")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from nordiq_watch.alerting.thresholds import ThresholdTable, score_values
 from nordiq_watch.api import console as api
 from nordiq_watch.api.enums import Level
+from nordiq_watch.api.servers import Maintenance
 from nordiq_watch.live.fleet_answer import Answer
 from nordiq_watch.metrics import describe, shown_profile
 from nordiq_watch.quantiles import MEDIAN
@@ -44,7 +45,9 @@ class Course:
     future: DoubleArray
 
 
-def describe_fleet(made: Forecasting, answer: Answer, table: ThresholdTable) -> api.FleetView:
+def describe_fleet(
+    made: Forecasting, answer: Answer, table: ThresholdTable, maintenance: Mapping[str, Maintenance]
+) -> api.FleetView:
     """The drawn parts of a forecast, of its window, and of the answer made from it.
 
     The first metric is the score of the worst one by `table`: for measurements and for the forecast median.
@@ -75,6 +78,7 @@ def describe_fleet(made: Forecasting, answer: Answer, table: ThresholdTable) -> 
         environment=None if answer.fleet is None else answer.fleet.environment,
         alerts=alerts[:_SHOWN_ALERTS],
         alert_count=len(alerts),
+        maintenance=dict(maintenance),
         metadata=answer.metadata,
     )
 

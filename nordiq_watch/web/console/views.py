@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nordiq_watch.alerting.thresholds import ThresholdTable
 from nordiq_watch.api import console as api
+from nordiq_watch.api.servers import Maintenance
 from nordiq_watch.api.status import Warmup
 from nordiq_watch.events import BatchAccepted, ForecastPublished, ServersEnded
 from nordiq_watch.labels import Labels
@@ -23,7 +24,7 @@ from nordiq_watch.web.console.fleet import describe_fleet
 from nordiq_watch.web.console.past_forecasts import Footprint, PastForecasts
 from nordiq_watch.web.console.recent_activity import RecentActivity
 from nordiq_watch.web.routing import answer
-from nordiq_watch.web.server_list import describe_server
+from nordiq_watch.web.server_list import describe_server, list_maintenance
 from nordiq_watch.web.services import Services, services
 
 routes = Blueprint("console_views", __name__, url_prefix="/view")
@@ -41,7 +42,8 @@ class Views:
         self.thresholds = ThresholdTable(daemon.config.risk, daemon.config.metrics)
         self.trail = PastForecasts(daemon.forecast.forecaster.latest)
         self._drawing = threading.Lock()
-        self._drawn = ("", b"")  # the answer's tag, not the answer: that one is large, and may be gone
+        self._drawn_of: tuple[str, dict[str, Maintenance]] = ("", {})  # an answer's tag: it is large, and may be gone
+        self._drawn = b""
         self.pulse = RecentActivity(daemon.clock)
         daemon.events.subscribe(ForecastPublished, self.trail.note)
         daemon.events.subscribe(ForecastPublished, self.pulse.note_forecast)
@@ -55,14 +57,15 @@ class Views:
                 self.trail.forget(server)
 
     def fleet(self) -> bytes:
-        """The fleet as JSON, rendered once per answer, at the first request for it."""
-        serving = self._daemon.live.serving()
+        """The fleet as JSON, rendered at the first request after the answer, or who is in maintenance, changed."""
+        serving, maintenance = self._daemon.live.serving(), list_maintenance()
         with self._drawing:
-            if self._drawn[0] != serving.answer.etag:
-                self._drawn = (serving.answer.etag, msgspec.json.encode(self._draw(serving)))
-            return self._drawn[1]
+            if self._drawn_of != (serving.answer.etag, maintenance):
+                self._drawn = msgspec.json.encode(self._draw(serving, maintenance))
+                self._drawn_of = (serving.answer.etag, maintenance)
+            return self._drawn
 
-    def _draw(self, serving: Serving) -> api.FleetView | api.NoFleetView:
+    def _draw(self, serving: Serving, maintenance: dict[str, Maintenance]) -> api.FleetView | api.NoFleetView:
         answer, made = serving.answer, serving.made
         if made is None or answer.error is not None or not made.forecast.servers:
             return api.NoFleetView(
@@ -72,7 +75,7 @@ class Views:
                 cold=len(answer.cold),
                 metadata=msgspec.UNSET if answer.metadata is None else answer.metadata,
             )
-        return describe_fleet(made, answer, self.thresholds)
+        return describe_fleet(made, answer, self.thresholds, maintenance)
 
 
 def keep_views(app: Flask, daemon: Services) -> None:

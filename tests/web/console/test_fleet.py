@@ -13,6 +13,7 @@ from support.web_world import make_answer
 from nordiq_watch.alerting.thresholds import ThresholdTable
 from nordiq_watch.api.console import FleetView
 from nordiq_watch.api.enums import Level
+from nordiq_watch.api.servers import Maintenance
 from nordiq_watch.config.schema import Config
 from nordiq_watch.records.forecasts import Forecasting
 from nordiq_watch.records.samples import WindowSnapshot
@@ -21,6 +22,7 @@ from nordiq_watch.web.console.fleet import NOT_KNOWN, average, bucket_edges, cod
 METRICS = ("cpu_user_pct", "net_in_mb_s")
 SERVERS = ("a", "b", "c")
 SLOTS, STEPS, LAST_SLOT = 72, 24, 1000
+IN_MAINTENANCE = Maintenance("status", None, "its newest record says so", None)
 
 
 def unpack(text: str, columns: int) -> np.ndarray:
@@ -53,7 +55,7 @@ def made() -> Forecasting:
 def describe(made: Forecasting) -> FleetView:
     table = ThresholdTable(Config().risk, METRICS)
     columns = make_columns(("a", "c"), scores=(91.0, float("nan")))
-    return describe_fleet(made, make_answer(columns=columns, cold={"b": "b is cold"}), table)
+    return describe_fleet(made, make_answer(columns=columns, cold={"b": "b is cold"}), table, {"b": IN_MAINTENANCE})
 
 
 def test_labels_are_sent_once_for_all_servers_that_have_them() -> None:
@@ -67,6 +69,7 @@ def test_only_forecast_servers_are_drawn_with_what_the_answer_says_of_them(made:
     fleet = describe(made)
     assert (fleet.servers, fleet.cold, fleet.alerts) == (("a", "c"), 1, [])
     assert fleet.profiles == ["Web API", "Database"]
+    assert fleet.maintenance == {"b": IN_MAINTENANCE}, "forecast or not"
     assert (fleet.risks, fleet.levels) == ([91.0, None], [Level.CRITICAL, None])
 
 

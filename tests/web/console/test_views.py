@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from support.web_world import NOW, BuildWorld, World, read_answer
+from support.fleets import made_of
+from support.web_world import NOW, BuildWorld, World, make_answer, read_answer
 
-from nordiq_watch.api.console import ForecastPulse, MetricPast, NoFleetView, ServerView, SystemView, UnknownServer
+from nordiq_watch.api.console import (
+    FleetView,
+    ForecastPulse,
+    MetricPast,
+    NoFleetView,
+    ServerView,
+    SystemView,
+    UnknownServer,
+)
 from nordiq_watch.api.enums import NoForecast, ServerState
 from nordiq_watch.api.servers import Servers
+from nordiq_watch.live.published import Serving
 from nordiq_watch.records.log import LogRecord
 from nordiq_watch.web.services import EXTENSION
 
@@ -81,6 +91,23 @@ def test_an_answer_is_drawn_once(world: World) -> None:
     first = world.client.get("/view/fleet")
     again = world.client.get("/view/fleet", headers={"If-None-Match": first.headers["ETag"]})
     assert again.status_code == 304
+
+
+def test_the_fleet_says_what_is_in_maintenance_before_the_next_answer(world: World) -> None:
+    feed(world)
+    made = made_of([[50.0]], [[[50.0, 50.0]]], last_slot=int(NOW // 300))
+    world.services.live.swap(Serving(model=None, answer=make_answer(servers=("s0",)), made=made), keep_previous=False)
+    body = {"until": NOW + 3600, "reason": "new disk"}
+
+    def reasons() -> dict[str, str]:
+        view = read_answer(world.client.get("/view/fleet"), FleetView)
+        return {server: maintenance.reason for server, maintenance in view.maintenance.items()}
+
+    assert reasons() == {}
+    assert world.client.post("/servers/ppdb001/maintenance", json=body).status_code == 200
+    assert reasons() == {"ppdb001": "new disk"}
+    assert world.client.delete("/servers/ppdb001/maintenance").status_code == 200
+    assert reasons() == {}
 
 
 def test_the_system_says_what_came_in(world: World) -> None:

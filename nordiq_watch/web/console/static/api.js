@@ -10,6 +10,9 @@ let away = false;
 /** The address of one of the daemon's paths, whatever path a proxy has the daemon under. */
 export const urlOf = (path) => `${document.body.dataset.root ?? ""}${path}`;
 
+/** The page of one server. */
+export const serverPage = (name) => urlOf(`/servers/${encodeURIComponent(name)}`);
+
 export class Refused extends Error {}
 
 /** The text of an answer. Refused, with the daemon's words, when it has none to give. */

@@ -1,12 +1,14 @@
 // The Fleet page: numbers, a map of all servers over time, and a list of which only what is in sight exists.
 
-import { follow, urlOf } from "./api.js";
+import { follow, serverPage } from "./api.js";
 import { colour } from "./charts.js";
 import { agentCommand } from "./commands.js";
 import { byId, fill, fillList, h, setText } from "./dom.js";
-import { clockTime, dayTime, duration, forecastBy, metricName, number, time } from "./format.js";
+import { showAlerts, showMaintenance } from "./fleet_lists.js";
+import { showMap } from "./fleet_map.js";
+import { duration, forecastBy, metricName, number, time } from "./format.js";
 import { labelsText, offerGroups, showGroups } from "./groups.js";
-import { FULL, NOT_KNOWN, decode, drawMap, drawSparkline, palette, prepare, valueOf } from "./heat.js";
+import { NOT_KNOWN, decode, drawSparkline, prepare, valueOf } from "./heat.js";
 import { LEVELS, levelKind } from "./levels.js";
 import { tables } from "./tables.js";
 
@@ -14,9 +16,6 @@ const FOLLOW_SECONDS = 3;
 const ROW_PIXELS = 44;
 const SPARE_ROWS = 6;
 const FEW_ROWS = 100; // up to this many rows are all created, so that the browser's own search finds them
-const TALLEST_MAP = 300;
-const ROW_OF_MAP = 18;
-const GAP_PIXELS = 3;
 
 let fleet = null;
 let metric = null;
@@ -96,8 +95,9 @@ function showAll() {
   ].filter(Boolean));
   arrange();
   showTiles();
-  showAlerts();
-  showMap();
+  showAlerts(fleet);
+  showMaintenance(fleet.maintenance);
+  drawMap();
   showGroups(fleet, searchFor);
   showHead();
   showRows(true);
@@ -106,15 +106,17 @@ function showAll() {
 function searchFor(words) {
   byId("search").value = words;
   arrange();
-  showMap();
+  drawMap();
   showRows(true);
 }
+
+const drawMap = () => showMap({ fleet, metric, order });
 
 /** Which servers, in which order. */
 function arrange() {
   const words = byId("search").value.trim().toLowerCase().split(/\s+/).filter(Boolean);
   const rows = fleet.servers.map((_, row) => row).filter((row) => {
-    const text = `${fleet.servers[row]} ${fleet.profiles[row]} ${fleet.levels[row] ?? ""} ${labelsText(fleet, row)}`.toLowerCase();
+    const text = `${fleet.servers[row]} ${fleet.profiles[row]} ${fleet.levels[row] ?? ""} ${isMaintained(row) ? "maintenance" : ""} ${labelsText(fleet, row)}`.toLowerCase();
     return words.every((word) => text.includes(word));
   });
   const key = KEYS[sorting.by];
@@ -123,6 +125,7 @@ function arrange() {
     .sort(([a, i], [b, j]) => (a < b ? -sign : a > b ? sign : i - j)).map(([, row]) => row);
 }
 
+const isMaintained = (row) => Object.hasOwn(fleet.maintenance, fleet.servers[row]);
 const knownOr = (byte) => (byte === NOT_KNOWN ? -1 : byte);
 const KEYS = {
   name: (row) => fleet.servers[row],
@@ -151,90 +154,6 @@ function showTiles() {
 
 const percent = (share) => (share === null ? "not known" : share > 0 && share < 0.01 ? "< 1 %" : `${Math.round(share * 100)} %`);
 
-function showAlerts() {
-  byId("alerts-card").hidden = !fleet.alerts?.length;
-  if (!fleet.alerts?.length) return;
-  const more = fleet.alert_count - fleet.alerts.length;
-  setText(byId("alerts-heading"), `Alerts (${fleet.alert_count.toLocaleString()})`);
-  fillList(byId("alerts"), fleet.alerts, { key: (alert) => `${alert.kind} ${alert.server_name}`, make: describeAlert });
-  byId("alerts-more").hidden = more <= 0;
-  setText(byId("alerts-more"), `and ${more.toLocaleString()} more: GET /alerts/active lists all`);
-}
-
-function describeAlert(alert) {
-  return h("li", {},
-    h("span", { class: `badge ${levelKind(alert.level)}` }, alert.level),
-    alert.server_name === tables.fleet
-      ? h("b", {}, "the whole fleet")
-      : h("a", { href: addressOf(alert.server_name), "data-action": alert.server_name }, alert.server_name),
-    h("span", { class: "muted" }, alert.message ?? ""));
-}
-
-// --- the map ---
-
-const byteAt = (place, column) => {
-  const row = order[place];
-  const before = fleet.past.length;
-  return column < before ? metric.pastBytes[row * before + column] : metric.futureBytes[row * fleet.future.length + column - before];
-};
-
-function showMap() {
-  const canvas = byId("map");
-  const width = canvas.parentElement.clientWidth;
-  const height = Math.min(TALLEST_MAP, Math.max(ROW_OF_MAP, order.length * ROW_OF_MAP));
-  const context = prepare(canvas, width, height);
-  const columns = fleet.past.length + fleet.future.length;
-  if (order.length > 0) {
-    drawMap(context, { rows: order.length, columns, byteAt, width, height, gap: { after: fleet.past.length, pixels: GAP_PIXELS } });
-  }
-  canvas.setAttribute("aria-label",
-    `${metricName(metric.name)} of ${order.length} servers over time; the list below has the same in numbers`);
-  const share = fleet.past.length / columns;
-  const ticks = [[0, dayTime(new Date(fleet.past[0] * 1000))], [share, "now"], [1, clockTime(new Date(fleet.future.at(-1) * 1000))]];
-  fill(byId("map-axis"), ticks, () => ticks.map(([at, text]) => {
-    const tick = h("span", {}, text);
-    tick.style.left = `${at * 100}%`;
-    return tick;
-  }));
-  setText(byId("legend-low"), `0 ${metric.unit}`);
-  setText(byId("legend-high"), `${number(metric.scale)} ${metric.unit}`);
-  const colours = palette();
-  const legend = prepare(byId("legend"), 120, 8);
-  for (let x = 0; x < 120; x++) {
-    const at = Math.round((x / 119) * FULL) * 3;
-    legend.fillStyle = `rgb(${colours[at]} ${colours[at + 1]} ${colours[at + 2]})`;
-    legend.fillRect(x, 0, 1, 8);
-  }
-}
-
-function cellAt(event) {
-  const box = byId("map").getBoundingClientRect();
-  const columns = fleet.past.length + fleet.future.length;
-  const place = Math.floor(((event.clientY - box.top) / box.height) * order.length);
-  const column = Math.min(columns - 1, Math.floor(((event.clientX - box.left) / box.width) * columns));
-  return order[place] === undefined || column < 0 ? null : { place, column };
-}
-
-byId("map").addEventListener("pointermove", (event) => {
-  const cell = cellAt(event);
-  const tip = byId("map-tip");
-  tip.hidden = !cell;
-  if (!cell) return;
-  const seconds = [...fleet.past, ...fleet.future][cell.column];
-  const value = valueOf(byteAt(cell.place, cell.column), metric.scale);
-  setText(tip, `${fleet.servers[order[cell.place]]} · ${clockTime(new Date(seconds * 1000))} · ${number(value)} ${metric.unit}${cell.column >= fleet.past.length ? " forecast" : ""}`);
-  const box = byId("map").getBoundingClientRect();
-  tip.style.left = `${Math.min(event.clientX - box.left + 12, box.width - tip.offsetWidth)}px`;
-  tip.style.top = `${event.clientY - box.top + 16}px`;
-});
-byId("map").addEventListener("pointerleave", () => { byId("map-tip").hidden = true; });
-byId("map").addEventListener("click", (event) => {
-  const cell = cellAt(event);
-  if (cell) location.assign(addressOf(fleet.servers[order[cell.place]]));
-});
-
-const addressOf = (name) => urlOf(`/servers/${encodeURIComponent(name)}`);
-
 // --- the list ---
 
 function columnsShown() {
@@ -258,7 +177,7 @@ function showHead() {
 function sortBy(by) {
   sorting = { by, down: by === sorting.by ? !sorting.down : !["name", "profile"].includes(by) };
   arrange();
-  showMap();
+  drawMap();
   showHead();
   showRows(true);
 }
@@ -283,7 +202,7 @@ function showRows(anew = false) {
   for (let place = from; place < to; place++) places.push(place);
   fillList(body, places, {
     key: (place) => fleet.servers[order[place]],
-    facts: (place) => [metric.name, place, fleet.risks[order[place]], fleet.metadata.prediction_time, fleet.metadata.model_version],
+    facts: (place) => [metric.name, place, fleet.risks[order[place]], fleet.metadata.prediction_time, fleet.metadata.model_version, isMaintained(order[place])],
     make: describeRow,
   });
   for (const row of body.children) drawRow(row);
@@ -294,7 +213,8 @@ function describeRow(place) {
   const name = fleet.servers[row];
   const risk = fleet.risks[row];
   const line = h("div", { role: "row", class: "row", "aria-rowindex": String(place + 2), "data-row": String(row) },
-    h("span", { role: "rowheader" }, h("a", { href: addressOf(name), "data-action": name }, name)),
+    h("span", { role: "rowheader" }, h("a", { href: serverPage(name), "data-action": name }, name),
+      isMaintained(row) && h("span", { class: "badge info", title: "in maintenance: no alert of it is raised" }, "maintenance")),
     h("span", { role: "cell", class: "wide muted" }, fleet.profiles[row]),
     h("span", { role: "cell", class: "number" }, risk === null ? h("span", { class: "muted", title: "none of its metrics has a threshold" }, "–")
       : h("span", { class: `badge ${levelKind(fleet.levels[row])}` }, number(risk))),
@@ -326,7 +246,7 @@ function soon(work) {
 }
 
 addEventListener("scroll", () => fleet?.servers.length && soon(() => showRows()), { passive: true });
-addEventListener("resize", () => fleet?.servers.length && soon(() => { showMap(); showRows(true); }));
+addEventListener("resize", () => fleet?.servers.length && soon(() => { drawMap(); showRows(true); }));
 document.addEventListener("theme", () => fleet?.servers.length && showAll());
 byId("search").addEventListener("input", () => searchFor(byId("search").value));
 byId("group").addEventListener("change", () => showGroups(fleet, searchFor));

@@ -19,8 +19,14 @@ export function parseTime(text) {
 export function time(text) {
   if (!text) return "–";
   const moment = parseTime(text);
-  const short = Date.now() - moment < 12 * HOUR * 1000 ? clock.format(moment) : day.format(moment);
+  const short = Math.abs(Date.now() - moment) < 12 * HOUR * 1000 ? clock.format(moment) : day.format(moment);
   return h("time", { datetime: moment.toISOString(), title: whole.format(moment) }, short);
+}
+
+/** Until when and why no alert of a server is raised, as children of an element. */
+export function describeMaintenance({ by, until, reason, since }) {
+  if (by !== "order") return [reason];
+  return ["until ", time(until), reason && `: ${reason}`, h("span", { class: "muted" }, " (begun ", time(since), ")")];
 }
 
 export const clockTime = (moment) => clock.format(moment);

@@ -3,7 +3,7 @@
 import { post, Refused, remove, urlOf } from "./api.js";
 import { localDate } from "./charts.js";
 import { byId, fill, h, setText } from "./dom.js";
-import { shortName, time } from "./format.js";
+import { describeMaintenance, shortName, time } from "./format.js";
 import { confirmed } from "./shell.js";
 
 const OFFERED_SECONDS = 3600;
@@ -37,11 +37,6 @@ export function showStanding(standing, version) {
 }
 
 const fact = (name, ...value) => h("div", {}, h("dt", {}, name), h("dd", {}, ...value));
-
-function describeMaintenance({ by, until, reason, since }) {
-  if (by !== "order") return [reason];
-  return ["until ", time(until), reason && `: ${reason}`, h("span", { class: "muted" }, " (begun ", time(since), ")")];
-}
 
 const describeVersion = (version) => version === "baseline" ? "the built-in forecast"
   : h("span", { title: version }, "version ", h("a", { href: urlOf("/models") }, shortName(version)));

@@ -11,7 +11,7 @@ function fleet(changes) {
     servers: ["ppdb001", "ppml001"], profiles: ["Database", "ML Compute"], label_sets: [{ team: "data", env: "prod" }, {}], label_codes: [0, 1], risks: [82, 12], levels: ["critical", "healthy"],
     past: [0, 300], future: [600],
     metrics: [{ name: "risk", unit: "", scale: 100, past: bytes(10, 200, 5, 255), future: bytes(205, 30) }],
-    cold: 0, environment: { prob_30m: 0.25, prob_8h: 0.004 }, alert_count: 0, alerts: [],
+    cold: 0, environment: { prob_30m: 0.25, prob_8h: 0.004 }, alert_count: 0, alerts: [], maintenance: {},
     metadata: { prediction_time: "2025-01-30T14:30:00", model_version: "tft_model_20250130_143000", stale: false },
     ...changes,
   };
@@ -61,6 +61,28 @@ test("the worst server stands first, and a search leaves those that match", asyn
   assert.deepEqual(names(), ["ppml001"]);
   document.getElementById("search").value = "";
   document.getElementById("search").dispatchEvent(new Event("input"));
+});
+
+const marked = () => document.getElementById("list-body").children.filter((line) => /maintenance/.test(line.textContent));
+
+test("what is in maintenance is listed with its end and reason, forecast or not, and marked in the list of servers", async () => {
+  const order = { by: "order", until: "2025-02-03T06:00:00+00:00", reason: "new disk", since: "2025-01-30T14:00:00+00:00" };
+  const said = { by: "status", until: null, reason: "its newest record says so", since: null };
+  await show({ maintenance: { gone: said, ppml001: order } });
+  assert.equal(document.getElementById("maintenance-card").hidden, false);
+  assert.equal(document.getElementById("maintenance-heading").textContent, "In maintenance (2)");
+  const [first, second] = document.getElementById("maintenance").children.map((line) => line.textContent);
+  assert.equal(first, "no alertgoneits newest record says so");
+  assert.match(second, /^no alertppml001until .*: new disk \(begun /);
+  assert.deepEqual(marked().map((line) => line.querySelectorAll("a")[0].textContent), ["ppml001"]);
+  document.getElementById("search").value = "maintenance";
+  document.getElementById("search").dispatchEvent(new Event("input"));
+  assert.deepEqual(names(), ["ppml001"]);
+  document.getElementById("search").value = "";
+  document.getElementById("search").dispatchEvent(new Event("input"));
+  await show({});
+  assert.equal(document.getElementById("maintenance-card").hidden, true);
+  assert.deepEqual(marked(), []);
 });
 
 test("an empty fleet says what to do", async () => {

@@ -3,7 +3,7 @@ import test from "node:test";
 
 import { load } from "./browser.js";
 
-const { duration, metricName, number, parseTime, shortName, unitOf } = await load("format.js");
+const { duration, metricName, number, parseTime, shortName, time, unitOf } = await load("format.js");
 const { LEVELS, levelKind } = await load("levels.js");
 const { tables } = await load("tables.js");
 
@@ -28,6 +28,13 @@ test("metrics are named as people name them, with the daemon's units", () => {
 test("a moment without a zone is UTC", () => {
   assert.equal(parseTime("2025-01-30T14:30:00").toISOString(), "2025-01-30T14:30:00.000Z");
   assert.equal(parseTime("2025-01-30T14:30:00+02:00").toISOString(), "2025-01-30T12:30:00.000Z");
+});
+
+const hours = (ahead) => time(new Date(Date.now() + ahead * 3600e3).toISOString()).textContent;
+
+test("a moment of today is a time of day, an earlier or a later one has its day as well", () => {
+  for (const near of [-2, 0, 2]) assert.match(hours(near), /^\d+:\d\d( [AP]M)?$/);
+  for (const far of [-72, 72]) assert.match(hours(far), /[A-Z][a-z]{2}.*\d+:\d\d/);
 });
 
 test("versions are named without what all names share", () => {
