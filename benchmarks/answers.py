@@ -122,7 +122,7 @@ def records(values: np.ndarray, ago: int) -> list[dict[str, Any]]:
 
 @contextmanager
 def ticking(daemon: DaemonProcess, values: np.ndarray) -> Iterator[None]:
-    """Somebody feeds on, every second."""
+    """A feeder goes on, every second."""
     stop = Event()
 
     def feed() -> None:

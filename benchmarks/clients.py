@@ -69,7 +69,7 @@ class Requests:
 
     @property
     def longest_gap(self) -> float:
-        """The longest time, in seconds, in which nobody got an answer."""
+        """The longest time, in seconds, in which no client got an answer."""
         return float(np.diff(self.end).max(initial=0.0))
 
 

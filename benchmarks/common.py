@@ -108,7 +108,7 @@ def cores() -> int:
 
 
 def tell(text: str) -> None:
-    """A line on stderr for whoever waits."""
+    """A line of progress on stderr."""
     sys.stderr.write(text + "\n")
 
 

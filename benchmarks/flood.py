@@ -1,8 +1,8 @@
-"""Ten thousand pieces of garbage a second: how many arrive, and what those feel who mean well.
+"""Ten thousand pieces of garbage a second: how many arrive, and what they cost good requests.
 
 Two processes offer nonsense to the real daemon, at a rate, while four clients read `/predictions/current` and one
 feeds. Beside it, in the same run, the same flood against bare waitress, the HTTP server that the daemon is built on,
-with an app that answers 404 at once and nobody who means well: what the HTTP server alone can do on this machine.
+with an app that answers 404 at once and no good requests: what the HTTP server alone can do on this machine.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def describe(server: str, rate: int, tally: Tally) -> Row:
 
 
 def run_daemon(site: Site, rate: int, seconds: float, file: Path) -> Row:
-    """`failed`: requests of those who mean well without a 200. `lost`: batches that were accepted and not counted."""
+    """`failed`: good requests without a 200. `lost`: batches that were accepted and not counted."""
     before, memory = site.daemon.get("/status")["tick_count"], site.daemon.resident_bytes()
     feeder = Feeder(site)
     feeder.start()
@@ -131,7 +131,7 @@ def measure(options: argparse.Namespace) -> Report:
         rows=rows,
         targets=[
             Target(f"share of {HIGHEST:,} pieces a second that could not be offered", short, SHORT_TARGET),
-            Target("requests of those who mean well that were not answered with 200", failed, 0),
+            Target("good requests that were not answered with 200", failed, 0),
             Target("batches that were accepted and lost", lost, 0),
             Target("growth of resident memory in one flood, MB", worst["grown_mb"], GROWTH_TARGET_MB),
         ],

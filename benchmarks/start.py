@@ -1,7 +1,7 @@
 """How long after the start of its process the daemon has a forecast: a small model and a warm window are on disk.
 
-Beside it, taking turns: a process that does no more than import pytorch-forecasting, as one must that predicts with it,
-and one that imports torch alone, which nobody on top of torch can beat.
+Beside it, taking turns: a process that does no more than import pytorch-forecasting, as every program must that
+predicts with it, and one that imports torch alone, the least that any program on top of torch needs.
 """
 
 from __future__ import annotations

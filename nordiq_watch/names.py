@@ -65,7 +65,7 @@ def _find_rule(name: str) -> str | None:
     if _WRONG_BYTES.search(name):
         return "must be in UTF-8"
     if (hidden := find_invisible(name)) is not None:
-        return f"must be without control characters and others that nobody can see, such as {hidden}"
+        return f"must be without control characters and other invisible ones, such as {hidden}"
     if _longest_run_of_marks(name) > _MOST_MARKS:
         return f"must have at most {_MOST_MARKS} marks on a letter"
     if {".", ".."}.intersection(name.split("/")):

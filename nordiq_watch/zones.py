@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _NAME = re.compile(r"[A-Za-z0-9_+-]{1,32}(?:/[A-Za-z0-9_+-]{1,32}){0,2}")
@@ -13,8 +14,13 @@ class UnknownZone(ValueError):
     """The tz database has no such zone; the message names it, as the end of a sentence."""
 
 
-def find_zone(name: str) -> ZoneInfo:
-    """The zone of that name, such as Europe/Berlin. Raises UnknownZone."""
+def find_zone(name: str) -> tzinfo:
+    """The zone of that name, such as Europe/Berlin; `str` of it is its name. Raises UnknownZone.
+
+    UTC may be written in small letters, and is `datetime.UTC`; all other names are as in the tz database.
+    """
+    if name.upper() == "UTC":
+        return UTC
     try:
         if _NAME.fullmatch(name):
             return ZoneInfo(name)

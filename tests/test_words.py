@@ -31,6 +31,9 @@ BANNED = {
 }
 """Phrases of one translator's English, and what to write instead."""
 
+FOR_NO_READER = ("nobody", "somebody", "whoever", "anybody")
+"""What no page, no message and no comment says: the actor has a name."""
+
 RETIRED = {
     "lookout": "version source",
     "sightings?": "stability tracker, observation",
@@ -68,6 +71,20 @@ def find_phrases(source: str, phrases: dict[str, str]) -> list[str]:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_docstrings_and_comments_use_the_words_of_the_field(path: Path) -> None:
     assert find_phrases(path.read_text(encoding="utf-8"), BANNED) == []
+
+
+def test_pages_and_messages_name_who_acts() -> None:
+    files = [path for folder in ("docs", "benchmarks", "nordiq_watch") for path in (REPOSITORY / folder).rglob("*")]
+    texts = [path for path in files if path.suffix in (".md", ".py", ".js", ".html")]
+    texts += [REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "config.yaml")]
+    words = re.compile(rf"\b({'|'.join(FOR_NO_READER)})\b", re.IGNORECASE)
+    found = [
+        f"{path.relative_to(REPOSITORY)}:{number}: {line.strip()}"
+        for path in texts
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if words.search(line)
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

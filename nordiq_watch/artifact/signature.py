@@ -70,7 +70,7 @@ class TrustedKeys:
 
 
 def trust_in(keys: Sequence[str]) -> CheckTrust | None:
-    """The check for `read_model`; None if no key is configured: anybody who can write there is then trusted."""
+    """The check for `read_model`; None if no key is configured: every account that can write there is then trusted."""
     return TrustedKeys(keys).check if keys else None
 
 

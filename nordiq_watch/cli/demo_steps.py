@@ -162,7 +162,7 @@ def _show_hot_reload(console: Console, daemon: Daemon, folder: Folder) -> None:
         wait_until(lambda: _is_live(client, name), LIVE_SECONDS, what=f"{name} to go live")
         wait_until(lambda: name in reader.versions, FORECAST_SECONDS, what=f"an answer by {name}")
     after = client.model_info()
-    _announce(console, "6/6  The hot reload: nobody asked for it, nothing was restarted")
+    _announce(console, "6/6  The hot reload: by itself, and nothing was restarted")
     rows = [
         (name, info.model_name, info.generation, (info.sha256 or "")[:12])
         for name, info in (("before", before), ("after", after))

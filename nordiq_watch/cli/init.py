@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import UTC
 from pathlib import Path
 
 from nordiq_watch.cli.parsers import Subparsers, add_command, positive_minutes, tcp_port
@@ -71,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     ask = _ask if sys.stdin.isatty() and not args.yes else None
     order = order_of(args, ask=ask, configured=Path(CONFIG).exists() and not args.force)
     args.prometheus = order.place if order.source is Source.PROMETHEUS else None
-    args.timezone = UTC if order.zone in (None, "UTC") else find_zone(order.zone)
+    args.timezone = find_zone(order.zone or "UTC")
     start = FirstStart(
         order,
         args,

@@ -16,7 +16,7 @@ examples:
   nordiq-watch key revoke agents-2025
 
 read sees everything and changes nothing; feed sends data and sees nothing; admin may do everything.
-A running daemon takes the change at SIGHUP. To replace a key: add the new one, SIGHUP, give it to those who use the old
+A running daemon takes the change at SIGHUP. To replace a key: add the new one, SIGHUP, give it to the users of the old
 one, revoke the old one, SIGHUP.
 """
 

@@ -45,6 +45,6 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _zone(text: str) -> tzinfo:
     try:
-        return UTC if text.upper() == "UTC" else find_zone(text)
+        return find_zone(text)
     except UnknownZone as error:
         raise argparse.ArgumentTypeError(str(error)) from None

@@ -190,7 +190,7 @@ def find_label_fault(label: str | None) -> Fault | None:
     if len(label) > MAX_LABEL_LENGTH:
         return Fault(f"has {len(label)} characters; must have at most {MAX_LABEL_LENGTH}")
     if (hidden := find_invisible(label)) is not None:
-        return Fault(f"is {show(label)}; must be without control characters and others that nobody can see ({hidden})")
+        return Fault(f"is {show(label)}; must be without control characters and other invisible ones ({hidden})")
     return None
 
 

@@ -65,7 +65,7 @@ class CurrentMetrics(Collector):
         waits = newest is not None and newest.state not in _NOT_WAITING
         age = max(0.0, self._services.clock() - newest.version.modified) if newest is not None and waits else 0.0
         yield _gauge("newest_version_waiting_seconds", "Since the newest version came and is not live; else 0.", age)
-        yield _gauge("reload_jobs_waiting", "Reloads that nobody has begun.", self._services.reloads.waiting)
+        yield _gauge("reload_jobs_waiting", "Reloads that wait to begin.", self._services.reloads.waiting)
 
     def _describe_connections(self) -> Iterable[Metric]:
         connections = self._services.connections

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, tzinfo
+from datetime import tzinfo
 from functools import cache
 from http import HTTPStatus
 from typing import Any, TypeAlias
@@ -97,7 +97,7 @@ def note_series_labels(services: Services, given: Iterable[GivenLabels], deliver
 @cache
 def naive_zone_of(name: str) -> tzinfo:
     """The zone of timestamps without one; the config has checked that there is such a zone."""
-    return UTC if name == "UTC" else find_zone(name)
+    return find_zone(name)
 
 
 def _age_of(feed: ParsedFeed, *, now: float) -> float | None:

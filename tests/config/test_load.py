@@ -163,6 +163,11 @@ def test_dates_are_written_as_dates_or_as_text(tmp_path: Path) -> None:
     assert (calendar.zone, calendar.holidays) == ("Europe/Berlin", (date(2026, 12, 25), date(2027, 1, 1)))
 
 
+def test_utc_may_be_written_in_small_letters(tmp_path: Path) -> None:
+    config = load_settings(written(tmp_path, "window: {naive_zone: utc}\ntraining: {calendar: {zone: Utc}}"), {}).config
+    assert (config.window.naive_zone, config.training.calendar.zone) == ("utc", "Utc")
+
+
 def test_a_threshold_may_fall_and_may_be_switched_off(tmp_path: Path) -> None:
     text = "risk: {thresholds: {swap_used_pct: null, cpu_idle_pct: {calm: 40, degraded: 9, warning: 5, critical: 2}}}"
     thresholds = load_settings(written(tmp_path, text), {}).config.risk.thresholds

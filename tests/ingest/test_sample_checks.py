@@ -221,14 +221,14 @@ def test_a_record_that_is_too_old_makes_no_fault_of_its_values() -> None:
         ({"server_name": "a\x00b"}, "must be without control characters"),
         (
             {"server_name": "a\u202eb"},
-            "must be without control characters and others that nobody can see, such as U+202E",
+            "must be without control characters and other invisible ones, such as U+202E",
         ),
         ({"server_name": "*"}, "is '*'; must be another one: this one stands for the whole fleet"),
         (
             {"server_name": " current "},
             "is 'current'; must be another one: this one is what /predictions/current means",
         ),
-        ({"profile": "a\u2066b"}, "nobody can see (U+2066)"),
+        ({"profile": "a\u2066b"}, "other invisible ones (U+2066)"),
         ({"server_name": "\ud800"}, "must be without control characters"),
         ({"status": 3}, "is 3; must be a text"),
         ({"status": "s" * 65}, "has 65 characters; must have at most 64"),

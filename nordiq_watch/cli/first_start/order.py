@@ -52,7 +52,7 @@ def order_of(args: argparse.Namespace, *, ask: Callable[[str], str] | None, conf
         source, place = _ask_for_source(ask)
     elif ask is None and not args.yes:
         raise ConfigError("init asks before it writes, and there is no terminal to ask at: give --yes")
-    zone = None if args.timezone is None else getattr(args.timezone, "key", "UTC")
+    zone = None if args.timezone is None else str(args.timezone)
     if zone is None and ask is not None and not configured:
         zone = _ask_for_zone(ask)
     return Order(
@@ -95,15 +95,14 @@ def _ask_for_zone(ask: Callable[[str], str]) -> str:
     here = _zone_of_this_machine()
     name = ask(f"Whose clocks does the load follow? A time zone [{here}]: ") or here
     try:
-        find_zone(name)
+        return str(find_zone(name))
     except UnknownZone as error:
         raise ConfigError(f"the time zone is {error}") from None
-    return name
 
 
 def _zone_of_this_machine() -> str:
     _, found, name = str(_LOCALTIME.resolve()).partition(_ZONES)
     try:
-        return find_zone(name).key if found else "UTC"
+        return str(find_zone(name)) if found else "UTC"
     except UnknownZone:
         return "UTC"
