@@ -95,7 +95,7 @@ def _write(table: SlotTable, args: argparse.Namespace, settings: Settings) -> No
     from nordiq_watch.importing.dataset_writer import write_dataset
     from nordiq_watch.importing.summary import summarize
 
-    summary = summarize(table)
+    summary = summarize(table, now=time.time())
     if args.out is not None:
         write_dataset(table, args.out)
         written = f"{summary.rows:,} rows to {args.out}"

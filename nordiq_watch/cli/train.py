@@ -147,7 +147,7 @@ def _describe_dataset(args: argparse.Namespace) -> list[str]:
         raise MissingPackage(str(error.name).partition(".")[0], extra="train") from error
     config = find_settings(args.config).config
     table = read_history([args.dataset], config, forms=forms_of(args))
-    return describe(summarize(table), "nothing, because of --dry-run")
+    return describe(summarize(table, now=time.time()), "nothing, because of --dry-run")
 
 
 def _describe_interruption(kept: Path | None) -> str:

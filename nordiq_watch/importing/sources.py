@@ -18,7 +18,7 @@ from nordiq_watch.importing.row_file import RowFile
 from nordiq_watch.importing.slot_table import SlotTable, read_slots
 from nordiq_watch.importing.sysstat_files import SUFFIXES as JSON_SUFFIXES
 from nordiq_watch.importing.sysstat_files import is_sysstat, read_sysstat, refuse_sar
-from nordiq_watch.tables.files import is_data, packing_behind, walk_files
+from nordiq_watch.tables.files import describe_left_out, is_beside_data, is_data, packing_behind, walk_files
 from nordiq_watch.tables.forms import Forms
 
 _MICROSECONDS = 1_000_000
@@ -29,11 +29,14 @@ _Made: TypeAlias = Mapping[Path, Sequence[Path]]
 
 @dataclass
 class _Sorted:
-    """Places by what reads them. tables: files and folders that `tables` reads."""
+    """Places by what reads them. tables: files and folders that `tables` reads. left_out: what nothing reads, by its
+    place in its folder; of folders that `tables` reads as a whole, it says so itself.
+    """
 
     tables: list[Path] = field(default_factory=list)
     lines: list[Path] = field(default_factory=list)
     sysstat: list[Path] = field(default_factory=list)
+    left_out: list[Path] = field(default_factory=list)
 
 
 def read_history(places: Sequence[Path], config: Config, *, forms: Forms) -> SlotTable:
@@ -50,7 +53,8 @@ def read_history(places: Sequence[Path], config: Config, *, forms: Forms) -> Slo
             )
         except DatasetError as error:
             raise _name_sources(error, made, notes) from None
-    notes = [*notes, *table.notes]
+    left_out = [describe_left_out(found.left_out)] if found.left_out else []
+    notes = [*left_out, *notes, *table.notes]
     return replace(table, notes=tuple(notes), units_are_known=not found.tables)
 
 
@@ -77,7 +81,12 @@ def _sort_folder(folder: Path, found: _Sorted) -> None:
     sysstat = [path for path in files if packing_behind(path, JSON_SUFFIXES) is not None and is_sysstat(path)]
     found.lines += lines
     found.sysstat += sysstat
-    found.tables += [path for path in files if is_data(path)] if lines or sysstat else [folder]
+    if not lines and not sysstat:
+        found.tables.append(folder)
+        return
+    rest = [path for path in files if path not in {*lines, *sysstat}]
+    found.tables += [path for path in rest if is_data(path)]
+    found.left_out += [path.relative_to(folder) for path in rest if not is_data(path) and not is_beside_data(path)]
 
 
 @contextmanager

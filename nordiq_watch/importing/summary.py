@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from nordiq_watch.metrics import describe
 from nordiq_watch.moments import write_moment
 
 _FIRST_ROWS = 5
+_EARLIEST = datetime(2005, 1, 1, tzinfo=UTC).timestamp()
+_DAY_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,8 @@ class Summary:
     first_rows: dict[str, list[str | float | None]]
 
 
-def summarize(table: SlotTable) -> Summary:
+def summarize(table: SlotTable, *, now: float) -> Summary:
+    """now: Unix time; notes say so if the span can hardly be meant."""
     pace = max(1, round((table.pace_seconds or 0) / table.interval_seconds))
     jumps = [np.diff(table.slots[rows]) - pace for rows in table.servers.values()]
     gaps = np.concatenate([missing[missing > 0] for missing in jumps])
@@ -63,9 +68,29 @@ def summarize(table: SlotTable) -> Summary:
         missing_slots=int(gaps.sum()),
         longest_gap_seconds=int(gaps.max(initial=0)) * table.interval_seconds,
         metrics=_summarize_metrics(table),
-        notes=table.notes,
+        notes=(*table.notes, *_doubt(first * table.interval_seconds, last * table.interval_seconds, now)),
         first_rows=_first_rows(table),
     )
+
+
+def _doubt(first: int, last: int, now: float) -> Iterator[str]:
+    """What is unlikely about a span, in Unix seconds, and the option that says otherwise."""
+    ahead = last - now
+    if ahead > _DAY_SECONDS:
+        yield (
+            f"the newest rows are of {write_moment(last)}, {ahead / _DAY_SECONDS:,.0f} days ahead of this machine's "
+            "clock: a wrong year, or a number that is no Unix time; --column timestamp=COLUMN names another column"
+        )
+    elif ahead > 0:
+        yield (
+            f"the newest rows are of {write_moment(last)}, {ahead / 3600:.1f} hours ahead of this machine's clock: "
+            "--timezone ZONE says whose times without a zone are, if not of UTC"
+        )
+    if first < _EARLIEST:
+        yield (
+            f"the oldest rows are of {write_moment(first)}, which is long ago for servers: a wrong year, or a number "
+            "that is no Unix time; --column timestamp=COLUMN names another column"
+        )
 
 
 def _summarize_metrics(table: SlotTable) -> tuple[MetricSummary, ...]:

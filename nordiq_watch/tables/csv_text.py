@@ -22,6 +22,7 @@ _BLOCK_BYTES = 1 << 22
 _HEAD_BYTES = 1 << 20
 _PAGES = ("<!doctype html", "<html")
 _MARK = 20
+_SHOWN = 40
 _ANNOTATIONS = ("#datatype", "#group", "#default")  # lines of InfluxDB's annotated CSV
 
 
@@ -43,7 +44,7 @@ def read_head(path: Path) -> Head:
     if text.lstrip()[:_MARK].lower().startswith(_PAGES):
         raise DatasetError(f"{path}: is a page of HTML, such as one to sign in, and no CSV; download it again")
     lines = text.splitlines(keepends=True)
-    skipped = next((number for number, line in enumerate(lines) if not line.startswith(_ANNOTATIONS)), len(lines))
+    skipped = next((number for number, line in enumerate(lines) if not _is_passed_over(line)), len(lines))
     rest = "".join(lines[skipped:])
     try:
         rows = {separator: _first_row(rest, separator) for separator in SEPARATORS}
@@ -57,6 +58,12 @@ def read_rows(path: Path, head: Head, columns: Mapping[str, str]) -> Iterator[py
     """columns: name in the batches → column of the file. All are texts, so that a cell that is no number names its own
     row, wherever in the file it stands. Raises DatasetError.
     """
+    ragged: list[pyarrow.csv.InvalidRow] = []
+
+    def refuse(row: pyarrow.csv.InvalidRow) -> str:
+        ragged.append(row)
+        return "error"
+
     places = {f"{head.names.index(theirs)}": name for name, theirs in columns.items()}
     options = pyarrow.csv.ReadOptions(
         use_threads=False,  # an error names its row
@@ -69,7 +76,7 @@ def read_rows(path: Path, head: Head, columns: Mapping[str, str]) -> Iterator[py
         with pyarrow.csv.open_csv(
             _open(path),
             read_options=options,
-            parse_options=pyarrow.csv.ParseOptions(delimiter=head.separator),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=head.separator, invalid_row_handler=refuse),
             convert_options=pyarrow.csv.ConvertOptions(
                 include_columns=list(places),
                 column_types=dict.fromkeys(places, pyarrow.string()),
@@ -79,7 +86,24 @@ def read_rows(path: Path, head: Head, columns: Mapping[str, str]) -> Iterator[py
             for batch in reader:
                 yield batch.rename_columns([places[name] for name in batch.schema.names])
     except (OSError, pyarrow.ArrowException) as error:
-        raise _explain(path, error) from None
+        raise (_explain_ragged(path, head, ragged[0]) if ragged else _explain(path, error)) from None
+
+
+def _is_passed_over(line: str) -> bool:
+    return line.startswith(_ANNOTATIONS) or not line.strip("\r\n")
+
+
+def _explain_ragged(path: Path, head: Head, row: pyarrow.csv.InvalidRow) -> DatasetError:
+    has = "1 column" if row.actual_columns == 1 else f"{row.actual_columns} columns"
+    shown = row.text if len(row.text) <= _SHOWN else row.text[:_SHOWN] + "…"
+    if "\n" in row.text:
+        cure = "a double quote in it is not closed; mend it, or export anew"
+    elif row.actual_columns < row.expected_columns:
+        cure = "mend or delete the line, or export anew"
+    else:
+        cure = f"a text or a number that holds {head.separator!r} goes into double quotes; mend it, or export anew"
+    number = f", row {row.number - head.skipped - 1}" if row.number else ""
+    return DatasetError(f"{path}{number}: has {has}, the header {row.expected_columns}: {shown!r}; {cure}")
 
 
 def _explain(path: Path, error: Exception) -> DatasetError:

@@ -20,6 +20,15 @@ _HIDDEN = (".", "_")  # macOS writes ._NAME beside each NAME, Spark _SUCCESS
 _OF_SQLITE = ("-wal", "-shm", "-journal")
 _NAMED = 5
 _IMPORTED = (".lp", ".line", ".influx", ".json")
+_CURES = {
+    (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".numbers"): "save each sheet of a spreadsheet as CSV in UTF-8",
+    (".zip", ".tar", ".tgz", ".7z", ".rar"): "unpack an archive of files first",
+    (".feather", ".arrow", ".orc", ".avro", ".h5", ".pkl"): "write tables of other formats as Parquet",
+    (".jsonl", ".ndjson", ".xml"): "export such records as CSV",
+    _IMPORTED: "`nordiq-watch import PATH --out DIR` makes a dataset of line protocol and of sadf's JSON; export other "
+    "JSON as CSV",
+}
+"""Suffixes of other formats, and what to do with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,22 +50,20 @@ def find_files(directory: Path) -> DatasetFiles:
     for path in sorted(walk_files(directory)):
         if is_data(path):
             paths.append(path)
-        elif not path.name.endswith(_OF_SQLITE):
+        elif not is_beside_data(path):
             others.append(path.relative_to(directory))
-    left_out = _describe(others) if others else None
+    left_out = describe_left_out(others) if others else None
     if not paths:
         also = f"; {left_out}" if left_out else ""
         raise DatasetError(
             f"{directory}: holds no *.parquet or *.csv file, and no *.sqlite3 of a daemon's archive{also}"
-            f"{_advise(others)}"
         )
     return DatasetFiles(tuple(paths), left_out)
 
 
 def _advise(paths: Sequence[Path]) -> str:
-    if not any(suffix in _IMPORTED for path in paths for suffix in path.suffixes):
-        return ""
-    return "; `nordiq-watch import PATH --out DIR` makes a dataset of line protocol and of sadf's JSON"
+    found = {suffix.lower() for path in paths for suffix in path.suffixes}
+    return "".join(f"; {cure}" for suffixes, cure in _CURES.items() if found.intersection(suffixes))
 
 
 def is_data(path: Path) -> bool:
@@ -89,8 +96,14 @@ def walk_files(directory: Path) -> Iterator[Path]:
             yield path
 
 
-def _describe(others: Sequence[Path]) -> str:
+def is_beside_data(path: Path) -> bool:
+    """Whether it is a file that SQLite keeps beside another one."""
+    return path.name.endswith(_OF_SQLITE)
+
+
+def describe_left_out(others: Sequence[Path]) -> str:
+    """One line about files that are not read, with what to do about them."""
     kinds = Counter("".join(path.suffixes[-2:]) or path.name for path in others)
     names = ", ".join(map(str, others[:_NAMED])) + (", …" if len(others) > _NAMED else "")
     files = "1 file" if len(others) == 1 else f"{len(others):,} files"
-    return f"left out {files} that no reader knows ({', '.join(sorted(kinds)[:_NAMED])}): {names}"
+    return f"left out {files} that no reader knows ({', '.join(sorted(kinds)[:_NAMED])}): {names}{_advise(others)}"

@@ -24,6 +24,7 @@ from nordiq_watch.tables.forms import AS_THEY_ARE, Forms
 from nordiq_watch.zones import find_zone
 
 AT = 1_738_245_900
+NOW = AT + 86_400.0
 
 RECORD: dict[str, Any] = {
     "timestamp": {"date": "2025-01-30", "time": "14:10:00", "utc": 1, "interval": 600},
@@ -197,7 +198,7 @@ def test_of_sysstat_the_unit_is_known_and_its_pace_is_no_gap(tmp_path: Path) -> 
     ]
     records = [{"timestamp": time, "cpu-load": [quiet]} for time in times]
     (tmp_path / "a.json").write_text(sadf(*records))
-    summary = summarize(read_history([tmp_path / "a.json"], Config(), forms=AS_THEY_ARE))
+    summary = summarize(read_history([tmp_path / "a.json"], Config(), forms=AS_THEY_ARE), now=NOW)
     assert len(summary.metrics) >= 3
     assert not any(metric.looks_like_share for metric in summary.metrics)
     assert (summary.pace_seconds, summary.gaps, summary.missing_slots) == (600, 0, 0)
@@ -210,3 +211,31 @@ def test_files_without_a_metric_are_told_by_their_own_names(tmp_path: Path) -> N
     (tmp_path / "s.json").write_text('{"sysstat": {"hosts": []}}')
     with pytest.raises(DatasetError, match=r"/s\.json: its files have no rows"):
         read_history([tmp_path / "s.json"], Config(), forms=AS_THEY_ARE)
+
+
+def test_beside_files_of_own_forms_what_no_reader_knows_is_named_too(tmp_path: Path) -> None:
+    (tmp_path / "a.lp").write_text(f"system,host=a load1=2.5 {AT}000000000\n")
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "b.xlsx").write_bytes(b"PK")
+    notes = read_history([tmp_path], Config(), forms=AS_THEY_ARE).notes
+    assert "1 file that no reader knows (.xlsx): old/b.xlsx; save each sheet of a spreadsheet as CSV" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("time", "says"),
+    [
+        ("2025-01-30T14:00:00", ()),
+        ("2025-01-31T15:00:00", ("0.9 hours ahead of this machine's clock: --timezone ZONE",)),
+        (
+            "2031-01-30T14:00:00",
+            ("2,190 days ahead of this machine's clock: a wrong year", "--column timestamp=COLUMN"),
+        ),
+        ("2001-01-30T14:00:00", ("2001-01-30T14:00:00+00:00, which is long ago", "--column timestamp=COLUMN")),
+    ],
+)
+def test_a_span_that_can_hardly_be_meant_is_doubted(tmp_path: Path, time: str, says: tuple[str, ...]) -> None:
+    (tmp_path / "a.csv").write_text(f"time,host,cpu\n{time},a,1\n")
+    notes = " ".join(summarize(read_history([tmp_path], Config(), forms=AS_THEY_ARE), now=NOW).notes)
+    assert ("rows are of" in notes) is bool(says)
+    for said in says:
+        assert said in notes

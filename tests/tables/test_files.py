@@ -47,7 +47,10 @@ def test_what_no_reader_knows_is_named(tmp_path: Path) -> None:
     (tmp_path / "old" / "mar.txt.gz").touch()
     (tmp_path / "2025-01.sqlite3-wal").touch()
     (line,) = load_dataset(tmp_path, metrics=["cpu_user_pct"], interval_seconds=300).repairs
-    assert line == "left out 2 files that no reader knows (.txt.gz, .xlsx): feb.xlsx, old/mar.txt.gz"
+    assert line == (
+        "left out 2 files that no reader knows (.txt.gz, .xlsx): feb.xlsx, old/mar.txt.gz; "
+        "save each sheet of a spreadsheet as CSV in UTF-8"
+    )
 
 
 def test_a_packed_file_that_is_cut_off_or_not_packed_at_all_is_named(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_a_byte_order_mark_is_not_part_of_the_first_name(tmp_path: Path) -> None
         ("timestamp,server_name,cpu_user_pct\n2025-01-06,a,True\n", ["row 1", "cpu_user_pct", "True"]),
         (
             "timestamp,server_name,cpu_user_pct\n2025-01-06,a,1\n2025-01-06,a,1,2,3\n",
-            ["cannot be read", "Row #3", "got 5"],
+            ["row 2", "has 5 columns, the header 3", "goes into double quotes"],
         ),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import textwrap
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -118,7 +119,7 @@ class FirstStart:
     def _describe(self, table: SlotTable) -> None:
         from nordiq_watch.importing.summary import summarize
 
-        found = summarize(table)
+        found = summarize(table, now=time.time())
         for note in found.notes:
             self._say(f"   note: {note}")
         names = ", ".join(found.servers[:SHOWN]) + (", …" if len(found.servers) > SHOWN else "")
