@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from nordiq_watch.alerting.risk import FleetRisk
+from nordiq_watch.alerting.risk import PROBABILITY_HORIZONS, FleetRisk
 from nordiq_watch.alerting.thresholds import level_of
 from nordiq_watch.api.enums import Level
 from nordiq_watch.api.predictions import Environment, RankedServer, Summary
@@ -18,12 +20,12 @@ def describe_environment(risk: FleetRisk) -> Environment:
     """Chances of an incident, the number of servers at high risk (warning or worse), and the healthy share.
 
     fleet_health: percent of the scored servers that are healthy; None if none is scored. not_forecast: metrics with
-    thresholds that are measured but not forecast by the live model: the chances do not cover them.
+    thresholds that are measured but not forecast by the live model: the chances do not cover them, and are None where
+    no server has another one.
     """
     scored = risk.scores[~np.isnan(risk.scores)]
     levels = level_of(scored)
-    chances = np.round(fleet_probabilities(risk.probabilities), _DECIMALS).tolist()
-    within_30m, within_8h = chances  # of PROBABILITY_HORIZONS
+    within_30m, within_8h = _chances_of(risk)
     return Environment(
         prob_30m=within_30m,
         prob_8h=within_8h,
@@ -34,6 +36,14 @@ def describe_environment(risk: FleetRisk) -> Environment:
         not_forecast=list(risk.not_forecast),
         fleet_health=round(100 * float(np.mean(levels == 0)), 1) if len(scored) else None,
     )
+
+
+def _chances_of(risk: FleetRisk) -> Sequence[float | None]:
+    """Of PROBABILITY_HORIZONS; None where nothing that has a threshold is forecast, of which 0 would be a promise."""
+    if not (risk.is_forecast & ~np.isnan(risk.critical)).any():
+        return [None] * len(PROBABILITY_HORIZONS)
+    chances: list[float] = np.round(fleet_probabilities(risk.probabilities), _DECIMALS).tolist()
+    return chances
 
 
 def describe_unknown_environment(servers: int) -> Environment:

@@ -92,7 +92,8 @@ class ServerPart(Struct, frozen=True, kw_only=True):
 
 
 class Environment(Struct, frozen=True):
-    """The fleet as a whole; null while the data say nothing about now.
+    """The fleet as a whole; null while the data say nothing about now. The chances of an incident are also null where
+    no metric that has a threshold is forecast for any server.
 
     high_risk_servers: in warning or worse. not_forecast: metrics with thresholds that are measured and not forecast:
     the chances of an incident say nothing of them. fleet_health: percent of the scored servers that are healthy.

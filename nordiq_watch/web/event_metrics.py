@@ -137,8 +137,7 @@ class ForecastMetrics:
 
     def _on_judged(self, event: FleetJudged) -> None:
         for horizon, chance in event.environment.chances.items():
-            if chance is not None:
-                self._probability.labels(horizon).set(chance)
+            self._probability.labels(horizon).set(nan if chance is None else chance)
         if event.summary.avg_risk_score is not None and event.summary.max_risk_score is not None:
             self._mean_risk.set(event.summary.avg_risk_score)
             self._max_risk.set(event.summary.max_risk_score)

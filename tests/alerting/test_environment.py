@@ -49,7 +49,18 @@ def test_the_environment() -> None:
 def test_metrics_that_the_chances_say_nothing_of_are_named() -> None:
     made = made_of([[92], [20]], [[[10]], [[10]]], targets=("cpu_user_pct",))
     risk = assess_fleet(made, ThresholdTable(RiskSettings(), ("mem_used_pct",)), current_weight=0.7, silent_seconds=600)
-    assert describe_environment(risk).not_forecast == ["mem_used_pct"]
+    environment = describe_environment(risk)
+    assert environment.not_forecast == ["mem_used_pct"]
+    assert set(environment.chances.values()) == {None}
+
+
+def test_the_chances_are_of_the_servers_that_are_forecast_and_unknown_if_none_is() -> None:
+    unknown = [[[NAN, NAN, NAN]]]
+    some = describe_environment(risk_of(91, 94, ahead=[[[[80, 90, 95]]], unknown]))
+    assert some.prob_8h == 0.1
+    none = describe_environment(risk_of(91, 94, ahead=[unknown, unknown]))
+    assert set(none.chances.values()) == {None}
+    assert none.high_risk_servers == 2
 
 
 def test_the_summary() -> None:
@@ -76,6 +87,7 @@ def test_the_summary() -> None:
 def test_where_nothing_is_scored_nothing_is_said() -> None:
     risk = risk_of(NAN)
     assert describe_environment(risk).fleet_health is None
+    assert set(describe_environment(risk).chances.values()) == {None}
     summary = summarise(risk)
     assert (summary.avg_risk_score, summary.max_risk_score, summary.top_5_risks) == (None, None, [])
     assert summary.healthy_count == 0

@@ -6,9 +6,12 @@ from math import isnan
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pytest
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 from support.batches import Sample, make_batch
+from support.fleet_state import ENVIRONMENT, SUMMARY
 from support.optional import not_none
 from support.web_world import NOW, VERSION, World, judge_memory
 
@@ -18,6 +21,7 @@ from nordiq_watch.api.enums import Check, ReloadOutcome, ReloadState, ReloadTrig
 from nordiq_watch.events import (
     AlertDeliveryFailed,
     AlertsDelivered,
+    FleetJudged,
     FleetUnknown,
     ForecastPublished,
     ModelRejectedEvent,
@@ -261,3 +265,7 @@ def test_what_is_not_known_of_the_fleet_is_not_a_number(world: World, value: Val
         assert isnan(not_none(value(name, **labels)))
     judge_memory(world, 96)
     assert value("risk_score_max") == 84
+    assert value("incident_probability", horizon="8h") == 1
+    not_forecast = replace(ENVIRONMENT, prob_30m=None, prob_8h=None)
+    world.services.events.publish(FleetJudged(NOW, ("a",), np.array([12.0]), not_forecast, SUMMARY))
+    assert isnan(not_none(value("incident_probability", horizon="8h")))

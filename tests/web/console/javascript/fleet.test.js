@@ -54,6 +54,13 @@ test("the numbers are of the daemon's levels and horizons", async () => {
   ]);
 });
 
+test("a chance that is not known is no 0 %", async () => {
+  await show({ environment: { prob_30m: null, prob_8h: null } });
+  assert.deepEqual(document.getElementById("tiles").children.map((tile) => tile.textContent).slice(-2), [
+    "not knownchance of an incident in 30 min", "not knownchance of an incident in 8 h",
+  ]);
+});
+
 test("the worst server stands first, and a search leaves those that match", async () => {
   assert.deepEqual(names(), ["ppdb001", "ppml001"]);
   document.getElementById("search").value = "ML comp";
