@@ -26,6 +26,7 @@ from nordiq_watch.records.arrays import BoolArray, DoubleArray, FloatArray, IntA
 
 _SERVERS_AT_ONCE = 2048
 _LISTS = pa.list_(pa.float32())
+_MAPS = pa.map_(pa.string(), pa.string())
 
 
 def write_table(answer: Answer, selection: Selection, page: Page, *, media: Media) -> Iterator[bytes]:
@@ -79,7 +80,8 @@ def _schema_of(detail: Detail) -> pa.Schema:
     metric_types = {"current": pa.float32(), **dict.fromkeys(SERVED, _LISTS), "trend": pa.float64()}
     chosen = [(name, kind) for name, kind in metric_types.items() if name in detail.fields]
     named = [("server_name", pa.string()), *([("metric", pa.string())] if chosen else []), *chosen]
-    others = {name: (name, pa.string()) for name in ("profile", "model_version")}
+    others = {"profile": ("profile", pa.string()), "labels": ("labels", _MAPS)}
+    others |= {"model_version": ("model_version", pa.string())}
     others |= {"risk_score": ("risk_score", pa.float64()), "alert": ("level", pa.string())}
     return pa.schema([*named, *(column for name, column in others.items() if name in detail.fields)])
 
@@ -103,6 +105,7 @@ def _batch(columns: FleetColumns, detail: Detail, rows: IntArray, schema: pa.Sch
         made["metric"] = _texts(columns.metrics, metric)
     made["server_name"] = _texts(columns.servers, rows)
     made["profile"] = _texts(columns.profiles, columns.profile_codes[rows])
+    made["labels"] = _label_column(columns, rows)
     made["model_version"] = _texts(columns.versions, columns.version_codes[rows])
     made |= _verdict_columns(columns, rows)
     return pa.record_batch([made[name] for name in schema.names], schema=schema)
@@ -146,6 +149,22 @@ def _verdict_columns(columns: FleetColumns, rows: IntArray) -> dict[str, pa.Arra
         scores = verdicts.scores[rows]
         levels = np.where(np.isnan(scores), -1, verdicts.levels[rows].astype(np.int64))
     return {"risk_score": _numbers(scores), "level": _texts([level.value for level in Level], levels)}
+
+
+def _label_column(columns: FleetColumns, rows: IntArray) -> pa.Array:
+    """Name → value; null for a server without labels, and for all where none has any."""
+    if columns.label_codes is None:
+        return pa.nulls(len(rows), _MAPS)
+    has_any = np.array([bool(labels) for labels in columns.labels], dtype=np.bool_)
+    pairs = [pair for labels in columns.labels for pair in labels.items()]
+    names, values = ([pair[side] for pair in pairs] for side in (0, 1))
+    each = np.arange(len(pairs))
+    lengths = np.fromiter(map(len, columns.labels), dtype=np.int64, count=len(columns.labels))
+    offsets = pa.Array.from_buffers(pa.int32(), len(lengths) + 1, [None, _buffer(_offsets(lengths))])
+    sets = pa.MapArray.from_arrays(offsets, _texts(names, each), _texts(values, each))
+    codes = columns.label_codes[rows].astype(np.int64)
+    chosen = pa.Array.from_buffers(pa.int64(), len(codes), [_validity(has_any[codes]), _buffer(codes)])
+    return sets.take(chosen)
 
 
 # --- columns ------------------------------------------------------------------------------------------------------

@@ -40,7 +40,10 @@ def rows_of(columns: FleetColumns, detail: Detail) -> list[Row]:
     """From the dictionaries of the JSON."""
     rows: list[Row] = []
     for name, entry in describe_servers(columns).items():
-        facts = {name: entry[name] for name in ("profile", "model_version")} | {"risk_score": entry.get("risk_score")}
+        facts = {name: entry[name] for name in ("profile", "model_version")} | {
+            "labels": entry.get("labels"),
+            "risk_score": entry.get("risk_score"),
+        }
         facts["level"] = (entry.get("alert") or {}).get("level")
         kept = {column: value for column, value in facts.items() if FIELD_OF.get(column, column) in detail.fields}
         if not detail.fields & set(METRIC_FIELDS):
@@ -65,6 +68,8 @@ def plain(row: Row) -> Row:
 def plain_value(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.tolist()
+    if isinstance(value, dict):
+        return list(value.items())  # pyarrow's own form of a map
     if isinstance(value, float | np.floating):
         return None if np.isnan(value) else float(value)
     return value if value is None else str(value)
@@ -149,7 +154,7 @@ from nordiq_watch.api.enums import TABLES
 from nordiq_watch.live.fleet_answer import Answer
 from nordiq_watch.live.selection import Selection, turn_to
 from nordiq_watch.web.arrow_tables import write_table
-answer = Answer(columns=make_columns(["a"], scores=[1.0]), metadata=None, model=None)
+answer = Answer(columns=make_columns(["a"], scores=[1.0], labels=[{"team": "web"}]), metadata=None, model=None)
 for media in TABLES:
     assert b"".join(write_table(answer, Selection(), turn_to(answer, Selection()), media=media))
 assert "pandas" not in sys.modules
