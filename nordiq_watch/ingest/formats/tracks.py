@@ -214,8 +214,9 @@ class Track(Presence):
         return not self.cells or self.is_silent(heard, ends, grid)
 
     def has_context(self, first: int, end: int) -> bool:
-        """Whether a slot from `first` on and before `end` has all samples that the growth in `end` starts from."""
-        return any(first <= slot < end and len(cell.times) >= _CONTEXT for slot, cell in self.cells.items())
+        """Whether slots from `first` on and before `end` have all samples that the growth in `end` starts from."""
+        values = (cell.values for slot, cell in self.cells.items() if first <= slot < end)
+        return sum(not math.isnan(value) for some in values for value in some) >= _CONTEXT
 
     def last_before(self, at: float, grid: Grid, slot: int) -> Sample | None:
         """The newest sample before a slot, which begins at `at`, within the gap; NaN as its value ends the series."""

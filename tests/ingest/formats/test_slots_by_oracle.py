@@ -142,7 +142,7 @@ def expected(series: Mapping[str, Samples]) -> Slots:
             "uptime_days": sum(at - (AT - 1000.0) for at in moments) / len(moments) if moments else None,
         }
         if series["boot"] == [(AT, 1.0)]:
-            values["uptime_days"] = AT - 1.0 if slot == AT // INTERVAL else None
+            values["uptime_days"] = None  # no host booted in 1970
         slots |= {(slot, metric): value for metric, value in values.items() if value is not None}
     return slots
 

@@ -80,5 +80,31 @@ def test_samples_of_a_counter_that_lie_between_others_can_go() -> None:
     assert track_of((0.0, 1.0), (10.0, 20.0), (20.0, 9.0)).cells[100].thin() == 0
 
 
+@pytest.mark.parametrize("step", [300.0, 150.0, 20.0])
+def test_however_seldom_a_series_is_sampled_its_closed_slots_keep_what_the_growth_of_open_ones_starts_from(
+    step: float,
+) -> None:
+    """A machine that is short of time scrapes seldom: that must not make it short of memory."""
+    grid = Grid(300, 3_000.0)
+    swept, whole = Track(), Track()
+    for number in range(int(9_000 / step)):
+        at = AT + number * step
+        slot, value = int(at // 300), float(number * number)
+        for track in (swept, whole):
+            track.put(slot, at, value, grid)
+        swept.sweep({slot - 1, slot}, [slot - 1, slot, slot + 1], grid)
+        assert swept.rate(slot, grid, None)[0] == whole.rate(slot, grid, None)[0]
+        assert len(swept.cells) <= 5
+        assert swept.size <= 5 + 2 * max(1.0, 300 / step)
+    assert len(whole.cells) == 30
+
+
+def test_the_mark_of_an_end_is_none_of_the_samples_that_growth_starts_from() -> None:
+    track = track_of((-300.0, 10.0), (-10.0, 300.0), (10.0, 320.0), (20.0, END_MARK), (310.0, 620.0))
+    track.sweep({101}, [101, 102], GRID)
+    assert track.rate(101, GRID, None)[0] == 1.0
+    assert 99 in track.cells
+
+
 def test_the_pause_that_a_series_may_make() -> None:
     assert [gap_of(seconds) for seconds in (1, 300, 3600)] == [600.0, 600.0, 7200.0]
