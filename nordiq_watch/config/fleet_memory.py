@@ -29,6 +29,11 @@ _ROOM = 1.3
 COPIED_SERVERS = 20_000
 """The window of a larger fleet is not copied for a forecast; see `ingest.ring_views`."""
 
+_PAST_FORECASTS, _PAST_NUMBER, _PAST_NAME = 4, 2, 100
+"""What was forecast before, for the console: how many, in float16, and per server a place by its name. Of a larger
+fleet than COPIED_SERVERS it is a sample of that many servers.
+"""
+
 _CHANGED_SLOTS = 3
 """Of such a window, while a forecast is computed or served: two slots begin, and a late sample comes."""
 
@@ -50,8 +55,9 @@ def bytes_per_server(config: Config, servers: int) -> int:
     copied = slots if servers <= COPIED_SERVERS else min(_CHANGED_SLOTS, slots)
     copy = copied * (metrics * _NUMBER + 1)  # values and status
     numbers = metrics * config.training.max_prediction_length * _QUANTILES
+    past = _PAST_FORECASTS * (numbers * _PAST_NUMBER + _PAST_NAME) if servers <= COPIED_SERVERS else 0
     text = numbers * _SHOWN_BYTES if servers <= config.answers.render_ahead else 0
-    return int(_ROOM * (window + 3 * numbers * _NUMBER + 2 * (copy + text) + _NAMED_BYTES))
+    return int(_ROOM * (window + 3 * numbers * _NUMBER + 2 * (copy + text) + past + _NAMED_BYTES))
 
 
 def needed_bytes(config: Config, servers: int) -> int:

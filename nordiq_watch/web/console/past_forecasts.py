@@ -9,6 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nordiq_watch.config.fleet_memory import COPIED_SERVERS
+from nordiq_watch.quality.accuracy import choose_rows
+from nordiq_watch.records.arrays import IntArray
 from nordiq_watch.records.forecasts import Forecast, Forecasting
 
 KEPT = 4
@@ -27,10 +30,14 @@ class Footprint:
 
 
 class PastForecasts:
-    """One thread writes, any thread reads. 5,000 servers with two targets take about 6 MB per forecast."""
+    """One thread writes, any thread reads. 5,000 servers with two targets take about 6 MB per forecast.
 
-    def __init__(self, latest: Callable[[], Forecasting | None]) -> None:
+    most_servers: of a larger fleet always the same ones are kept, as `quality.accuracy.choose_rows` picks them.
+    """
+
+    def __init__(self, latest: Callable[[], Forecasting | None], *, most_servers: int = COPIED_SERVERS) -> None:
         self._latest = latest
+        self._most_servers = most_servers
         self._footprints: deque[Footprint] = deque(maxlen=KEPT)
 
     def note(self, _: object = None) -> None:
@@ -42,7 +49,7 @@ class PastForecasts:
         spacing = max(1, forecast.values.shape[2] // KEPT)
         if self._footprints and forecast.origin_slot - self._footprints[-1].origin_slot < spacing:
             return
-        self._footprints.append(_keep(forecast))
+        self._footprints.append(_keep(forecast, choose_rows(forecast.servers, self._most_servers)))
 
     def forget(self, server: str) -> None:
         """Removes this server from all kept forecasts."""
@@ -54,12 +61,13 @@ class PastForecasts:
         return tuple(footprint for footprint in self._footprints.copy() if footprint.origin_slot < origin_slot)
 
 
-def _keep(forecast: Forecast) -> Footprint:
+def _keep(forecast: Forecast, rows: IntArray) -> Footprint:
     largest = np.finfo(np.float16).max
+    bands = forecast.bands if len(rows) == len(forecast.servers) else forecast.bands[rows]
     return Footprint(
-        servers={name: row for row, name in enumerate(forecast.servers)},
+        servers={forecast.servers[row]: place for place, row in enumerate(rows.tolist())},
         targets=forecast.targets,
         origin_slot=forecast.origin_slot,
         model=forecast.model.name,
-        values=np.clip(forecast.bands.swapaxes(-1, -2), -largest, largest).astype(np.float16),
+        values=np.clip(bands.swapaxes(-1, -2), -largest, largest).astype(np.float16),
     )

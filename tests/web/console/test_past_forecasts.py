@@ -87,3 +87,28 @@ def test_a_value_beyond_half_precision_stays_finite(trail: PastForecasts, newest
     newest.publish(100, level=1e6)
     trail.note()
     assert np.isfinite(trail.before(200)[0].values).all()
+
+
+def test_of_a_large_fleet_the_same_servers_are_kept_each_time(newest: Newest) -> None:
+    trail = PastForecasts(lambda: newest.made, most_servers=3)
+    names = tuple(f"server-{number}" for number in range(20))
+    for slot, servers in ((100, names), (102, names[::-1])):
+        newest.publish(slot, servers=servers, level=2.0)
+        trail.note()
+    first, second = trail.before(200)
+    assert len(first.servers) == len(first.values) == 3
+    assert first.servers.keys() == second.servers.keys()
+    assert first.values[:, 0, 1].tolist() == [[4.0] * HORIZON] * 3
+
+
+def test_each_kept_server_has_its_own_numbers(newest: Newest) -> None:
+    trail = PastForecasts(lambda: newest.made, most_servers=3)
+    names = tuple(f"server-{number}" for number in range(20))
+    newest.publish(100, servers=names)
+    assert newest.made is not None
+    newest.made.forecast.bands[:] = np.arange(20, dtype=np.float32)[:, None, None, None]
+    trail.note()
+    (footprint,) = trail.before(200)
+    assert {name: footprint.values[row, 0, 0, 0] for name, row in footprint.servers.items()} == {
+        name: float(names.index(name)) for name in footprint.servers
+    }
