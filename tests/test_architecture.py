@@ -20,6 +20,7 @@ LEVELS = (
         "portions",
         "pace",
         "quantiles",
+        "raw_quantiles",
         "last_values",
         "spec",
         "strict_yaml",

@@ -27,7 +27,7 @@ _ROOM = 1.3
 """For what is computed in between, and memory that is freed late: with 100,000 servers it was 1.28 at the peak."""
 
 COPIED_SERVERS = 20_000
-"""The window of a larger fleet is not copied for a forecast; see `ingest.ring_views`."""
+"""Of a larger fleet, window and values are not copied for a forecast; see `ingest.ring_views` and `raw_quantiles`."""
 
 _PAST_FORECASTS, _PAST_NUMBER, _PAST_NAME = 4, 2, 100
 """What was forecast before, for the console: how many, in float16, and per server a place by its name. Of a larger
@@ -45,19 +45,21 @@ def bytes_per_server(config: Config, servers: int) -> int:
     """Memory of each of this number of servers at the peak of a tick.
 
     Its row of the window, and its part of the samples of open slots; the bands that are served and, for the next
-    answer, all quantiles and bands; for each of the two a copy of the window that it was made from, of a large fleet
-    of the slots that changed meanwhile, and its text if it is written ahead (`answers.render_ahead`). With the
-    window on a GPU as well it is more: there it is copied, and each cell has a stamp.
+    answer, all quantiles and bands, of a large fleet in one array (`raw_quantiles`); for each of the two a copy of the
+    window that it was made from, of a large fleet of the slots that changed meanwhile, and its text if it is written
+    ahead (`answers.render_ahead`). With the window on a GPU as well it is more: there it is copied, and each cell has
+    a stamp.
     """
     slots, metrics = config.window.length, len(config.metrics)
     window = slots * (metrics * _NUMBER + 5)  # values; status, presence, number of samples, and whether it counts
     window += slots * metrics * _NUMBER // _OPEN_SHARE
+    answers = 3 if servers <= COPIED_SERVERS else 2
     copied = slots if servers <= COPIED_SERVERS else min(_CHANGED_SLOTS, slots)
     copy = copied * (metrics * _NUMBER + 1)  # values and status
     numbers = metrics * config.training.max_prediction_length * _QUANTILES
     past = _PAST_FORECASTS * (numbers * _PAST_NUMBER + _PAST_NAME) if servers <= COPIED_SERVERS else 0
     text = numbers * _SHOWN_BYTES if servers <= config.answers.render_ahead else 0
-    return int(_ROOM * (window + 3 * numbers * _NUMBER + 2 * (copy + text) + past + _NAMED_BYTES))
+    return int(_ROOM * (window + answers * numbers * _NUMBER + 2 * (copy + text) + past + _NAMED_BYTES))
 
 
 def needed_bytes(config: Config, servers: int) -> int:

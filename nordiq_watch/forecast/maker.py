@@ -49,7 +49,7 @@ class ForecastMaker:
         """
         forecast = scale_bands(made.forecast, self._factors_for(model), in_place=in_place)
         others = self._baseline.complete(forecast, made.snapshot) if self._baseline else None
-        return replace(made, forecast=forecast if others is None else join(forecast, others))
+        return replace(made, forecast=forecast if others is None else join(forecast, others, in_place=in_place))
 
     @contextmanager
     def one_at_a_time(self) -> Iterator[None]:

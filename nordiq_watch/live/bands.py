@@ -9,7 +9,8 @@ import numpy as np
 
 from nordiq_watch.live.servable import Servable
 from nordiq_watch.portions import portions
-from nordiq_watch.quantiles import SERVED_QUANTILES, clip_to_possible
+from nordiq_watch.quantiles import MEDIAN, SERVED_QUANTILES, clip_to_possible
+from nordiq_watch.raw_quantiles import RawQuantiles, as_values, raw_of_forecast, settle
 from nordiq_watch.records.arrays import FloatArray
 from nordiq_watch.records.forecasts import Forecast
 
@@ -36,6 +37,9 @@ def scale_bands(forecast: Forecast, factors: FloatArray | None, *, in_place: boo
         return forecast
     if (factors == 1.0).all():
         return replace(forecast, factors=factors)
+    held = raw_of_forecast(forecast.values)
+    if held is not None:
+        return _scale_held(forecast, held, factors, bands=forecast.bands if in_place else np.empty_like(forecast.bands))
     middle, served = forecast.quantiles.index(0.5), [forecast.quantiles.index(level) for level in SERVED_QUANTILES]
     values, bands = forecast.values, forecast.bands
     if not in_place:
@@ -48,3 +52,18 @@ def scale_bands(forecast: Forecast, factors: FloatArray | None, *, in_place: boo
         scaled += p50
         bands[some] = clip_to_possible(scaled[..., served], forecast.targets)  # in order already
     return replace(forecast, values=values, bands=bands, factors=factors)
+
+
+def _scale_held(forecast: Forecast, held: RawQuantiles, factors: FloatArray, *, bands: FloatArray) -> Forecast:
+    """The same of a forecast whose values and bands are one array. bands: where the new ones go."""
+
+    def scale(some: slice) -> FloatArray:
+        scaled = held[some].copy()
+        p50 = scaled[..., MEDIAN, None].copy()
+        scaled -= p50
+        scaled *= factors[..., None]
+        scaled += p50
+        return scaled
+
+    values = settle(bands, scale, serve=lambda raw: clip_to_possible(raw, forecast.targets))  # in order already
+    return replace(forecast, values=as_values(values), bands=bands, factors=factors)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from nordiq_watch.config.fleet_memory import COPIED_SERVERS
 from nordiq_watch.network.prediction import Prediction
 from nordiq_watch.network.predictor import Predictor
-from nordiq_watch.quantiles import make_bands
+from nordiq_watch.quantiles import SERVED_QUANTILES, make_bands
+from nordiq_watch.raw_quantiles import as_values, serve_in_place
+from nordiq_watch.records.arrays import FloatArray
 from nordiq_watch.records.forecasts import Forecast
 from nordiq_watch.records.models import ModelIdentity, Version
 from nordiq_watch.records.samples import WindowSnapshot
@@ -47,14 +50,21 @@ class Servable:
         return [self._describe(*pair) for pair in zip(snapshots, predictions, strict=True)]
 
     def _describe(self, snapshot: WindowSnapshot, prediction: Prediction) -> Forecast:
+        values, bands = self._serve(prediction.values)
         return Forecast(
             servers=tuple(snapshot.servers[row] for row in prediction.rows),
             rows=prediction.rows,
             targets=self.spec.targets,
             quantiles=self.spec.quantiles,
-            values=prediction.values,
-            bands=make_bands(prediction.values, self.spec.quantiles, self.spec.targets),
+            values=values,
+            bands=bands,
             origin_slot=snapshot.last_slot,
             interval_seconds=self.spec.interval_seconds,
             model=self.identity,
         )
+
+    def _serve(self, values: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Values and bands; of a large fleet, where that is possible, in one array."""
+        if len(values) > COPIED_SERVERS and self.spec.quantiles == SERVED_QUANTILES:
+            return as_values(serve_in_place(values, self.spec.targets)), values
+        return values, make_bands(values, self.spec.quantiles, self.spec.targets)

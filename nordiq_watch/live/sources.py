@@ -10,6 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from nordiq_watch.raw_quantiles import RawQuantiles, as_values, first_servers, raw_of_forecast
+from nordiq_watch.records.arrays import FloatArray
 from nordiq_watch.records.forecasts import Forecast, Forecasting, Sources
 from nordiq_watch.records.models import ModelIdentity
 
@@ -35,23 +37,40 @@ def answering_for(forecast: Forecast) -> ModelIdentity:
     return forecast.model
 
 
-def join(first: Forecast, other: Forecast) -> Forecast:
+def join(first: Forecast, other: Forecast, *, in_place: bool = False) -> Forecast:
     """One forecast of the servers of both, `first`'s before the others; its model is that of `first`.
 
-    Both are of one snapshot, with the same targets, steps and quantiles, and share no server.
+    Both are of one snapshot, with the same targets, steps and quantiles, and share no server. in_place: the first's
+    arrays may be made longer where they lie; nothing else may hold them.
     """
     if not other.servers:
         return first
     own, added = sources_of(first), sources_of(other)
     codes = np.concatenate([own.codes, added.codes + len(own.makers)])
+    values, bands = _join_numbers(first, other, in_place=in_place)
     return replace(
         first,
         servers=first.servers + other.servers,
         rows=np.concatenate([first.rows, other.rows]),
-        values=np.concatenate([first.values, other.values]),
-        bands=np.concatenate([first.bands, other.bands]),
+        values=values,
+        bands=bands,
         sources=Sources(own.makers + added.makers, codes),
     )
+
+
+def _join_numbers(first: Forecast, other: Forecast, *, in_place: bool) -> tuple[FloatArray, FloatArray]:
+    """Values and bands of both. In one array if the first's are: of a large fleet no second one may be there."""
+    held = raw_of_forecast(first.values)
+    if held is None or other.values is not other.bands:
+        values = np.concatenate([np.asarray(first.values), other.values])
+        return values, np.concatenate([first.bands, other.bands])
+    if in_place and first.bands.base is None:
+        bands, count = first.bands, len(first.bands)
+        bands.resize((count + len(other.bands), *bands.shape[1:]), refcheck=False)  # moved by page tables, if at all
+        bands[count:] = other.bands
+    else:
+        bands = np.concatenate([first.bands, other.bands])
+    return as_values(RawQuantiles(bands, places=held.places, numbers=held.numbers)), bands
 
 
 def made_by_model(made: Forecasting) -> Forecasting:
@@ -65,7 +84,7 @@ def made_by_model(made: Forecasting) -> Forecasting:
         forecast,
         servers=forecast.servers[:count],
         rows=forecast.rows[:count],
-        values=forecast.values[:count],
+        values=first_servers(forecast.values, count),
         bands=forecast.bands[:count],
         sources=None,
     )

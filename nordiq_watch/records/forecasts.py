@@ -23,7 +23,8 @@ class Forecast:
 
     rows (servers,): where in the snapshot each server stands.
     values (servers, targets, horizon, quantiles): as the model gave them, in the metric's unit; NaN throughout where a
-    server's target was never measured. In what is held of a concluded forecast they are the bands.
+    server's target was never measured. In what is held of a concluded forecast they are the bands. Of a large fleet
+    they may be `raw_quantiles.RawQuantiles`: to be indexed as an array, servers first.
     bands (servers, targets, horizon, 3): p10, p50, p90 as they are served: `quantiles.make_bands` of the values.
     factors (targets, horizon): by which an adaptive band moved all quantiles away from p50, in values and bands; None
     where bands do not adapt.
