@@ -15,7 +15,8 @@ PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
 all: lint types test
 
 $(VENV)/.runtime: requirements.txt pyproject.toml setup.py $(KERNEL)
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@echo 'Installing what requirements.txt pins into $(VENV): some minutes, most of them for $(TORCH)'
 	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	$(BIN)/python -m pip install --quiet -r requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --editable .

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from nordiq_watch.host.installation import below, compare, plan_units
     from nordiq_watch.host.shipped import read_default_config, read_unit_files
 
-    program = args.program or _own_program()
+    program = args.program or own_program()
     files = plan_units(read_unit_files(), program=program, data_dir=args.data_dir, gpu=args.gpu)
     config = f"{args.data_dir.rstrip('/')}/config.yaml"
     prefix = args.prefix.absolute()
@@ -69,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _own_program() -> str:
+def own_program() -> str:
+    """The command that this process runs, with its path."""
     beside = Path(sys.executable).with_name("nordiq-watch")
     return str(beside) if beside.is_file() else f"{sys.executable} -m nordiq_watch"
 

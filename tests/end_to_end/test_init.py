@@ -19,6 +19,7 @@ from support.collectors import needs
 from support.daemon import free_port, wait_until
 from support.prometheus_history import prometheus_with, scrape
 
+from nordiq_watch.cli.install_service import own_program
 from nordiq_watch.cli.synthetic import Fleet, make_fleet, write_csv
 from nordiq_watch.config.environment import environment_without_settings
 
@@ -127,7 +128,12 @@ def test_from_prometheus_to_a_forecast_and_the_same_again(place: Place, tmp_path
     forecast: Any = place.get("/predictions/current").json()
     assert sorted(forecast["predictions"]) == [f"web{number}.example.net" for number in range(SERVERS)]
     assert forecast["metadata"]["model_version"].startswith("tft_model_")
-    assert f"authorization: {{credentials_file: {place.root / '.nordiq_feed_key'}}}" in done.stdout
+    told = done.stdout.split()
+    assert told[told.index("install") :][:6] == [
+        "install", "-m", "400", "-o", "prometheus", str(place.root / ".nordiq_feed_key"),
+    ]  # fmt: skip
+    assert "authorization: {credentials_file: /etc/prometheus/nordiq_feed_key}" in done.stdout
+    assert f"sudo {own_program()} install-service" in done.stdout, "sudo and cron do not find it by its name"
     assert "was fetched before" in again.stdout
     assert list((place.root / "state").glob("imports/*")) == []
 

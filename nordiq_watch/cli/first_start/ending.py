@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from nordiq_watch.cli.first_start.order import Order, Source
+from nordiq_watch.cli.install_service import own_program
 from nordiq_watch.cli.terminal import print_table
 from nordiq_watch.client.answers import FleetForecast, MetricForecast
 from nordiq_watch.config.environment import API_KEY_VARIABLE
@@ -16,6 +17,7 @@ from nordiq_watch.security.keys import find_key
 
 SERVERS = 3
 METRICS = 2
+PROMETHEUS_KEY = "/etc/prometheus/nordiq_feed_key"
 PREFERRED = ("cpu_user_pct", "mem_used_pct", "disk_usage_pct", "load_average")
 
 
@@ -51,19 +53,24 @@ def show_address(console: Console, settings: Settings, url: str) -> None:
 
 
 def next_steps(order: Order, settings: Settings, url: str, *, feed_file: Path, root: Path) -> Iterator[str]:
-    """Lines: what feeds the daemon from now on, and what retrains it."""
+    """Lines: what feeds the daemon from now on, and what retrains it. They name the program with its path, because cron
+    and sudo do not have this shell's.
+    """
+    program = own_program()
     if order.source is Source.PROMETHEUS:
-        yield "From now on Prometheus sends what it scrapes; in prometheus.yml, and reload it:"
+        yield "From now on Prometheus sends what it scrapes. A copy of the key that it can read:"
+        yield f"  sudo install -m 400 -o prometheus {feed_file.absolute()} {PROMETHEUS_KEY}"
+        yield "and in prometheus.yml, then reload it:"
         yield "  remote_write:"
         yield f"    - url: {url}/feed/prometheus"
-        yield f"      authorization: {{credentials_file: {feed_file.absolute()}}}"
+        yield f"      authorization: {{credentials_file: {PROMETHEUS_KEY}}}"
     elif order.source is Source.DATASET:
         yield "From now on feed what is measured (docs/collectors.md), or measure this machine:"
         yield f"  nordiq-watch agent --url {url} --key-file {feed_file}"
     here = root.absolute()
     yield "Retraining is a line in cron, every Sunday for example; the new version goes live by itself:"
-    yield f"  0 3 * * 0  cd {here} && nordiq-watch train --dataset state/archive --max-minutes 60"
+    yield f"  0 3 * * 0  cd {here} && {program} train --dataset state/archive --max-minutes 60"
     yield "For good, under systemd, with a timer that retrains (stop the daemon in the background first):"
-    yield f"  sudo nordiq-watch install-service --data-dir {here}       # says what comes next"
+    yield f"  sudo {program} install-service --data-dir {here}       # says what comes next"
     yield f"  sudo install -D -m 600 {settings.key_file.absolute()} /etc/nordiq-watch/keys"
     yield f"  sudo chown -R nordiq-watch: {here}"
