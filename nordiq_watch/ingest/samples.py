@@ -114,9 +114,9 @@ class FeedReader:
 
     def judge(self, sent: Sent, rules: FeedRules, *, now: float) -> ParsedFeed:
         """As `check`, of columns."""
-        checks, grid, kept = RowChecks(()), Grid(rules, now), None
+        checks = RowChecks(() if sent.columns is None else sent.columns.indices)
+        grid, kept = Grid(rules, now), None
         if sent.columns is not None:
-            checks = RowChecks(sent.columns.indices)
             kept = self._check_columns(checks, sent.columns, rules, grid, now=now).select(checks.keep)
         rejected = (*sent.rejected, *checks.rejected)
         indices = () if kept is None else tuple(kept.indices)

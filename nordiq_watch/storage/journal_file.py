@@ -132,6 +132,8 @@ class JournalFile(SampleFile):
         )
 
     def _end(self, ended: Mapping[str, int]) -> None:
+        if not ended:  # as with most batches
+            return
         (last,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM batches").fetchone()
         self._connection.executemany(
             "INSERT INTO ended (name, until, after, back) VALUES (?, ?, ?, '[]') ON CONFLICT (name) DO UPDATE SET "

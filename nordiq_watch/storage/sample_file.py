@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,8 @@ CREATE TABLE batches (id INTEGER PRIMARY KEY, layout INTEGER NOT NULL REFERENCES
                       body BLOB NOT NULL);
 CREATE INDEX batches_by_slot ON batches (layout, newest_slot);
 """
+
+_ID_OF = itemgetter(Server._fields.index("id"))
 
 
 class SampleFile(SampleReader):
@@ -149,12 +152,14 @@ class SampleFile(SampleReader):
     def _register(self, batches: Iterable[Batch]) -> dict[str, Server]:
         """Writes the servers that are new or have another profile; returns them."""
         changed: dict[str, Server] = {}
+        servers = self._servers
         for batch in batches:
             named: Iterable[tuple[str, str | None]] = zip(batch.servers, batch.profiles, strict=True)
             if not any(batch.profiles):  # as most batches are
-                named = ((name, None) for name in batch.servers if name not in self._servers)
+                fresh = () if all(map(servers.__contains__, batch.servers)) else batch.servers
+                named = ((name, None) for name in fresh if name not in servers)
             for name, profile in named:
-                known = changed.get(name) or self._servers.get(name)
+                known = changed.get(name) or servers.get(name)
                 if known is None or profile not in (None, known.profile):
                     changed[name] = self._write_server(name, profile)
         return changed
@@ -170,7 +175,7 @@ class SampleFile(SampleReader):
     def _insert(self, batch: Batch, changed: Mapping[str, Server], *, row_id: int | None = None) -> int:
         """Returns the id of the row. Without a row_id: behind the others."""
         servers = {**self._servers, **changed} if changed else self._servers
-        ids = np.fromiter((servers[name].id for name in batch.servers), np.int64, len(batch.servers))
+        ids = np.fromiter(map(_ID_OF, map(servers.__getitem__, batch.servers)), np.int64, len(batch.servers))
         packed = pack(batch, ids[batch.rows], self._layout)
         inserted = self._connection.execute(
             "INSERT OR REPLACE INTO batches (id, layout, newest_slot, samples, crc, body) VALUES (?, ?, ?, ?, ?, ?)",

@@ -27,6 +27,8 @@ class Gate:
 
     def __init__(self, app: Flask, services: Services) -> None:
         self._urls = app.url_map.bind("localhost")
+        rules = [rule for rule in app.url_map.iter_rules() if not rule.arguments]
+        self._fixed = {(method, rule.rule): rule.rule for rule in rules for method in rule.methods or ()}
         self._prefix = services.config.server.url_prefix
         self._services = services
         self._max_body_bytes: int = app.config["MAX_CONTENT_LENGTH"]
@@ -47,8 +49,12 @@ class Gate:
         return holder is not None and is_allowed(holder, needed_role(method, rule))
 
     def _find_rule(self, sent: Request) -> str | None:
+        path = self._without_prefix(sent.path)
+        fixed = self._fixed.get((sent.method, path))
+        if fixed is not None:
+            return fixed
         try:
-            rule, _ = self._urls.match(self._without_prefix(sent.path), sent.method, return_rule=True)
+            rule, _ = self._urls.match(path, sent.method, return_rule=True)
         except HTTPException:  # no such route, or not by this method
             return None
         return rule.rule

@@ -47,6 +47,7 @@ class QuickFeed:
         self._instruments = instruments
         self._most_bytes = most_bytes
         self._is_public = ROUTE in services.config.auth.public
+        self._known_names: frozenset[str] = frozenset()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         holder = self._find_feeder(environ) if self._is_plain(environ) else None
@@ -74,11 +75,18 @@ class QuickFeed:
     def _is_plain(self, environ: Mapping[str, Any]) -> bool:
         if environ["REQUEST_METHOD"] != "POST" or environ["PATH_INFO"] != ROUTE or environ.get("QUERY_STRING"):
             return False
-        if any(name.startswith("HTTP_") and name not in _SAY_NOTHING_SPECIAL for name in environ):
+        if not environ.keys() <= self._known_names and not self._says_nothing_special(environ):
             return False
         is_arrow = environ.get("CONTENT_TYPE", "").lower().startswith(Media.ARROW)
         length = environ.get("CONTENT_LENGTH", "")
         return not is_arrow and length.isdecimal() and int(length) <= self._most_bytes and BODY_LEFT_OUT not in environ
+
+    def _says_nothing_special(self, environ: Mapping[str, Any]) -> bool:
+        """By the names of its headers. Names like those of the request before are not looked at again."""
+        is_so = not any(name.startswith("HTTP_") and name not in _SAY_NOTHING_SPECIAL for name in environ)
+        if is_so:
+            self._known_names = frozenset(environ)
+        return is_so
 
     def _find_feeder(self, environ: dict[str, Any]) -> KeyHolder | None:
         """The holder of the request's key, if the guard lets the request pass. It is counted then, as the guard does
