@@ -48,6 +48,20 @@ SMALL, LARGE = 50, 10_000
 CONNECTIONS = {SMALL: 8, LARGE: 2}
 SERVER_CORE, CLIENT_CORE = 0, 1
 KEY = "a-key-for-the-peer"
+OURS, WITHOUT_FORECASTS, PEER = "nordiq_watch", "nordiq_watch, answers.baseline off", "json.loads into dicts"
+"""Without a model the daemon forecasts all the while by its built-in baseline, which is no cost of a feed; nor does the
+peer write to a disk. So there is a daemon that forecasts nothing beside the usual one, and processor time beside rates.
+"""
+
+OVER_HTTP = [
+    ("what", "what"),
+    ("records", "records a body"),
+    ("per_second", "records/s"),
+    ("worst", "slowest run"),
+    ("cpu_us", "CPU µs a record"),
+    ("busy", "of the core used"),
+    ("bytes", "bytes a record"),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +98,7 @@ def measure(options: argparse.Namespace) -> Report:
         rows=rows,
         targets=targets_of(rows),
         tables={
-            "Over HTTP, the server on one core": [
-                ("what", "what"),
-                ("records", "records a body"),
-                ("per_second", "records/s"),
-                ("worst", "slowest run"),
-                ("cpu_us", "CPU µs a record"),
-                ("bytes", "bytes a record"),
-            ],
+            "Over HTTP, the server on one core": OVER_HTTP,
             "Reading a body, no HTTP": [("what", "what"), ("records", "records a body"), ("us", "µs a record")],
             "The window": [
                 ("what", "what"),
@@ -235,17 +242,25 @@ def measure_http(plan: Plan, root: Path) -> list[Row]:
     results: dict[tuple[str, int], list[tuple[float, float]]] = {}
     os.sched_setaffinity(0, {CLIENT_CORE})
     try:
-        with daemon_on_one_core(root) as daemon, peer_on_one_core() as (peer, peer_url):
-            assert daemon.process is not None
-            places = {"nordiq_watch": (daemon.url, daemon.key), "json.loads into dicts": (peer_url, KEY)}
-            processes = {"nordiq_watch": daemon.process.pid, "json.loads into dicts": peer}
+        with (
+            daemon_on_one_core(root) as usual,
+            daemon_on_one_core(root / "without", answers={"baseline": False}) as without,
+            peer_on_one_core() as (peer, peer_url),
+        ):
+            assert usual.process is not None
+            assert without.process is not None
+            places = {
+                OURS: (usual.url, usual.key, usual.process.pid),
+                WITHOUT_FORECASTS: (without.url, without.key, without.process.pid),
+                PEER: (peer_url, KEY, peer),
+            }
             for records in (LARGE, SMALL):
                 for repeat in range(plan.repeats + 1):  # the first one is for warming up
-                    for name, (url, key) in places.items():
-                        load, before = Load(url, key, bodies[records], records), cpu_seconds(processes[name])
+                    for name, (url, key, process) in places.items():
+                        load, before = Load(url, key, bodies[records], records), cpu_seconds(process)
                         rate = load.run(plan.seconds)
                         if repeat:
-                            spent = (cpu_seconds(processes[name]) - before) / (load.taken * records)
+                            spent = (cpu_seconds(process) - before) / (load.taken * records)
                             results.setdefault((name, records), []).append((rate, spent * 1e6))
                 tell(f"bodies of {records}: done")
     finally:
@@ -257,6 +272,7 @@ def measure_http(plan: Plan, root: Path) -> list[Row]:
             "per_second": median([rate for rate, _ in runs]),
             "worst": min(rate for rate, _ in runs),
             "cpu_us": median([spent for _, spent in runs]),
+            "busy": median([rate * spent / 1e6 for rate, spent in runs]),
             "bytes": len(bodies[records][0]) // records,
         }
         for (name, records), runs in results.items()
@@ -492,8 +508,13 @@ def measure_kills(plan: Plan, state: Path) -> Row:
 def targets_of(rows: Sequence[Row]) -> list[Target]:
     speed = {(row["what"], row["records"]): row["per_second"] for row in rows if "per_second" in row}
 
+    spent = {(row["what"], row["records"]): row["cpu_us"] for row in rows if "cpu_us" in row}
+
     def peer_over_ours(records: int) -> float:
-        return float(speed["json.loads into dicts", records] / speed["nordiq_watch", records])
+        return float(speed[PEER, records] / speed[OURS, records])
+
+    def ours_over_peer(records: int) -> float:
+        return float(spent[WITHOUT_FORECASTS, records] / spent[PEER, records])
 
     (memory,) = [row["of_raw"] for row in rows if "of_raw" in row]
     (restart,) = [row["restart_s"] for row in rows if "restart_s" in row]
@@ -502,7 +523,17 @@ def targets_of(rows: Sequence[Row]) -> list[Target]:
     return [
         Target(f"records/s of json.loads into dicts over ours, bodies of {SMALL}", peer_over_ours(SMALL), 1.0),
         Target(f"records/s of json.loads into dicts over ours, bodies of {LARGE:,}", peer_over_ours(LARGE), 0.5),
-        Target(f"µs a record over HTTP, bodies of {LARGE:,}", 1e6 / speed["nordiq_watch", LARGE], 10.0),
+        Target(
+            f"CPU a record without forecasts over that of json.loads into dicts, bodies of {SMALL}",
+            ours_over_peer(SMALL),
+            1.0,
+        ),
+        Target(
+            f"CPU a record without forecasts over that of json.loads into dicts, bodies of {LARGE:,}",
+            ours_over_peer(LARGE),
+            0.5,
+        ),
+        Target(f"µs a record over HTTP, bodies of {LARGE:,}", 1e6 / speed[OURS, LARGE], 10.0),
         Target("resident memory of the window over its raw float32", memory, 1.25),
         *feed_formats.targets_of_fleet(fleet),
         Target("acknowledged records lost or doubled", lost, 0.0),
