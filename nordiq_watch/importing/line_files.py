@@ -51,7 +51,7 @@ def read_line_files(paths: Sequence[Path], config: Config) -> Iterator[Slots | s
         if not math.isnan(spill.end):
             replay.finish(spill.end)
             yield replay.pop(int(spill.end // interval) + 1)
-    yield from replay.describe()
+    yield from replay.notes.describe()
 
 
 def _spill(path: Path, replay: Replay, spill: SampleSpill) -> Iterator[str]:

@@ -1,29 +1,32 @@
 """History from Prometheus, VictoriaMetrics or Thanos: the slots that remote write would have filled with it.
 
-Samples go through the translator of remote write, hour by hour, with a clock that goes along. So the mapping and the
-rules of slots are the same, and what a model is trained on is what a daemon is fed.
+The mapping and the rules of slots are those of remote write: what a model is trained on is what a daemon is fed.
+Samples are arrays all the way (`history_slots`); while a chunk is translated, the server is asked for the next.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from itertools import chain
 from pathlib import Path
 
 import msgspec
 
 from nordiq_watch.config.schema import Config
 from nordiq_watch.errors import ClientError
+from nordiq_watch.importing.history_slots import HistorySlots
 from nordiq_watch.importing.prometheus_api import PrometheusApi
-from nordiq_watch.importing.replay import LONGEST_CHUNK_SECONDS, Replay
+from nordiq_watch.importing.prometheus_selectors import common_matchers
+from nordiq_watch.importing.raw_samples import RawSamples
 from nordiq_watch.importing.slot_table import SlotTable, read_slots
 from nordiq_watch.importing.spool import Spool
 from nordiq_watch.ingest.clusters import Clusters
 from nordiq_watch.ingest.formats.exporters import PROMETHEUS
-from nordiq_watch.ingest.formats.series import Series
 from nordiq_watch.tables.forms import AS_THEY_ARE
 
 LEAD_SLOTS = 16
@@ -31,6 +34,8 @@ LEAD_SLOTS = 16
 
 CHUNK_SAMPLES = 1_000_000
 """Chunks are made shorter where they have more."""
+
+LONGEST_CHUNK_SECONDS = 6 * 3600
 
 _EXAMPLES = 5
 
@@ -73,6 +78,19 @@ def fetch_slots(
     return replace(table, notes=(*notes, *table.notes), units_are_known=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """All samples from `begin` on and before `end`, Unix time."""
+
+    begin: float
+    end: float
+    found: Sequence[RawSamples]
+
+    @property
+    def samples(self) -> int:
+        return sum(len(one.times) for one in self.found)
+
+
 class Fetch:
     """One fetch, of the slots from `first` on and before `until`."""
 
@@ -83,7 +101,7 @@ class Fetch:
         self._state = spool.begin(what=_digest(api.url, config), first=first)
         self._until = until
         begin, end = self._state.first * self._interval, until * self._interval
-        self._replay = Replay(
+        self._slots = HistorySlots(
             config,
             "prometheus",
             config.feeders.prometheus,
@@ -91,29 +109,23 @@ class Fetch:
             clusters=_find_clusters(api, config.feeders.cluster_label, begin, end),
             notes=self._state.notes,
         )
-        self._samples = 0
 
     def run(self, progress: Callable[[float], None]) -> list[str]:
         """Fetches what the spool lacks. What was found and left out, in words."""
         first, end = self._state.first * self._interval, self._until * self._interval
         found = self._find_names(first, end)
-        moment = (self._state.until - LEAD_SLOTS) * self._interval
-        seconds = self._interval
-        while moment < end:
-            progress(max(0.0, (moment - first) / (end - first)))
-            chunk_end = min(end, moment + seconds)
-            self._take_chunk(found.names, moment, chunk_end)
-            seconds = self._next_length(chunk_end - moment)
-            moment = chunk_end
-        self._replay.finish(end)
-        self._write(self._until)
+        wanted = {name: common_matchers(self._slots.rules, name) for name in found.names}
+        with closing(self._chunks(wanted, (self._state.until - LEAD_SLOTS) * self._interval, end)) as chunks:
+            for chunk in chunks:
+                self._take(chunk)
+                progress(max(0.0, (chunk.end - first) / (end - first)))
         progress(1.0)
         said = f"{len(found.names):,} names of series are known by a rule, {found.unknown:,} others are not"
-        return [said, *self._replay.describe()]
+        return [said, *self._slots.notes.describe()]
 
     def _find_names(self, begin: float, end: float) -> Found:
         names = self._api.values_of("__name__", begin=begin, end=end)
-        known = tuple(sorted(name for name in names if self._replay.knows(name)))
+        known = tuple(sorted(name for name in names if self._slots.knows(name)))
         if not known:
             some = ", ".join(sorted(names)[:_EXAMPLES]) or "none at all"
             raise ClientError(
@@ -122,30 +134,44 @@ class Fetch:
             )
         return Found(known, len(names) - len(known))
 
-    def _take_chunk(self, names: tuple[str, ...], begin: float, end: float) -> None:
-        self._samples = 0
-        series = chain.from_iterable(self._api.samples(name, begin=begin, end=end) for name in names)
-        self._replay.take(self._counted(series), begin=begin)
-        self._write(self._replay.over)
+    def _chunks(self, wanted: Mapping[str, str], moment: float, end: float) -> Generator[Chunk]:
+        """One after the other; while one is used, the next is fetched. wanted: names of series, with matchers."""
+        stop = threading.Event()
 
-    def _counted(self, series: Iterator[Series]) -> Iterator[Series]:
-        for one in series:
-            self._samples += len(one.samples)
-            yield one
+        def ask(begin: float, until: float) -> Chunk:
+            found: list[RawSamples] = []
+            for name, matchers in wanted.items():
+                if stop.is_set():
+                    break
+                found += self._api.samples(name, begin=begin, end=until, matchers=matchers)
+            return Chunk(begin, until, found)
 
-    def _next_length(self, seconds: float) -> int:
-        """In whole slots: up to an hour, as long as that has not too many samples."""
+        with ThreadPoolExecutor(1, thread_name_prefix="fetch") as pool:
+            asked = pool.submit(ask, moment, min(end, moment + self._interval))
+            try:
+                while True:
+                    chunk = asked.result()
+                    if chunk.end < end:
+                        asked = pool.submit(ask, chunk.end, min(end, chunk.end + self._next_length(chunk)))
+                    yield chunk
+                    if chunk.end >= end:
+                        return
+            finally:
+                stop.set()
+
+    def _take(self, chunk: Chunk) -> None:
+        """Slots that the spool has are not said anew."""
+        until = int(chunk.end // self._interval)
+        slots = self._slots.take(chunk.found, first=self._state.until, until=until)
+        if until > self._state.until:
+            self._state = self._spool.add(self._state, slots, until=until, notes=self._slots.notes.counted)
+
+    def _next_length(self, chunk: Chunk) -> int:
+        """In whole slots: up to LONGEST_CHUNK_SECONDS, as long as that has not too many samples."""
         fitting = LONGEST_CHUNK_SECONDS
-        if self._samples:
-            fitting = min(fitting, int(seconds * CHUNK_SAMPLES / self._samples))
+        if chunk.samples:
+            fitting = min(fitting, int((chunk.end - chunk.begin) * CHUNK_SAMPLES / chunk.samples))
         return max(1, fitting // self._interval) * self._interval
-
-    def _write(self, until: int) -> None:
-        """Slots before `until` are not said again; those that the spool has are not said anew."""
-        if until <= self._state.until:
-            return
-        over = {cell: values for cell, values in self._replay.pop(until).items() if cell[1] >= self._state.until}
-        self._state = self._spool.add(self._state, over, until=until, notes=self._replay.notes)
 
 
 def _find_clusters(api: PrometheusApi, label: str | None, begin: float, end: float) -> Clusters:

@@ -9,16 +9,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 import requests
 
 from nordiq_watch.errors import ClientError
-from nordiq_watch.ingest.formats.series import NAME, Series
+from nordiq_watch.importing.prometheus_selectors import quoted
+from nordiq_watch.importing.raw_samples import RawSamples, read_matrix
+from nordiq_watch.ingest.formats.series import NAME
+
+T = TypeVar("T")
 
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 120.0
 TRIES = 5
@@ -45,27 +49,12 @@ class TooMany(ClientError):
     """An answer would be too large: a shorter chunk may do."""
 
 
-class _Found(msgspec.Struct):
-    metric: dict[str, str]
-    values: list[tuple[float, str]] = []
-
-
-class _Data(msgspec.Struct):
-    resultType: str
-    result: list[_Found]
-
-
-class _Matrix(msgspec.Struct):
-    status: str
-    data: _Data
-
-
 class _Labels(msgspec.Struct):
     status: str
     data: list[str]
 
 
-_matrix, _labels = msgspec.json.Decoder(_Matrix), msgspec.json.Decoder(_Labels)
+_read_labels = msgspec.json.Decoder(_Labels).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,38 +92,37 @@ class PrometheusApi:
         """The values that a label has in a span of time, Unix seconds."""
         path = f"/api/v1/label/{label}/values"
         body = self._get(path, {"start": f"{begin:.3f}", "end": f"{end:.3f}"})
-        values: list[str] = self._decode(_labels, body, path).data
-        return values
+        return self._decode(_read_labels, body, path).data
 
-    def samples(self, name: str, *, begin: float, end: float) -> Iterator[Series]:
+    def samples(self, name: str, *, begin: float, end: float, matchers: str = "") -> Iterator[RawSamples]:
         """The series of a name, with their samples from `begin` on and before `end`; a chunk that is too large is asked
         for in halves, so that a series may come several times.
+
+        matchers: of other labels, in Prometheus' notation.
         """
         length = self._seconds.get(name, math.inf)
         while begin < end:
             until = min(end, begin + length)
             try:
-                found = self._query(name, begin, until)
+                found = self._query(name, begin, until, matchers)
             except TooMany as error:
                 length = (until - begin) / 2
                 if length < SHORTEST_SECONDS:
                     raise ClientError(f"{error}; {SHORTEST_SECONDS:.0f} s of {name} are too much for it") from None
                 self._seconds[name] = length
                 continue
-            yield from found
+            yield found
             begin = until
 
-    def _query(self, name: str, begin: float, end: float) -> list[Series]:
+    def _query(self, name: str, begin: float, end: float, matchers: str) -> RawSamples:
         path = "/api/v1/query"
-        selector = f'{{{NAME}="{_quoted(name)}"}}[{math.ceil(end - begin) + _MARGIN_SECONDS}s]'
-        data = self._decode(_matrix, self._get(path, {"query": selector, "time": f"{end:.3f}"}), path).data
-        if data.resultType != "matrix":
-            raise ClientError(f"{self.url}{path}: answered with a {data.resultType} where raw samples were asked for")
-        found = []
-        for one in data.result:
-            samples = [(at, float(value)) for at, value in one.values if begin <= at < end]
-            found += [Series({**one.metric, NAME: name}, samples)] if samples else []
-        return found
+        chosen = f'{NAME}="{quoted(name)}"' + (f",{matchers}" if matchers else "")
+        selector = f"{{{chosen}}}[{math.ceil(end - begin) + _MARGIN_SECONDS}s]"
+        kind, found = self._decode(read_matrix, self._get(path, {"query": selector, "time": f"{end:.3f}"}), path)
+        if kind != "matrix":
+            raise ClientError(f"{self.url}{path}: answered with a {kind} where raw samples were asked for")
+        named = replace(found, labels=[{**labels, NAME: name} for labels in found.labels])
+        return named.select((begin <= named.times) & (named.times < end))
 
     def _get(self, path: str, query: Mapping[str, str]) -> bytes:
         pause = _FIRST_PAUSE_SECONDS
@@ -173,9 +161,9 @@ class PrometheusApi:
             again = answer.headers.get("Retry-After", "")
             return answer.status_code, b"".join(pieces), float(again) if again.isdecimal() else 0.0
 
-    def _decode(self, decoder: msgspec.json.Decoder[Any], body: bytes, path: str) -> Any:
+    def _decode(self, read: Callable[[bytes], T], body: bytes, path: str) -> T:
         try:
-            return decoder.decode(body)
+            return read(body)
         except (msgspec.MsgspecError, ValueError):
             start = body[:40].decode(errors="replace").strip()
             raise ClientError(f"{self.url}: is no Prometheus: {path} is answered with {start!r}; {_ADDRESS}") from None
@@ -201,10 +189,6 @@ class PrometheusApi:
 
 def _keep_headers(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
-
-
-def _quoted(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _says_too_many(body: bytes) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from nordiq_watch.config.schema import Config
+from nordiq_watch.importing.notes import Notes
 from nordiq_watch.ingest.clusters import Clusters
 from nordiq_watch.ingest.formats.budget import SeriesBudget
 from nordiq_watch.ingest.formats.build import Feeder, build_translator
@@ -22,9 +23,6 @@ _CLOSING_SECONDS = 6.0
 Slots = dict[tuple[str, int], dict[str, float]]
 """Server and slot → metric → value."""
 
-Notes = dict[str, tuple[int, str]]
-"""Why something was left out → how often, and in words."""
-
 
 class Replay:
     """For series chunk by chunk, in the order of time. notes: what was left out so far."""
@@ -37,10 +35,9 @@ class Replay:
         mapping: RuleTable,
         *,
         clusters: Clusters | None = None,
-        notes: Notes | None = None,
     ) -> None:
         """section: of `feeders`. ConfigError for a rule that cannot be read."""
-        self.notes: Notes = dict(notes or {})
+        self.notes = Notes()
         self._lateness_seconds = config.window.lateness_seconds
         self._interval = config.window.interval_seconds
         self._now = 0.0
@@ -85,24 +82,12 @@ class Replay:
             self._now += _CLOSING_SECONDS
             self._keep(self._translator.say_due())
 
-    def note(self, reason: str, count: int, words: str) -> None:
-        before, first = self.notes.get(reason, (0, words))
-        self.notes[reason] = before + count, first
-
-    def describe(self) -> list[str]:
-        return [f"{count:,} left out: {words}" for count, words in self.notes.values()]
-
     def _keep(self, translation: Translation) -> None:
         for reading in translation.readings:
             if (fault := find_fault(reading.server)) is not None:
-                self.note(f"name {reading.server}", 1, f"server_name {fault}")
+                self.notes.add(f"name {reading.server}", 1, f"server_name {fault}")
                 continue
             slot = int(reading.timestamp // self._interval)
             self._slots.setdefault((reading.server, slot), {}).update(reading.values)
         self._translator.settle(translation.readings, kept=True)
-        for one in translation.left_out:
-            self.note(one.cause, one.count, f"series {one.reason}")
-        for reason, count in translation.losses.counts.items():
-            self.note(reason, count, f"{reason}, e.g. {translation.losses.examples[reason]}")
-        if translation.refused:
-            self.note("refused", translation.refused, "series beyond feeders.max_series")
+        self.notes.add_all(translation.left_out, translation.losses, refused=translation.refused)

@@ -20,10 +20,11 @@ from support.prometheus_history import (
 
 from nordiq_watch.config.schema import Config
 from nordiq_watch.errors import ClientError
+from nordiq_watch.importing import prometheus as module
 from nordiq_watch.importing.prometheus import fetch_slots
 from nordiq_watch.importing.prometheus_api import PrometheusApi, Source
+from nordiq_watch.importing.raw_samples import RawSamples
 from nordiq_watch.importing.slot_table import SlotTable
-from nordiq_watch.ingest.formats.series import Series
 
 pytestmark = pytest.mark.slow
 
@@ -90,15 +91,18 @@ class BrokenOff(PrometheusApi):
     left = 35
     asked = 0
 
-    def samples(self, name: str, *, begin: float, end: float) -> Iterator[Series]:
+    def samples(self, name: str, *, begin: float, end: float, matchers: str = "") -> Iterator[RawSamples]:
         if self.asked == self.left:
             raise ClientError("the connection is lost")
         self.asked += 1
-        return super().samples(name, begin=begin, end=end)
+        return super().samples(name, begin=begin, end=end, matchers=matchers)
 
 
 @needs("prometheus", program="promtool")
-def test_a_fetch_that_was_broken_off_goes_on_where_it_ended(tmp_path: Path, scraped: Scraped, live: Slots) -> None:
+def test_a_fetch_that_was_broken_off_goes_on_where_it_ended(
+    tmp_path: Path, scraped: Scraped, live: Slots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LONGEST_CHUNK_SECONDS", 3600)
     with prometheus_with(scraped, tmp_path) as url:
         first = BrokenOff(Source(url))
         with pytest.raises(ClientError, match="the connection is lost"):

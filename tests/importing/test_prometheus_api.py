@@ -167,8 +167,8 @@ def test_too_many_samples_are_asked_for_in_shorter_spans_and_each_comes_once() -
         api = PrometheusApi(Source(server.url))
         for begin in (0, 5_000):
             found = list(api.samples('a"b', begin=begin, end=begin + 5_000))
-            assert [at for one in found for at, _ in one.samples] == list(range(begin, begin + 5_000, 100))
-        assert {one.labels["__name__"] for one in found} == {'a"b'}
+            assert [at for one in found for at in one.times] == list(range(begin, begin + 5_000, 100))
+        assert {labels["__name__"] for one in found for labels in one.labels} == {'a"b'}
         first = [query["query"] for _, query in server.asked]
     assert first[0] == '{__name__="a\\"b"}[5001s]'
     assert sum(query.endswith("[5001s]") for query in first) == 1  # it is remembered
@@ -178,7 +178,7 @@ def test_an_answer_larger_than_memory_should_hold_is_asked_for_in_halves(monkeyp
     monkeypatch.setattr(module, "MOST_BYTES", 300)
     with serving(matrix) as server:
         found = list(PrometheusApi(Source(server.url)).samples("a", begin=0, end=2_000))
-    assert [at for one in found for at, _ in one.samples] == list(range(0, 2_000, 100))
+    assert [at for one in found for at in one.times] == list(range(0, 2_000, 100))
     assert len(found) > 1
 
 

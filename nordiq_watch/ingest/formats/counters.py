@@ -15,6 +15,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
+
+from nordiq_watch.records.arrays import DoubleArray
 
 Sample = tuple[float, float]
 """Unix seconds, value."""
@@ -22,6 +25,14 @@ Sample = tuple[float, float]
 _RESTART_BELOW = 0.5
 _JITTER_SHARE, _JITTER_SECONDS = 1.1, 1.0
 """A scrape says when it began, not when the counter was read."""
+
+
+NumberT = TypeVar("NumberT", float, DoubleArray)
+
+
+def allowed_growth(seconds: NumberT, most_per_second: NumberT) -> NumberT:
+    """What a counter can grow between two samples so far apart."""
+    return most_per_second * (seconds * _JITTER_SHARE + _JITTER_SECONDS)
 
 
 @dataclass(slots=True)
@@ -81,7 +92,7 @@ class Meter:
         restarts = sample[1] < base[1] * _RESTART_BELOW
         grown = sample[1] if restarts else max(0.0, sample[1] - base[1])
         most = self._most
-        if most is not None and grown > most * ((sample[0] - base[0]) * _JITTER_SHARE + _JITTER_SECONDS):
+        if most is not None and grown > allowed_growth(sample[0] - base[0], most):
             return None
         return grown
 

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import Final
 
 from nordiq_watch.ingest.formats.limits import Limits
-from nordiq_watch.ingest.formats.series import NAME
+from nordiq_watch.ingest.formats.series import NAME, Selector
 from nordiq_watch.ingest.formats.series_rules import WHOLE, MetricRule, Part, roles_in
 from nordiq_watch.ingest.formats.server_names import ServerNames
 from nordiq_watch.ingest.formats.server_series import Place
@@ -76,7 +76,7 @@ class Places:
         if found is None:
             if len(self._by_name) >= MOST_REMEMBERED:
                 self._by_name.clear()
-            found = tuple(rule for rule in self._rules if _may_match(rule, name))
+            found = tuple(rule for rule in self._rules if selectors_for(rule, name))
             self._by_name[name] = found
         return found
 
@@ -97,9 +97,10 @@ class Places:
         return self._names.part_of({label: value for label, value in labels.items() if label not in own_labels})
 
 
-def _may_match(rule: MetricRule, name: str) -> bool:
-    selectors = [rule.value] if rule.of is None else [rule.value, rule.of]
-    return any(
-        all(matcher.matches({NAME: name}) for matcher in selector.matchers if matcher.label == NAME)
-        for selector in selectors
-    )
+def selectors_for(rule: MetricRule, name: str) -> list[Selector]:
+    """Those of a rule that a series of this name may match."""
+    return [
+        selector
+        for selector in ([rule.value] if rule.of is None else [rule.value, rule.of])
+        if all(matcher.matches({NAME: name}) for matcher in selector.matchers if matcher.label == NAME)
+    ]

@@ -27,9 +27,9 @@ from nordiq_watch.errors import ConfigError
 from nordiq_watch.ingest.fields import Range
 from nordiq_watch.ingest.formats.limits import Limits
 from nordiq_watch.ingest.formats.series import NAME, Selector, parse_selector
+from nordiq_watch.ingest.formats.series_view import SeriesView
 from nordiq_watch.ingest.formats.server_names import Key, ServerNames
 from nordiq_watch.ingest.formats.shares import Share, Side, knows_whole, missing_from
-from nordiq_watch.ingest.formats.spans import AnyTrack
 from nordiq_watch.ingest.formats.tracks import Grid
 
 Part = tuple[tuple[str, ...], Key]
@@ -71,8 +71,8 @@ class MetricRule:
 class Members:
     """The series of one part, on both sides of a share."""
 
-    values: list[AnyTrack] = field(default_factory=list)
-    wholes: list[AnyTrack] = field(default_factory=list)
+    values: list[SeriesView] = field(default_factory=list)
+    wholes: list[SeriesView] = field(default_factory=list)
 
 
 class Slot(Protocol):
@@ -160,7 +160,7 @@ class Evaluation:
         waits = value.waits or whole.waits
         return (None if waits and not self.final else Share(value.found, whole.found).percentage()), waits
 
-    def _collect(self, rule: MetricRule, tracks: Iterable[AnyTrack]) -> Side:
+    def _collect(self, rule: MetricRule, tracks: Iterable[SeriesView]) -> Side:
         """What these series say."""
         side = Side()
         for track in tracks:
@@ -171,7 +171,7 @@ class Evaluation:
                 self._note_absent(track, side)
         return side
 
-    def _read(self, rule: MetricRule, track: AnyTrack) -> float | None:
+    def _read(self, rule: MetricRule, track: SeriesView) -> float | None:
         if rule.rule.rate:
             value, odd = track.rate(self.slot.number, self.grid, rule.limits.most_per_second)
             self.odd += odd
@@ -180,19 +180,19 @@ class Evaluation:
             return track.age(self.slot.number, rule.aggregate)
         return track.level(self.slot.number, rule.aggregate)
 
-    def _note_absent(self, track: AnyTrack, side: Side) -> None:
+    def _note_absent(self, track: SeriesView, side: Side) -> None:
         """A series has no value in the slot."""
         number = self.slot.number
-        cell = track.cells.get(number)
-        if cell is not None:
-            side.is_whole &= all(map(math.isnan, cell.values))
+        values = track.values_in(number)
+        if values is not None:
+            side.is_whole &= all(map(math.isnan, values))
             return
         before = track.last_before(float(number * self.grid.interval_seconds), self.grid, number)
         if before is not None and not math.isnan(before[1]):
             side.is_whole = False
             side.waits = self._is_missing(track, since=before[0])
 
-    def _is_missing(self, track: AnyTrack, *, since: float) -> bool:
+    def _is_missing(self, track: SeriesView, *, since: float) -> bool:
         """Whether a series that is not in the slot lasts. since: when it was seen last before."""
         number, gap = self.slot.number, self.grid.gap_seconds
         if not track.lasting or self.server.heard - track.last > gap or self.slot.newest - since > gap:

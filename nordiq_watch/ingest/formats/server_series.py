@@ -12,6 +12,7 @@ from nordiq_watch.api.sources import Drop
 from nordiq_watch.ingest.formats.budget import SeriesBudget
 from nordiq_watch.ingest.formats.fingerprints import Fingerprints, fingerprint
 from nordiq_watch.ingest.formats.limits import Limits
+from nordiq_watch.ingest.formats.memberships import Memberships
 from nordiq_watch.ingest.formats.series_rules import Members, MetricRule, Part
 from nordiq_watch.ingest.formats.server_names import Key
 from nordiq_watch.ingest.formats.spans import MOST_SLOTS, MOST_SPANS, AnyTrack, Chains, Span, SpanTrack, spans_of
@@ -99,13 +100,13 @@ class ServerSeries:
     slots: dict[int, OpenSlot] = field(default_factory=dict)
     prints: Fingerprints = field(default_factory=Fingerprints)
     chains: Chains = field(init=False)
-    _members: dict[int, dict[Part, Members]] = field(default_factory=dict)
+    _members: Memberships = field(default_factory=Memberships)
 
     def __post_init__(self) -> None:
         self.chains = Chains(self.grid)
 
     def parts(self, rule: MetricRule) -> Mapping[Part, Members]:
-        return self._members.get(rule.number, {})
+        return self._members.of(rule.number)
 
     def heard_before(self, slot: int, count: int) -> int:
         """As rules see it, see `series_rules.Server`."""
@@ -208,12 +209,7 @@ class ServerSeries:
         """A new series, without samples yet."""
         self.tracks[place.key] = track
         self.places[place.key] = place
-        for number, part in place.parts:
-            members = self._members.setdefault(number, {}).setdefault(part, Members())
-            if place.roles & 1 << 2 * number:
-                members.values.append(track)
-            if place.roles & 2 << 2 * number:
-                members.wholes.append(track)
+        self._members.add(track, place.roles, place.parts)
         return track
 
     def count_left_out(self, slot: int) -> Counter[Drop]:
@@ -276,11 +272,4 @@ class ServerSeries:
         track, place = self.tracks.pop(key), self.places.pop(key)
         self.budget.hold(-track.size)
         self.budget.release(1)
-        for number, part in place.parts:
-            parts = self._members[number]
-            members = parts[part]
-            for side in (members.values, members.wholes):
-                if track in side:
-                    side.remove(track)
-            if not members.values and not members.wholes:
-                del parts[part]
+        self._members.remove(track, place.roles, place.parts)

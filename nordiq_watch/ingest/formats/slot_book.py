@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nordiq_watch.api.sources import Drop
 from nordiq_watch.ingest.formats.owners import Route
 from nordiq_watch.ingest.formats.readings import Reading, Said
-from nordiq_watch.ingest.formats.series_rules import Evaluation, MetricRule, keep_in_range
+from nordiq_watch.ingest.formats.series_rules import Evaluation, MetricRule
 from nordiq_watch.ingest.formats.server_series import OpenSlot, ServerSeries
+from nordiq_watch.ingest.formats.slot_values import values_of
 from nordiq_watch.ingest.formats.spans import LEFT_OUT
 from nordiq_watch.ingest.formats.tracks import Grid
 
@@ -196,7 +197,8 @@ class SlotBook:
         """Adds a reading of what is new: of touched rules, and of others whose value is not the one said last."""
         values: dict[str, float] = {}
         waits = False
-        for rule, value, misses in self._evaluate(name, server, slot, rules, said, final=final):
+        evaluation = Evaluation(self._grid, server, slot, final)
+        for rule, value, misses in values_of(rules, evaluation, said, name=name):
             waits |= misses
             if value is not None and (rule in touched or slot.said.get(rule.metric) != value):
                 values[rule.metric] = value
@@ -210,44 +212,6 @@ class SlotBook:
             slot.overlapped |= slot.in_flight > 0 or overtakes
             slot.in_flight += 1
             said.readings.append(Reading(name, self._begin(slot), values))
-
-    def _evaluate(
-        self,
-        name: str,
-        server: ServerSeries,
-        slot: OpenSlot,
-        rules: Sequence[MetricRule],
-        said: Said,
-        *,
-        final: bool,
-    ) -> Iterator[tuple[MetricRule, float | None, bool]]:
-        """The rules with their values, and whether they wait for more. Behind one that has an answer, those for the
-        same metric are left out; an answer that is a share of a whole in part is for when there is no other.
-        """
-        answered: set[str] = set()
-        in_part: dict[str, tuple[MetricRule, float]] = {}
-        evaluation = Evaluation(self._grid, server, slot, final)
-        for rule in rules:
-            if rule.metric in answered:
-                continue
-            value, waits = evaluation.value_of(rule)
-            if value is not None:
-                kept, clipped = keep_in_range(rule, value)
-                if kept is None:
-                    said.losses.add(Drop.OUT_OF_RANGE, f"{rule.metric} of {name} would be {value:g}")
-                elif clipped:
-                    said.clipped += 1
-                    said.clipped_below += kept > value
-                    said.clipped_example = said.clipped_example or f"{rule.metric} of {name} would be {value:g}"
-                value = kept
-            if value is not None and evaluation.is_in_part:
-                in_part.setdefault(rule.metric, (rule, value))
-                value = None
-            if value is not None:
-                answered.add(rule.metric)
-            yield rule, value, waits
-        yield from ((rule, value, False) for rule, value in in_part.values() if rule.metric not in answered)
-        said.losses.add(Drop.ODD_GROWTH, f"a counter of {name} jumped further than it can grow", evaluation.odd)
 
     def _claim(
         self, name: str, slot: OpenSlot, values: dict[str, float], touched: Collection[MetricRule], said: Said

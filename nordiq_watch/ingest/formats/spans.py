@@ -203,6 +203,10 @@ class SpanTrack(Presence):
                 changed.append(slot)
         return changed
 
+    def values_in(self, slot: int) -> Sequence[float] | None:
+        cell = self.cells.get(slot)
+        return None if cell is None else cell.rates
+
     def level(self, slot: int, aggregate: str) -> float | None:
         """The growth per second in the slot; None if there is none. It has no other aggregate."""
         cell = self.cells.get(slot)

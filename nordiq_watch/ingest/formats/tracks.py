@@ -16,7 +16,7 @@ from nordiq_watch.ingest.formats.counters import Meter, Sample
 
 MOMENTS_PER_SLOT = 1000
 
-_CONTEXT = 3
+CONTEXT = 3
 """Samples before a slot that its growth starts from: one bad sample among them does no harm."""
 
 _MIN_GAP_SECONDS = 600.0
@@ -113,7 +113,7 @@ class Cell:
 
     def trim(self) -> int:
         """Keeps what the growth of a later slot starts from; returns how many samples went."""
-        gone = len(self.times) - _CONTEXT
+        gone = len(self.times) - CONTEXT
         if gone <= 0:
             return 0
         del self.times[:gone], self.values[:gone]
@@ -216,23 +216,27 @@ class Track(Presence):
     def has_context(self, first: int, end: int) -> bool:
         """Whether slots from `first` on and before `end` have all samples that the growth in `end` starts from."""
         values = (cell.values for slot, cell in self.cells.items() if first <= slot < end)
-        return sum(not math.isnan(value) for some in values for value in some) >= _CONTEXT
+        return sum(not math.isnan(value) for some in values for value in some) >= CONTEXT
 
     def last_before(self, at: float, grid: Grid, slot: int) -> Sample | None:
         """The newest sample before a slot, which begins at `at`, within the gap; NaN as its value ends the series."""
         return next(self._backwards(slot, grid, since=at - grid.gap_seconds), None)
 
+    def values_in(self, slot: int) -> Sequence[float] | None:
+        cell = self.cells.get(slot)
+        return None if cell is None else cell.values
+
     def level(self, slot: int, aggregate: str) -> float | None:
         """Of a gauge: mean, last, max or min of the slot's samples; None without any."""
         cell = self.cells.get(slot)
-        return None if cell is None else _aggregate(cell.values, aggregate)
+        return None if cell is None else aggregate_of(cell.values, aggregate)
 
     def age(self, slot: int, aggregate: str) -> float | None:
         """Of a time: how long ago it was, in the mean, at the last sample, at most or at least."""
         cell = self.cells.get(slot)
         if cell is None:
             return None
-        return _aggregate([at - value for at, value in zip(cell.times, cell.values, strict=True)], aggregate)
+        return aggregate_of([at - value for at, value in zip(cell.times, cell.values, strict=True)], aggregate)
 
     def rate(self, slot: int, grid: Grid, most_per_second: float | None) -> tuple[float | None, int]:
         """Of a counter: its growth per second in the slot, None if there is none; and how many samples were left out
@@ -255,7 +259,7 @@ class Track(Presence):
         for at, value in self._backwards(slot, grid, since=cell.times[0] - grid.gap_seconds):
             if not math.isnan(value):
                 before.append((at, value))
-                if len(before) == _CONTEXT:
+                if len(before) == CONTEXT:
                     break
         inside = zip(cell.times, cell.values, strict=True)
         samples = [*reversed(before), *(one for one in inside if not math.isnan(one[1]))]
@@ -280,7 +284,8 @@ def _same(one: float, other: float) -> bool:
     return one == other or (math.isnan(one) and math.isnan(other))
 
 
-def _aggregate(values: array[float] | list[float], aggregate: str) -> float | None:
+def aggregate_of(values: Sequence[float], aggregate: str) -> float | None:
+    """Mean, last, max or min of what is no NaN; None if all is."""
     found = [value for value in values if not math.isnan(value)]
     if not found:
         return None

@@ -39,7 +39,7 @@ _FORGOTTEN_AT_ONCE = 200
 
 
 class Translator:
-    """From any thread. ConfigError for a selector that cannot be read, naming `section`."""
+    """From any thread. rules: of its metrics. ConfigError for a selector that cannot be read, naming `section`."""
 
     def __init__(
         self,
@@ -65,10 +65,10 @@ class Translator:
         self.section = section
         self._forget_seconds = forget_seconds
         self._clock = clock
-        self._grid = grid = Grid(interval_seconds, gap_of(interval_seconds))
-        self._rules = rules = build_rules(list_rules(mapping, metrics), section, aggregates or {})
+        self.grid = grid = Grid(interval_seconds, gap_of(interval_seconds))
+        self.rules = rules = build_rules(list_rules(mapping, metrics), section, aggregates or {})
         self.names = names
-        self._rules_digest = digest_rules(rules, names, self._grid)
+        self._rules_digest = digest_rules(rules, names, self.grid)
         self._places = Places(rules, names)
         self._servers = KnownServers(grid, budget, most=max_servers, forget_seconds=forget_seconds)
         self._book = SlotBook(
@@ -256,7 +256,7 @@ class Translator:
             self._taker.replay(samples, at=record.at, newest=record.newest, shift=shift)
             self._note_kept(record)
 
-        replay = Replay(self._servers, self._book, self._grid, places, take_one, self._note_kept, shift)
+        replay = Replay(self._servers, self._book, self.grid, places, take_one, self._note_kept, shift)
         for record in records:
             replay.take(record)
         replay.flush()
