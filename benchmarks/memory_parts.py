@@ -26,7 +26,6 @@ import torch
 PARTS = {
     "ingest.ring:Ring.values": "window: values",
     "ingest.ring:Ring.statuses": "window: statuses",
-    "ingest.ring:Ring.present": "window: presence",
     "ingest.ring:Ring.sampled": "window: numbers of samples",
     "ingest.cells:MeasuredCounts": "window: counts of measured slots",
     "ingest.open_cells:OpenCells": "window: samples of open slots",

@@ -51,7 +51,7 @@ def bytes_per_server(config: Config, servers: int) -> int:
     a stamp.
     """
     slots, metrics = config.window.length, len(config.metrics)
-    window = slots * (metrics * _NUMBER + 5)  # values; status, presence, number of samples, and whether it counts
+    window = slots * (metrics * _NUMBER + 3)  # values; status and number of samples
     window += slots * metrics * _NUMBER // _OPEN_SHARE
     answers = 3 if servers <= COPIED_SERVERS else 2
     copied = slots if servers <= COPIED_SERVERS else min(_CHANGED_SLOTS, slots)

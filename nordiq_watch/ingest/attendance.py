@@ -6,6 +6,7 @@ after an outage of the whole fleet, each server has time to return.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
@@ -13,8 +14,12 @@ from math import inf
 import numpy as np
 
 from nordiq_watch.metrics import status_code
+from nordiq_watch.portions import portions
 from nordiq_watch.records.arrays import BoolArray, CodeArray, IntArray
 from nordiq_watch.records.samples import WindowSnapshot
+
+_PORTION = 1024
+"""Servers whose slots are looked at together."""
 
 _SETTLED = 4
 """A server that joined a running fleet is missed only if it stayed for more than this many times the silence that
@@ -22,15 +27,40 @@ raises an alert: a shorter stay was a finished job, not a lost host.
 """
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Presence:
+    """When servers sent, in slots of the window. first, last (servers,): the columns of each one's oldest and newest
+    sample, 0 and -1 without any. sent (slots,): whether any server sent; column -1 is the newest slot.
+    """
+
+    first: IntArray
+    last: IntArray
+    sent: BoolArray
+
+
+def find_presence(read: Callable[[slice], BoolArray], *, servers: int, slots: int) -> Presence:
+    """read: (servers, slots), whether some servers have a sample, oldest slot first. Some servers are read at a time,
+    so that of a large fleet no array with a cell for each of its slots is made.
+    """
+    first, last = np.zeros(servers, dtype=np.int64), np.zeros(servers, dtype=np.int64)
+    sent = np.zeros(slots, dtype=np.bool_)
+    for some in portions(servers, _PORTION):
+        present = read(some)
+        first[some] = np.argmax(present, axis=1)
+        last[some] = np.where(present.any(axis=1), slots - 1 - np.argmax(present[:, ::-1], axis=1), -1)
+        sent |= present.any(axis=0)
+    return Presence(first, last, sent)
+
+
 @dataclass(frozen=True, eq=False)
 class Attendance:
-    """present (servers, slots): True if the server has a sample in that slot; column -1 is `newest_slot`. statuses
-    (servers,): code in metrics.STATUSES of each server's newest sample; None where they are not known.
+    """presence: of these servers; its newest column is `newest_slot`. statuses (servers,): code in metrics.STATUSES of
+    each server's newest sample; None where they are not known.
     """
 
     servers: tuple[str, ...]
     profiles: tuple[str, ...]
-    present: BoolArray
+    presence: Presence
     newest_slot: int
     interval_seconds: int
     statuses: CodeArray | None = None
@@ -83,30 +113,27 @@ class Attendance:
 
     @property
     def _length(self) -> int:
-        return int(self.present.shape[1])
+        return len(self.presence.sent)
 
-    @cached_property
+    @property
     def _others(self) -> BoolArray:
         """(slots,): True if any server sent in it."""
-        sent: BoolArray = np.any(self.present, axis=0)
-        return sent
+        return self.presence.sent
 
     @cached_property
     def _begin(self) -> int:
         """The column of the oldest sample of the fleet."""
         return int(np.argmax(self._others))
 
-    @cached_property
+    @property
     def _last(self) -> IntArray:
         """(servers,): column of the newest sample, -1 for none."""
-        newest = self._length - 1 - np.argmax(self.present[:, ::-1], axis=1)
-        return np.where(self.present.any(axis=1), newest, -1)
+        return self.presence.last
 
-    @cached_property
+    @property
     def _first(self) -> IntArray:
         """(servers,): column of the oldest sample; 0 for none, so that such a server has a stay of zero."""
-        oldest: IntArray = np.argmax(self.present, axis=1)
-        return oldest
+        return self.presence.first
 
 
 def silent_slots(seconds: float, interval_seconds: int) -> int:
@@ -121,19 +148,21 @@ def lasting(attendance: Attendance, position: int, *, ended_seconds: float) -> f
 
 def attendance_of(snapshot: WindowSnapshot) -> Attendance:
     """The attendance of a snapshot's servers, which excludes those silent for the window."""
-    present: BoolArray = np.any(~np.isnan(snapshot.values), axis=2)
+    servers, slots = snapshot.values.shape[:2]
+    presence = find_presence(
+        lambda some: np.any(~np.isnan(snapshot.values[some]), axis=2), servers=servers, slots=slots
+    )
     return Attendance(
         servers=snapshot.servers,
         profiles=snapshot.profiles,
-        present=present,
+        presence=presence,
         newest_slot=snapshot.last_slot,
         interval_seconds=snapshot.interval_seconds,
-        statuses=_newest_of(snapshot.statuses[:], present),
+        statuses=_newest_of(snapshot.statuses[:], presence.last),
     )
 
 
-def _newest_of(statuses: CodeArray, present: BoolArray) -> CodeArray:
-    """statuses (servers, slots) → (servers,): that of the newest slot in which the server has a sample."""
-    newest = present.shape[1] - 1 - np.argmax(present[:, ::-1], axis=1)
-    found: CodeArray = statuses[np.arange(len(statuses)), newest]
+def _newest_of(statuses: CodeArray, last: IntArray) -> CodeArray:
+    """statuses (servers, slots), last (servers,) → (servers,): that of the newest slot with a sample of the server."""
+    found: CodeArray = statuses[np.arange(len(statuses)), last]
     return found

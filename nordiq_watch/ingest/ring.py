@@ -19,7 +19,7 @@ from nordiq_watch.ingest.open_cells import MANY, CellRows, OpenCells
 from nordiq_watch.ingest.ring_views import RingView, Views
 from nordiq_watch.ingest.server_rows import NEVER, ServerRows
 from nordiq_watch.metrics import UNKNOWN_STATUS
-from nordiq_watch.records.arrays import CodeArray, FloatArray, IntArray
+from nordiq_watch.records.arrays import BoolArray, CodeArray, FloatArray, IntArray
 from nordiq_watch.records.samples import CellMap
 
 _SMALLEST_CAPACITY = 64
@@ -29,10 +29,9 @@ class Ring:
     """Not thread-safe: the window calls it under its lock.
 
     newest: the newest slot, None while nothing was ever written. size: slots with a sample, over all servers.
-    values (rows, length, metrics): NaN where not measured. statuses (rows, length). present (rows, length): whether
-    there is a sample. sampled (rows, length): how many there were, of the metric that has most. changed (rows, length):
-    stamps for CellMap, None unless they are kept. copies: the number of snapshots so far. open: the cells whose samples
-    are kept.
+    values (rows, length, metrics): NaN where not measured. statuses (rows, length). sampled (rows, length): how many
+    samples there were, of the metric that has most; 0 where there is none. changed (rows, length): stamps for CellMap,
+    None unless they are kept. copies: the number of snapshots so far. open: the cells whose samples are kept.
     """
 
     def __init__(
@@ -50,7 +49,6 @@ class Ring:
         self.size = 0
         self.values: FloatArray = np.empty((0, length, len(metrics)), dtype=np.float32)
         self.statuses: CodeArray = np.empty((0, length), dtype=np.uint8)
-        self.present = np.empty((0, length), dtype=np.bool_)
         self.sampled = np.empty((0, length), dtype=np.uint16)
         self.changed = np.empty((0, length), dtype=np.int32) if tracks_changes else None
         self.copies = 0
@@ -99,11 +97,10 @@ class Ring:
             return self.newest
         columns = np.arange(max(self.newest + 1, slot - self._length + 1), slot + 1) % self._length
         self._views.keep_columns(columns)
-        self._counts.advance(self.newest, slot)
-        self.size -= int(np.count_nonzero(self.present[:, columns]))
+        self._counts.advance(self.values, self.newest, slot)
+        self.size -= int(np.count_nonzero(self.sampled[:, columns]))
         self.values[:, columns] = np.nan
         self.statuses[:, columns] = UNKNOWN_STATUS
-        self.present[:, columns] = False
         self.sampled[:, columns] = 0
         self.open.close(columns)
         self._mark(slice(None), columns)
@@ -116,7 +113,7 @@ class Ring:
         if not rows:
             return
         self._views.keep_rows(np.array(rows))
-        self.size -= int(np.count_nonzero(self.present[rows]))
+        self.size -= int(np.count_nonzero(self.sampled[rows]))
         self.open.forget(np.array(rows))
         for array, empty in self._columns():
             array[rows] = empty
@@ -164,11 +161,11 @@ class Ring:
         columns = np.arange(max(before + 1, last - self._length + 1), last + 1) % self._length
         if slots[0] <= before or (np.diff(slots) <= 0).any() or last - slots[0] >= self._length:
             return False
-        if self.size and any(self.present[:, column].any() for column in columns.tolist()):
+        if self.size and any(self.sampled[:, column].any() for column in columns.tolist()):
             return False
         self._views.keep_columns(columns)
         if self.newest is not None and self._counts.slots < self._length:  # else all that is measured stays so
-            self._counts.advance(self.newest, last)
+            self._counts.advance(self.values, self.newest, last)
         self.newest = last
         return True
 
@@ -184,15 +181,14 @@ class Ring:
             at = np.ix_(np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows, columns)
         self.values[at], self.statuses[at] = values, statuses
         self.sampled[at] = counts if isinstance(counts, int) else np.clip(counts, 1, MANY)
-        self.present[at] = True
         self.size += statuses.size
         assert self.newest is not None  # begin_fresh came before
-        self._counts.fill(values, at, rows, recent=slots > self.newest - self._counts.slots)
+        self._counts.fill(values, rows, recent=slots > self.newest - self._counts.slots)
         self._mark(*at)
 
     def settled(self, rows: IntArray, columns: IntArray) -> CellRows:
         """Those of these cells that hold a sample and are not open, each once."""
-        there = np.flatnonzero(self.present[rows, columns] & self.open.unknown(rows, columns))
+        there = np.flatnonzero((self.sampled[rows, columns] > 0) & self.open.unknown(rows, columns))
         row, column = np.divmod(np.unique(rows[there] * self._length + columns[there]), self._length)
         return self.read(row, column)
 
@@ -224,16 +220,15 @@ class Ring:
         """Writes cells, each given once; a value or status that they lack stays."""
         row, column = cells.rows, cells.columns
         self._views.keep_columns(np.unique(column))
+        before, known = self.values[row, column], self._counts.has_any(cells.values)
         missing = np.isnan(cells.values)
-        values = np.where(missing, self.values[row, column], cells.values) if missing.any() else cells.values
-        self.values[row, column] = values
+        self.values[row, column] = np.where(missing, before, cells.values) if missing.any() else cells.values
         unsaid = cells.statuses == UNKNOWN_STATUS
         self.statuses[row, column] = np.where(unsaid, self.statuses[row, column], cells.statuses)
+        self.size += int(np.count_nonzero(self.sampled[row, column] == 0))
         self.sampled[row, column] = np.clip(cells.counts, 1, MANY)
-        self.size += int(np.count_nonzero(~self.present[row, column]))
-        self.present[row, column] = True
         assert self.newest is not None  # advance came before
-        self._counts.add(self.values, row, column, newest=self.newest)
+        self._counts.add(row, column, known & ~self._counts.has_any(before), newest=self.newest)
         self._mark(row, column)
 
     def make_room(self, rows: int) -> None:
@@ -254,10 +249,8 @@ class Ring:
         return (
             (self.values, np.nan),
             (self.statuses, UNKNOWN_STATUS),
-            (self.present, False),
             (self.sampled, 0),
             (self._rows.last_seen, NEVER),
-            (self._counts.measured, False),
             (self._counts.counts, 0),
             *(() if self.changed is None else ((self.changed, 0),)),
         )
@@ -270,6 +263,11 @@ class Ring:
     def copy(self, rows: IntArray) -> tuple[FloatArray, CodeArray]:
         """Values and statuses of some rows, oldest slot first."""
         return self.unroll(self.values, rows), self.unroll(self.statuses, rows)
+
+    def presence(self, rows: IntArray) -> BoolArray:
+        """(rows, length): whether these servers have a sample, oldest slot first."""
+        found: BoolArray = self.unroll(self.sampled, rows) > 0
+        return found
 
     def map_cells(self, window: object, values: FloatArray, rows: IntArray) -> CellMap | None:
         """The cell map of a snapshot with this copy of the values, if changes are tracked. Counts snapshots."""
@@ -292,7 +290,9 @@ class Ring:
     def unroll(self, ring: NDArray[Any], rows: IntArray) -> NDArray[Any]:
         """A copy of some rows of the ring, (rows, length, …), oldest slot first."""
         oldest = self._oldest
-        chosen: Any = slice(len(rows)) if len(rows) and rows[-1] == len(rows) - 1 else rows  # a slice copies once
+        chosen: Any = rows
+        if len(rows) and rows[-1] - rows[0] == len(rows) - 1:  # ascending: a slice copies once
+            chosen = slice(int(rows[0]), int(rows[-1]) + 1)
         copy = np.empty((len(rows), *ring.shape[1:]), dtype=ring.dtype)
         copy[:, : self._length - oldest] = ring[chosen, oldest:]
         copy[:, self._length - oldest :] = ring[chosen, :oldest]

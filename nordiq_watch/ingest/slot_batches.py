@@ -31,9 +31,9 @@ class SlotBatches:
 
     def slice(self, slot: int) -> Batch | None:
         column = slot % self._length
-        if not self._ring.holds(slot) or not self._ring.present[:, column].any():
+        if not self._ring.holds(slot) or not self._ring.sampled[:, column].any():
             return None
-        rows = np.flatnonzero(self._ring.present[:, column])
+        rows = np.flatnonzero(self._ring.sampled[:, column])
         return self._make(self._ring.read(rows, np.full(len(rows), column)), slot)
 
     def open_slots(self) -> list[int]:
@@ -47,7 +47,7 @@ class SlotBatches:
         column = slot % self._length
         parts = [self._ring.open.samples_in(column)]
         if settled:
-            rows = np.flatnonzero(self._ring.present[:, column])
+            rows = np.flatnonzero(self._ring.sampled[:, column])
             parts.insert(0, self._ring.settled(rows, np.full(len(rows), column)))
         found = CellRows._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
         return self._make(found, slot) if len(found.rows) else None
@@ -78,7 +78,7 @@ class SlotBatches:
         if row is None or self._ring.newest is None:
             return []
         slots = np.arange(self._oldest(), min(until, self._ring.newest) + 1)
-        found: list[int] = slots[self._ring.present[row, slots % self._length]].tolist()
+        found: list[int] = slots[self._ring.sampled[row, slots % self._length] > 0].tolist()
         return found
 
     @staticmethod

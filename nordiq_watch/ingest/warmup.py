@@ -93,7 +93,7 @@ def count_ready(samples: IntArray, requirement: Requirement) -> int:
 
 def pace_of(window: Window, requirement: Requirement) -> Pace | None:
     """As `find_endless_pace`, of the window's servers that are not silent. A look at the whole window."""
-    present = window.attendance().present
+    present = window.presence()
     heard = present[:, -int(window.silent_seconds // window.interval_seconds) - 1 :].any(axis=1)
     return find_endless_pace(present[heard], requirement, interval_seconds=window.interval_seconds)
 

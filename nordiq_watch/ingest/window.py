@@ -26,17 +26,15 @@ from nordiq_watch.ingest.attendance import Attendance
 from nordiq_watch.ingest.eviction import Eviction
 from nordiq_watch.ingest.filling import Filling
 from nordiq_watch.ingest.ring import Ring
+from nordiq_watch.ingest.ring_attendance import attend, last_slot_of
 from nordiq_watch.ingest.ring_views import see
 from nordiq_watch.ingest.server_rows import ServerRows
 from nordiq_watch.ingest.slot_batches import SlotBatches
 from nordiq_watch.ingest.source import Source
 from nordiq_watch.labels import LabelsOf, no_labels
 from nordiq_watch.metrics import status_code
-from nordiq_watch.records.arrays import CodeArray, FloatArray, IntArray
+from nordiq_watch.records.arrays import BoolArray, CodeArray, FloatArray, IntArray
 from nordiq_watch.records.samples import Batch, Measured, WindowSnapshot
-
-NO_SLOT = -1
-"""`last_slot` of a snapshot of an empty window."""
 
 
 class Window:
@@ -135,7 +133,7 @@ class Window:
             profiles=self._rows.profiles(rows),
             metrics=self.metrics,
             interval_seconds=self.interval_seconds,
-            last_slot=NO_SLOT if self._ring.newest is None else self._ring.newest,
+            last_slot=last_slot_of(self._ring),
             values=values,
             statuses=statuses,
             cell_map=self._ring.map_cells(self, values, rows),
@@ -161,15 +159,12 @@ class Window:
     def attendance(self) -> Attendance:
         """The attendance of all servers, silent ones included."""
         with self._lock:
-            rows = self._rows.all()
-            return Attendance(
-                servers=self._rows.names(rows),
-                profiles=self._rows.profiles(rows),
-                present=self._ring.unroll(self._ring.present, rows),
-                newest_slot=NO_SLOT if self._ring.newest is None else self._ring.newest,
-                interval_seconds=self.interval_seconds,
-                statuses=self._ring.newest_statuses(rows),
-            )
+            return attend(self._rows, self._ring, interval_seconds=self.interval_seconds)
+
+    def presence(self) -> BoolArray:
+        """(servers, slots): whether there is a sample, of all servers, silent ones included; oldest slot first."""
+        with self._lock:
+            return self._ring.presence(self._rows.all())
 
     def said(self, status: str) -> tuple[str, ...]:
         """The servers whose newest sample has this status."""

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from nordiq_watch.labels import LabelsOf, no_labels
 from nordiq_watch.records.arrays import CodeArray, FloatArray, IntArray
 
+NO_SLOT = -1
+"""`last_slot` of a snapshot of an empty window."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

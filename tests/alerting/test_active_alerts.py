@@ -13,7 +13,7 @@ from nordiq_watch.alerting.active_alerts import ActiveAlerts
 from nordiq_watch.alerting.risk import assess_fleet
 from nordiq_watch.alerting.thresholds import ThresholdTable
 from nordiq_watch.config.schema import AlertSettings, RiskSettings
-from nordiq_watch.ingest.attendance import Attendance, attendance_of
+from nordiq_watch.ingest.attendance import Attendance, attendance_of, find_presence
 from nordiq_watch.ingest.freshness import Age
 from nordiq_watch.records.alerts import Alert, AlertChange
 from nordiq_watch.records.forecasts import Forecasting
@@ -205,9 +205,10 @@ def attend(
     """One tick of a window of a day: each server with the first and the last slot in which it sent."""
     columns = np.arange(slot - 287, slot + 1)
     rows = [(columns >= first) & (columns <= last) for first, last in present.values()]
-    attendance = Attendance(tuple(present), ("Generic",) * len(present), np.array(rows), slot, INTERVAL_SECONDS)
-    kept = attendance.present.any(axis=1)
-    assert kept.all()
+    sent = np.array(rows)
+    assert sent.any(axis=1).all()
+    presence = find_presence(lambda some: sent[some], servers=len(sent), slots=len(columns))
+    attendance = Attendance(tuple(present), ("Generic",) * len(present), presence, slot, INTERVAL_SECONDS)
     return list(book.attend(attendance, at=attendance.newest_at, excused=excused))
 
 

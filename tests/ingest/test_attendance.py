@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support.batches import METRICS, Sample, make_batch
 
-from nordiq_watch.ingest.attendance import Attendance, attendance_of, lasting
+from nordiq_watch.ingest.attendance import Attendance, attendance_of, find_presence, lasting
 from nordiq_watch.ingest.window import Window
 
 INTERVAL = 300
@@ -17,7 +17,8 @@ def attend(*rows: str, interval_seconds: int = INTERVAL) -> Attendance:
     """One string per server, oldest slot first: x where it sent."""
     present = np.array([[sent == "x" for sent in row] for row in rows])
     names = tuple(f"s{number}" for number in range(len(rows)))
-    return Attendance(names, ("Generic",) * len(rows), present, 1000, interval_seconds)
+    presence = find_presence(lambda some: present[some], servers=len(rows), slots=present.shape[1])
+    return Attendance(names, ("Generic",) * len(rows), presence, 1000, interval_seconds)
 
 
 def silent(attendance: Attendance, seconds: float = 900) -> list[str]:
@@ -91,3 +92,22 @@ def test_a_window_tells_of_silent_servers_too() -> None:
     assert attendance.heard() == {"a": 16 * INTERVAL, "b": 12 * INTERVAL}
     assert silent(attendance) == ["b"]
     assert attendance_of(window.snapshot()).servers == ("a",)
+
+
+def test_a_large_window_says_of_each_server_what_its_slots_say() -> None:
+    """More servers than are looked at together, some of them gone, some with gaps; the ring has turned."""
+    chance, servers, length = np.random.default_rng(0), 2500, 12
+    window = Window(METRICS, interval_seconds=INTERVAL, length=length, max_servers=servers, silent_seconds=900)
+    for slot in range(100, 100 + length + 5):
+        there = [number for number in range(servers) if chance.random() < (number % 5) / 4]
+        window.apply(make_batch([Sample(f"s{number}", slot, {METRICS[0]: 1.0}) for number in there]))
+    found, present = window.attendance(), window.presence()
+    assert present.shape == (len(found.servers), length)
+    numbers = np.arange(length)
+    assert found.presence.last.tolist() == [int(numbers[row].max(initial=-1)) for row in present]
+    assert found.presence.first.tolist() == [int(numbers[row].min(initial=length)) % length for row in present]
+    assert found.presence.sent.tolist() == present.any(axis=0).tolist()
+    for name, row in zip(found.servers[::200], present[::200], strict=True):
+        history = window.history(name)
+        assert history is not None
+        assert (~np.isnan(history[2]).all(axis=1)).tolist() == row.tolist()

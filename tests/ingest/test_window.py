@@ -11,7 +11,7 @@ from support.batches import METRICS, Sample, make_batch
 from support.slow_window import SlowWindow
 from support.windows import BATCHES, LENGTH, SILENT_SLOTS, make_window, one_profile_each, samples, shown
 
-from nordiq_watch.ingest.window import NO_SLOT
+from nordiq_watch.records.samples import NO_SLOT
 
 
 @pytest.mark.slow
