@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -37,6 +37,7 @@ _SHOWN_SERVERS = 50
 _PROMISED = 0.1
 _SHARE_POINTS, _CORRELATION_POINTS = 60.0, 40.0
 _FEWEST_SLOTS = 4  # for a correlation
+_NOTHING: DoubleArray = np.empty((0, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,15 @@ class CascadeWatch:
             self._recent.clear()
             self.report = CascadeReport(model=self._model.name)
         for residuals in all_residuals:
-            self._recent.append(residuals)
+            self._keep(residuals)
         if all_residuals:
             self.report = self._judge()
+
+    def _keep(self, newest: Residuals) -> None:
+        """Of slots before the newest only the sizes are read: in a large fleet the other half is worth freeing."""
+        if self._recent:
+            self._recent[-1] = replace(self._recent[-1], outside=_NOTHING)
+        self._recent.append(newest)
 
     def _judge(self) -> CascadeReport:
         newest = self._recent[-1]

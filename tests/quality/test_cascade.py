@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 
 import numpy as np
@@ -143,3 +144,15 @@ def test_a_metric_of_which_nothing_came_is_not_judged() -> None:
     outside[:, 1] = np.nan
     watch.take(made_of([[1.0]], [[[1.0]]]), [residuals(1, outside)])
     assert list(watch.report.metrics) == ["cpu_user_pct"]
+
+
+def test_of_earlier_slots_no_more_is_held_than_the_sizes() -> None:
+    watch, made = CascadeWatch(LIMITS, interval_seconds=300), made_of([[1.0]], [[[1.0]]])
+    held = []
+    for slot in range(1, 4):
+        found = residuals(slot, np.zeros((10, 2)))
+        held.append((weakref.ref(found.outside), weakref.ref(found.sizes)))
+        watch.take(made, [found])
+        del found
+    assert [outside() is None for outside, _ in held] == [True, True, False]
+    assert all(sizes() is not None for _, sizes in held)
