@@ -60,7 +60,7 @@ function describeLive() {
       info.members?.length > 1 && fact("Blend of", info.members.join(", ")),
       fact("Reads", `${span(config.max_encoder_length)} of ${config.metrics.length} metrics`),
       fact("Servers", `${info.servers.known} of ${info.servers.total} known from training`),
-      training?.epochs && fact("Training", describeTraining(training)),
+      saysEpochs(training) && fact("Training", describeTraining(training)),
       training?.comparison && fact("Error in validation", describeComparison(training.comparison)),
       fact("SHA-256", h("code", { title: info.sha256 }, info.sha256.slice(0, 12)))),
     info.pinned && h("p", { class: "muted" }, "Newer versions wait until it is unpinned."),
@@ -68,6 +68,9 @@ function describeLive() {
 }
 
 const fact = (name, value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
+
+/** A training that its minutes ended within the first epoch says 0. */
+const saysEpochs = (training) => Number.isInteger(training?.epochs);
 
 function describeTraining(training) {
   const parts = [training.epochs === 1 ? "1 epoch" : `${training.epochs} epochs`];
@@ -144,7 +147,7 @@ function describeVersion(model) {
       h("span", { class: "muted" }, "written ", time(model.modified))),
     h("td", { "data-label": "State" }, h("div", {}, h("span", { class: `badge ${STATES[model.state] ?? ""}` }, model.state),
       model.reason && h("p", { class: "reason" }, model.reason))),
-    h("td", { "data-label": "Trained" }, training.epochs ? describeTraining(training) : h("span", { class: "muted" }, "not said")),
+    h("td", { "data-label": "Trained" }, saysEpochs(training) ? describeTraining(training) : h("span", { class: "muted" }, "not said")),
     h("td", { "data-label": "Error in validation" }, describeValidation(training.validation), describeComparison(training.comparison)),
     h("td", { "data-label": "Error live" }, describeAccuracy(model.accuracy)),
     h("td", { "data-label": "Size", class: "number" }, megabytes(model.size_mb)),

@@ -24,10 +24,10 @@ function show() {
   byId("problem").hidden = true;
   const entry = answer.predictions[name] ?? {};
   const forecast = past.metrics.filter((metric) => entry[metric.name]?.p50);
-  const others = past.metrics.filter((metric) => !entry[metric.name]?.p50);
+  const others = forecast.length === 0 ? [] : past.metrics.filter((metric) => !entry[metric.name]?.p50);
   showSummary(entry);
   showNumbers(forecast, entry);
-  drawAll(byId("charts"), forecast, entry);
+  drawAll(byId("charts"), forecast.length === 0 ? past.metrics : forecast, entry); // what is measured shows from the first slot on
   byId("key").hidden = past.metrics.length === 0;
   byId("others-card").hidden = others.length === 0;
   if (byId("others-card").open) drawAll(byId("others"), others, entry);

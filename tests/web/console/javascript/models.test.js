@@ -52,16 +52,16 @@ test("a drop that was refused shows at which stage", async () => {
   assert.match(document.getElementById("progress").textContent, /20250130_143000 goes on answering/);
 });
 
-function version(comparison) {
+function version(comparison, epochs = 3) {
   return {
     name: "tft_model_20250131_143000", path: "models/tft_model_20250131_143000", timestamp: "20250131_143000", is_current: false,
     state: "available", size_mb: 1, modified: "2025-01-31T14:35:22", sha256: null, accuracy: null,
-    training: { epochs: 3, training_time: 60, servers_trained: 5, validation: null, comparison },
+    training: { epochs, training_time: 60, servers_trained: 5, validation: null, comparison },
   };
 }
 
-async function showVersion(comparison) {
-  answers.set("/admin/models", { body: { models: [version(comparison)], count: 1, models_dir: "models", current_model: null, pinned_model: null } });
+async function showVersion(comparison, epochs) {
+  answers.set("/admin/models", { body: { models: [version(comparison, epochs)], count: 1, models_dir: "models", current_model: null, pinned_model: null } });
   await show(reload({ id: 20 }));
   await tick();
   return document.getElementById("versions").tBodies[0].children[0].textContent;
@@ -95,4 +95,9 @@ async function showLiveModel(members) {
 test("the live model names what its forecast is a blend of, where it is one", async () => {
   assert.match(await showLiveModel(["network", "linear", "rows"]), /Blend ofnetwork, linear, rows/);
   assert.doesNotMatch(await showLiveModel(["network"]), /Blend/);
+});
+
+test("a training that ended within its first epoch is told as such", async () => {
+  assert.match(await showVersion(null, 0), /0 epochs in 60 s on 5 servers/);
+  assert.match(await showVersion(null, null), /not said/);
 });

@@ -60,3 +60,20 @@ test("an explanation names the members of a blend with their weights", async () 
   assert.match(await showExplanation({ network: 0.43, linear: 0.57 }, "2025-01-30T14:30:01"), /a blend: network 43 %, linear 57 %\./);
   assert.doesNotMatch(await showExplanation({ network: 1 }, "2025-01-30T14:30:02"), /blend/);
 });
+
+test("while nothing is forecast, the charts show what is measured, and none is hidden", async () => {
+  const metrics = ["cpu_user_pct", "disk_usage_pct"].map((name) => ({ name, unit: "%", values: [1, 2] }));
+  answers.set(`/view/servers/${address}`, { body: {
+    server: NAME, known: true, profile: "Generic", interval_seconds: 300, last_slot: 10, first_slot: 9, before: [], thresholds: {}, standing: null, metrics,
+  } });
+  answers.set(`/predictions/${address}`, { body: {
+    predictions: { [NAME]: { cpu_user_pct: { current: 2 }, disk_usage_pct: { current: 2 } } },
+    metadata: { interval_seconds: 300, horizon_steps: 1, horizon_start: "2025-01-30T14:30:00", prediction_time: null, model_version: "baseline" },
+  } });
+  await tick();
+  await tick();
+  const shown = document.getElementById("charts").children.map((figure) => figure.dataset.metric);
+  assert.deepEqual(shown.sort(), ["cpu_user_pct", "disk_usage_pct"]);
+  assert.equal(document.getElementById("others-card").hidden, true);
+  assert.equal(document.getElementById("numbers-card").hidden, true);
+});
