@@ -215,8 +215,8 @@ class Track(Presence):
 
     def has_context(self, first: int, end: int) -> bool:
         """Whether slots from `first` on and before `end` have all samples that the growth in `end` starts from."""
-        values = (cell.values for slot, cell in self.cells.items() if first <= slot < end)
-        return sum(not math.isnan(value) for some in values for value in some) >= CONTEXT
+        newest = (cell.values[-CONTEXT:] for slot, cell in self.cells.items() if first <= slot < end)
+        return sum(not math.isnan(value) for values in newest for value in values) >= CONTEXT
 
     def last_before(self, at: float, grid: Grid, slot: int) -> Sample | None:
         """The newest sample before a slot, which begins at `at`, within the gap; NaN as its value ends the series."""
