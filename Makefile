@@ -11,7 +11,7 @@ TORCH := $(shell grep -o '^torch==[^ ]*' requirements.txt)
 # One process per core; a file stays in one process, and slow files begin first (tests/conftest.py). ARGS=-n0: in one.
 PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
 
-.PHONY: all run quick test coverage test-threads test-long test-system test-sanitizers gpu lint types format bench docs screenshots requirements licences sbom dist release clean
+.PHONY: all run starter quick test coverage test-threads test-long test-system test-sanitizers gpu lint types format bench docs screenshots requirements licences sbom dist release clean
 all: lint types test
 
 $(VENV)/.runtime: requirements.txt pyproject.toml setup.py $(KERNEL)
@@ -73,6 +73,9 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+
+starter: $(VENV)/.dev  # the model that ships with the program, anew from its seed: some minutes on one core
+	OMP_NUM_THREADS=1 $(BIN)/python -m nordiq_watch.training.starter nordiq_watch/data/starter
 
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

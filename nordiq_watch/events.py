@@ -148,7 +148,8 @@ class FleetForecast:
 
 @dataclass(frozen=True, slots=True)
 class BaselineForecast:
-    """What the built-in baseline forecasts, alone or beside a live model, whose weights its identity then names.
+    """What the built-in baseline or the starter forecasts, alone or beside a live model, whose weights its identity
+    then names.
 
     Listeners must not keep it.
     """

@@ -138,8 +138,8 @@ class Summary(Struct, frozen=True):
 
 
 class Metadata(Struct, frozen=True):
-    """Who the answer is by, and of when. model_type: TFT; baseline, without generation and SHA-256, while only the
-    built-in forecast answers. Without predictions only the model and the age of the data are said.
+    """Who the answer is by, and of when. model_type: TFT; baseline or starter, without generation and SHA-256, while
+    only what comes with the program answers. Without predictions only the model and the age of the data are said.
 
     prediction_time: when the forecast's data end, at most now. horizon_start: when its first step begins.
     newest_sample: when the newest slot with a sample began. stale: that is too long ago, or the answer is not made

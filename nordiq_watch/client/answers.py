@@ -100,7 +100,7 @@ class MetricForecast(Struct, frozen=True):
 class ServerForecast(Struct, frozen=True):
     """One server. risk_score: 0 to 100; level: healthy, degraded, warning or critical.
 
-    model_version: who answers for it; "baseline" is the built-in forecast.
+    model_version: who answers for it; "baseline" is the built-in forecast, "starter" the model that ships with it.
     """
 
     metrics: dict[str, MetricForecast]

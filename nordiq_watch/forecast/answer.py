@@ -23,7 +23,7 @@ from nordiq_watch.live.columns import FleetColumns, round_shown
 from nordiq_watch.live.fleet_answer import Annotations, Answer, Entry
 from nordiq_watch.live.published import Serving
 from nordiq_watch.live.servable import Servable
-from nordiq_watch.live.sources import BASELINE, answering_for, is_baseline, sources_of
+from nordiq_watch.live.sources import answering_for, is_built_in, sources_of
 from nordiq_watch.metrics import shown_profile
 from nordiq_watch.moments import write_moment
 from nordiq_watch.portions import portions
@@ -69,7 +69,7 @@ def build_answer(
         columns=columns_of(forecast, snapshot, silent_seconds=silent_seconds, verdicts=verdicts),
         fleet=None if verdicts is None else verdicts.fleet,
         metadata=Metadata(**_describe_model(maker) | _describe_horizon(forecast, at=at) | (age or {})),
-        model=None if is_baseline(maker) else maker,
+        model=None if is_built_in(maker) else maker,
         cold=_find_cold(snapshot, requirement, forecast=forecast.rows),
         render_ahead=render_ahead,
     )
@@ -193,8 +193,8 @@ def _find_cold(snapshot: WindowSnapshot, requirement: Requirement, *, forecast: 
 
 
 def _describe_model(model: ModelIdentity) -> Entry:
-    if is_baseline(model):
-        return {"model_type": BASELINE, "model_version": model.name}
+    if is_built_in(model):
+        return {"model_type": model.name, "model_version": model.name}
     return {
         "model_type": "TFT",
         "model_version": model.name,

@@ -2,7 +2,7 @@
 
 It learns anew whenever the past has grown by a quarter, and once a day. It reads what is served, and never the window
 that requests write into. Beside a live model it forecasts the servers whose accuracy is followed, from the same data as
-the model: `/admin/accuracy` compares both on the same points.
+the model, and where the starter takes its place, that too: `/admin/accuracy` compares them on the same points.
 """
 
 from __future__ import annotations
@@ -10,22 +10,26 @@ from __future__ import annotations
 import logging
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 
 from nordiq_watch.events import BaselineForecast, EventBus
-from nordiq_watch.forecast.baseline import Baseline
+from nordiq_watch.forecast.baseline import Baseline, Learned
 from nordiq_watch.forecast.fleet_past import read_fleet_past, window_past
 from nordiq_watch.live.published import Live, Serving
-from nordiq_watch.live.sources import made_by_model
+from nordiq_watch.live.sources import STARTER, made_by_each, made_by_model
 from nordiq_watch.network.baseline.fit import fit_map
+from nordiq_watch.network.baseline.rival import judge_starter
 from nordiq_watch.network.calendar import DAY_SECONDS
 from nordiq_watch.parts import Part
 from nordiq_watch.quality.accuracy import choose_rows
-from nordiq_watch.records.arrays import IntArray
+from nordiq_watch.quantiles import SERVED_QUANTILES
+from nordiq_watch.records.arrays import BoolArray, IntArray
 from nordiq_watch.records.forecasts import Forecasting
 from nordiq_watch.records.models import ModelIdentity
 from nordiq_watch.records.samples import WindowSnapshot
@@ -120,13 +124,16 @@ class BaselineWorker(Worker):
     def _fit(self, snapshot: WindowSnapshot, rows: IntArray, now: _Learned) -> None:
         started = self._timer()
         past = read_fleet_past(snapshot, rows, self._days())
-        found = fit_map(past, slots=min(_MOST_SLOTS, snapshot.values.shape[1]), horizon=now.horizon)
-        self._baseline.learn(found)
+        slots = min(_MOST_SLOTS, snapshot.values.shape[1])
+        found, starter = fit_map(past, slots=slots, horizon=now.horizon), self._baseline.starter
+        learned = Learned(found, None if starter is None else judge_starter(starter, past, found, slots=slots))
+        self._baseline.learn(learned)
         self._last = now
-        linear = [name for name, mapped in zip(found.targets, found.is_linear.tolist(), strict=True) if mapped]
         log.info(
-            "the built-in baseline learned from %d slots of %d servers in %.1f s; a linear map forecasts %s",
-            past.length, len(rows), self._timer() - started, ", ".join(linear) or "no metric yet",
+            "the built-in baseline learned from %d slots of %d servers in %.1f s; a linear map forecasts %s; "
+            "the starter forecasts %s",
+            past.length, len(rows), self._timer() - started, _name_those(found.is_linear, found.targets),
+            _name_those(learned.starter_forecasts, found.targets),
         )  # fmt: skip
         self._on_learned()
 
@@ -142,10 +149,17 @@ class BaselineWorker(Worker):
         some = choose_rows(own.servers, self._booked_servers)
         if not len(some):
             return
-        forecast = self._baseline.forecast_as(
-            made.snapshot, own.rows[some], targets=own.targets, steps=own.values.shape[2], levels=(0.1, 0.5, 0.9)
-        )
-        if np.isnan(forecast.bands).all():
-            return
-        beside = replace(forecast, model=replace(forecast.model, sha256=own.model.sha256))
-        self._events.publish(BaselineForecast(Forecasting(made.snapshot, beside, whole=False)))
+        in_shape = partial(
+            self._baseline.forecast_as,
+            made.snapshot, own.rows[some], targets=own.targets, steps=own.values.shape[2], levels=SERVED_QUANTILES,
+        )  # fmt: skip
+        parts = made_by_each(Forecasting(made.snapshot, in_shape(), whole=False))
+        by_starter = [part for part in parts if part.forecast.model.name == STARTER]
+        for part in (Forecasting(made.snapshot, in_shape(alone=True), whole=False), *by_starter):
+            if not np.isnan(part.forecast.bands).all():
+                beside = replace(part.forecast, model=replace(part.forecast.model, sha256=own.model.sha256))
+                self._events.publish(BaselineForecast(replace(part, forecast=beside)))
+
+
+def _name_those(chosen: BoolArray, targets: Sequence[str]) -> str:
+    return ", ".join(compress(targets, chosen.tolist())) or "no metric yet"

@@ -15,6 +15,7 @@ from nordiq_watch.forecast.verdicts import Evaluator
 from nordiq_watch.ingest.build import IngestParts
 from nordiq_watch.live.bands import FactorsFor
 from nordiq_watch.live.published import Live
+from nordiq_watch.network.starter.artefact import load_starter
 from nordiq_watch.parts import Parts
 
 
@@ -51,7 +52,7 @@ def build_forecast(
     model's adaptive bands. baseline: None turns the built-in forecast off. render_ahead: see `Forecaster`. clock: Unix
     time.
     """
-    builtin = Baseline(horizon=baseline.horizon) if baseline else None
+    builtin = Baseline(horizon=baseline.horizon, starter=load_starter()) if baseline else None
     forecaster = Forecaster(
         live,
         ingest.window,

@@ -28,7 +28,7 @@ from nordiq_watch.ingest.window import Window
 from nordiq_watch.live.fleet_answer import Annotations, age_answer, explain_no_model, mark_stale
 from nordiq_watch.live.published import Live, Serving, lighten
 from nordiq_watch.live.servable import Servable
-from nordiq_watch.live.sources import BASELINE, made_by_model
+from nordiq_watch.live.sources import BASELINE, made_by_each, made_by_model
 from nordiq_watch.parts import Part
 from nordiq_watch.records.forecasts import Forecasting
 from nordiq_watch.worker import LONGEST_PAUSE_OF_REQUIRED, Worker
@@ -256,7 +256,8 @@ class Forecaster(Worker):
         generation = 0 if model is None else model.identity.generation
         self._events.publish(ForecastPublished(_name(model), generation, servers=count, seconds=seconds))
         if model is None:
-            self._events.publish(BaselineForecast(made))
+            for part in made_by_each(made):
+                self._events.publish(BaselineForecast(part))
         elif (own := made_by_model(made)).forecast.servers:
             self._events.publish(FleetForecast(own))
 

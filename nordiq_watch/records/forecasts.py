@@ -11,10 +11,15 @@ from nordiq_watch.records.samples import WindowSnapshot
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sources:
-    """Who answers for each server of a forecast. makers: each once; codes (servers,): index in makers."""
+    """Who answers for each server of a forecast. makers: each once; codes (servers,): index in makers.
+
+    by_metric (servers, targets): likewise who forecast each metric; None where that is who answers for the server, and
+    in a forecast with a model.
+    """
 
     makers: tuple[ModelIdentity, ...]
     codes: IntArray
+    by_metric: IntArray | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from flask import Blueprint, Response
 
 from nordiq_watch.api import quality as api
 from nordiq_watch.api.enums import DriftState
-from nordiq_watch.live.sources import BASELINE
+from nordiq_watch.live.sources import BASELINE, BUILT_IN
 from nordiq_watch.moments import write_moment
 from nordiq_watch.quality.accuracy import EXPECTED_COVERAGE
 from nordiq_watch.quality.cascade import MetricCascade
@@ -32,7 +32,7 @@ def show_accuracy() -> Response:
     """Accuracy of each version, beside the last value on the same points; versions scored last come first."""
     tracker = services().quality.accuracy
     by_version: dict[tuple[str, str], list[AccuracyTotals]] = {}
-    for totals in whole_baseline(tracker.all_totals):
+    for totals in whole_built_in(tracker.all_totals):
         by_version.setdefault((totals.key.model, totals.key.sha256), []).append(totals)
     newest_first = sorted(by_version.values(), key=lambda all_totals: -max(totals.last_at for totals in all_totals))
     return answer(
@@ -123,11 +123,11 @@ def _describe_totals_of(all_totals: list[AccuracyTotals]) -> api.VersionAccuracy
     )
 
 
-def whole_baseline(all_totals: Iterable[AccuracyTotals]) -> list[AccuracyTotals]:
-    """With one entry for all that the built-in forecast said, alone and beside each version."""
+def whole_built_in(all_totals: Iterable[AccuracyTotals]) -> list[AccuracyTotals]:
+    """With one entry each for all that the baseline and the starter said, alone and beside each version."""
     found: dict[AccuracyKey, AccuracyTotals] = {}
     for totals in all_totals:
-        key = replace(totals.key, sha256="") if totals.key.model == BASELINE else totals.key
+        key = replace(totals.key, sha256="") if totals.key.model in BUILT_IN else totals.key
         found[key] = _add(found[key], totals) if key in found else replace(totals, key=key)
     return list(found.values())
 
@@ -167,7 +167,7 @@ def _describe_totals(totals: AccuracyTotals) -> api.HorizonAccuracy:
 
 def _describe_beside(key: AccuracyKey) -> api.BesideBaseline | None:
     """What the built-in forecast said beside this version."""
-    if key.model == BASELINE:
+    if key.model in BUILT_IN:
         return None
     wanted = replace(key, model=BASELINE)
     for totals in services().quality.accuracy.all_totals:

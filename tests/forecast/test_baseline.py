@@ -16,13 +16,14 @@ from support.wire import forecast_of, present, read_fleet
 from nordiq_watch.api.predictions import FleetForecast, Metadata
 from nordiq_watch.events import BaselineForecast, EventBus, ForecastPublished
 from nordiq_watch.events import FleetForecast as ModelForecast
-from nordiq_watch.forecast.baseline import Baseline
+from nordiq_watch.forecast.baseline import Baseline, Learned
 from nordiq_watch.forecast.baseline_worker import BaselineWorker
 from nordiq_watch.forecast.forecaster import Forecaster
 from nordiq_watch.forecast.maker import ForecastMaker
 from nordiq_watch.ingest.window import Window
 from nordiq_watch.live.published import Live
-from nordiq_watch.network.baseline.window_map import WindowMap
+from nordiq_watch.network.starter.artefact import read_starter, shipped_starter
+from nordiq_watch.network.starter.starter_map import StarterMap
 from nordiq_watch.records.forecasts import Forecasting
 
 MODEL = "tft_model_20250130_143000"
@@ -35,6 +36,7 @@ class Fleet:
     alone: list[Forecasting] = field(default_factory=list)
     by_model: list[Forecasting] = field(default_factory=list)
     days: Mapping[str, Path] = field(default_factory=dict)
+    starter: StarterMap | None = None
     now: float = 0.0
 
     def __post_init__(self) -> None:
@@ -42,7 +44,7 @@ class Fleet:
         self.events.subscribe(BaselineForecast, lambda event: self.alone.append(event.made))
         self.events.subscribe(ModelForecast, lambda event: self.by_model.append(event.made))
         self.window = Window(METRICS, interval_seconds=300, length=24, max_servers=50, silent_seconds=900)
-        self.baseline = Baseline(horizon=3)
+        self.baseline = Baseline(horizon=3, starter=self.starter)
         maker = ForecastMaker(self.window, baseline=self.baseline)
         self.forecaster = Forecaster(
             self.live, self.window, self.events, maker=maker, clock=lambda: 0.0, timer=lambda: self.now
@@ -65,6 +67,20 @@ class Fleet:
             self.window.apply(
                 make_batch([Sample(f"s{server}", slot, {"cpu_user_pct": value}) for server, value in values.items()])
             )
+        self.settle()
+
+    def feed_noise(self, slots: range, *, servers: int = 12) -> None:
+        """cpu_user_pct around a mean, which the starter foresees better than a last value does; mem_used_pct never
+        changes, and of that nothing better can be said.
+        """
+        chance = np.random.default_rng(slots.start)
+        for slot in slots:
+            loads = chance.normal(40, 5, servers).tolist()
+            samples = [
+                Sample(f"s{server}", slot, {"cpu_user_pct": load, "mem_used_pct": 30.0})
+                for server, load in enumerate(loads)
+            ]
+            self.window.apply(make_batch(samples))
         self.settle()
 
     def settle(self) -> None:
@@ -168,8 +184,57 @@ def test_while_no_server_is_warm_the_baseline_answers_for_all(fleet: Fleet) -> N
     assert described(answer).model_type == "baseline"
 
 
+# --- with the starter ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def started() -> Fleet:
+    return Fleet(starter=read_starter(shipped_starter()))
+
+
+def test_the_starter_answers_where_it_is_better_and_is_named(started: Fleet) -> None:
+    started.feed_noise(range(6))
+    assert described(started.answer()).model_type == "baseline", "too little is known to judge"
+    started.feed_noise(range(6, 16))
+    assert started.baseline.methods == {"cpu_user_pct": "starter", "mem_used_pct": "last_value"}
+    told = described(started.answer())
+    assert (told.model_type, told.model_version) == ("starter", "starter")
+    assert {entry.model_version for entry in started.answer().predictions.values()} == {"starter"}
+    assert started.live.serving().answer.model is None, "it is no version"
+    metric = forecast_of(started.answer().predictions["s1"], "cpu_user_pct")
+    assert abs(present(metric.p50)[2] - 40) < 4, "near the mean, wherever the last value is"
+
+
+def test_each_metric_is_booked_under_the_one_that_forecast_it(started: Fleet) -> None:
+    started.feed_noise(range(16))
+    booked = {made.forecast.model.name: made.forecast for made in started.alone[-2:]}
+    assert set(booked) == {"baseline", "starter"}
+    for name, metric in (("starter", "cpu_user_pct"), ("baseline", "mem_used_pct")):
+        bands = booked[name].bands
+        own = [target == metric for target in booked[name].targets]
+        assert np.isfinite(bands).all(axis=(0, 2, 3)).tolist() == own
+    assert booked["starter"].model.sha256 == ""
+
+
+def test_a_server_with_too_short_a_history_is_the_baselines(started: Fleet) -> None:
+    started.feed_noise(range(12))
+    started.feed_noise(range(12, 16), servers=13)
+    versions = {name: entry.model_version for name, entry in started.answer().predictions.items()}
+    assert versions == {f"s{server}": "starter" for server in range(12)} | {"s12": "baseline"}
+
+
+def test_beside_a_live_model_both_are_booked_and_the_model_answers(started: Fleet) -> None:
+    started.feed_noise(range(16))
+    started.put_live()
+    started.alone.clear()
+    started.feed_noise(range(16, 17))
+    assert {made.forecast.model.name for made in started.alone} == {"baseline", "starter"}
+    assert {made.forecast.model.sha256 for made in started.alone} == {"ab" * 32}
+    assert described(started.answer()).model_type == "TFT"
+
+
 def test_it_learns_anew_when_the_past_has_grown_by_a_quarter(fleet: Fleet) -> None:
-    learned: list[WindowMap] = []
+    learned: list[Learned] = []
     fleet.baseline.learn = learned.append  # type: ignore[method-assign,assignment]
     for slot in range(20):
         fleet.feed(range(slot, slot + 1))

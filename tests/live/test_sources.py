@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from support.forecasts import MODEL, make_forecast
 
-from nordiq_watch.live.sources import BASELINE, join, made_by_model, sources_of
-from nordiq_watch.records.forecasts import Forecast, Forecasting
+from nordiq_watch.live.sources import (
+    BASELINE,
+    STARTER,
+    answering_for,
+    join,
+    made_by_each,
+    made_by_model,
+    sources_of,
+)
+from nordiq_watch.records.forecasts import Forecast, Forecasting, Sources
 from nordiq_watch.records.models import ModelIdentity
 from nordiq_watch.records.samples import WindowSnapshot
 
@@ -38,6 +48,36 @@ def test_what_the_model_made_is_found_again() -> None:
     own = made_by_model(made)
     assert (own.forecast.servers, own.forecast.sources) == (("ppdb001",), None)
     assert np.shares_memory(own.forecast.values, made.forecast.values)
+
+
+def built_in_of(by_metric: list[list[int]]) -> Forecast:
+    """Of two servers and two metrics, by the baseline (0) and the starter (1); each number says its place."""
+    values = np.arange(2 * 2 * 2 * 3, dtype=np.float32).reshape(2, 2, 2, 3)
+    made = make_forecast(["a", "b"], values, targets=("cpu_user_pct", "mem_used_pct"), origin_slot=100, rows=[0, 1])
+    codes = np.array(by_metric)
+    makers = (_baseline(), ModelIdentity(STARTER, 0, ""))
+    return replace(made, model=_baseline(), sources=Sources(makers, codes.max(axis=1), codes))
+
+
+def test_of_two_built_in_makers_each_has_its_own_metrics_in_the_books() -> None:
+    made = Forecasting(_snapshot(), built_in_of([[0, 1], [0, 0]]))
+    of_baseline, of_starter = (part.forecast for part in made_by_each(made))
+    assert (of_baseline.model.name, of_starter.model.name) == (BASELINE, STARTER)
+    assert (of_baseline.servers, of_starter.servers) == (("a", "b"), ("a",))
+    assert np.isnan(of_baseline.bands).all(axis=(2, 3)).tolist() == [[False, True], [False, False]]
+    assert np.isnan(of_starter.bands).all(axis=(2, 3)).tolist() == [[True, False]]
+    np.testing.assert_array_equal(of_starter.bands[0, 1], made.forecast.bands[0, 1])
+
+
+def test_a_forecast_of_one_maker_is_its_own() -> None:
+    made = Forecasting(_snapshot(), constant("ppdb001", 10.0, row=0))
+    assert made_by_each(made) == [made]
+
+
+def test_the_answer_is_named_by_whom_most_servers_are_answered_for_while_no_model_is() -> None:
+    assert answering_for(built_in_of([[0, 1], [0, 0]])).name == BASELINE
+    assert answering_for(built_in_of([[0, 1], [1, 0]])).name == STARTER
+    assert answering_for(join(constant("c", 1.0, row=1), constant("d", 1.0, row=0, model=_baseline()))) == MODEL
 
 
 def _baseline() -> ModelIdentity:

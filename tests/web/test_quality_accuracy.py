@@ -58,6 +58,18 @@ def test_versions_stand_side_by_side(compared: World) -> None:
     assert body["versions"][1]["last"] == "1970-01-01T02:00:00+00:00"
 
 
+@pytest.mark.parametrize("maker", ["baseline", "starter"])
+def test_what_comes_with_the_program_has_one_entry_alone_and_beside_versions(compared: World, maker: str) -> None:
+    compared.services.quality.accuracy.all_totals += (
+        totals(maker, "", 1800, at=90_000),
+        totals(maker, "ab" * 32, 1800, at=80_000),
+    )
+    body = compared.client.get("/admin/accuracy").json
+    (entry,) = [version for version in body["versions"] if version["name"] == maker]
+    assert (entry["sha256"], entry["is_current"]) == ("", False)
+    assert entry["metrics"]["cpu_user_pct"]["30m"]["points"] == 20
+
+
 def test_the_list_of_models_says_it_too(compared: World) -> None:
     version = Version(VERSION, compared.models_dir / VERSION, "20250130_143000", "print", 1, 0.0)
     unknown = Version("tft_model_1", compared.models_dir, None, "print", 1, 0.0)

@@ -72,14 +72,25 @@ def fit_map(past: FleetPast, *, slots: int, horizon: int) -> WindowMap:
     return _Fit(past, slots=slots, horizon=horizon).run(is_linear)
 
 
+def held_out_slots(past: FleetPast, *, horizon: int) -> int:
+    """How many of the newest slots a forecast is judged on that learned from all before them."""
+    return min(horizon, past.length // 4)
+
+
+def fit_before(past: FleetPast, like: WindowMap, *, slots: int) -> WindowMap:
+    """As `like` forecasts each metric, without the slots that are held out. slots: the most that a map reads."""
+    older = past.until(past.length - held_out_slots(past, horizon=like.horizon))
+    return _Fit(older, slots=slots, horizon=like.horizon).run(like.is_linear)
+
+
 def judge_maps(past: FleetPast, *, slots: int, horizon: int) -> BoolArray:
     """(targets,): whether a map of the older past is nearer to its newest hours than last value and day before."""
-    held_out = min(horizon, past.length // 4)
+    held_out = held_out_slots(past, horizon=horizon)
     older = _Fit(past.until(past.length - held_out), slots=slots, horizon=horizon)
     if held_out < 2 or not len(older.full_origins):
         return np.zeros(len(past.targets), dtype=np.bool_)
     tried = older.run(np.ones(len(past.targets), dtype=np.bool_))
-    newest = _spread_evenly(past.length - held_out - 1, past.length - max(1, held_out // 4), _JUDGED_WINDOWS)
+    newest = spread_evenly(past.length - held_out - 1, past.length - max(1, held_out // 4), _JUDGED_WINDOWS)
     examples = _Fit(past, slots=tried.slots, horizon=horizon).examples(newest)
     errors: DoubleArray = np.sum([_errors_of(tried, example, past) for example in examples], axis=0)
     mapped, last, mapped_of_day, day = errors
@@ -120,8 +131,8 @@ class _Fit:
         self._horizon = horizon
         most = max(1, _WINDOWS // max(1, len(past.values)))
         # the scale of a window grows with its length: what short ones missed by, in scales, says too much of long ones
-        self._origins = _spread_evenly(min(self._slots, past.length // 3), past.length - 1, most)
-        self.full_origins = _spread_evenly(_FEWEST_SLOTS - 1, past.length - horizon, most)
+        self._origins = spread_evenly(min(self._slots, past.length // 3), past.length - 1, most)
+        self.full_origins = spread_evenly(_FEWEST_SLOTS - 1, past.length - horizon, most)
 
     def run(self, is_linear: BoolArray) -> WindowMap:
         """is_linear (targets,): which are mapped, the others are on their last value."""
@@ -205,7 +216,7 @@ def _spread(missed: FloatArray, *, centred: bool) -> FloatArray:
     return np.ascontiguousarray(spreads.T, dtype=np.float32)
 
 
-def _spread_evenly(begin: int, end: int, most: int) -> IntArray:
+def spread_evenly(begin: int, end: int, most: int) -> IntArray:
     """At most `most` whole numbers from `begin` to before `end`, evenly spread; none if there is no room."""
     if end <= begin:
         return np.empty(0, dtype=np.int64)

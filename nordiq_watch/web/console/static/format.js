@@ -75,8 +75,13 @@ export function metricName(name) {
 /** The unit of one of the daemon's metrics. */
 export const unitOf = (name) => tables.units[name] ?? "";
 
+const BUILT_IN = { baseline: "built-in forecast", starter: "starter model" };
+
+/** What is called `baseline` or `starter` where versions have their names, in words; undefined for a version. */
+export const builtIn = (version) => BUILT_IN[version];
+
 /** Who a forecast is by. */
-export const forecastBy = (version) => (version === "baseline" ? "Built-in forecast" : `Forecast by ${shortName(version)}`);
+export const forecastBy = (version) => (version === "baseline" ? "Built-in forecast" : `Forecast by ${builtIn(version) ? `the ${builtIn(version)}` : shortName(version)}`);
 
 /** tft_model_20250131_143000 without what all names share. */
 export const shortName = (name) => name.replace(/^models\//, "").replace(/^tft_model_/, "");

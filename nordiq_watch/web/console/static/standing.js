@@ -3,7 +3,7 @@
 import { post, Refused, remove, urlOf } from "./api.js";
 import { localDate } from "./charts.js";
 import { byId, fill, h, setText } from "./dom.js";
-import { describeMaintenance, shortName, time } from "./format.js";
+import { builtIn, describeMaintenance, shortName, time } from "./format.js";
 import { confirmed } from "./shell.js";
 
 const OFFERED_SECONDS = 3600;
@@ -38,7 +38,7 @@ export function showStanding(standing, version) {
 
 const fact = (name, ...value) => h("div", {}, h("dt", {}, name), h("dd", {}, ...value));
 
-const describeVersion = (version) => version === "baseline" ? "the built-in forecast"
+const describeVersion = (version) => builtIn(version) ? `the ${builtIn(version)}`
   : h("span", { title: version }, "version ", h("a", { href: urlOf("/models") }, shortName(version)));
 
 function describeLabels(labels) {

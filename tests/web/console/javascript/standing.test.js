@@ -44,6 +44,7 @@ test("a server shows its labels, by name, and who answers", () => {
   assert.match(show({ labels: { team: "web", env: "<b>prod</b>" } }), /Labelsenv: <b>prod<\/b>team: web/);
   assert.match(show({}), /Labelsnone.*Answered byversion 20250131_143000$/);
   assert.match(show({}, "baseline"), /Answered bythe built-in forecast$/);
+  assert.match(show({}, "starter"), /Answered bythe starter model$/);
   assert.match(show({}, null), /Answered byno forecast yet$/);
 });
 

@@ -1,0 +1,1 @@
+"""Makes the starter model that ships with the program, from synthetic series alone."""
