@@ -23,11 +23,11 @@ KNOTS = 5
 _ROUNDS = 150
 _RATE = 0.1
 _LEAST_PULL = 0.001
-_PULL_WINDOWS = 1.5
+_PULL_WINDOWS = 21.0
 """The pull towards the weights expected beforehand, as strong as docs/decisions/0023 found best: estimated weights tend
 to be worse than simple ones unless much speaks for them (Claeskens and others, "The forecast combination puzzle: a
-simple theoretical explanation", 2016). At each step it is _PULL_WINDOWS over the number of windows that do not overlap
-up to that step, and at least _LEAST_PULL."""
+simple theoretical explanation", 2016). At each step it is the square of _PULL_WINDOWS over the number of windows that
+do not overlap up to that step, and at least _LEAST_PULL."""
 
 _LEAST_FACTOR, _LARGEST_FACTOR = 0.25, 4.0
 _SMOOTHED_SHARE = 0.25
@@ -54,7 +54,7 @@ def fit_blend(
     forecast, wanted = quantiles / unit[..., None], truth / unit
     between = _interpolation(horizon)
     base = torch.tensor(expected or [1 / members] * members).log()[:, None, None]
-    pull = (_PULL_WINDOWS / slots * torch.arange(1.0, horizon + 1)).clamp(min=_LEAST_PULL)
+    pull = (_PULL_WINDOWS / slots * torch.arange(1.0, horizon + 1)).square().clamp(min=_LEAST_PULL)
     scores = torch.zeros(members, targets, between.shape[0], requires_grad=True)
     optimizer = torch.optim.Adam([scores], lr=_RATE)
     for _ in range(_ROUNDS):

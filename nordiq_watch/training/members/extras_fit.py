@@ -45,6 +45,9 @@ _PASSES = 60
 _NETWORK_SHARE = 0.1
 """Of the weights expected beforehand. Little: the windows that weigh it have also stopped its training, which flatters
 it, and it does not learn from these days afterwards, as the members do."""
+_NETWORK_WINDOWS = 240
+"""Where fewer validation windows than these do not overlap, it is expected to count less, in proportion: it has learned
+few days of few servers by heart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +115,15 @@ class ExtrasFit:
         stride = -(-quantiles.numel() // _BLEND_NUMBERS)
         chosen = torch.arange(0, count, stride)
         levels, slots = self.spec.quantiles, count_slots(places, windows.horizon)
-        blend = fit_blend(quantiles[:, chosen], truth[chosen], levels, expected=self._expected_weights, slots=slots)
+        expected = self._expected_weights(slots / windows.horizon)
+        blend = fit_blend(quantiles[:, chosen], truth[chosen], levels, expected=expected, slots=slots)
         calibration = calibrate(combine(quantiles, blend), truth, levels)
         return {BLEND: blend, CALIBRATION: calibration}
 
-    @property
-    def _expected_weights(self) -> list[float]:
-        """What each member weighs before anything is seen, the network first."""
-        others = len(self.members)
-        return [_NETWORK_SHARE, *[(1 - _NETWORK_SHARE) / others] * others] if others else [1.0]
+    def _expected_weights(self, windows: float) -> list[float]:
+        """What each member weighs before anything is seen, the network first; windows: how many do not overlap."""
+        network, others = _NETWORK_SHARE * min(1.0, windows / _NETWORK_WINDOWS), len(self.members)
+        return [network, *[(1 - network) / others] * others] if others else [1.0]
 
     def _forecast(
         self, members: Parameters, network: FloatArray, windows: SeriesWindows, places: Places

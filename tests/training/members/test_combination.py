@@ -47,7 +47,7 @@ def test_the_fewer_slots_are_forecast_the_more_the_expected_weights_count_and_mo
     truth = known + noise(*known.shape, seed=1)
     noisy = around(known + 0.7 * noise(*known.shape, seed=2), 1.22)
     members, expected = torch.stack([around(known), noisy]), (0.1, 0.9)
-    many, few, none = (fit_blend(members, truth, LEVELS, expected=expected, slots=n)[0] for n in (1e6, 60, 1e-6))
+    many, few, none = (fit_blend(members, truth, LEVELS, expected=expected, slots=n)[0] for n in (1e6, 150, 1e-6))
     assert float(many.min()) > 0.8, "what is expected does not outweigh many windows"
     assert bool((few[:, -1] < many[:, -1] - 0.2).all())
     assert bool((few[:, 0] > few[:, -1] + 0.2).all()), "windows overlap less at the first step"
