@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+import msgspec
 
 from nordiq_watch.names import find_invisible
 
@@ -30,6 +32,10 @@ Wanted: TypeAlias = Mapping[str, frozenset[str]]
 LABEL_MARK = "label:"
 """Before a label where a name could stand as well."""
 
+_NOTHING = b"null"
+_SHOWN = 40
+_decode = msgspec.json.Decoder(dict[str, Any] | None).decode
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _BETWEEN = re.compile(r",(?=\s*[A-Za-z_][A-Za-z0-9_.-]*:)")
 
@@ -50,6 +56,25 @@ def find_fault(name: object, value: object) -> str | None:
     if find_invisible(value) is not None:
         return "has control characters, or others that do not show"
     return None
+
+
+def read_object(text: bytes | None) -> tuple[dict[str, str], list[tuple[str, str]]]:
+    """The labels in an object of JSON, and what is wrong: field, and the end of a sentence about it."""
+    try:
+        found = _decode(text or _NOTHING) or {}
+    except (msgspec.MsgspecError, UnicodeError, ValueError, RecursionError):
+        return {}, [("labels", 'is not an object of texts, such as {"team": "web"}')]
+    good: dict[str, str] = {}
+    wrong = []
+    for name, value in found.items():
+        fault = find_fault(name, value)
+        if fault is None and len(good) >= MOST_LABELS:
+            fault = f"is one of more than {MOST_LABELS}"
+        if fault is None:
+            good[name] = value
+        else:
+            wrong.append((f"labels.{name[:_SHOWN]}".encode("utf-8", "replace").decode(), fault))
+    return good, wrong
 
 
 def split(text: str) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from nordiq_watch.config.settings import Settings
     from nordiq_watch.ingest.build import IngestParts
     from nordiq_watch.records.samples import Batch
+    from nordiq_watch.records.servers import GivenLabels
+    from nordiq_watch.roster.build import RosterParts
 
 _RETRIES = 5
 _JOIN_SECONDS = 120.0
@@ -42,16 +44,16 @@ class Target(Protocol):
 
     place: str
 
-    def fill(self, batch: Batch, written: Written) -> None:
-        """Adds to `written` what became of it. Raises NordiqError."""
+    def fill(self, batch: Batch, written: Written, labels: Mapping[str, GivenLabels]) -> None:
+        """Adds to `written` what became of it. labels: by server. Raises NordiqError."""
 
 
-def write_history(target: Target, batches: Iterable[Batch]) -> Written:
-    """NordiqError, which says how far it came."""
+def write_history(target: Target, batches: Iterable[Batch], labels: Mapping[str, GivenLabels]) -> Written:
+    """labels: by server. NordiqError, which says how far it came."""
     written = Written()
     try:
         for batch in batches:
-            target.fill(batch, written)
+            target.fill(batch, written, labels)
     except NordiqError as error:
         done = f"{written.sent:,} slots were imported before this; the same command again goes on from there"
         raise ClientError(f"{error}. {done}" if written.sent else str(error)) from None
@@ -86,10 +88,10 @@ class DaemonTarget:
         self._config = settings.config
         self.place = f"the daemon at {client.url}"
 
-    def fill(self, batch: Batch, written: Written) -> None:
+    def fill(self, batch: Batch, written: Written, labels: Mapping[str, GivenLabels]) -> None:
         from nordiq_watch.importing.slot_batches import records_of
 
-        records = records_of(batch, self._config.metrics, self._config.window.interval_seconds)
+        records = records_of(batch, self._config.metrics, self._config.window.interval_seconds, labels)
         found = self._client.import_history(records)
         written.window += found.slots_in_window
         written.archive += found.slots_in_archive
@@ -100,17 +102,20 @@ class DaemonTarget:
 
 
 class FilesTarget:
-    def __init__(self, ingest: IngestParts, settings: Settings) -> None:
+    def __init__(self, ingest: IngestParts, roster: RosterParts, settings: Settings) -> None:
         self._ingest = ingest
+        self._roster = roster
         self.place = f"{settings.state_dir}, for a daemon that starts there"
 
-    def fill(self, batch: Batch, written: Written) -> None:
+    def fill(self, batch: Batch, written: Written, labels: Mapping[str, GivenLabels]) -> None:
         filled = self._ingest.worker.fill(batch)
         written.window += filled.window
         written.archive += filled.archive
         written.unchanged += filled.unchanged
         written.unfinished += filled.unfinished
         written.refused += filled.refused
+        tracks = self._ingest.window.tracks
+        self._roster.labels.note(labels[name] for name in batch.servers if name in labels and tracks(name))
 
 
 @contextmanager
@@ -122,6 +127,7 @@ def _open_files(settings: Settings, away: DaemonAway) -> Iterator[FilesTarget]:
     from nordiq_watch.ingest.build import build_ingest
     from nordiq_watch.live.published import Live
     from nordiq_watch.parts import Parts
+    from nordiq_watch.roster.build import build_roster
 
     try:
         lock = StateLock(settings.state_dir)
@@ -129,12 +135,13 @@ def _open_files(settings: Settings, away: DaemonAway) -> Iterator[FilesTarget]:
         raise ClientError(f"a daemon uses {settings.state_dir}, but cannot be reached: {away}") from None
     try:
         parts = Parts(hidden=())
-        ingest = build_ingest(settings, EventBus(), live=Live(), parts=parts, free_bytes=free_host_bytes)
+        events = EventBus()
+        ingest = build_ingest(settings, events, live=Live(), parts=parts, free_bytes=free_host_bytes)
         try:
             ingest.restore()
             with _running(ingest):
-                yield FilesTarget(ingest, settings)
-            if not all(part.works for part in (parts.of("journal"), parts.of("archive"))):
+                yield FilesTarget(ingest, build_roster(settings, events, parts=parts), settings)
+            if not all(parts.of(name).works for name in ("journal", "archive", "roster")):
                 raise StorageError(f"{settings.state_dir} could not be written completely; run the same command again")
         finally:
             ingest.journal.close()

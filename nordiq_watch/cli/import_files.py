@@ -52,7 +52,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("paths", type=Path, nargs="*", metavar="PATH", help="a file or a folder")
     parser.set_defaults(refuse=parser.error)
     add_prometheus(parser)
-    add_reading(parser)
+    add_reading(parser, labels=True)
     wanted = parser.add_mutually_exclusive_group()
     wanted.add_argument("--out", type=Path, metavar="DIR", help="write a dataset into this new directory instead")
     wanted.add_argument("--dry-run", action="store_true", help="say what would be written, and write nothing")
@@ -66,8 +66,8 @@ def run(args: argparse.Namespace) -> int:
 
     if bool(args.paths) == bool(args.prometheus):
         args.refuse("give files and folders, or --prometheus URL")
-    if args.prometheus and (args.column or args.wide):
-        args.refuse("--column and --wide are for files; feeders.prometheus.metrics of the config maps series")
+    if args.prometheus and (args.column or args.wide or args.label):
+        args.refuse("--column, --wide and --label are for files; feeders.prometheus.metrics of the config maps series")
     try:
         from nordiq_watch.importing.dataset_writer import check_free
     except ModuleNotFoundError as error:
@@ -126,7 +126,7 @@ def _into_daemon(table: SlotTable, args: argparse.Namespace, settings: Settings)
             "--out DIR writes a dataset of them"
         )
     with open_target(args, settings) as target:
-        written = write_history(target, batches_of(table, config.metrics, since=since))
+        written = write_history(target, batches_of(table, config.metrics, since=since), table.labels)
     return _describe_written(written, older, place=target.place, days=kept_days(config))
 
 

@@ -52,7 +52,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--yes", action="store_true", help="ask nothing, for scripts")
     parser.add_argument("--force", action="store_true", help="write config.yaml and data/history anew")
     add_prometheus(parser)
-    add_reading(parser)
+    add_reading(parser, labels=True)
     parser.set_defaults(timezone=None, refuse=parser.error)
 
 

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow
 import pyarrow.parquet
@@ -14,6 +15,7 @@ from nordiq_watch.atomic_file import make_directories, sync_directory
 from nordiq_watch.errors import DatasetError
 from nordiq_watch.importing.slot_table import SlotTable
 from nordiq_watch.metrics import STATUSES, UNKNOWN_STATUS
+from nordiq_watch.tables.forms import SERVER_LABELS
 
 FILE = "samples.parquet"
 
@@ -54,6 +56,8 @@ def _schema(table: SlotTable) -> pyarrow.Schema:
         fields.append(("status", pyarrow.string()))
     if table.profiles:
         fields.append(("profile", pyarrow.string()))
+    if table.labels:
+        fields.append((SERVER_LABELS, pyarrow.string()))
     return pyarrow.schema(fields)
 
 
@@ -84,6 +88,10 @@ def take_rows(table: SlotTable, servers: list[str], *, most: int | None = None) 
     if table.profiles:
         profiles = np.array([table.profiles.get(server) for server in servers], dtype=object)
         columns.append(pyarrow.array(np.repeat(profiles, lengths), pyarrow.string()))
+    if table.labels:
+        labels = [table.labels.get(server) for server in servers]
+        texts = [None if one is None else msgspec.json.encode(one.labels, order="sorted").decode() for one in labels]
+        columns.append(pyarrow.array(np.repeat(np.array(texts, dtype=object), lengths), pyarrow.string()))
     schema = _schema(table)
     return pyarrow.Table.from_arrays(
         [column.cast(field.type) for column, field in zip(columns, schema, strict=True)], schema=schema

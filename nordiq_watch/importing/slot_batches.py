@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from nordiq_watch.importing.slot_table import SlotTable
 from nordiq_watch.metrics import STATUSES, UNKNOWN_STATUS
 from nordiq_watch.records.samples import Batch
+from nordiq_watch.records.servers import GivenLabels
 
 BATCH_ROWS = 10_000
 
@@ -30,8 +31,11 @@ def batches_of(table: SlotTable, metrics: Sequence[str], *, since: int, rows: in
             yield _make(table, places[begin : begin + rows], servers[begin : begin + rows], columns)
 
 
-def records_of(batch: Batch, metrics: Sequence[str], interval_seconds: int) -> list[dict[str, Any]]:
-    """A batch as the records of `/admin/import`."""
+def records_of(
+    batch: Batch, metrics: Sequence[str], interval_seconds: int, labels: Mapping[str, GivenLabels]
+) -> list[dict[str, Any]]:
+    """A batch as the records of `/admin/import`. labels: by server; the last record of each has them."""
+    last = {row: place for place, row in enumerate(batch.rows.tolist())}
     records: list[dict[str, Any]] = []
     for row, slot, status, values in zip(
         batch.rows.tolist(), batch.slots.tolist(), batch.statuses.tolist(), batch.values.tolist(), strict=True
@@ -43,6 +47,9 @@ def records_of(batch: Batch, metrics: Sequence[str], interval_seconds: int) -> l
         if (profile := batch.profiles[row]) is not None:
             record["profile"] = profile
         records.append(record)
+    for row, place in last.items():
+        if (given := labels.get(batch.servers[row])) is not None:
+            records[place]["labels"] = given.labels
     return records
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nordiq_watch.aggregation import Aggregation, group_starts
 from nordiq_watch.pace import measure_paces, round_pace
 from nordiq_watch.records.arrays import CodeArray, DoubleArray, FloatArray, IntArray
+from nordiq_watch.records.servers import GivenLabels
 from nordiq_watch.tables.forms import Forms
 from nordiq_watch.training.dataset import take_in
 from nordiq_watch.training.grid import last_profiles, put_on_grid, sort_by_time
@@ -26,7 +27,8 @@ _MICROSECONDS = 1_000_000
 @dataclass(frozen=True, slots=True)
 class SlotTable:
     """servers: sorted, each → its rows of slots (rows,), values (rows, metrics) and statuses (rows,), sorted by slot;
-    NaN where not measured. statuses: None if the files have none. profiles: server → the last one given.
+    NaN where not measured. statuses: None if the files have none. profiles: server → the last one given. labels: of
+    the servers that have any.
     pace_seconds: how far apart the rows of a server lie as a rule, None if there are too few. notes: what was guessed,
     repaired and left out. units_are_known: from what it was read says the units, unlike a column of a table.
     """
@@ -41,6 +43,7 @@ class SlotTable:
     pace_seconds: int | None
     notes: tuple[str, ...]
     units_are_known: bool = False
+    labels: Mapping[str, GivenLabels] = field(default_factory=dict)
 
 
 def read_slots(
@@ -70,6 +73,7 @@ def read_slots(
             profiles=grid.profiles,
             pace_seconds=grid.pace(interval_seconds),
             notes=tuple(repairs.describe(columns)),
+            labels=intake.labels.of(list(intake.servers)),
         )
 
 

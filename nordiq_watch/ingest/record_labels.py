@@ -9,18 +9,11 @@ import msgspec
 import numpy as np
 
 from nordiq_watch.ingest.columns import Coded
-from nordiq_watch.labels import MOST_LABELS, find_fault
+from nordiq_watch.labels import read_object
 from nordiq_watch.records.arrays import BoolArray, IntArray
 from nordiq_watch.records.servers import GivenLabels
 
 LABELS = "labels"
-
-Faults = Sequence[tuple[str, str]]
-"""Of what one record gave: field, and what is wrong with it."""
-
-_NOTHING = b"null"
-_SHOWN = 40
-_decode = msgspec.json.Decoder(dict[str, Any] | None).decode
 
 
 def pack_labels(value: Any) -> msgspec.Raw:
@@ -57,7 +50,7 @@ def gather_labels(
     """
     if column is None:
         return [], []
-    read = [_read(text) for text in column.values]
+    read = [read_object(text) for text in column.values]
     given: dict[str, dict[str, str]] = {}
     newest: dict[str, int] = {}
     faults: list[tuple[int, str, str]] = []
@@ -69,21 +62,3 @@ def gather_labels(
             given.setdefault(names[row], {}).update(labels)
             newest[names[row]] = int(moments[row])
     return [GivenLabels(name, newest[name] / 1000, labels) for name, labels in given.items()], sorted(faults)
-
-
-def _read(text: bytes | None) -> tuple[dict[str, str], Faults]:
-    try:
-        found = _decode(text or _NOTHING) or {}
-    except (msgspec.MsgspecError, UnicodeError, ValueError, RecursionError):
-        return {}, [(LABELS, 'is not an object of texts, such as {"team": "web"}')]
-    good: dict[str, str] = {}
-    wrong = []
-    for name, value in found.items():
-        fault = find_fault(name, value)
-        if fault is None and len(good) >= MOST_LABELS:
-            fault = f"is one of more than {MOST_LABELS}"
-        if fault is None:
-            good[name] = value
-        else:
-            wrong.append((f"{LABELS}.{name[:_SHOWN]}".encode("utf-8", "replace").decode(), fault))
-    return good, wrong

@@ -10,12 +10,13 @@ from typing import Literal
 from urllib.parse import unquote
 
 from nordiq_watch.errors import DatasetError
-from nordiq_watch.tables.forms import KEY, LABELS, ROLES, SERVER, TIME, VALUE, Forms
+from nordiq_watch.tables.forms import KEY, LABEL_COLUMN, LABELS, ROLES, SERVER, SERVER_LABELS, TIME, VALUE, Forms
 from nordiq_watch.tables.names_of_others import find_name
 from nordiq_watch.tables.notes import ReadingNotes
 
 _SCALED = re.compile(r"(?P<theirs>.+)\*(?P<factor>[0-9.]+(?:[eE][+-]?[0-9]+)?)")
 _SHOWN = 30
+_INDEX = "__index_level_"  # a DataFrame's index, in Parquet
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,8 @@ class Layout:
     """shape: a row per server and time (long), a column per server (wide), a row per value that names its metric
     (keyed). texts: role → column. values: metric → column if long, server → column if wide, VALUE → column if keyed.
     constants: role → the text of all rows, from folders such as host=web1. keys: key → metric, as the user says.
-    factors: metric → what its numbers are multiplied by. metric: of all values if wide.
+    factors: metric → what its numbers are multiplied by. metric: of all values if wide. own_labels: label of a server
+    → its column.
     """
 
     shape: Literal["long", "wide", "keyed"]
@@ -33,11 +35,17 @@ class Layout:
     keys: Mapping[str, str] = field(default_factory=dict)
     factors: Mapping[str, float] = field(default_factory=dict)
     metric: str | None = None
+    own_labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def columns(self) -> dict[str, str]:
         """The name in a chunk → the column of the file."""
-        return {**self.texts, **self.values}
+        return {**self.texts, **self.values, **self.label_columns}
+
+    @property
+    def label_columns(self) -> dict[str, str]:
+        """The same of the labels of servers, under names that nothing else has."""
+        return {LABEL_COLUMN + name: theirs for name, theirs in self.own_labels.items()}
 
 
 def choose_layout(
@@ -48,21 +56,55 @@ def choose_layout(
     said, factors = _read_said(forms)
     constants = _read_folders(path)
     owners = _find_owners(path, found, metrics, said=said, notes=notes)
-    texts = {role: owners[role] for role in (TIME, SERVER, *LABELS) if role in owners}
+    texts = {role: owners[role] for role in (TIME, SERVER, *LABELS, SERVER_LABELS) if role in owners}
     fixed = {role: value for role, value in constants.items() if role not in texts}
     measured = {metric: owners[metric] for metric in metrics if metric in owners}
+    own, of_folders = _find_labels(path, found, forms.labels, taken=owners)
+    fixed |= of_folders
     wide = forms.wide or (None if SERVER in {*texts, *fixed} or measured else find_name(_stem(path), metrics))
     if wide is not None and TIME in texts:
         if forms.wide is None:
             notes.wide[wide] = None
         rest = _unique(path, [column for column in found if column != texts[TIME] and column])
+        if rest and own:
+            raise DatasetError(f"{path}: --label needs a row per server, and this file has a column per server")
         if rest:
             return Layout("wide", {TIME: texts[TIME]}, dict(zip(rest, rest, strict=True)), {}, {}, factors, wide)
     if not measured and KEY in owners and VALUE in owners and TIME in texts and SERVER in {*texts, *fixed}:
         keys = {theirs: ours for ours, theirs in said.items() if ours in metrics}
-        return Layout("keyed", {**texts, KEY: owners[KEY]}, {VALUE: owners[VALUE]}, fixed, keys, factors)
+        texts |= {KEY: owners[KEY]}
+        layout = Layout("keyed", texts, {VALUE: owners[VALUE]}, fixed, keys, factors, None, own)
+        return _tell_unused(layout, found, notes)
     _check_complete(path, found, metrics, {*texts, *fixed, *measured})
-    return Layout("long", texts, measured, fixed, {}, factors)
+    return _tell_unused(Layout("long", texts, measured, fixed, {}, factors, None, own), found, notes)
+
+
+def _tell_unused(layout: Layout, found: Sequence[str], notes: ReadingNotes) -> Layout:
+    used = set(layout.columns.values())
+    other = [column for column in found if column and column not in used and not column.startswith(_INDEX)]
+    notes.unused |= dict.fromkeys(other)
+    return layout
+
+
+def _find_labels(
+    path: Path, found: Sequence[str], labels: Mapping[str, str], *, taken: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Label → its column, and what folders such as team=web say of all rows."""
+    folders = {name: unquote(value) for name, _, value in (part.partition("=") for part in path.parts[:-1]) if value}
+    columns: dict[str, str] = {}
+    fixed: dict[str, str] = {}
+    for name, theirs in labels.items():
+        there = {**taken, **columns}
+        owner = next((ours for ours, column in there.items() if column == theirs), None)
+        if owner is not None:
+            raise DatasetError(f"{path}: --label {name}={theirs}: this column is {owner}; say another one")
+        if theirs in found:
+            columns[name] = theirs
+        elif theirs in folders:
+            fixed[LABEL_COLUMN + name] = folders[theirs]
+        else:
+            raise DatasetError(f"{path}: has no column {theirs} for --label {name}; its columns are {_list(found)}")
+    return columns, fixed
 
 
 def _find_owners(

@@ -12,13 +12,15 @@ _NAMED = 5
 @dataclass
 class ReadingNotes:
     """columns: (column, what it is taken for). wide: metrics that a file's name gave. units: of Unix times.
-    keys: rows per key that is no metric. doubled: times in the hour that a zone has twice.
+    keys: rows per key that is no metric. unused: columns that are nothing of ours. doubled: times in the hour that a
+    zone has twice.
     """
 
     columns: dict[tuple[str, str], None] = field(default_factory=dict)
     wide: dict[str, None] = field(default_factory=dict)
     units: dict[str, None] = field(default_factory=dict)
     keys: Counter[str] = field(default_factory=Counter)
+    unused: dict[str, None] = field(default_factory=dict)
     doubled: int = 0
 
     def describe(self) -> Iterator[str]:
@@ -35,3 +37,7 @@ class ReadingNotes:
             more = ", …" if len(self.keys) > _NAMED else ""
             rows = f"{self.keys.total():,} rows of keys that are no metric left out"
             yield f"{rows}: {named}{more}; else --column METRIC=KEY"
+        if self.unused:
+            named = ", ".join(list(self.unused)[:_NAMED]) + (", …" if len(self.unused) > _NAMED else "")
+            columns = "1 column" if len(self.unused) == 1 else f"{len(self.unused):,} columns"
+            yield f"{columns} left out: {named}; else --column METRIC=COLUMN, or import --label COLUMN"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pandas as pd
 import pyarrow
 import pyarrow.parquet
@@ -12,7 +14,7 @@ import pyarrow.parquet
 from nordiq_watch.tables.archive import CHUNK_ROWS, read_archive
 from nordiq_watch.tables.csv_text import Head, read_head, read_rows
 from nordiq_watch.tables.files import ARCHIVE_SUFFIX, PARQUET_SUFFIX
-from nordiq_watch.tables.forms import AS_THEY_ARE, KEY, LABELS, SERVER, Forms
+from nordiq_watch.tables.forms import AS_THEY_ARE, KEY, LABELS, SERVER, SERVER_LABELS, Forms
 from nordiq_watch.tables.layout import Layout, choose_layout
 from nordiq_watch.tables.notes import ReadingNotes
 from nordiq_watch.tables.numbers import Decimals
@@ -20,7 +22,7 @@ from nordiq_watch.tables.shapes import ChunkParser
 from nordiq_watch.tables.source import Source, unreadable
 from nordiq_watch.tables.times import TimeReader
 
-_CATEGORIES = (SERVER, KEY, *LABELS)
+_CATEGORIES = (SERVER, KEY, *LABELS, SERVER_LABELS)
 _BUFFER_BYTES = 1 << 22  # of a file
 
 
@@ -42,8 +44,9 @@ def read_chunks(
     """The columns of `path` that a dataset has, one row per sample or value, some 10,000 rows at a time.
 
     `time` (int64, microseconds since 1970, UTC) and `server_name` (text) are always present; metrics are float64 with
-    NaN where not measured; `status` and `profile`, if the file has them, are text with "" for none. An archive may add
-    `count`. What is guessed and left out is noted in `notes`. Raises DatasetError.
+    NaN where not measured; `status` and `profile`, if the file has them, are text with "" for none, as are `labels`, a
+    JSON object, and `label:NAME`, a label's value. An archive may add `count`. What is guessed and left out is noted in
+    `notes`. Raises DatasetError.
     """
     if path.suffix.lower() == ARCHIVE_SUFFIX:
         yield from read_archive(path, metrics)
@@ -71,16 +74,33 @@ def _read_column_names(path: Path) -> tuple[list[str], Head | None]:
 def _read_columns(path: Path, layout: Layout, head: Head | None) -> Iterator[pd.DataFrame]:
     """Texts other than the time are categories: few are different, and a category is looked at once."""
     decimals = Decimals(head.separator if head else ",")
+    texts = {*layout.texts, *layout.label_columns}
     batches = _read_parquet(path, layout) if head is None else read_rows(path, head, layout.columns)
     for batch in batches:
         if batch.num_rows:
             columns = [
-                column if head is None or name in layout.texts else decimals.to_numbers(column)
+                _as_text(name, column) if head is None or name in texts else decimals.to_numbers(column)
                 for name, column in zip(batch.schema.names, batch.columns, strict=True)
             ]
             converted = pyarrow.RecordBatch.from_arrays(columns, names=batch.schema.names)
-            labels = [name for name in _CATEGORIES if name in layout.texts]
+            labels = [name for name in (*_CATEGORIES, *layout.label_columns) if name in texts]
             yield converted.to_pandas(categories=labels, ignore_metadata=True)
+
+
+def _as_text(name: str, column: pyarrow.Array) -> pyarrow.Array:
+    """Labels as JSON, where they are a map or a struct."""
+    if name != SERVER_LABELS or not pyarrow.types.is_nested(column.type):
+        return column
+    return pyarrow.array([_to_json(cell) for cell in column.to_pylist()], pyarrow.string())
+
+
+def _to_json(cell: Any) -> str | None:
+    """Of a dictionary, or of pairs; anything else is a text that no labels can be."""
+    try:
+        given = None if cell is None else {name: value for name, value in dict(cell).items() if value is not None}
+        return None if given is None else msgspec.json.encode(given).decode()
+    except (TypeError, ValueError):
+        return '"?"'
 
 
 def _read_parquet(path: Path, layout: Layout) -> Iterator[pyarrow.RecordBatch]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from nordiq_watch.errors import DatasetError
 from nordiq_watch.names import find_fault, tidy_name
-from nordiq_watch.tables.forms import KEY, LABELS, SERVER, TIME, VALUE
+from nordiq_watch.tables.forms import KEY, LABEL_COLUMN, LABELS, SERVER, SERVER_LABELS, TIME, VALUE
 from nordiq_watch.tables.layout import Layout
 from nordiq_watch.tables.names_of_others import find_name
 from nordiq_watch.tables.notes import ReadingNotes
@@ -82,8 +82,9 @@ class ChunkParser:
     def _read_labels(self, source: Source, raw: pd.DataFrame, times: pd.Series) -> pd.DataFrame:
         """Time, server and labels of all rows."""
         table = pd.DataFrame({"time": times})
-        for role in (SERVER, *LABELS):
-            if role in self._layout.texts:
+        fixed = [name for name in self._layout.constants if name.startswith(LABEL_COLUMN)]
+        for role in (SERVER, *LABELS, SERVER_LABELS, *self._layout.label_columns, *fixed):
+            if role in self._layout.columns:
                 column = raw[role]
             elif role in self._layout.constants:
                 column = pd.Series(pd.Categorical([self._layout.constants[role]] * len(raw)))

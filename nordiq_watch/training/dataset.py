@@ -125,6 +125,7 @@ def load_dataset(
     with take_in([directory], metrics, forms=forms) as (columns, intake, repairs):
         names = tuple(np.array(columns)[intake.measured].tolist())
         series = _arrange(intake, interval_seconds, Aggregation(names, aggregates), repairs)
+        repairs.ignored_labels = intake.labels.names
     return FleetData(
         directory,
         names,
@@ -156,6 +157,7 @@ def take_in(
             for chunk in read_chunks(path, columns, forms=forms, notes=notes):
                 intake.take(chunk)
         repairs.guesses = tuple(notes.describe())
+        repairs.bad_labels, repairs.bad_label = intake.labels.left_out, intake.labels.example
         _check_measured(places, columns, intake, repairs)
         yield columns, intake, repairs
 

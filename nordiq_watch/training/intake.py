@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nordiq_watch.metrics import describe, status_code
 from nordiq_watch.records.arrays import BoolArray, DoubleArray, IntArray
+from nordiq_watch.training.own_labels import OwnLabels
 from nordiq_watch.training.repairs import Repairs
 from nordiq_watch.training.spill import PartitionedRows
 
@@ -51,13 +52,15 @@ class Intake:
     """Reads chunks as `tables.read_chunks` gives them, in the order of the dataset's rows.
 
     rows: all rows so far, of `row_type`, by server. servers, profiles: names in the order of their numbers; profile 0
-    is none. present, measured (metrics,): whether some chunk has that column, and a possible value in it.
+    is none. labels: of servers. present, measured (metrics,): whether some chunk has that column, and a possible value
+    in it.
     """
 
     def __init__(self, metrics: Sequence[str], rows: PartitionedRows, repairs: Repairs) -> None:
         self.rows = rows
         self.servers = Numbers()
         self.profiles = Numbers("")
+        self.labels = OwnLabels()
         self.present: BoolArray = np.zeros(len(metrics), dtype=bool)
         self.measured: BoolArray = np.zeros(len(metrics), dtype=bool)
         self.has_status = False
@@ -71,6 +74,7 @@ class Intake:
         rows["server"] = servers = self.servers.of(chunk["server_name"])
         rows["time"] = times = chunk["time"].to_numpy()
         rows["profile"] = self.profiles.of(chunk["profile"]) if "profile" in chunk.columns else 0
+        self.labels.take(chunk, servers, times)
         rows["status"] = self._codes(chunk["status"]) if "status" in chunk.columns else NOT_GIVEN
         rows["count"] = chunk["count"] if "count" in chunk.columns else 1
         for column, metric in enumerate(self._metrics):

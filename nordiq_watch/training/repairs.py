@@ -20,7 +20,8 @@ class Repairs:
     undershoots, impossible: values per metric. unmeasured: metrics without a value. backwards, repeated, joined: rows.
     changing_profiles: servers. statuses: those that are not in the list. servers, pieces, slots: of the finished
     series; sampled: how many of these slots have a row.
-    slow: servers whose rows come less often than the grid has slots.
+    slow: servers whose rows come less often than the grid has slots. bad_labels: labels that no server can have;
+    bad_label: what is wrong with the first. ignored_labels: names of labels that are read for nothing.
     """
 
     left_out: Sequence[str] = ()
@@ -39,6 +40,9 @@ class Repairs:
     slots: int = 0
     sampled: int = 0
     slow: SlowRows | None = None
+    bad_labels: int = 0
+    bad_label: str | None = None
+    ignored_labels: Sequence[str] = ()
 
     @property
     def filled_share(self) -> float:
@@ -65,6 +69,10 @@ class Repairs:
             yield f"{some(self.backwards, 'row')} before an older row of the same server: sorted by time"
         if self.changing_profiles:
             yield f"{some(self.changing_profiles, 'server')} with several profiles: the last one counts"
+        if self.bad_labels:
+            yield f"{some(self.bad_labels, 'label')} left out, e.g. {self.bad_label}"
+        if self.ignored_labels:
+            yield f"labels are no input of a model, left out: {', '.join(self.ignored_labels)}"
         yield from self._describe_slots()
         if strange := sorted(self.statuses - {"", *STATUSES}):
             yield f"status: {', '.join(map(repr, strange[:5]))} not in the list, taken as unknown"

@@ -40,6 +40,8 @@ def import_history() -> Response:
         if feed.batch is None:
             return answer(refuse_all(feed), status=HTTPStatus.UNPROCESSABLE_ENTITY)
         filled = services().ingest.worker.fill(feed.batch)
+    tracks = services().ingest.window.tracks
+    services().roster.labels.note(given for given in feed.labels if tracks(given.server))
     log.info(
         "history from %s: %d slots into the window, %d into the archive, %d were there",
         request.remote_addr, filled.window, filled.archive, filled.unchanged,

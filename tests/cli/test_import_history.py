@@ -20,6 +20,8 @@ from nordiq_watch.host.state_dir import StateLock
 from nordiq_watch.ingest.build import IngestParts, build_ingest
 from nordiq_watch.live.published import Live
 from nordiq_watch.parts import Parts
+from nordiq_watch.roster.label_book import LabelBook
+from nordiq_watch.storage.roster import RosterStore
 
 METRICS = ("cpu_user_pct", "mem_used_pct")
 LENGTH = 288
@@ -156,3 +158,16 @@ def test_a_daemon_that_runs_has_it_in_its_window_and_archive(
         assert daemon.predictions()["metadata"]["model_type"] in ("baseline", "starter")
         daemon.stop()
     assert len(archived(restored(root))) == len(table)
+
+
+def test_labels_go_along_into_the_files_of_a_daemon(folder: Path) -> None:
+    write_export().assign(team="web", unit="shop").to_csv("export.csv", index=False)
+    assert main(["import", "export.csv", "--label", "team", "--label", "group=unit"]) == 0
+    store = RosterStore(folder / "state" / "servers.sqlite3", clock=time.time, part=Parts(hidden=()).of("roster"))
+    assert LabelBook(store).of("web1") == {"team": "web", "group": "shop"}
+
+
+def test_a_name_that_no_label_can_have_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["import", "export.csv", "--label", "my team"])
+    assert "'my team' has a name other than letters, digits" in capsys.readouterr().err

@@ -79,7 +79,7 @@ def test_a_fetch_without_a_server_ends_in_one_line(folder: Path, capsys: pytest.
     [
         ([], "give files and folders, or --prometheus URL"),
         (["a.csv", "--prometheus", "http://p:9090"], "give files and folders, or --prometheus URL"),
-        (["--prometheus", "http://p:9090", "--wide", "cpu_user_pct"], "--column and --wide are for files"),
+        (["--prometheus", "http://p:9090", "--wide", "cpu_user_pct"], "--column, --wide and --label are for files"),
         (["--prometheus", "http://p:9090", "--days", "0"], "0 is not a number of days above 0 and up to 3650"),
         (["--prometheus", "http://p:9090", "--header", "X"], "X is not NAME: VALUE"),
     ],

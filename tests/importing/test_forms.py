@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow
+import pyarrow.parquet
 import pytest
 from support.small_fleet import fleet_table
 
 from nordiq_watch.config.schema import Config
+from nordiq_watch.errors import DatasetError
 from nordiq_watch.importing.dataset_writer import FILE, write_dataset
 from nordiq_watch.importing.slot_table import SlotTable
 from nordiq_watch.importing.sources import read_history
@@ -209,3 +211,87 @@ def test_what_was_guessed_and_left_out_is_said(tmp_path: Path) -> None:
     assert "times are taken for Unix time in seconds" in notes
     assert "20 rows of keys that are no metric left out: agent.version; else --column METRIC=KEY" in notes
     assert "for a time that the server has already" not in notes
+
+
+def with_labels(table: pd.DataFrame) -> pd.DataFrame:
+    """The last row of each server has another team."""
+    last = ~table["server_name"].duplicated(keep="last")
+    return table.assign(department=np.where(last, "web", "old"), rack=7)
+
+
+def test_labels_come_from_columns_and_the_newest_value_counts(tmp_path: Path) -> None:
+    table = with_labels(samples())
+    table.sample(frac=1, random_state=3).to_csv(tmp_path / "a.csv", index=False)
+    found = read(tmp_path, Forms(labels={"team": "department", "rack": "rack"}))
+    server = table["server_name"].iloc[0]
+    assert found.labels[server].labels == {"rack": "7", "team": "web"}
+    assert found.labels[server].at == table[table["server_name"] == server]["timestamp"].max().timestamp()
+    assert len(found.labels) == len(found.servers)
+
+
+def test_a_dataset_keeps_labels_and_gives_them_back(tmp_path: Path) -> None:
+    with_labels(samples()).to_parquet(tmp_path / "a.parquet")
+    forms = Forms(labels={"team": "department"})
+    write_dataset(read(tmp_path / "a.parquet", forms), tmp_path / "out")
+    again = read(tmp_path / "out")
+    assert {one.labels["team"] for one in again.labels.values()} == {"web"}
+    assert not any("left out" in note for note in again.notes)
+
+
+def test_the_column_labels_may_be_a_map_or_json(tmp_path: Path) -> None:
+    table = samples().assign(labels=pd.Series([[("team", "web")]] * len(samples())))
+    kind = pyarrow.map_(pyarrow.string(), pyarrow.string())
+    schema = pyarrow.Schema.from_pandas(table.drop(columns="labels")).append(pyarrow.field("labels", kind))
+    pyarrow.parquet.write_table(pyarrow.Table.from_pandas(table, schema=schema), tmp_path / "a.parquet")
+    as_map = read(tmp_path / "a.parquet")
+    table.assign(labels='{"team": "web"}').to_csv(tmp_path / "b.csv", index=False)
+    as_json = read(tmp_path / "b.csv")
+    assert {one.labels["team"] for one in as_map.labels.values()} == {"web"}
+    assert as_json.labels == as_map.labels
+
+
+def test_a_folder_gives_a_label_to_all_rows_below_it(tmp_path: Path) -> None:
+    folder = tmp_path / "team=data%20base"
+    folder.mkdir()
+    contract(folder, samples())
+    assert {one.labels["team"] for one in read(tmp_path, Forms(labels={"team": "team"})).labels.values()} == {
+        "data base"
+    }
+
+
+def test_columns_that_are_left_out_are_named_and_bad_labels_counted(tmp_path: Path) -> None:
+    with_labels(samples()).assign(labels="web").to_csv(tmp_path / "a.csv", index=False)
+    notes = "\n".join(read(tmp_path).notes)
+    assert "2 columns left out: department, rack; else --column METRIC=COLUMN, or import --label COLUMN" in notes
+    assert '1 label left out, e.g. labels is not an object of texts, such as {"team": "web"}' in notes
+
+
+def test_training_names_the_labels_that_it_does_not_use(tmp_path: Path) -> None:
+    samples().assign(labels='{"team": "web", "env": "prod"}').to_csv(tmp_path / "a.csv", index=False)
+    data = load_dataset(tmp_path, metrics=METRICS, interval_seconds=INTERVAL_SECONDS)
+    assert "labels are no input of a model, left out: env, team" in data.repairs
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        ({"team": "nothing"}, "has no column nothing for --label team; its columns are"),
+        ({"team": "server_name"}, "--label team=server_name: this column is server_name"),
+    ],
+)
+def test_a_label_without_a_column_of_its_own_is_told(tmp_path: Path, labels: dict[str, str], says: str) -> None:
+    contract(tmp_path, samples())
+    with pytest.raises(DatasetError, match=says):
+        read(tmp_path, Forms(labels=labels))
+
+
+def test_one_column_is_one_label(tmp_path: Path) -> None:
+    with_labels(samples()).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(DatasetError, match="--label unit=department: this column is team; say another one"):
+        read(tmp_path, Forms(labels={"team": "department", "unit": "department"}))
+
+
+def test_a_file_with_a_column_per_server_has_no_labels(tmp_path: Path) -> None:
+    wide(samples(), "cpu_user_pct").assign(team="web").to_csv(tmp_path / "cpu_user_pct.csv", index=False)
+    with pytest.raises(DatasetError, match="--label needs a row per server"):
+        read(tmp_path, Forms(labels={"team": "team"}))

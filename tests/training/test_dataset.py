@@ -105,7 +105,10 @@ def test_a_sensors_overshoot_is_100_and_what_cannot_be_true_is_not_measured(tmp_
 def test_a_count_may_be_as_large_as_it_is(tmp_path: Path) -> None:
     data = load(tmp_path, [row(0, load_average=250.0), row(1, load_average=-1.0)], ["load_average"])
     assert data.series[0].values.tolist() == [[250.0], [250.0]]
-    assert data.repairs == ("load_average: 1 value outside 0 to 1e+12 taken as not measured",)
+    assert data.repairs == (
+        "1 column left out: cpu_user_pct; else --column METRIC=COLUMN, or import --label COLUMN",
+        "load_average: 1 value outside 0 to 1e+12 taken as not measured",
+    )
 
 
 def test_a_short_gap_is_filled_with_the_value_before_it(tmp_path: Path) -> None:

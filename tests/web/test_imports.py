@@ -104,3 +104,11 @@ def test_it_needs_an_admin_and_is_audited(world: World, tmp_path: Path) -> None:
         ("POST /admin/import", 403),
         ("POST /admin/import", 200),
     ]
+
+
+def test_labels_of_records_are_kept_for_servers_that_the_window_has(world: World) -> None:
+    old = record("gone", -900) | {"labels": {"team": "past"}}
+    new = [record("web1", -age) | {"labels": {"team": "web", "rack": ""}} for age in (3, 1)]
+    assert send(world, old, *new).status_code == 200
+    assert world.services.roster.labels.of("web1") == {"team": "web"}
+    assert world.services.roster.labels.of("gone") == {}

@@ -91,4 +91,5 @@ def fill_daemon(table: SlotTable, client: Client, settings: Settings) -> Written
     since = oldest_kept(time.time(), days=kept_days(config), interval_seconds=config.window.interval_seconds)
     if count_older(table, since) == len(table.slots):
         return None
-    return write_history(DaemonTarget(client, settings), batches_of(table, config.metrics, since=since))
+    batches = batches_of(table, config.metrics, since=since)
+    return write_history(DaemonTarget(client, settings), batches, table.labels)
