@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import gc
 import math
+from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
+from nordiq_watch.ingest.formats.logged_series import LoggedSeries
 from nordiq_watch.ingest.formats.series_log import OldSegment, SeriesLog
-from nordiq_watch.ingest.formats.series_segments import Head, Record, Segment, read_segments
-from nordiq_watch.ingest.formats.server_series import Place
+from nordiq_watch.ingest.formats.series_segments import Head, Segment, read_segments
 from nordiq_watch.ingest.formats.translator import Translator
 from nordiq_watch.ingest.formats.translator_state import SavedTranslator
-
-Labels: TypeAlias = tuple[bytes, ...]
-"""Names and values in turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,35 +93,24 @@ def _next_head(segments: Sequence[Segment], lost_until: float, *, restored: bool
 def _replay(translator: Translator, segments: Sequence[Segment], *, down: float, now: float) -> float:
     """Returns up to when the log lacks samples that came, Unix time."""
     lost_until = -math.inf
-    known: dict[Labels, Place | None] = {}
+    series = LoggedSeries(translator.find_place)
+    replay = translator.start_replay(series)
     translator.know_since(lost_until)
     number = segments[0].number if segments else 0
     for segment in segments:
         found = segment.head.lost_until if segment.number == number else now
         if found > lost_until:
             lost_until = found
+            replay.flush()
             translator.doubt(lost_until)
-        places: dict[int, Place | None] = {}
-        translator.replay(_read_records(translator, segment, places, known), places, shift=down - segment.head.down)
+        numbers = array("I")
+        for record in segment.read():
+            series.note(record, numbers)
+            replay.take(record, numbers, shift=down - segment.head.down)
         if not segment.is_whole:
             lost_until = now
+            replay.flush()
             translator.doubt(lost_until)
         number = segment.number + 1
+    replay.flush()
     return lost_until
-
-
-def _read_records(
-    translator: Translator,
-    segment: Segment,
-    places: dict[int, Place | None],
-    known: dict[Labels, Place | None],
-) -> Iterator[Record]:
-    """places: by number, of the series that were new in the records so far, is filled; known: of all, by labels."""
-    for record in segment.read():
-        for number, texts in record.series:
-            key = tuple(texts)
-            if key not in known:
-                words = [text.decode(errors="surrogatepass") for text in texts]
-                known[key] = translator.find_place(dict(zip(words[::2], words[1::2], strict=True)))
-            places[number] = known[key]
-        yield record

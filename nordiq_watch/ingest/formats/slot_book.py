@@ -66,7 +66,7 @@ class SlotBook:
         self._rules = rules
         self._servers = servers
         self._grid = grid
-        self._lateness_seconds = lateness_seconds
+        self.lateness_seconds = lateness_seconds
         self._most_slots = _MOST_SLOTS + 2 * int(lateness_seconds // grid.interval_seconds)
         self._deadlines: list[tuple[float, int, str, int]] = []
         self._count = itertools.count()
@@ -84,12 +84,12 @@ class SlotBook:
         if slot is not None or number in server.closed:
             return slot
         end = float((number + 1) * self._grid.interval_seconds)
-        slot = server.slots[number] = OpenSlot(number, max(end, now) + self._lateness_seconds + (shift or 0.0))
+        slot = server.slots[number] = OpenSlot(number, max(end, now) + self.lateness_seconds + (shift or 0.0))
         if self.before is not None and number * self._grid.interval_seconds <= self.before.until:
             slot.kept = self._known_before(name, number, self.before)
             if slot.kept:
                 self.newly_kept.append((name, number, sorted(slot.kept)))
-        elif shift is None and now > end + self._lateness_seconds:
+        elif shift is None and now > end + self.lateness_seconds:
             self._leave_what_is_over(name, slot)
         self._opened += 1
         self.watch(name, slot)

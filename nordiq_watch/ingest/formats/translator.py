@@ -18,16 +18,16 @@ from nordiq_watch.api.sources import Drop
 from nordiq_watch.ingest.delivery import Delivery
 from nordiq_watch.ingest.formats.budget import SeriesBudget
 from nordiq_watch.ingest.formats.known_servers import KnownServers
+from nordiq_watch.ingest.formats.logged_series import LoggedSeries
 from nordiq_watch.ingest.formats.owners import Route
 from nordiq_watch.ingest.formats.places import UNKNOWN, Places
 from nordiq_watch.ingest.formats.readings import Reading, Translation
 from nordiq_watch.ingest.formats.refused_series import RefusedSeries
-from nordiq_watch.ingest.formats.replay import PlacesByNumber, Replay, read_samples
+from nordiq_watch.ingest.formats.replay import Replay
 from nordiq_watch.ingest.formats.sample_taker import LAST_WORD_SECONDS, Request, SampleTaker
 from nordiq_watch.ingest.formats.series import Series
 from nordiq_watch.ingest.formats.series_log import SeriesLog
 from nordiq_watch.ingest.formats.series_rules import RuleTable, build_rules, digest_rules, list_rules
-from nordiq_watch.ingest.formats.series_segments import Record
 from nordiq_watch.ingest.formats.server_names import ServerNames
 from nordiq_watch.ingest.formats.server_series import Place
 from nordiq_watch.ingest.formats.slot_book import Before, SlotBook
@@ -63,6 +63,7 @@ class Translator:
         aggregates: metric → mean, last or max of a gauge's samples in a slot. before, route: as for SlotBook.
         """
         self.section = section
+        self._budget = budget
         self._forget_seconds = forget_seconds
         self._clock = clock
         self.grid = grid = Grid(interval_seconds, gap_of(interval_seconds))
@@ -246,30 +247,9 @@ class Translator:
         place = self._places.find(labels)
         return None if place is UNKNOWN else place
 
-    def replay(self, records: Iterable[Record], places: PlacesByNumber, *, shift: float) -> None:
-        """Takes the samples of a segment's records as if they came `shift` seconds later. places: see `Replay`."""
-
-        def take_one(record: Record) -> None:
-            if record.forgotten:
-                self._servers.drop(record.forgotten)
-            samples = read_samples(record, places)
-            self._taker.replay(samples, at=record.at, newest=record.newest, shift=shift)
-            self._note_kept(record)
-
-        replay = Replay(self._servers, self._book, self.grid, places, take_one, self._note_kept, shift)
-        for record in records:
-            replay.take(record)
-        replay.flush()
-
-    def _note_kept(self, record: Record) -> None:
-        for server, slot, metrics in record.kept:
-            known = self._servers.by_name.get(server)
-            if known is not None and slot in known.slots:
-                known.slots[slot].kept |= set(metrics)
-        for server, slot, metrics in record.others:
-            known = self._servers.by_name.get(server)
-            if known is not None and slot in known.slots:
-                known.slots[slot].others |= set(metrics)
+    def start_replay(self, series: LoggedSeries) -> Replay:
+        """Takes the samples of the log of an earlier process. series: of this log."""
+        return Replay(self._servers, self._book, self._taker, self.grid, self._budget, series)
 
     def go_on(self, log: SeriesLog, *, known_since: float) -> None:
         """Everything was replayed: what is known is said again, and what comes is written to `log`."""

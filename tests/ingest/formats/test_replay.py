@@ -82,6 +82,6 @@ def test_what_is_read_at_once_is_what_is_read_one_by_one(
     write(tmp_path / "log", Random(seed), clock)
     shutil.copytree(tmp_path / "log", tmp_path / "copy")
     at_once = known_after(tmp_path / "log", clock.now, with_samples=is_roomy)
-    monkeypatch.setattr(Replay, "take", lambda replay, record: replay.one_by_one(record))
+    monkeypatch.setattr(Replay, "take", Replay.take_alone)
     assert at_once == known_after(tmp_path / "copy", clock.now, with_samples=is_roomy)
     assert at_once
