@@ -29,6 +29,7 @@ from nordiq_watch.ingest.formats.slot_values import values_of
 from nordiq_watch.ingest.formats.tracks import CONTEXT
 from nordiq_watch.names import find_fault
 from nordiq_watch.records.arrays import DoubleArray, IntArray
+from nordiq_watch.records.servers import GivenLabels
 
 Slots = dict[tuple[str, int], dict[str, float]]
 """Server and slot → metric → value."""
@@ -71,8 +72,9 @@ class HistorySlots:
         *,
         clusters: Clusters,
         notes: Mapping[str, tuple[int, str]] | None = None,
+        given: Mapping[str, GivenLabels] | None = None,
     ) -> None:
-        """section: of `feeders`. ConfigError for a rule that cannot be read."""
+        """section: of `feeders`. notes, given: of the parts before. ConfigError for a rule that cannot be read."""
         self.notes = Notes(notes)
         self._translator = build_translator(
             config,
@@ -85,8 +87,13 @@ class HistorySlots:
             clock=lambda: 0.0,
         )
         self.rules, self._grid = self._translator.rules, self._translator.grid
-        self._known = KnownSeries(self._translator, most=config.feeders.max_series)
+        self._known = KnownSeries(self._translator, most=config.feeders.max_series, given=given or {})
         self._kept: tuple[IntArray, DoubleArray, DoubleArray] = _nothing()
+
+    @property
+    def given(self) -> Mapping[str, GivenLabels]:
+        """Labels of servers that their series had so far, by server."""
+        return self._known.given
 
     def knows(self, name: str) -> bool:
         """Whether a rule may want series of this name."""

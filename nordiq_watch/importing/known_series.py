@@ -10,18 +10,23 @@ import numpy as np
 
 from nordiq_watch.api.sources import Drop
 from nordiq_watch.importing.raw_samples import RawSamples
+from nordiq_watch.ingest.formats.given_labels import note_given
 from nordiq_watch.ingest.formats.readings import Losses
 from nordiq_watch.ingest.formats.server_names import Key
 from nordiq_watch.ingest.formats.server_series import MAX_SERIES_PER_SERVER, Place
 from nordiq_watch.ingest.formats.translator import Translator
 from nordiq_watch.records.arrays import BoolArray, DoubleArray, IntArray
+from nordiq_watch.records.servers import GivenLabels
 
 
 class KnownSeries:
-    """most: that there may be at once. places: where each belongs, by its number."""
+    """most: that there may be at once. places: where each belongs, by its number. given: labels of servers by their
+    series, by server.
+    """
 
-    def __init__(self, translator: Translator, *, most: int) -> None:
+    def __init__(self, translator: Translator, *, most: int, given: Mapping[str, GivenLabels]) -> None:
         self.places: list[Place] = []
+        self.given = dict(given)
         self._translator = translator
         self._most = most
         self._numbers: dict[tuple[str, Key], int] = {}
@@ -32,6 +37,8 @@ class KnownSeries:
         """Number of the series, time and value of each sample that one of them can have."""
         counted = zip(raw.labels, raw.counts.tolist(), strict=True)
         numbers = np.array([self._find(labels) if count else -1 for labels, count in counted], dtype=np.int64)
+        if self._translator.names.kept_labels:
+            self._note_given(raw, numbers)
         series = np.repeat(numbers, raw.counts)
         kept = series >= 0
         if not kept.all():
@@ -64,6 +71,13 @@ class KnownSeries:
         """How many found no room since the call before."""
         refused, self._refused = self._refused, 0
         return refused
+
+    def _note_given(self, raw: RawSamples, numbers: IntArray) -> None:
+        ends = np.cumsum(raw.counts).tolist()
+        for labels, number, end in zip(raw.labels, numbers.tolist(), ends, strict=True):
+            if number >= 0:
+                server, at = self.places[number].server, float(raw.times[end - 1])
+                note_given(self.given, server, labels, self._translator.names.kept_labels, at=at)
 
     def _find(self, labels: Mapping[str, str]) -> int:
         """-1 for a series that is left out."""

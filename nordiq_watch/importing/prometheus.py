@@ -27,6 +27,8 @@ from nordiq_watch.importing.slot_table import SlotTable, read_slots
 from nordiq_watch.importing.spool import Spool
 from nordiq_watch.ingest.clusters import Clusters
 from nordiq_watch.ingest.formats.exporters import PROMETHEUS
+from nordiq_watch.labels import find_fault
+from nordiq_watch.records.servers import GivenLabels
 from nordiq_watch.tables.forms import AS_THEY_ARE
 
 LEAD_SLOTS = 16
@@ -75,7 +77,7 @@ def fetch_slots(
         aggregates=config.window.aggregate,
         forms=AS_THEY_ARE,
     )
-    return replace(table, notes=(*notes, *table.notes), units_are_known=True)
+    return replace(table, notes=(*notes, *table.notes), units_are_known=True, labels=fetch.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class Chunk:
 
 
 class Fetch:
-    """One fetch, of the slots from `first` on and before `until`."""
+    """One fetch, of the slots from `first` on and before `until`. labels: of servers, by server, once it has run."""
 
     def __init__(self, api: PrometheusApi, config: Config, spool: Spool, *, first: int, until: int) -> None:
         self._api = api
@@ -100,6 +102,7 @@ class Fetch:
         self._spool = spool
         self._state = spool.begin(what=_digest(api.url, config), first=first)
         self._until = until
+        self.labels: Mapping[str, GivenLabels] = {}
         begin, end = self._state.first * self._interval, until * self._interval
         self._slots = HistorySlots(
             config,
@@ -108,6 +111,7 @@ class Fetch:
             PROMETHEUS,
             clusters=_find_clusters(api, config.feeders.cluster_label, begin, end),
             notes=self._state.notes,
+            given=self._state.given,
         )
 
     def run(self, progress: Callable[[float], None]) -> list[str]:
@@ -120,6 +124,7 @@ class Fetch:
                 self._take(chunk)
                 progress(max(0.0, (chunk.end - first) / (end - first)))
         progress(1.0)
+        self.labels = _good_labels(self._slots)
         said = f"{len(found.names):,} names of series are known by a rule, {found.unknown:,} others are not"
         return [said, *self._slots.notes.describe()]
 
@@ -164,7 +169,9 @@ class Fetch:
         until = int(chunk.end // self._interval)
         slots = self._slots.take(chunk.found, first=self._state.until, until=until)
         if until > self._state.until:
-            self._state = self._spool.add(self._state, slots, until=until, notes=self._slots.notes.counted)
+            self._state = self._spool.add(
+                self._state, slots, until=until, notes=self._slots.notes.counted, given=self._slots.given
+            )
 
     def _next_length(self, chunk: Chunk) -> int:
         """In whole slots: up to LONGEST_CHUNK_SECONDS, as long as that has not too many samples."""
@@ -172,6 +179,19 @@ class Fetch:
         if chunk.samples:
             fitting = min(fitting, int((chunk.end - chunk.begin) * CHUNK_SAMPLES / chunk.samples))
         return max(1, fitting // self._interval) * self._interval
+
+
+def _good_labels(slots: HistorySlots) -> dict[str, GivenLabels]:
+    """Those that servers can have; the others are noted."""
+    good: dict[str, GivenLabels] = {}
+    for server, given in slots.given.items():
+        faults = {name: find_fault(name, value) for name, value in given.labels.items()}
+        for name, fault in faults.items():
+            if fault is not None:
+                slots.notes.add(f"label {name}", 1, f"label {name} of {server} {fault}")
+        kept = {name: value for name, value in given.labels.items() if faults[name] is None}
+        good[server] = GivenLabels(server, given.at, kept)
+    return good
 
 
 def _find_clusters(api: PrometheusApi, label: str | None, begin: float, end: float) -> Clusters:

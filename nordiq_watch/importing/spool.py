@@ -15,6 +15,7 @@ import msgspec
 from nordiq_watch.atomic_file import make_directories, replace_file
 from nordiq_watch.errors import DatasetError
 from nordiq_watch.importing.row_file import RowFile
+from nordiq_watch.records.servers import GivenLabels
 
 _STATE = "state.json"
 _MICROSECONDS = 1_000_000
@@ -22,7 +23,8 @@ _MICROSECONDS = 1_000_000
 
 class SpoolState(msgspec.Struct, frozen=True):
     """what: digest of all that the content depends on. first, until: all slots from `first` on and before `until` are
-    there. parts: number of files. notes: what was left out so far, by reason: how many, and in words.
+    there. parts: number of files. notes: what was left out so far, by reason: how many, and in words. given: labels of
+    servers by their series, by server.
     """
 
     what: str
@@ -30,6 +32,7 @@ class SpoolState(msgspec.Struct, frozen=True):
     until: int
     parts: int = 0
     notes: dict[str, tuple[int, str]] = {}
+    given: dict[str, GivenLabels] = {}
 
 
 _decoder = msgspec.json.Decoder(SpoolState)
@@ -61,13 +64,14 @@ class Spool:
         *,
         until: int,
         notes: dict[str, tuple[int, str]],
+        given: Mapping[str, GivenLabels],
     ) -> SpoolState:
         """Slots of servers with their values; all there are before `until`. Durable on return."""
         parts = state.parts
         if slots:
             self._write(self._directory / f"part-{parts:06d}.parquet", slots)
             parts += 1
-        state = SpoolState(state.what, state.first, until, parts, notes)
+        state = SpoolState(state.what, state.first, until, parts, notes, dict(given))
         replace_file(self._directory / _STATE, msgspec.json.encode(state))
         return state
 

@@ -16,6 +16,7 @@ from nordiq_watch.importing.raw_samples import RawSamples
 from nordiq_watch.ingest.clusters import Clusters
 from nordiq_watch.ingest.formats.exporters import PROMETHEUS
 from nordiq_watch.ingest.formats.series import NAME
+from nordiq_watch.records.servers import GivenLabels
 
 INTERVAL = 300
 AT = 300.0 * 5_000_000
@@ -156,3 +157,15 @@ def test_series_beyond_the_most_are_refused_and_counted() -> None:
     some = [(labels_of("node_load1") | {"instance": f"web{number}"}, [(0, 1.0)]) for number in range(3)]
     assert list(history.take([raw(*some)], first=first, until=first + 1)) == [("web0", first)]
     assert history.notes.describe() == ["2 left out: series beyond feeders.max_series"]
+
+
+def test_labels_of_series_are_their_servers_and_the_newest_count_over_all_parts() -> None:
+    config, first = Config(feeders=FeederSettings(labels=("rack", "team"))), int(AT // INTERVAL)
+    history = history_of(config)
+    moved = raw((labels_of("node_load1", rack="r2"), [(200, 1.0)]), (labels_of("node_load1", rack="r1"), [(100, 1.0)]))
+    history.take([moved, raw((labels_of("no_rule_knows_this", team="x"), [(250, 1.0)]))], first=first, until=first + 1)
+    rest = HistorySlots(
+        config, "prometheus", config.feeders.prometheus, PROMETHEUS, clusters=Clusters(None), given=history.given
+    )
+    rest.take([raw((labels_of("node_load1", team="web"), [(400, 1.0)]))], first=first + 1, until=first + 2)
+    assert rest.given == {"web1": GivenLabels("web1", AT + 400, {"rack": "r2", "team": "web"})}

@@ -18,7 +18,7 @@ from support.prometheus_history import (
     victoria_metrics_with,
 )
 
-from nordiq_watch.config.schema import Config
+from nordiq_watch.config.schema import Config, FeederSettings
 from nordiq_watch.errors import ClientError
 from nordiq_watch.importing import prometheus as module
 from nordiq_watch.importing.prometheus import fetch_slots
@@ -58,8 +58,10 @@ def live(scraped: Scraped) -> Slots:
     }
 
 
-def fetch(url: str, directory: Path, api: PrometheusApi | None = None) -> SlotTable:
-    return fetch_slots(api or PrometheusApi(Source(url)), Config(), days=DAYS, now=END + 1, directory=directory)
+def fetch(url: str, directory: Path, api: PrometheusApi | None = None, config: Config | None = None) -> SlotTable:
+    return fetch_slots(
+        api or PrometheusApi(Source(url)), config or Config(), days=DAYS, now=END + 1, directory=directory
+    )
 
 
 def cells_of(table: SlotTable) -> dict[tuple[str, int], Mapping[str, float]]:
@@ -113,6 +115,18 @@ def test_a_fetch_that_was_broken_off_goes_on_where_it_ended(
         fetch(url, tmp_path / "other", whole)
     assert rest.asked <= whole.asked - 10
     assert cells_of(found) == live
+
+
+@needs("prometheus", program="promtool")
+def test_servers_have_the_labels_of_their_series_that_the_config_names(tmp_path: Path, scraped: Scraped) -> None:
+    named = Config(feeders=FeederSettings(labels=("job", "rack")))
+    with prometheus_with(scraped, tmp_path) as url:
+        found = fetch(url, tmp_path / "spool", config=named)
+        none = fetch(url, tmp_path / "other")
+    assert {server: given.labels for server, given in found.labels.items()} == {
+        server: {"job": "node"} for server in found.servers
+    }
+    assert none.labels == {}
 
 
 @needs("prometheus", program="promtool")

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from nordiq_watch.api.sources import Drop
 from nordiq_watch.ingest.delivery import Delivery
+from nordiq_watch.ingest.formats.given_labels import note_given
 from nordiq_watch.ingest.formats.known_servers import KnownServers
 from nordiq_watch.ingest.formats.places import UNKNOWN, Places
 from nordiq_watch.ingest.formats.readings import Said
@@ -45,16 +46,6 @@ class Request(Said):
     shift: float | None = None
     ahead: dict[tuple[str, float], None] = field(default_factory=dict)
     refused: int = 0
-
-    def note_labels(self, server: str, series: Series, names: Sequence[str]) -> None:
-        """Those of a series' labels that its server is to have; of series at several moments, the newest's count."""
-        found = {name: series.labels[name] for name in names if name in series.labels}
-        if found:
-            at, known = min(series.samples[-1][0], self.newest), self.given.get(server)
-            if known is not None:
-                found = {**known.labels, **found} if at >= known.at else {**found, **known.labels}
-                at = max(at, known.at)
-            self.given[server] = GivenLabels(server, at, found)
 
     def note_changed(self, name: str, roles_in: Mapping[int, int]) -> None:
         slots = self.changed[name]
@@ -97,7 +88,8 @@ class SampleTaker:
             return
         request.changed.setdefault(place.server, {})  # what it said and was not kept is said again
         if self._kept_labels:
-            request.note_labels(place.server, series, self._kept_labels)
+            at = min(series.samples[-1][0], request.newest)
+            note_given(request.given, place.server, series.labels, self._kept_labels, at=at)
         starts = series.starts or repeat(math.nan)
         for (at, value), start in zip(series.samples, starts, strict=False):
             if not 0 <= at <= request.newest:
