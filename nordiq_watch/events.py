@@ -82,6 +82,11 @@ class PinChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class StartedWithoutModel:
+    """The daemon has started, and no version can go live, nor is one on its way."""
+
+
+@dataclass(frozen=True, slots=True)
 class WindowChanged:
     """The window has other samples than before: of a batch, of a slot that has begun, or without a deleted server."""
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nordiq_watch.events import EventBus, ForecastPublished, WindowChanged
+from nordiq_watch.events import EventBus, ForecastPublished, StartedWithoutModel, WindowChanged
 from nordiq_watch.forecast.baseline import Baseline
 from nordiq_watch.forecast.baseline_worker import BaselineWorker
 from nordiq_watch.forecast.forecaster import Forecaster
@@ -48,9 +48,9 @@ def build_forecast(
     render_ahead: int = 0,
     clock: Callable[[], float] = time.time,
 ) -> ForecastParts:
-    """A change of the window wakes the forecaster. evaluator: adds its verdicts to every answer. factors_for: of a
-    model's adaptive bands. baseline: None turns the built-in forecast off. render_ahead: see `Forecaster`. clock: Unix
-    time.
+    """A change of the window wakes the forecaster, and so does a start without a model, for the samples that were kept.
+    evaluator: adds its verdicts to every answer. factors_for: of a model's adaptive bands. baseline: None turns the
+    built-in forecast off. render_ahead: see `Forecaster`. clock: Unix time.
     """
     builtin = Baseline(horizon=baseline.horizon, starter=load_starter()) if baseline else None
     forecaster = Forecaster(
@@ -65,6 +65,7 @@ def build_forecast(
         part=parts.of("forecaster"),
     )
     events.subscribe(WindowChanged, lambda _: forecaster.wake())
+    events.subscribe(StartedWithoutModel, lambda _: forecaster.wake())
     if builtin is None or baseline is None:
         return ForecastParts(forecaster)
     worker = _build_worker(builtin, baseline, events, forecaster, live=live, ingest=ingest, parts=parts)

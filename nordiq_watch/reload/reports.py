@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nordiq_watch.api.enums import Check, ReloadOutcome
-from nordiq_watch.events import EventBus, ModelRejectedEvent, ModelWentLive, ReloadFinished
+from nordiq_watch.events import EventBus, ModelRejectedEvent, ModelWentLive, ReloadFinished, StartedWithoutModel
 from nordiq_watch.live.published import Live
 from nordiq_watch.live.servable import Servable
 from nordiq_watch.records.models import Version
@@ -45,6 +45,10 @@ class ReloadReports:
         self._history.add(record)
         run.answer(record)
         self._events.publish(ReloadFinished(record))
+
+    def announce_none(self) -> None:
+        """The daemon has started, and no version comes."""
+        self._events.publish(StartedWithoutModel())
 
     def announce(self, servable: Servable, run: ReloadRun, *, replaced: str | None) -> None:
         self.finish(run, ReloadOutcome.LOADED)

@@ -194,21 +194,30 @@ class ReloadWorker(Worker):
             live_sha256=live.content_sha256 if live else None,
         )
         if target is None:
-            return
+            self._tell_if_none_comes(job)
+        else:
+            self._bring_live(target, job)
+
+    def _tell_if_none_comes(self, job: LookAgain) -> None:
+        is_settled = self._live.peek() is None and self._version_source.look_at is None
+        if is_settled and job.trigger == ReloadTrigger.STARTUP:
+            self._reports.announce_none()
+
+    def _bring_live(self, target: Version, job: LookAgain) -> None:
         run = self._begin(self._queue.new_ticket(job))
         observation = self._version_source.observation(target.name)
         if observation is not None and observation.complete_at is not None:
             run.note("seen", 0.0)
             run.note("complete", observation.complete_at - observation.first_seen)
             run.note("queued", self._clock() - observation.complete_at)
-        decisions = self._store.current
+        decisions, is_first = self._store.current, self._live.peek() is None
         promoted = self._switch.promote(
             target,
             run,
             known_bad=decisions.refusals.get(target.name),
             terms=Terms(
                 named=target.name == decisions.pinned,
-                trusted_sha256=decisions.live_sha256 if live is None and target.name == decisions.live else None,
+                trusted_sha256=decisions.live_sha256 if is_first and target.name == decisions.live else None,
             ),
         )
         if not promoted:
