@@ -7,6 +7,7 @@ the moments of the scrapes. `query_range` evaluates at steps of its own, and wou
 from __future__ import annotations
 
 import math
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -84,6 +85,7 @@ class PrometheusApi:
         if source.ca is not None:
             self._session.verify = str(source.ca)
         self._seconds: dict[str, float] = {}
+        self._has_answered = False
 
     def close(self) -> None:
         self._session.close()
@@ -130,10 +132,10 @@ class PrometheusApi:
             try:
                 status, body, again = self._try(path, query)
             except requests.RequestException as error:
-                hopeless = isinstance(error, requests.exceptions.SSLError | requests.ReadTimeout)
-                if hopeless or tried == TRIES:
+                if self._is_hopeless(error) or tried == TRIES:
                     raise self._explain(error, path) from None
                 status, body, again = 0, b"", 0.0
+            self._has_answered = self._has_answered or status != 0
             if status == 200:
                 return body
             if status not in (0, 429, 502, 503, 504) or tried == TRIES:
@@ -143,6 +145,12 @@ class PrometheusApi:
             self._sleep(min(max(pause, again), _LONGEST_PAUSE_SECONDS))
             pause *= 2
         raise AssertionError("the last try returns or raises")
+
+    def _is_hopeless(self, error: requests.RequestException) -> bool:
+        """Whether the next try would fail the same way: so would a name without an address, from the begin on."""
+        if isinstance(error, requests.exceptions.SSLError | requests.ReadTimeout):
+            return True
+        return not self._has_answered and isinstance(_root_of(error), socket.gaierror)
 
     def _try(self, path: str, query: Mapping[str, str]) -> tuple[int, bytes, float]:
         """Status, body, and after how many seconds to ask again. Raises TooMany."""
@@ -207,11 +215,17 @@ def _words_of(body: bytes) -> str:
     return " ".join(text.split())[:_SHOWN]
 
 
-def _cause(error: BaseException) -> str:
-    """The operating system's words, from below the layers that wrap them."""
+def _root_of(error: BaseException) -> OSError | None:
+    """The operating system's error, from below the layers that wrap it."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.strerror:
-            return seen.strerror.lower()
+            return seen
         seen = seen.__cause__ or seen.__context__
-    return type(error).__name__
+    return None
+
+
+def _cause(error: BaseException) -> str:
+    """The operating system's words."""
+    root = _root_of(error)
+    return type(error).__name__ if root is None else str(root.strerror).lower()

@@ -129,6 +129,14 @@ def test_a_server_that_is_not_there_is_tried_some_times() -> None:
     assert waits == [1.0, 2.0, 4.0, 8.0]
 
 
+def test_a_name_without_an_address_is_told_at_once() -> None:
+    waits: list[float] = []
+    url = "http://no-such-host.invalid:9090"
+    with pytest.raises(ClientError, match=f"{url}: cannot be reached \\(.*name.*\\)"):
+        ask(url, waits)
+    assert waits == []
+
+
 def test_http_where_https_was_named_is_told(tmp_path: Path) -> None:
     said = r"TLS failed .*--cacert FILE names the authority to trust"
     with serving(lambda _: (200, NAMES, {})) as server, pytest.raises(ClientError, match=said):

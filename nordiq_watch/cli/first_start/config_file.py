@@ -13,6 +13,7 @@ from nordiq_watch.config.load import load_settings
 from nordiq_watch.config.schema import Config
 from nordiq_watch.config.settings import Settings
 from nordiq_watch.errors import ConfigError
+from nordiq_watch.zones import find_zone
 
 NAME = "config.yaml"
 KEPT = "config.yaml.before"
@@ -61,7 +62,7 @@ def check_against(settings: Settings, *, interval_seconds: int | None, zone: str
     config = settings.config
     for key, kept, wanted in (
         ("window.interval_seconds", config.window.interval_seconds, interval_seconds),
-        ("training.calendar.zone", config.training.calendar.zone, zone),
+        ("training.calendar.zone", str(find_zone(config.training.calendar.zone)), zone),
         ("server.port", config.server.port, port),
     ):
         if wanted is not None and wanted != kept:

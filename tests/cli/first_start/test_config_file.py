@@ -66,3 +66,8 @@ def test_an_option_against_a_kept_file_is_an_error(wanted: dict[str, object], sa
 def test_an_option_that_the_kept_file_has_too_is_none(tmp_path: Path) -> None:
     (tmp_path / NAME).write_text("server: {port: 9000}\n")
     check_against(load_settings(tmp_path / NAME, {}), interval_seconds=300, zone=None, port=9000)
+
+
+def test_a_config_that_writes_utc_in_small_letters_says_the_same_as_the_option(tmp_path: Path) -> None:
+    (tmp_path / NAME).write_text("training: {calendar: {zone: utc}}\n")
+    check_against(load_settings(tmp_path / NAME, {}), interval_seconds=None, zone="UTC", port=None)
