@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -143,10 +144,14 @@ def _describe_dataset(args: argparse.Namespace) -> list[str]:
     try:
         from nordiq_watch.importing.sources import read_history
         from nordiq_watch.importing.summary import summarize
+        from nordiq_watch.training.repairs import describe_ignored
     except ModuleNotFoundError as error:
         raise MissingPackage(str(error.name).partition(".")[0], extra="train") from error
     config = find_settings(args.config).config
     table = read_history([args.dataset], config, forms=forms_of(args))
+    names = sorted({name for given in table.labels.values() for name in given.labels})
+    if names:
+        table = replace(table, notes=(*table.notes, describe_ignored(names)))
     return describe(summarize(table, now=time.time()), "nothing, because of --dry-run")
 
 

@@ -16,9 +16,11 @@ from nordiq_watch.config.schema import Config
 from nordiq_watch.errors import DatasetError
 from nordiq_watch.importing.replay import LONGEST_CHUNK_SECONDS, Replay, Slots
 from nordiq_watch.importing.sample_spill import SampleSpill
+from nordiq_watch.importing.series_labels import good_labels
 from nordiq_watch.ingest.formats.line_protocol import BadLines, read_lines
 from nordiq_watch.ingest.formats.mappings import TELEGRAF
 from nordiq_watch.ingest.formats.series import NAME
+from nordiq_watch.records.servers import GivenLabels
 from nordiq_watch.tables.files import PACKED, packing_behind
 from nordiq_watch.tables.source import unreadable
 
@@ -35,9 +37,9 @@ _STATEMENT = re.compile(rb"^CREATE DATABASE", re.MULTILINE)
 """Of `influx_inspect export`, between comments."""
 
 
-def read_line_files(paths: Sequence[Path], config: Config) -> Iterator[Slots | str]:
-    """Slots in the order of time, and lines about what was guessed and left out. Raises DatasetError, naming file and
-    line, ConfigError, and OSError if the disk for temporary files is full.
+def read_line_files(paths: Sequence[Path], config: Config) -> Iterator[Slots | GivenLabels | str]:
+    """Slots in the order of time, labels of servers, and lines about what was guessed and left out. Raises
+    DatasetError, naming file and line, ConfigError, and OSError if the disk for temporary files is full.
     """
     replay = Replay(config, "influx", config.feeders.influx, TELEGRAF)
     interval = config.window.interval_seconds
@@ -51,6 +53,7 @@ def read_line_files(paths: Sequence[Path], config: Config) -> Iterator[Slots | s
         if not math.isnan(spill.end):
             replay.finish(spill.end)
             yield replay.pop(int(spill.end // interval) + 1)
+    yield from good_labels(replay.given, replay.notes).values()
     yield from replay.notes.describe()
 
 

@@ -23,11 +23,11 @@ from nordiq_watch.importing.history_slots import HistorySlots
 from nordiq_watch.importing.prometheus_api import PrometheusApi
 from nordiq_watch.importing.prometheus_selectors import common_matchers
 from nordiq_watch.importing.raw_samples import RawSamples
+from nordiq_watch.importing.series_labels import good_labels
 from nordiq_watch.importing.slot_table import SlotTable, read_slots
 from nordiq_watch.importing.spool import Spool
 from nordiq_watch.ingest.clusters import Clusters
 from nordiq_watch.ingest.formats.exporters import PROMETHEUS
-from nordiq_watch.labels import find_fault
 from nordiq_watch.records.servers import GivenLabels
 from nordiq_watch.tables.forms import AS_THEY_ARE
 
@@ -124,7 +124,7 @@ class Fetch:
                 self._take(chunk)
                 progress(max(0.0, (chunk.end - first) / (end - first)))
         progress(1.0)
-        self.labels = _good_labels(self._slots)
+        self.labels = good_labels(self._slots.given, self._slots.notes)
         said = f"{len(found.names):,} names of series are known by a rule, {found.unknown:,} others are not"
         return [said, *self._slots.notes.describe()]
 
@@ -179,19 +179,6 @@ class Fetch:
         if chunk.samples:
             fitting = min(fitting, int((chunk.end - chunk.begin) * CHUNK_SAMPLES / chunk.samples))
         return max(1, fitting // self._interval) * self._interval
-
-
-def _good_labels(slots: HistorySlots) -> dict[str, GivenLabels]:
-    """Those that servers can have; the others are noted."""
-    good: dict[str, GivenLabels] = {}
-    for server, given in slots.given.items():
-        faults = {name: find_fault(name, value) for name, value in given.labels.items()}
-        for name, fault in faults.items():
-            if fault is not None:
-                slots.notes.add(f"label {name}", 1, f"label {name} of {server} {fault}")
-        kept = {name: value for name, value in given.labels.items() if faults[name] is None}
-        good[server] = GivenLabels(server, given.at, kept)
-    return good
 
 
 def _find_clusters(api: PrometheusApi, label: str | None, begin: float, end: float) -> Clusters:

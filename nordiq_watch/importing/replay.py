@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from nordiq_watch.config.schema import Config
 from nordiq_watch.importing.notes import Notes
+from nordiq_watch.importing.series_labels import add_labels
 from nordiq_watch.ingest.clusters import Clusters
 from nordiq_watch.ingest.formats.budget import SeriesBudget
 from nordiq_watch.ingest.formats.build import Feeder, build_translator
@@ -13,6 +14,7 @@ from nordiq_watch.ingest.formats.readings import Translation
 from nordiq_watch.ingest.formats.series import Series
 from nordiq_watch.ingest.formats.series_rules import RuleTable
 from nordiq_watch.names import find_fault
+from nordiq_watch.records.servers import GivenLabels
 
 LONGEST_CHUNK_SECONDS = 3600
 
@@ -25,7 +27,9 @@ Slots = dict[tuple[str, int], dict[str, float]]
 
 
 class Replay:
-    """For series chunk by chunk, in the order of time. notes: what was left out so far."""
+    """For series chunk by chunk, in the order of time. notes: what was left out so far. given: labels of servers by
+    their series, by server.
+    """
 
     def __init__(
         self,
@@ -38,6 +42,7 @@ class Replay:
     ) -> None:
         """section: of `feeders`. ConfigError for a rule that cannot be read."""
         self.notes = Notes()
+        self.given: dict[str, GivenLabels] = {}
         self._lateness_seconds = config.window.lateness_seconds
         self._interval = config.window.interval_seconds
         self._now = 0.0
@@ -89,5 +94,6 @@ class Replay:
                 continue
             slot = int(reading.timestamp // self._interval)
             self._slots.setdefault((reading.server, slot), {}).update(reading.values)
+        add_labels(self.given, translation.labels)
         self._translator.settle(translation.readings, kept=True)
         self.notes.add_all(translation.left_out, translation.losses, refused=translation.refused)

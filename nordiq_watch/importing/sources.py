@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import TypeAlias
 
 from nordiq_watch.config.schema import Config
 from nordiq_watch.errors import DatasetError
 from nordiq_watch.importing.line_files import SUFFIXES as LINE_SUFFIXES
 from nordiq_watch.importing.line_files import read_line_files
 from nordiq_watch.importing.row_file import RowFile
+from nordiq_watch.importing.series_labels import add_labels
 from nordiq_watch.importing.slot_table import SlotTable, read_slots
 from nordiq_watch.importing.sysstat_files import SUFFIXES as JSON_SUFFIXES
 from nordiq_watch.importing.sysstat_files import is_sysstat, read_sysstat, refuse_sar
+from nordiq_watch.records.servers import GivenLabels
 from nordiq_watch.tables.files import describe_left_out, is_beside_data, is_data, packing_behind, walk_files
 from nordiq_watch.tables.forms import Forms
 
 _MICROSECONDS = 1_000_000
 
-_Made: TypeAlias = Mapping[Path, Sequence[Path]]
-"""A file that `tables` can read → those that it was made of."""
+
+@dataclass
+class _Made:
+    """files: one that `tables` can read → those that it was made of. labels: of servers, which it has not. notes: what
+    was guessed and left out.
+    """
+
+    files: dict[Path, list[Path]] = field(default_factory=dict)
+    labels: list[GivenLabels] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -42,20 +51,22 @@ class _Sorted:
 def read_history(places: Sequence[Path], config: Config, *, forms: Forms) -> SlotTable:
     """Of files and folders. Raises DatasetError, ConfigError, and OSError if the disk for temporary files is full."""
     found = _sort(places)
-    with tempfile.TemporaryDirectory() as directory, _as_tables(found, config, forms, Path(directory)) as (made, notes):
+    with tempfile.TemporaryDirectory() as directory, _as_tables(found, config, forms, Path(directory)) as made:
         try:
             table = read_slots(
-                [*found.tables, *made],
+                [*found.tables, *made.files],
                 metrics=config.metrics,
                 interval_seconds=config.window.interval_seconds,
                 aggregates=config.window.aggregate,
                 forms=forms,
             )
         except DatasetError as error:
-            raise _name_sources(error, made, notes) from None
+            raise _name_sources(error, made) from None
     left_out = [describe_left_out(found.left_out)] if found.left_out else []
-    notes = [*left_out, *notes, *table.notes]
-    return replace(table, notes=tuple(notes), units_are_known=not found.tables)
+    notes = (*left_out, *made.notes, *table.notes)
+    labels = dict(table.labels)
+    add_labels(labels, made.labels)
+    return replace(table, notes=notes, units_are_known=not found.tables, labels=labels)
 
 
 def _sort(places: Sequence[Path]) -> _Sorted:
@@ -90,32 +101,37 @@ def _sort_folder(folder: Path, found: _Sorted) -> None:
 
 
 @contextmanager
-def _as_tables(found: _Sorted, config: Config, forms: Forms, directory: Path) -> Iterator[tuple[_Made, list[str]]]:
-    """Files that `tables` can read, and what was guessed and left out."""
-    notes: list[str] = []
-    made: dict[Path, list[Path]] = {}
+def _as_tables(found: _Sorted, config: Config, forms: Forms, directory: Path) -> Iterator[_Made]:
+    """In files that `tables` can read."""
+    made = _Made()
     if found.lines:
         with RowFile(directory / "lines.parquet", config.metrics) as file:
-            for part in read_line_files(found.lines, config):
-                if isinstance(part, str):
-                    notes.append(part)
-                    continue
-                for (server, slot), values in sorted(part.items(), key=lambda item: (item[0][1], item[0][0])):
-                    file.add(server, slot * config.window.interval_seconds * _MICROSECONDS, values)
-        made[file.path] = found.lines
+            _add_lines(found.lines, config, file, made)
+        made.files[file.path] = found.lines
     if found.sysstat:
         with RowFile(directory / "sysstat.parquet", config.metrics) as file:
             for row in chain.from_iterable(read_sysstat(path, zone=forms.zone) for path in found.sysstat):
                 file.add(*row)
-        made[file.path] = found.sysstat
-    yield made, notes
+        made.files[file.path] = found.sysstat
+    yield made
 
 
-def _name_sources(error: DatasetError, made: _Made, notes: Sequence[str]) -> DatasetError:
+def _add_lines(paths: Sequence[Path], config: Config, file: RowFile, made: _Made) -> None:
+    for part in read_line_files(paths, config):
+        if isinstance(part, str):
+            made.notes.append(part)
+        elif isinstance(part, GivenLabels):
+            made.labels.append(part)
+        else:
+            for (server, slot), values in sorted(part.items(), key=lambda item: (item[0][1], item[0][0])):
+                file.add(server, slot * config.window.interval_seconds * _MICROSECONDS, values)
+
+
+def _name_sources(error: DatasetError, made: _Made) -> DatasetError:
     """The same of the files that a person knows, with what was said of them."""
     text = str(error)
-    for path, sources in made.items():
+    for path, sources in made.files.items():
         if str(path) in text:
             first = f"{sources[0]}" + (f" and {len(sources) - 1} more" if len(sources) > 1 else "")
-            text = "; ".join([text.replace(str(path), first), *notes])
+            text = "; ".join([text.replace(str(path), first), *made.notes])
     return DatasetError(text)

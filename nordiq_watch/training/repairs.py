@@ -72,7 +72,7 @@ class Repairs:
         if self.bad_labels:
             yield f"{some(self.bad_labels, 'label')} left out, e.g. {self.bad_label}"
         if self.ignored_labels:
-            yield f"labels are no input of a model, left out: {', '.join(self.ignored_labels)}"
+            yield describe_ignored(self.ignored_labels)
         yield from self._describe_slots()
         if strange := sorted(self.statuses - {"", *STATUSES}):
             yield f"status: {', '.join(map(repr, strange[:5]))} not in the list, taken as unknown"
@@ -105,6 +105,11 @@ class Repairs:
             limits = describe(metric)
             allowed = f"{limits.low:g} to {limits.high:g}"
             yield f"{metric}: {some(count, 'value')} outside {allowed} taken as not measured"
+
+
+def describe_ignored(labels: Sequence[str]) -> str:
+    """Of names of labels that a dataset gives to servers."""
+    return f"labels are no input of a model, left out: {', '.join(labels)}"
 
 
 def some(count: int, noun: str, plural: str | None = None) -> str:

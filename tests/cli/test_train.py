@@ -68,6 +68,12 @@ def test_a_dry_run_says_what_the_dataset_is_and_trains_nothing(
     assert not (folder / "models").exists()
 
 
+def test_a_dry_run_names_the_labels_that_no_network_reads(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_dataset(folder / "labelled", fleet_table().assign(labels='{"team": "web", "env": "prod"}'))
+    assert main(["train", "--dataset", "labelled", "--dry-run"]) == 0
+    assert "labels are no input of a model, left out: env, team" in capsys.readouterr().out
+
+
 def test_columns_that_are_called_otherwise_are_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = fleet_table().rename(columns={"cpu_user_pct": "Busy (%)", "server_name": "Rack unit"})
     write_dataset(folder / "others", table)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from nordiq_watch.config.schema import Config
+from nordiq_watch.config.schema import Config, FeederSettings
 from nordiq_watch.errors import DatasetError
 from nordiq_watch.importing import sample_spill
 from nordiq_watch.importing.replay import Replay
@@ -211,6 +211,34 @@ def test_files_without_a_metric_are_told_by_their_own_names(tmp_path: Path) -> N
     (tmp_path / "s.json").write_text('{"sysstat": {"hosts": []}}')
     with pytest.raises(DatasetError, match=r"/s\.json: its files have no rows"):
         read_history([tmp_path / "s.json"], Config(), forms=AS_THEY_ARE)
+
+
+def test_tags_of_line_protocol_are_labels_where_the_config_names_them(tmp_path: Path) -> None:
+    (tmp_path / "a.lp").write_text(
+        f"system,host=a,team=web,rack=r1 load1=2.5 {AT}000000000\n"
+        f"system,host=a,team=db,rack=r1 load1=2.5 {AT + 600}000000000\n"
+        f"system,host=b,rack=r\u200b2 load1=2.5 {AT}000000000\n"
+        f"system,host=c load1=2.5 {AT}000000000\n"
+    )
+    config = Config(feeders=FeederSettings(labels=("team", "rack")))
+    table = read_history([tmp_path], config, forms=AS_THEY_ARE)
+    assert table.labels["a"].labels == {"team": "db", "rack": "r1"}
+    assert table.labels["a"].at == AT + 600
+    assert "c" not in table.labels
+    assert any("label rack of b has control characters" in note for note in table.notes)
+    assert read(tmp_path).labels == {}
+
+
+def test_of_tags_and_columns_of_one_server_the_newer_label_counts(tmp_path: Path) -> None:
+    (tmp_path / "a.lp").write_text(f"system,host=a,team=web,rack=r1 load1=2.5 {AT}000000000\n")
+    (tmp_path / "b.csv").write_text(
+        f'time;host;load;labels\n{AT - 600};a;1;"{{""team"": ""old"", ""env"": ""dev""}}"\n{AT};b;1;\n'
+    )
+    config = Config(feeders=FeederSettings(labels=("team", "rack")))
+    table = read_history([tmp_path], config, forms=AS_THEY_ARE)
+    assert {server: given.labels for server, given in table.labels.items()} == {
+        "a": {"team": "web", "rack": "r1", "env": "dev"}
+    }
 
 
 def test_beside_files_of_own_forms_what_no_reader_knows_is_named_too(tmp_path: Path) -> None:
