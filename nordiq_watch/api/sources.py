@@ -48,7 +48,7 @@ class Drop(StrEnum):
     that is not in the format of its route. too_large: a body with more bytes or records than one may have.
     internal: a fault of the daemon. not_repeated: the daemon could not keep it, and its sender repeats nothing.
     clipped: not dropped, but kept as the greatest or the least that the metric can
-    be.
+    be. doubled: not dropped, but a series that a host has once, and that comes under two values of a label.
     """
 
     UNKNOWN_SERIES = "unknown_series"
@@ -78,6 +78,7 @@ class Drop(StrEnum):
     INTERNAL = "internal"
     NOT_REPEATED = "not_repeated"
     CLIPPED = "clipped"
+    DOUBLED = "doubled"
 
 
 class Dropped(Struct, frozen=True):

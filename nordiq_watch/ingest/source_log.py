@@ -37,6 +37,7 @@ _REMEDIES = {
     Drop.NO_ROOM: "no room for more: window.max_servers, feeders.max_series",
     Drop.UNREADABLE: "the body is not in this route's format",
     Drop.TOO_LARGE: "the body is too large: let it send smaller batches",
+    Drop.DOUBLED: "one host under two values of a label, what is a sum is there twice",
     Drop.NOT_REPEATED: "not written, and collectd repeats nothing: lost but for what a later batch writes",
     Drop.INTERNAL: "a fault of the daemon: see the traceback before this line",
 }
@@ -119,6 +120,9 @@ class SourceLog:
                 "%s series of %s came, no rule knows any of them, e.g. %s; see docs/collectors.md%s",
                 f"{note.count:,}", sender, note.example, more,
             )  # fmt: skip
+            return
+        if reason is Drop.DOUBLED:
+            log.warning("%s (%s): %s; %s%s", sender, reason, note.example, _REMEDIES[reason], more)
             return
         example = f", e.g. {note.example}" if note.example else ""
         log.warning(

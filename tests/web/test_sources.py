@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.remote_write import Sent, pack, write_v1
-from support.web_world import FEED_KEY, NOW, READ_KEY, ApiResponse, World, read_answer
+from support.web_world import FEED_KEY, NOW, READ_KEY, ApiResponse, BuildWorld, World, read_answer
 
 from nordiq_watch.api.sources import Drop, FeedFormat, Source, Sources
 
@@ -186,3 +186,24 @@ def test_the_page_of_the_api_explains_every_reason() -> None:
     docs = Path(__file__).parents[2] / "docs"
     page = (docs / "api.md").read_text(encoding="utf-8").partition("### GET /feed/sources")[2].partition("\n## ")[0]
     assert [reason.value for reason in Drop if f"`{reason.value}`" not in page] == []
+
+
+def test_one_host_under_two_values_of_a_label_is_told_once_and_counted(
+    build_world: BuildWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = build_world(metrics=("load_average",))
+    load = {"__name__": "node_load1", "instance": "web1:9100", "job": "node"}
+    for at in range(-1800, 0, 60):
+        for late, dc in ((0, "a"), (7, "b")):
+            answer = write(world, (load | {"dc_replica": dc}, 0.5, NOW + at + late))
+            assert "values_left_out" not in answer.json, "both are taken: it is not known which is one too many"
+    (source,) = sources(world)
+    assert counts(source).keys() == {"doubled"}
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert line == (
+        "prometheus at 127.0.0.1 (Prometheus/2.42.0) (doubled): node_load1 of web1 comes with dc_replica 'a' and 'b': "
+        "add it to feeders.replica_labels if it tells senders apart, to feeders.cluster_label if it tells hosts apart; "
+        "one host under two values of a label, what is a sum is there twice"
+    )
+    count = f'nordiq_watch_feed_dropped_total{{format="prometheus",reason="doubled"}} {counts(source)["doubled"]:.1f}'
+    assert count in world.client.get("/metrics").text

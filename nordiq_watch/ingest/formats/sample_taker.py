@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import TypeAlias
@@ -16,10 +16,12 @@ from nordiq_watch.ingest.formats.places import UNKNOWN, Places
 from nordiq_watch.ingest.formats.readings import Said
 from nordiq_watch.ingest.formats.series import NAME, Series, is_end_mark
 from nordiq_watch.ingest.formats.series_log import Notes
+from nordiq_watch.ingest.formats.server_names import ServerNames
 from nordiq_watch.ingest.formats.server_series import Place, ServerSeries
 from nordiq_watch.ingest.formats.slot_book import SlotBook
 from nordiq_watch.ingest.formats.spans import Span
 from nordiq_watch.ingest.formats.tracks import Grid
+from nordiq_watch.ingest.formats.twins import Twins
 from nordiq_watch.records.servers import GivenLabels
 
 Logged: TypeAlias = tuple[Place, float, float, float]
@@ -54,7 +56,7 @@ class Request(Said):
 
 
 class SampleTaker:
-    """For one thread at a time. places, servers, book: the translator's own."""
+    """For one thread at a time. places, servers, book, names: the translator's own."""
 
     def __init__(
         self,
@@ -62,14 +64,14 @@ class SampleTaker:
         servers: KnownServers,
         book: SlotBook,
         grid: Grid,
-        *,
-        kept_labels: Sequence[str] = (),
+        names: ServerNames,
     ) -> None:
         self._places = places
         self._servers = servers
         self._book = book
         self._grid = grid
-        self._kept_labels = kept_labels
+        self._kept_labels = names.kept_labels
+        self._twins = Twins(filter(None, names.ignored_labels))
 
     def take(self, series: Series, request: Request) -> None:
         """Puts the samples of a series that a rule wants into the slots of its server."""
@@ -134,6 +136,8 @@ class SampleTaker:
         if request.notes is not None:
             request.notes.add(server.tracks[place.key], request.labels, at, value)
         request.note_changed(name, dict.fromkeys(changed, place.roles))
+        if (doubled := self._twins.find(server, place, number, request.labels)) is not None:
+            request.delivery.note_dropped(Drop.DOUBLED, example=doubled)
         return True
 
     def _put_span(self, server: ServerSeries, place: Place, span: Span, request: Request) -> bool:

@@ -61,7 +61,8 @@ class ServerNames:
 
     section: its settings, as messages name them; setting: the one of them that says what names a server. otherwise:
     labels that name the server of a series without `server_label`. clusters: of all collectors together. left_out: how
-    many series by cause, since the start. kept_labels: labels of series that are their server's, too. ConfigError for a
+    many series by cause, since the start. kept_labels: labels of series that are their server's, too. ignored_labels:
+    those that tell no two series of a server apart. ConfigError for a
     rule in `feeders.relabel` that cannot be read.
     """
 
@@ -82,7 +83,7 @@ class ServerNames:
         self._otherwise = otherwise
         self._cluster_label = feeders.cluster_label
         self._clusters = clusters or Clusters(None)
-        self._ignored = {*feeders.replica_labels, server_label, feeders.cluster_label}
+        self.ignored_labels = {*feeders.replica_labels, server_label, feeders.cluster_label}
         self._relabelling = Relabelling(feeders.relabel)
         self._relabelling_rules = feeders.relabel
         self._targets: dict[str, Target] = {}
@@ -114,7 +115,8 @@ class ServerNames:
 
     def describe(self) -> str:
         """The same for two that name all series alike."""
-        return repr((self._server_label, self._otherwise, sorted(map(str, self._ignored)), self._relabelling_rules))
+        ignored = sorted(map(str, self.ignored_labels))
+        return repr((self._server_label, self._otherwise, ignored, self._relabelling_rules))
 
     def _label_of(self, labels: Mapping[str, str]) -> str:
         label = labels.get(self._server_label, "")
@@ -122,7 +124,7 @@ class ServerNames:
 
     def part_of(self, labels: Mapping[str, str]) -> tuple[tuple[str, ...], Key]:
         """What some labels say beside the server and the sender: their names, and a digest of their values."""
-        names = tuple(sorted(labels.keys() - self._ignored))
+        names = tuple(sorted(labels.keys() - self.ignored_labels))
         return names, _digest("\xff".join(labels[name] for name in names))
 
     def take_left_out(self) -> tuple[LeftOut, ...]:
@@ -131,7 +133,7 @@ class ServerNames:
 
     def _key_of(self, labels: Mapping[str, str], target: Target) -> Key:
         """The same for replicas of one collector, for its jobs, and for all spellings of one target."""
-        parts = [f"{name}\xfe{labels[name]}" for name in sorted(labels) if name not in self._ignored]
+        parts = [f"{name}\xfe{labels[name]}" for name in sorted(labels) if name not in self.ignored_labels]
         text = "\xff".join([*parts, target.host, target.port])
         return _digest(text)
 

@@ -13,7 +13,8 @@ from nordiq_watch.ingest.formats.budget import SeriesBudget
 from nordiq_watch.ingest.formats.fingerprints import Fingerprints, fingerprint
 from nordiq_watch.ingest.formats.limits import Limits
 from nordiq_watch.ingest.formats.memberships import Memberships
-from nordiq_watch.ingest.formats.series_rules import Members, MetricRule, Part
+from nordiq_watch.ingest.formats.series_rules import WHOLE, Members, MetricRule, Part
+from nordiq_watch.ingest.formats.series_view import SeriesView
 from nordiq_watch.ingest.formats.server_names import Key
 from nordiq_watch.ingest.formats.spans import MOST_SLOTS, MOST_SPANS, AnyTrack, Chains, Span, SpanTrack, spans_of
 from nordiq_watch.ingest.formats.tracks import Grid, Track
@@ -107,6 +108,11 @@ class ServerSeries:
 
     def parts(self, rule: MetricRule) -> Mapping[Part, Members]:
         return self._members.of(rule.number)
+
+    def alike(self, place: Place) -> list[SeriesView]:
+        """The series that are what this one is in a sum, itself included."""
+        parts = (self._members.of(number).get(part) for number, part in place.parts if part == WHOLE)
+        return [track for members in parts if members is not None for track in members.values]
 
     def heard_before(self, slot: int, count: int) -> int:
         """As rules see it, see `series_rules.Server`."""

@@ -75,7 +75,7 @@ class Translator:
         self._book = SlotBook(
             rules, self._servers.by_name, grid, lateness_seconds=lateness_seconds, before=before, route=route
         )
-        self._taker = SampleTaker(self._places, self._servers, self._book, grid, kept_labels=names.kept_labels)
+        self._taker = SampleTaker(self._places, self._servers, self._book, grid, names)
         self._refused = RefusedSeries(section, budget, max_servers=max_servers, clock=clock)
         self._places_swept = clock()
         self._restored: list[str] = []

@@ -37,6 +37,7 @@ const WORDS = {
   too_large: "whole bodies too large",
   internal: "whole bodies at which the daemon failed",
   not_repeated: "whole batches that could not be kept, of a sender that repeats nothing",
+  doubled: "one host under two values of a label: what is a sum is there twice",
   clipped: "kept as the most or the least there can be",
 };
 /** What is as it should be, or as the config wants it. */
