@@ -66,7 +66,7 @@ def _message(risk: FleetRisk, row: int, *, seconds: float | None, basis: TimeBas
 def _why_no_time(risk: FleetRisk, row: int, column: int) -> str:
     """A threshold that nothing was forecast of is not out of sight: it is not looked for."""
     if not risk.is_target[column]:
-        return "not forecast by the live model"
+        return "not forecast"
     return "not in sight" if risk.is_forecast[row, column] else "not forecast for this server"
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 INTERVAL_SECONDS = 2.0
 SHOWN_SERVERS = 12
 SHOWN_RELOADS = 3
+_DISPLAY_METRICS = {"cpu": "cpu_user_pct", "memory": "mem_used_pct"}
 LEVEL_STYLES = {"critical": "bold red", "warning": "dark_orange", "degraded": "yellow", "healthy": "green"}
 
 _EXAMPLES = """\
@@ -96,13 +97,19 @@ def summarise(forecast: JsonObject) -> JsonObject:
             "profile": entry.get("profile"),
             "risk_score": entry.get("risk_score"),
             "level": (entry.get("alert") or {}).get("level"),
-            "display_metrics": entry.get("display_metrics", {}),
+            "display_metrics": _measured(entry) | entry.get("display_metrics", {}),
         }
         for name, entry in forecast.get("predictions", {}).items()
     ]
     servers.sort(key=lambda server: -(server["risk_score"] if server["risk_score"] is not None else -1.0))
     kept = ("summary", "environment", "metadata", "error", "message")
     return {"servers": servers[:SHOWN_SERVERS], **{name: forecast[name] for name in kept if name in forecast}}
+
+
+def _measured(entry: JsonObject) -> JsonObject:
+    """What is known of metrics that are not forecast: their newest value."""
+    found = {name: (entry.get(metric) or {}).get("current") for name, metric in _DISPLAY_METRICS.items()}
+    return {name: {"current": current} for name, current in found.items() if current is not None}
 
 
 def _print_looks(viewer: Viewer, first: JsonObject, *, interval: float, once: bool) -> int:

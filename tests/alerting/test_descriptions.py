@@ -43,7 +43,7 @@ STEADY = [[[88 + k, 90 + k, 92 + k] for k in range(6)]]
             made_of([[92]], [[[20]]], targets=("cpu_user_pct",)),
             None,
             None,
-            "mem_used_pct is 92.0 %; critical is 95 %, not forecast by the live model",
+            "mem_used_pct is 92.0 %; critical is 95 %, not forecast",
         ),
         (
             made_of([[92]], [[[NAN]]]),

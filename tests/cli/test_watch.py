@@ -114,6 +114,19 @@ def test_servers_of_which_nothing_is_said_are_shown_without_a_level() -> None:
     assert (server["level"], server["risk_score"]) == (None, None)
 
 
+def test_what_is_measured_is_shown_while_nothing_is_forecast_of_it(
+    daemon: StubDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = {"risk_score": 1.0, "cpu_user_pct": {"current": 61.5}, "mem_used_pct": {"current": 42.5}}
+    daemon.answers["GET", "/predictions/current"] = (
+        200,
+        FORECAST | {"predictions": {"new": new | {"display_metrics": {}}}},
+    )
+    assert main(["watch", "--once", "--url", daemon.url]) == 0
+    (row,) = (line.split() for line in capsys.readouterr().out.splitlines() if line.strip().startswith("new "))
+    assert row == ["new", "1.0", "61.5", "-", "42.5", "-"]
+
+
 def test_only_the_worst_are_kept_of_a_large_fleet() -> None:
     fleet = {"predictions": {f"s{number}": {"risk_score": float(number)} for number in range(100)}}
     kept = summarise(fleet)["servers"]

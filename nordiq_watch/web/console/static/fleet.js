@@ -141,7 +141,7 @@ function showTiles() {
     : [];
   const chances = fleet.environment;
   const tiles = [
-    { name: "servers forecast", value: fleet.servers.length.toLocaleString() },
+    { name: "servers", value: fleet.servers.length.toLocaleString() },
     ...counts.map(({ level, count }) => ({ name: level, value: count.toLocaleString(), kind: count > 0 ? levelKind(level) : "" })),
     ...(chances ? Object.entries(tables.chances).map(([name, seconds]) =>
       ({ name: `chance of an incident in ${duration(seconds)}`, value: percent(chances[name]) })) : []),

@@ -49,7 +49,7 @@ test("an alert that ended is gone, and the other one of its server stays", async
 test("the numbers are of the daemon's levels and horizons", async () => {
   await show({});
   assert.deepEqual(document.getElementById("tiles").children.map((tile) => tile.textContent), [
-    "2servers forecast", "1critical", "0warning", "0degraded", "1healthy",
+    "2servers", "1critical", "0warning", "0degraded", "1healthy",
     "25 %chance of an incident in 30 min", "< 1 %chance of an incident in 8 h",
   ]);
 });
