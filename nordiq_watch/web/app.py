@@ -36,6 +36,7 @@ from nordiq_watch.web.auth import Guard
 from nordiq_watch.web.collectors import keep_translators
 from nordiq_watch.web.conditional import answer_conditionally
 from nordiq_watch.web.console import pages, views
+from nordiq_watch.web.deliveries import note_refused_url
 from nordiq_watch.web.errors import register_error_answers
 from nordiq_watch.web.forwarded_prefix import check_forwarded_prefix
 from nordiq_watch.web.influx import refuse_keys_in_urls
@@ -102,7 +103,7 @@ def create_app(services: Services) -> Flask:
     refuse_keys_in_urls(app)
     app.before_request(guard.check_request)
     refuse_missing_bodies(app)
-    check_queries(app)
+    check_queries(app, note_refused_url)
     most_bytes = app.config["MAX_CONTENT_LENGTH"]
     app.wsgi_app = QuickFeed(app.wsgi_app, services, instruments, most_bytes=most_bytes)  # type: ignore[method-assign]
     return app

@@ -26,6 +26,27 @@ from nordiq_watch.web.services import services
 _DROPS = {Cause.NAMELESS: Drop.NO_SERVER_NAME, Cause.LOOPBACK: Drop.LOOPBACK, Cause.RELABEL: Drop.RELABELLED}
 
 
+_FORMATS = {
+    "/feed/data": FeedFormat.JSON,
+    "/feed/prometheus": FeedFormat.PROMETHEUS,
+    "/feed/telegraf": FeedFormat.TELEGRAF,
+    "/feed/collectd": FeedFormat.COLLECTD,
+    "/v1/metrics": FeedFormat.OTLP,
+    "/write": FeedFormat.INFLUX,
+    "/api/v2/write": FeedFormat.INFLUX,
+}
+"""Feeding route → what is counted there without a look at the body."""
+
+
+def note_refused_url(rule: str, detail: str) -> None:
+    """A request for a feeding route whose URL cannot be taken: most senders drop the batch after the answer."""
+    kind = _FORMATS.get(rule)
+    if kind is not None:
+        delivery = Delivery(_present_sender(kind))
+        delivery.note_dropped(Drop.UNREADABLE, example=detail)
+        services().ingest.sources.note(delivery)
+
+
 @contextmanager
 def deliver(kind: FeedFormat) -> Iterator[Delivery]:
     """The Delivery of the present request, which is in the register when the block ends, however it ends.

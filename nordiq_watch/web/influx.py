@@ -16,7 +16,7 @@ from nordiq_watch.ingest.formats.line_protocol import PRECISIONS, BadLines, read
 from nordiq_watch.ingest.formats.series import SeriesBatch
 from nordiq_watch.web.bodies import read_body
 from nordiq_watch.web.collectors import translators
-from nordiq_watch.web.deliveries import deliver
+from nordiq_watch.web.deliveries import deliver, note_refused_url
 from nordiq_watch.web.feed import take_series
 from nordiq_watch.web.influx_answers import answer_influx, answer_partial
 from nordiq_watch.web.oversize import refuse_body
@@ -81,7 +81,9 @@ def _write() -> Response:
     sent, bad = query_of(WriteQuery), BadLines()
     if sent.precision not in PRECISIONS:
         known = ", ".join(name for name in PRECISIONS if name)
-        raise RequestError(f"precision is {sent.precision!r:.40}; must be one of {known}")
+        detail = f"precision is {sent.precision!r:.40}; must be one of {known}"
+        note_refused_url("/write", detail)
+        raise RequestError(detail)
     most = services().config.feeders.max_records
     with deliver(FeedFormat.INFLUX) as delivery:
         series = read_lines(read_body(), bad, precision=sent.precision, now=services().clock(), most=most)

@@ -46,8 +46,9 @@ def name_model(model: ModelIdentity | None) -> dict[str, str]:
     return {"X-Model-Version": model.name, "X-Model-Generation": str(model.generation)}
 
 
-def check_queries(app: Flask) -> None:
-    """Reads the query of each request before its view: RequestError for a parameter that the route does not take.
+def check_queries(app: Flask, note_refused: Callable[[str, str], None]) -> None:
+    """Reads the query of each request before its view: RequestError for a parameter that the route does not take, after
+    `note_refused` was told the route and what is wrong.
 
     Register it after the guard, so that a caller without a key learns nothing about parameters.
     """
@@ -57,7 +58,11 @@ def check_queries(app: Flask) -> None:
         rule = request.url_rule
         endpoint = None if rule is None else find_endpoint(request.method, rule.rule)
         if endpoint is not None and endpoint.query is not None:
-            g.query = read_query(endpoint.query, request.args.to_dict(flat=False))
+            try:
+                g.query = read_query(endpoint.query, request.args.to_dict(flat=False))
+            except RequestError as error:
+                note_refused(endpoint.name.partition(" ")[2], str(error))
+                raise
 
 
 def query_of(kind: type[Q]) -> Q:

@@ -207,3 +207,30 @@ def test_one_host_under_two_values_of_a_label_is_told_once_and_counted(
     )
     count = f'nordiq_watch_feed_dropped_total{{format="prometheus",reason="doubled"}} {counts(source)["doubled"]:.1f}'
     assert count in world.client.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("/feed/data?debug=1", "json"),
+        ("/feed/prometheus?extra_label=dc=a", "prometheus"),
+        ("/feed/telegraf?db=a", "telegraf"),
+        ("/feed/collectd?x=", "collectd"),
+        ("/v1/metrics?x=1", "otlp"),
+        ("/write?tenant=a", "influx"),
+        ("/api/v2/write?precision=minute", "influx"),
+    ],
+)
+def test_what_is_refused_for_its_url_is_counted_as_most_senders_drop_it(
+    world: World, url: str, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert world.client.post(url, data=b"x").status_code == 400
+    (source,) = sources(world)
+    assert (source.format, source.received, counts(source)) == (kind, 0, {"unreadable": 1})
+    assert [record.getMessage().partition(" at ")[0] for record in caplog.records] == [f"dropped from {kind}"]
+
+
+def test_a_wrong_key_and_a_wrong_url_of_another_route_are_no_source(world: World) -> None:
+    world.stranger.post("/feed/prometheus?x=1", data=b"x")
+    world.client.get("/servers?x=1")
+    assert sources(world) == []
