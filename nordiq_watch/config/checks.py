@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from nordiq_watch.errors import ConfigError
 from nordiq_watch.labels import LABEL_MARK, split
 from nordiq_watch.zones import UnknownZone, find_zone
 
+_PREFIX = re.compile(r"((/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+)?")
 _RECORD_FIELDS = {"timestamp", "server_name", "status", "profile", "labels"}
 _ANSWER_FIELDS = {field.encode_name for field in msgspec.structs.fields(ServerForecast)}
 
@@ -20,6 +22,7 @@ _ANSWER_FIELDS = {field.encode_name for field in msgspec.structs.fields(ServerFo
 def check_consistency(config: Config, path: Path) -> None:
     _check_thresholds(config, path)
     _check_proxy(config, path)
+    _check_prefix(config, path)
     _check_zones(config, path)
     _check_labels(config, path)
     twice = {name for name in config.metrics if config.metrics.count(name) > 1}
@@ -57,6 +60,15 @@ def _check_proxy(config: Config, path: Path) -> None:
             ipaddress.ip_address(proxy)
     except ValueError:
         raise ConfigError(f"{path}: server.trusted_proxy is {proxy!r}, which is no IP address") from None
+
+
+def _check_prefix(config: Config, path: Path) -> None:
+    prefix = config.server.url_prefix
+    if not _PREFIX.fullmatch(prefix):
+        raise ConfigError(
+            f"{path}: server.url_prefix is {prefix!r}; write a path with a slash in front and none at its end, of "
+            "letters, digits and -, _, ., ~, such as /nordiq; or nothing"
+        )
 
 
 def _check_zones(config: Config, path: Path) -> None:

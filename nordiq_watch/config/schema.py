@@ -37,9 +37,7 @@ class ServerSettings(_Section, frozen=True):
     max_body_mb: Annotated[float, Meta(gt=0, le=1024)] = 16
     request_seconds: Seconds = 60
     trusted_proxy: Annotated[str, Meta(pattern=r"^[0-9a-fA-F.:]+$", description="IP address")] | None = None
-    url_prefix: Annotated[
-        str, Meta(pattern=r"^((/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+)?$", description="path such as `/nordiq`, or nothing")
-    ] = ""
+    url_prefix: Annotated[str, Meta(description="path such as `/nordiq`, or nothing")] = ""
 
 
 class AuthSettings(_Section, frozen=True):

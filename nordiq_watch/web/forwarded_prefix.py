@@ -30,6 +30,6 @@ def check_forwarded_prefix(app: Flask, settings: ServerSettings) -> None:
         log.warning(
             "a proxy says that it has this daemon under %.100r (X-Forwarded-Prefix), but server.url_prefix is %r: "
             "links of the console lead elsewhere; set server.url_prefix to that path",
-            prefix,
+            prefix.rstrip("/"),
             settings.url_prefix,
         )

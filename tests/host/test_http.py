@@ -428,6 +428,13 @@ def test_forwarded_headers_are_believed_from_the_trusted_proxy_alone(
     assert environ["HTTP_X_FORWARDED_FOR"] is None or trusted == "127.0.0.1"
 
 
+@pytest.mark.parametrize("spelling", ["::ffff:127.0.0.1", "0:0:0:0:0:FFFF:7f00:1"])
+def test_the_trusted_proxy_may_be_spelt_otherwise(start: Callable[..., Running], spelling: str) -> None:
+    connection = start(where_from, ServerSettings(port=0, trusted_proxy=spelling)).connect()
+    connection.request("GET", "/", headers={"X-Forwarded-For": "192.0.2.7"})
+    assert json.loads(connection.getresponse().read())["REMOTE_ADDR"] == "192.0.2.7"
+
+
 @pytest.mark.parametrize(
     ("proto", "scheme"), [("https, https", "https"), ("http,https", "https"), ("https,http", "http")]
 )

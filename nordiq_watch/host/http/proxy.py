@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, MutableMapping
+from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 from waitress.proxy_headers import PROXY_HEADERS, MalformedProxyHeader, clear_untrusted_headers, parse_proxy_headers
@@ -37,7 +38,7 @@ class ForwardedHeaders:
 
     def __init__(self, app: WsgiApp, trusted_proxy: str | None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._app = app
-        self._trusted_proxy = trusted_proxy
+        self._trusted_proxy = None if trusted_proxy is None else _as_seen(trusted_proxy)
         self._clock = clock
         self._lock = threading.Lock()
         self._untold: Counter[str] = Counter()
@@ -77,6 +78,13 @@ class ForwardedHeaders:
             self._told_at[header] = now
             count = self._untold.pop(header)
         log.warning("requests are refused (%d since the last such line): %s", count, detail)
+
+
+def _as_seen(address: str) -> str:
+    """An IP address as connections have it: an IPv6 one in its short form, an IPv4 one for both families as IPv4."""
+    parsed = ip_address(address)
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return str(mapped or parsed)
 
 
 def keep_last_value(headers: MutableMapping[str, str]) -> None:

@@ -189,7 +189,7 @@ def test_everything_of_a_page_stays_under_the_path_of_the_proxy(world: World) ->
 
 def test_a_prefix_that_the_config_does_not_know_is_told_once(world: World, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(3):
-        world.stranger.get("/health", headers={"X-Forwarded-Prefix": "/nordiq"})
+        world.stranger.get("/health", headers={"X-Forwarded-Prefix": "/nordiq/"})
     assert [message.partition(":")[0] for message in caplog.messages] == [
         "a proxy says that it has this daemon under '/nordiq' (X-Forwarded-Prefix), but server.url_prefix is ''"
     ]
