@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def read_headers(file: Path) -> dict[str, str]:
     """
     try:
         with file.open("rb") as opened:
-            text = opened.read(MOST_BYTES + 1).decode("latin-1")
+            text = opened.read(MOST_BYTES + 1).removeprefix(BOM_UTF8).decode("latin-1")
     except OSError as error:
         raise ConfigError(f"alerts.webhook.headers_file: {file} cannot be read ({error.strerror})") from None
     if len(text) > MOST_BYTES:

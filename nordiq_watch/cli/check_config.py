@@ -23,6 +23,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0 if the file is usable. Otherwise raises ConfigError with key, value and allowed values."""
+    from nordiq_watch.alerting.request_headers import check_headers
     from nordiq_watch.config.changes import list_changes, needs_restart
     from nordiq_watch.config.load import load_settings
     from nordiq_watch.config.schema import Config
@@ -32,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     settings = load_settings(args.config)
     try:  # what a start checks only when it builds the parts that know
         check_public(settings.config.auth.public)
+        check_headers(settings.config.alerts.webhook.headers, where="alerts.webhook.headers")
         build_translators(settings.config, max_servers=1)  # their rules are what is checked
     except ConfigError as error:
         raise ConfigError(f"{args.config}: {error}") from None

@@ -36,6 +36,12 @@ def test_a_file_of_headers(tmp_path: Path) -> None:
     assert read_headers(file) == {"X-Scope-OrgID": "fleet one", "Authorization": "Bearer a:b"}
 
 
+def test_a_file_of_headers_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    file = tmp_path / "headers"
+    file.write_bytes(b"\xef\xbb\xbfX-Scope-OrgID: one\r\n")
+    assert read_headers(file) == {"X-Scope-OrgID": "one"}
+
+
 def test_a_line_that_is_no_header_is_named_without_its_text(tmp_path: Path) -> None:
     file = tmp_path / "headers"
     file.write_text("X-Scope-OrgID: one\ntoken-without-a-name\n")

@@ -54,6 +54,7 @@ def test_a_bad_config_is_one_line(config: Path, capsys: pytest.CaptureFixture[st
             "server: {url_prefix: /nordiq/}",
             "server.url_prefix is '/nordiq/'; write a path with a slash in front and none at",
         ),
+        ("alerts: {webhook: {headers: {Host: x}}}", "alerts.webhook.headers: Host is set by nordiq-watch itself"),
         ("server: {url_prefix: nordiq}", "server.url_prefix is 'nordiq'; write a path with a slash in front"),
         ('server: {trusted_proxy: "10.0.0.1:80"}', "server.trusted_proxy is '10.0.0.1:80', which is no IP address"),
     ],
