@@ -31,6 +31,9 @@ _ALL = 1 << 62
 _UNITS = {"s": 11, "ms": 14, "us": 17, "ns": 19}
 """Of Unix times → how many digits they have at most."""
 
+_EARLIEST, _LATEST = 1e8, 1e11
+"""Unix time, 1973 to 5138: in another unit it would lie outside."""
+
 _WORDS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _TIME = re.compile(rb"[^\n]* ([0-9]{1,19})[ \r]*$", re.MULTILINE)
 _STATEMENT = re.compile(rb"^CREATE DATABASE", re.MULTILINE)
@@ -68,6 +71,8 @@ def _spill(path: Path, replay: Replay, spill: SampleSpill) -> Iterator[str]:
             ((at, value),) = one.samples
             if math.isnan(at):
                 raise DatasetError(f"{path}: a line of {one.labels[NAME]} has no time; lines of history need one")
+            if not _EARLIEST <= at < _LATEST:
+                raise DatasetError(_describe_time(path, one.labels[NAME], at, unit))
             if replay.knows(one.labels[NAME]):
                 spill.add(one.labels, at, value)
             else:
@@ -78,6 +83,14 @@ def _spill(path: Path, replay: Replay, spill: SampleSpill) -> Iterator[str]:
         lines += block.count(b"\n")
     if unknown:
         yield f"{unknown:,} values of {path.name} left out, of fields that no rule knows (feeders.influx.metrics)"
+
+
+def _describe_time(path: Path, name: str, at: float, unit: str) -> str:
+    digits = _UNITS[unit] - 11
+    return (
+        f"{path}: a line of {name} has the time {at * 10**digits:.0f}, no Unix time in {_WORDS[unit]} as in the first "
+        "line; write all times of a file in one unit"
+    )
 
 
 def _blocks(path: Path) -> Iterator[bytes]:

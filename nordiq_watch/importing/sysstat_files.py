@@ -61,7 +61,7 @@ def read_sysstat(path: Path, *, zone: tzinfo) -> Iterator[Row]:
                     yield name, _moment_of(record["timestamp"], zone), _values_of(record)
                 except (KeyError, TypeError, ValueError, AttributeError) as error:
                     raise DatasetError(
-                        f"{path}, record {number} of {name}: is not as sadf -j writes it: {error}"
+                        f"{path}, record {number} of {name}: is not as sadf -j writes it: {error}; type {_WRITE}"
                     ) from None
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
         raise DatasetError(f"{path}: is not as sadf -j writes it: {error}; type {_WRITE}") from None
