@@ -6,7 +6,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import chain, islice
 from math import ceil
@@ -227,15 +230,12 @@ def _live_on(console: Console, daemon: Daemon, life: Life) -> None:
     console.print("\nThe fleet lives on, and what happens is told here. Running until Ctrl-C.")
     story = Story(daemon.connect())
     life.strike()
-    try:
-        while True:
+    with _interrupts() as interrupted:
+        while not interrupted.wait(LOOK_AGAIN_SECONDS):
             daemon.check()
             life.check()
             for line in story.look():
                 console.print(f"{datetime.now(UTC):%H:%M:%S}  {line}", soft_wrap=True)
-            time.sleep(LOOK_AGAIN_SECONDS)
-    except KeyboardInterrupt:
-        return
 
 
 def _announce(console: Console, title: str) -> None:
@@ -247,6 +247,17 @@ def _find_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@contextmanager
+def _interrupts() -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets. An exception instead could come where it is lost, such as in a callback."""
+    interrupted = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: interrupted.set())
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _let_signals_unwind() -> None:

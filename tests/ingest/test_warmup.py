@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from support.batches import METRICS, Sample, make_batch
 from support.specs import small_spec
 
-from nordiq_watch.ingest.attendance import Attendance
 from nordiq_watch.ingest.warmup import (
     PaceLately,
     Requirement,
@@ -21,6 +20,7 @@ from nordiq_watch.ingest.warmup import (
 )
 from nordiq_watch.ingest.window import Window
 from nordiq_watch.network.features import Features
+from nordiq_watch.records.arrays import BoolArray
 
 NEEDED = Requirement(slots=8, samples=4, metrics=METRICS)
 
@@ -187,9 +187,9 @@ class Looked(Window):
 
     looks = 0
 
-    def attendance(self) -> Attendance:
+    def presence(self) -> BoolArray:
         self.looks += 1
-        return super().attendance()
+        return super().presence()
 
 
 def test_many_batches_of_a_slot_cost_one_look_at_the_window_and_the_pace_is_told_with_the_next() -> None:
@@ -202,7 +202,7 @@ def test_many_batches_of_a_slot_cost_one_look_at_the_window_and_the_pace_is_told
             told.append("at this pace" in warmup.message)
     assert told == [False] * 30 + [True] * 20, "from the fourth sample on: three gaps"
     looks, window.looks = window.looks, 0
-    assert looks < 20, "fifty batches in five slots, and few doublings"
+    assert 0 < looks < 20, "fifty batches in five slots, and few doublings"
     window.apply(make_batch([Sample("s0", 1001)]))
     _, warmup = warmup_of(window, DEFAULT, find_pace=find_pace)
     assert (window.looks, "at this pace" in warmup.message) == (0, True)
