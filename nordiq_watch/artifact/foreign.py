@@ -19,6 +19,9 @@ _BINARY_FORMATS = {
     b"\x1f\x8b": "packed with gzip",
     b"\x28\xb5\x2f\xfd": "packed with zstd",
 }
+_MARKUP = ("<!doctype", "<html", "<?xml", "<error")
+"""Beginnings of pages that a server or a store of objects answers with instead of the file."""
+_PAGE = "a page of HTML or XML, such as one that tells an error"
 _BYTE_ORDER_MARKS = {
     b"\xef\xbb\xbf": "begins with a byte order mark (EF BB BF): save it as UTF-8 without one",
 }
@@ -40,6 +43,8 @@ def explain_json(content: bytes) -> str | None:
             return reason
     if encoding := _find_wide_encoding(content):
         return _AS_UTF_8.format(encoding)
+    if (other := _find_format(content)) is not None:
+        return f"is {other}, not JSON"
     constants: list[str] = []
     try:
         json.loads(content, parse_constant=constants.append)
@@ -67,7 +72,14 @@ def explain_weights(beginning: bytes) -> str | None:
     """What a file is whose first bytes (at least 8) are these, if it is no safetensors file; None if it may be one."""
     if GIT_LFS.startswith(beginning[: len(GIT_LFS)]) and len(beginning) >= 8:
         return _POINTER
+    found = _find_format(beginning)
+    return None if found is None else f"is {found}, not a safetensors file: write it with safetensors.torch.save_file"
+
+
+def _find_format(beginning: bytes) -> str | None:
+    """The name of a format that files begin like this in."""
     for magic, name in _BINARY_FORMATS.items():
         if beginning.startswith(magic):
-            return f"is {name}, not a safetensors file: write it with safetensors.torch.save_file"
-    return None
+            return name
+    text = beginning[:16].decode("ascii", "replace").lower()
+    return _PAGE if any(text.startswith(mark[: len(text)]) for mark in _MARKUP if len(text) >= len("<html")) else None

@@ -25,6 +25,10 @@ TEXT = '{"a": 1}'
         ("\n{}".encode("utf-16-le"), "is UTF-16"),
         (f'{{"größe": "{TEXT!r:.4}…'.encode("utf-16-be"), "is UTF-16"),
         (POINTER, "Git LFS pointer"),
+        (b"<!DOCTYPE html><title>404</title>", "is a page of HTML or XML"),
+        (b"<html>", "is a page of HTML or XML"),
+        (b"\x1f\x8b\x08\x00\x00\x00", "is packed with gzip, not JSON"),
+        (b"PK\x03\x04\x14\x00", "is a zip archive"),
     ],
 )
 def test_json_that_no_further_byte_mends_is_called_what_it_is(content: bytes, says: str) -> None:
@@ -42,6 +46,7 @@ def test_json_that_no_further_byte_mends_is_called_what_it_is(content: bytes, sa
         b"\x00\x00",
         b"\x00" * 64,
         b"{" + b"\x00" * 63,
+        b"<",
         b"[" * 100_000,
         b'{"a": 1}}',
     ],
@@ -59,6 +64,8 @@ def test_what_may_be_unfinished_is_not_judged(content: bytes) -> None:
         (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
         (b"GGUF\x03\x00\x00\x00", "a GGUF file"),
         (b"\x1f\x8b\x08\x00\x00\x00\x00\x00", "packed with gzip"),
+        (b"<?xml ve", "a page of HTML or XML"),
+        (b"<!DOCTYP", "a page of HTML or XML"),
     ],
 )
 def test_weights_of_another_format_are_called_by_its_name(beginning: bytes, says: str) -> None:
