@@ -15,13 +15,13 @@ import numpy as np
 from nordiq_watch.api.sources import Drop
 from nordiq_watch.config.schema import Config
 from nordiq_watch.importing.history_series import HistorySeries
+from nordiq_watch.importing.history_translator import Slots, build_history_translator
 from nordiq_watch.importing.known_series import KnownSeries
 from nordiq_watch.importing.notes import Notes
 from nordiq_watch.importing.raw_samples import RawSamples
 from nordiq_watch.importing.sample_table import Growth, SampleTable, make_table, measure_growth
 from nordiq_watch.ingest.clusters import Clusters
-from nordiq_watch.ingest.formats.budget import SeriesBudget
-from nordiq_watch.ingest.formats.build import Feeder, build_translator
+from nordiq_watch.ingest.formats.build import Feeder
 from nordiq_watch.ingest.formats.memberships import Memberships
 from nordiq_watch.ingest.formats.readings import Losses, Said
 from nordiq_watch.ingest.formats.series_rules import Evaluation, Members, MetricRule, Part, RuleTable
@@ -31,13 +31,8 @@ from nordiq_watch.names import find_fault
 from nordiq_watch.records.arrays import DoubleArray, IntArray
 from nordiq_watch.records.servers import GivenLabels
 
-Slots = dict[tuple[str, int], dict[str, float]]
-"""Server and slot → metric → value."""
-
 _KEPT_GAPS = 4
 """For as many gaps the last samples of a series are kept, for its next part."""
-
-_ALL_SERVERS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +71,8 @@ class HistorySlots:
     ) -> None:
         """section: of `feeders`. notes, given: of the parts before. ConfigError for a rule that cannot be read."""
         self.notes = Notes(notes)
-        self._translator = build_translator(
-            config,
-            section,
-            feeder,
-            mapping,
-            budget=SeriesBudget(config.feeders.max_series),
-            clusters=clusters,
-            max_servers=_ALL_SERVERS,
-            clock=lambda: 0.0,
+        self._translator = build_history_translator(
+            config, section, feeder, mapping, clusters=clusters, clock=lambda: 0.0
         )
         self.rules, self._grid = self._translator.rules, self._translator.grid
         self._known = KnownSeries(self._translator, most=config.feeders.max_series, given=given or {})

@@ -14,7 +14,8 @@ import pyarrow
 
 from nordiq_watch.config.schema import Config
 from nordiq_watch.errors import DatasetError
-from nordiq_watch.importing.replay import LONGEST_CHUNK_SECONDS, Replay, Slots
+from nordiq_watch.importing.history_translator import Slots
+from nordiq_watch.importing.replay import LONGEST_CHUNK_SECONDS, Replay
 from nordiq_watch.importing.sample_spill import SampleSpill
 from nordiq_watch.importing.series_labels import good_labels
 from nordiq_watch.ingest.formats.line_protocol import BadLines, read_lines

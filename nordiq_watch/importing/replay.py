@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from nordiq_watch.config.schema import Config
+from nordiq_watch.importing.history_translator import ALL_SERVERS, Slots, build_history_translator
 from nordiq_watch.importing.notes import Notes
 from nordiq_watch.importing.series_labels import add_labels
 from nordiq_watch.ingest.clusters import Clusters
-from nordiq_watch.ingest.formats.budget import SeriesBudget
-from nordiq_watch.ingest.formats.build import Feeder, build_translator
+from nordiq_watch.ingest.formats.build import Feeder
 from nordiq_watch.ingest.formats.readings import Translation
 from nordiq_watch.ingest.formats.series import Series
 from nordiq_watch.ingest.formats.series_rules import RuleTable
@@ -18,12 +18,8 @@ from nordiq_watch.records.servers import GivenLabels
 
 LONGEST_CHUNK_SECONDS = 3600
 
-_ALL_SERVERS = 1 << 20
 _LAST_CALLS = 50
 _CLOSING_SECONDS = 6.0
-
-Slots = dict[tuple[str, int], dict[str, float]]
-"""Server and slot → metric → value."""
 
 
 class Replay:
@@ -47,14 +43,12 @@ class Replay:
         self._interval = config.window.interval_seconds
         self._now = 0.0
         self._slots: Slots = {}
-        self._translator = build_translator(
+        self._translator = build_history_translator(
             config,
             section,
             feeder,
             mapping,
-            budget=SeriesBudget(config.feeders.max_series),
-            clusters=clusters or Clusters(None, most=_ALL_SERVERS),
-            max_servers=_ALL_SERVERS,
+            clusters=clusters or Clusters(None, most=ALL_SERVERS),
             clock=lambda: self._now,
         )
 
