@@ -27,15 +27,7 @@ class Replay:
     their series, by server.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        section: str,
-        feeder: Feeder,
-        mapping: RuleTable,
-        *,
-        clusters: Clusters | None = None,
-    ) -> None:
+    def __init__(self, config: Config, section: str, feeder: Feeder, mapping: RuleTable) -> None:
         """section: of `feeders`. ConfigError for a rule that cannot be read."""
         self.notes = Notes()
         self.given: dict[str, GivenLabels] = {}
@@ -48,7 +40,7 @@ class Replay:
             section,
             feeder,
             mapping,
-            clusters=clusters or Clusters(None, most=ALL_SERVERS),
+            clusters=Clusters(None, most=ALL_SERVERS),
             clock=lambda: self._now,
         )
 
